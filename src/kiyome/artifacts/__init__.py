@@ -1,0 +1,1 @@
+"""What lies on disk: tables, predictions, runs; their checks, read and write."""

@@ -1,0 +1,53 @@
+"""Everything that kiyome raises on purpose.
+
+    KiyomeError                   says what must hold, what came, and what to do
+    ├── InputError                the caller's data or arguments; also a ValueError
+    │   └── TableError            a table of photos and labels: names file, row and remedy
+    ├── UnreadablePhoto           one photo cannot be decoded; sets its row aside, never ends a run
+    ├── StaleArtifact             a stored file belongs to another table, or was changed on disk
+    ├── RunBusy                   another process holds the run folder
+    └── MissingExtra              an optional package is absent; also an ImportError
+"""
+
+
+class KiyomeError(Exception):
+    """An error in three parts: what must hold, what came, what to do.
+
+    >>> print(KiyomeError("Labels lie in 0..4.", came="label 7 in row 12", remedy="Correct row 12."))
+    Labels lie in 0..4. Came: label 7 in row 12. Correct row 12.
+    """
+
+    def __init__(self, must: str, *, came: str, remedy: str) -> None:
+        super().__init__(f"{must} Came: {came}. {remedy}")
+        self.must, self.came, self.remedy = must, came, remedy
+
+
+class InputError(KiyomeError, ValueError):
+    """Data or arguments that break a stated condition."""
+
+
+class TableError(InputError):
+    """A table of photos and labels that cannot be used as it is."""
+
+
+class UnreadablePhoto(KiyomeError):
+    """A photo that cannot be decoded; `came` is the reason shown to people."""
+
+
+class StaleArtifact(KiyomeError):
+    """A stored file that does not belong to the table or the run at hand."""
+
+
+class RunBusy(KiyomeError):
+    """A run folder that another living process is writing."""
+
+
+class MissingExtra(KiyomeError, ImportError):
+    """An optional package that is not installed; `remedy` holds the exact pip line."""
+
+    def __init__(self, need: str, *, extra: str) -> None:
+        super().__init__(
+            f"{need} needs the extra '{extra}'.",
+            came="an installation without it",
+            remedy=f"Run: pip install 'kiyome[{extra}]'",
+        )

@@ -1,0 +1,1 @@
+"""From files on disk to checked, upright, eight-bit RGB photos."""

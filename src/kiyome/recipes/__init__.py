@@ -1,0 +1,1 @@
+"""Whole flows as short readable functions."""
