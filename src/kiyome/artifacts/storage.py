@@ -1,0 +1,97 @@
+"""Files on disk that are whole or absent, and the digests that tell whether they changed.
+
+A file is written beside its place under a temporary name, flushed to the disk, and put in place by one
+rename, so a kill at any instant leaves the old file whole or the new one (Pillai et al., OSDI 2014, show
+what goes wrong without each of these steps).
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".kiyome-", ".tmp"
+
+
+@contextmanager
+def writing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A binary file that takes its place at `path` when the block ends well, and vanishes when it does not.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the whole file appears. Its folder must exist; a link is replaced, not followed.
+    durable : bool
+        Wait for the disk, so that the file survives a power cut. False keeps the promise against kills
+        only; it is meant for the many small files that are checked again when they are read.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or the folder cannot be written; what lay at `path` is untouched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with writing(folder / "note.txt") as file:
+    ...     _ = file.write(b"whole")
+    >>> [entry.name for entry in folder.iterdir()]
+    ['note.txt']
+    """
+    path = Path(path)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Put `content` at `path`, whole or not at all."""
+    with writing(path) as file:
+        file.write(content)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Put `content` at `path` as UTF-8, whole or not at all; line ends stay as they are."""
+    write_bytes(path, content.encode())
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Wait until the names in `folder` are on the disk; a rename alone may be lost in a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_temporary(path: str | Path) -> bool:
+    """Whether `path` has the name of a file that was being written; after a kill such files stay behind."""
+    name = Path(path).name
+    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "empty"
+    >>> write_bytes(path, b"")
+    >>> sha256_of_file(path)[:12]
+    'e3b0c44298fc'
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,355 @@
+"""The table: which photos there are, and what label each was given.
+
+    row     image_id   path        given_label   label   true_label?   weight?   group?   fold?
+    0       cat/1.jpg  cat/1.jpg   0             0
+    1       ...
+
+N rows, K classes. A table never changes; `take` and the `with_...` methods give another one.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiyome.artifacts.names import stays_inside, text_of_path
+from kiyome.artifacts.storage import write_text, writing
+from kiyome.errors import InputError, TableError
+
+Texts = NDArray[np.object_]
+Labels = NDArray[np.int32]
+
+UNKNOWN = -1
+"""The true label of a row whose true label nobody knows."""
+
+AS_GIVEN: Labels = np.empty(0, np.int32)
+"""Stands for the given labels until a table is made."""
+
+CLASS_NAMES_KEY = b"kiyome.class_names"
+"""Where a Parquet file of ours keeps the class names, in order, as JSON."""
+
+
+class Skipped(NamedTuple):
+    """A file in the data folder that is no row of the table, and why. Folders end in a slash."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """Photos with their labels, one row a photo, in the order in which they were given.
+
+    Arrays are copied and read-only. Every array has N entries.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that the photos live under.
+    image_ids : array of str
+        Unique, not empty, valid Unicode without NUL; leading zeros and spaces are kept.
+    paths : array of str
+        Relative to `root`, never leading out of it, as Python opens them (names that are not UTF-8 carry
+        surrogate escapes); empty where there is no photo at hand, as with predictions given by hand.
+    given_labels : array of int32
+        The labels as received, possibly wrong, 0 to K - 1.
+    labels : array of int32, optional
+        The labels that training uses now; starts as `given_labels`.
+    class_names : tuple of str
+        K different names; a label is a place in it. A class may have no row.
+    true_labels : array of int32, optional
+        The right labels where known, -1 where not.
+    weights : array of float32, optional
+        Finite, not negative.
+    groups : array of str, optional
+        Rows with the same text belong together (a patient, a plant); empty means alone.
+    folds : array of int16, optional
+        The fold in which each row is held out, from 0.
+    skipped : tuple of Skipped
+        What lay in the data folder and is no row.
+
+    Raises
+    ------
+    TableError
+        When one of these conditions does not hold.
+
+    Examples
+    --------
+    >>> table = Table(root=Path("."), image_ids=["007", "008"], paths=["007.jpg", "008.jpg"],
+    ...               given_labels=[0, 1], class_names=("healthy", "blight"))
+    >>> len(table), table.num_classes, table.take([1]).image_ids.tolist()
+    (2, 2, ['008'])
+    """
+
+    root: Path
+    image_ids: Texts
+    paths: Texts
+    given_labels: Labels
+    class_names: tuple[str, ...]
+    labels: Labels = field(default_factory=lambda: AS_GIVEN)
+    true_labels: Labels | None = None
+    weights: NDArray[np.float32] | None = None
+    groups: Texts | None = None
+    folds: NDArray[np.int16] | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.labels is AS_GIVEN:
+            self._set("labels", self.given_labels)
+        self._set("root", Path(self.root))
+        self._set("class_names", tuple(self.class_names))
+        self._set("skipped", tuple(Skipped(*entry) for entry in self.skipped))
+        for name, kind in COLUMN_TYPES.items():
+            if (values := getattr(self, name)) is not None:
+                self._set(name, _column(name, values, kind, len(self.image_ids)))
+        _check_classes(self.class_names)
+        _check_ids(self.image_ids)
+        _check_paths(self.paths)
+        for name in ("given_labels", "labels"):
+            _check_range(name, getattr(self, name), 0, self.num_classes - 1)
+        if self.true_labels is not None:
+            _check_range("true_labels", self.true_labels, UNKNOWN, self.num_classes - 1)
+        if self.folds is not None:
+            _check_range("folds", self.folds, 0, 32767)
+        if self.weights is not None:
+            _check_weights(self.weights)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of class names."""
+        return len(self.class_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the image ids, their order and the class names: what predictions must agree with."""
+        return _digest("fingerprint", "\0".join(self.class_names), "\0".join(self.image_ids))
+
+    @cached_property
+    def content_digest(self) -> str:
+        """A digest of everything but `root` and `skipped`: tables with the same one are equal."""
+        parts = [self.fingerprint, *(text_of_path(path) for path in self.paths)]
+        for name in COLUMN_TYPES:
+            values = getattr(self, name)
+            if values is not None and name not in ("image_ids", "paths"):
+                content = values.tobytes().hex() if values.dtype != object else "\0".join(values)
+                parts += [name, content]
+        return _digest("content", *parts)
+
+    def take(self, rows: ArrayLike) -> "Table":
+        """The table of these rows only: a mask of N booleans, or indices, each at most once."""
+        chosen = np.asarray(rows)
+        if chosen.dtype != bool and chosen.size == 0:
+            chosen = chosen.astype(np.intp)
+        if chosen.dtype == bool and chosen.shape != (len(self),):
+            raise InputError(
+                f"A mask of rows has {len(self)} entries, one a row.",
+                came=f"shape {chosen.shape}",
+                remedy="Give a mask of this table, or indices.",
+            )
+        columns = {name: getattr(self, name) for name in COLUMN_TYPES}
+        taken: dict[str, Any] = {n: v[chosen] for n, v in columns.items() if v is not None}
+        return dataclasses.replace(self, **taken)
+
+    def with_folds(self, folds: ArrayLike) -> "Table":
+        """The same table, dealt into these folds."""
+        return dataclasses.replace(self, folds=np.asarray(folds))
+
+    def with_labels(self, labels: ArrayLike) -> "Table":
+        """The same table with other labels to train on; the given ones stay."""
+        return dataclasses.replace(self, labels=np.asarray(labels))
+
+    def photo_paths(self) -> list[str]:
+        """N full paths to open, in row order; empty where a row has no photo at hand."""
+        root = str(self.root)
+        return [f"{root}/{path}" if path else "" for path in self.paths]
+
+
+COLUMN_TYPES: dict[str, type] = {
+    "image_ids": object,
+    "paths": object,
+    "given_labels": np.int32,
+    "labels": np.int32,
+    "true_labels": np.int32,
+    "weights": np.float32,
+    "groups": object,
+    "folds": np.int16,
+}
+
+
+def write_table(table: Table, path: str | Path) -> None:
+    """A CSV or Parquet file, by its ending, that `read_table(path, images=table.root)` reads back equal.
+
+    Labels are written as class names. A CSV cannot hold their order, nor a class without rows, so the
+    class names lie beside it in `<stem>.classes.json`. Cells are exact: nothing is changed for spreadsheets.
+
+    Raises
+    ------
+    InputError
+        When the ending is neither `.csv` nor `.parquet`.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".csv":
+        write_text(path.with_suffix(".classes.json"), json.dumps(table.class_names, ensure_ascii=False))
+        with writing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+            csv.writer(text).writerows(_csv_rows(table))
+            text.flush()
+            text.detach()
+    elif path.suffix.lower() == ".parquet":
+        _write_parquet(table, path)
+    else:
+        raise InputError(
+            "A table is written as .csv or .parquet.", came=repr(path.name), remedy="Choose such an ending."
+        )
+
+
+def _columns(table: Table) -> dict[str, list[Any]]:
+    """The columns as they lie in a file: texts and class names, None where nothing is known."""
+    names = [*table.class_names, None]
+    columns: dict[str, list[Any]] = {
+        "image_id": table.image_ids.tolist(),
+        "path": [text_of_path(path) for path in table.paths],
+        "given_label": [names[label] for label in table.given_labels],
+        "label": [names[label] for label in table.labels],
+    }
+    if table.true_labels is not None:
+        columns["true_label"] = [names[label] for label in table.true_labels]
+    if table.weights is not None:
+        columns["weight"] = list(table.weights)
+    if table.groups is not None:
+        columns["group"] = table.groups.tolist()
+    if table.folds is not None:
+        columns["fold"] = table.folds.tolist()
+    return columns
+
+
+def _csv_rows(table: Table) -> Iterator[list[str]]:
+    columns = _columns(table)
+    yield list(columns)
+    for row in zip(*columns.values(), strict=True):
+        yield ["" if cell is None else str(cell) for cell in row]
+
+
+def _write_parquet(table: Table, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"weight": pa.float32(), "fold": pa.int16()}
+    arrays = {name: pa.array(v, types.get(name, pa.string())) for name, v in _columns(table).items()}
+    content = pa.table(arrays).replace_schema_metadata({CLASS_NAMES_KEY: json.dumps(table.class_names)})
+    with writing(path) as file:
+        pq.write_table(content, file)
+
+
+def _digest(kind: str, *texts: str) -> str:
+    """Parts are joined by NULs, which no text may hold, so other parts give another digest."""
+    return hashlib.sha256("\0\0".join([f"kiyome table {kind} 1", *texts]).encode()).hexdigest()
+
+
+def _column(name: str, values: ArrayLike, kind: type, num_rows: int) -> NDArray[Any]:
+    """A read-only copy of one column, its shape and type checked."""
+    array = np.array(values, dtype=object) if kind is object else np.asarray(values)
+    if array.shape != (num_rows,):
+        raise TableError(
+            f"{name} has one entry a row.",
+            came=f"shape {array.shape} where there are {num_rows} rows",
+            remedy=f"Give {num_rows} entries.",
+        )
+    whole = np.issubdtype(array.dtype, np.integer)
+    if np.issubdtype(kind, np.integer) and not whole and array.size:
+        raise TableError(f"{name} are whole numbers.", came=f"{array.dtype}", remedy="Round or map them.")
+    if whole and np.issubdtype(kind, np.integer):
+        _check_range(name, array, int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+    column: NDArray[Any] = array.astype(kind)
+    column.flags.writeable = False
+    return column
+
+
+def _check_classes(names: tuple[str, ...]) -> None:
+    for name in names:
+        _check_text("A class name", name)
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise TableError("Class names differ.", came=f"{twice!r} twice", remedy="Merge the two classes.")
+
+
+def _check_ids(ids: Texts) -> None:
+    if len(ids) == 0:
+        raise TableError("A table has at least one row.", came="no rows", remedy="Give some photos.")
+    if not _all_are_names(ids):  # look row by row only to say which one
+        for row, image_id in enumerate(ids):
+            _check_text(f"The image id of row {row}", image_id)
+    if len(set(ids)) < len(ids):
+        [(twice, count)] = Counter(ids.tolist()).most_common(1)
+        raise TableError(
+            "Image ids are unique.", came=f"{twice!r} {count} times", remedy="Keep one row a photo."
+        )
+
+
+def _all_are_names(texts: Texts) -> bool:
+    if not all(isinstance(text, str) and text for text in texts):
+        return False
+    joined = "".join(texts)
+    return "\0" not in joined and _is_unicode(joined)
+
+
+def _check_text(what: str, text: object) -> None:
+    if not isinstance(text, str) or not text or "\0" in text or not _is_unicode(text):
+        raise TableError(
+            f"{what} is text: not empty, valid Unicode, without NUL.",
+            came=repr(text),
+            remedy="Rename it.",
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_paths(paths: Texts) -> None:
+    for row, path in enumerate(paths):
+        if not isinstance(path, str) or "\0" in path or not stays_inside(path):
+            raise TableError(
+                "A path is relative and stays in the data folder.",
+                came=f"{path!r} in row {row}",
+                remedy="Name photos by where they lie below the data folder.",
+            )
+
+
+def _check_range(name: str, values: NDArray[Any], low: int, high: int) -> None:
+    outside = np.flatnonzero((values < low) | (values > high))
+    if outside.size:
+        raise TableError(
+            f"{name} lie in {low}..{high}.",
+            came=f"{values[outside[0]]} in row {outside[0]}",
+            remedy=f"Correct {outside.size} such rows.",
+        )
+
+
+def _check_weights(weights: NDArray[np.float32]) -> None:
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if bad.size:
+        raise TableError(
+            "Weights are finite and not negative.",
+            came=f"{weights[bad[0]]} in row {bad[0]}",
+            remedy=f"Correct {bad.size} such rows.",
+        )
