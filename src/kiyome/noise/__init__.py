@@ -1,1 +1,47 @@
-"""Which labels are wrong, and how many: arrays in, arrays out."""
+"""What labels and out-of-fold predictions say about wrong labels: arrays in, arrays out, no torch.
+
+arrays           the one place that checks labels and pred_probs
+confident_joint  how often class `given` seems to be `true`
+transition       what labels become, and what they are worth
+noise_rate       how many labels are probably wrong
+label_quality    one score a row, low is suspicious
+label_issues     which rows: a mask, or indices with the most suspicious first
+simulate         noise and predictions whose truth is known
+"""
+
+from kiyome.noise.confident_joint import confident_joint, confident_thresholds
+from kiyome.noise.label_issues import find_label_issues, rank_label_issues
+from kiyome.noise.label_quality import label_quality
+from kiyome.noise.noise_rate import NoiseRate, noise_rate
+from kiyome.noise.simulate import class_dependent_transition, inject_label_noise, simulate_pred_probs
+from kiyome.noise.transition import (
+    joint_from_posterior,
+    joint_from_transition,
+    posterior_from_transition,
+    posterior_matrix,
+    posterior_of,
+    transition_from_posterior,
+    transition_matrix,
+    transition_of,
+)
+
+__all__ = [
+    "NoiseRate",
+    "class_dependent_transition",
+    "confident_joint",
+    "confident_thresholds",
+    "find_label_issues",
+    "inject_label_noise",
+    "joint_from_posterior",
+    "joint_from_transition",
+    "label_quality",
+    "noise_rate",
+    "posterior_from_transition",
+    "posterior_matrix",
+    "posterior_of",
+    "rank_label_issues",
+    "simulate_pred_probs",
+    "transition_from_posterior",
+    "transition_matrix",
+    "transition_of",
+]
