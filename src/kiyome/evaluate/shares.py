@@ -1,0 +1,114 @@
+"""Intervals for shares of rows, and for the ratio of two shares."""
+
+from dataclasses import dataclass
+from math import exp, log, sqrt
+from statistics import NormalDist
+
+from kiyome.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value that never travels without its interval and what it was counted on."""
+
+    value: float
+    low: float
+    high: float
+    num_rows: int
+
+    def as_percent(self, digits: int = 1) -> str:
+        """Words for people.
+
+        >>> share(40, 400).as_percent()
+        '10.0 % (7.4 to 13.3 %, n = 400)'
+        """
+        low, high = (f"{100 * bound:.{digits}f}" for bound in (self.low, self.high))
+        return f"{100 * self.value:.{digits}f} % ({low} to {high} %, n = {self.num_rows:,})"
+
+
+def share(hits: int, rows: int, *, confidence: float = 0.95) -> Estimate:
+    """Share of rows that are hits, with Wilson's score interval.
+
+    Parameters
+    ----------
+    hits, rows
+        Counts, ``0 <= hits <= rows`` and at least one row.
+    confidence
+        Chance that an interval made this way covers the truth.
+
+    Raises
+    ------
+    InputError
+        If the counts are impossible.
+
+    Notes
+    -----
+    Wilson (1927), Journal of the American Statistical Association 22, 209-212. It stays inside 0..1
+    and covers near the ends, where the plain normal interval does not.
+
+    Examples
+    --------
+    >>> estimate = share(0, 10)
+    >>> round(estimate.low, 3), round(estimate.high, 3)
+    (0.0, 0.278)
+    """
+    if not 0 <= hits <= rows or rows == 0:
+        raise InputError(
+            "Hits are between 0 and the number of rows, which is at least 1.",
+            came=f"{hits} hits in {rows} rows",
+            remedy="Count again.",
+        )
+    z = _two_sided_quantile(confidence)
+    value = hits / rows
+    center = (value + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z * sqrt(value * (1 - value) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
+    # At the ends one bound is the end itself; rounding must not move it.
+    low = 0.0 if hits == 0 else center - half
+    high = 1.0 if hits == rows else center + half
+    return Estimate(value=value, low=low, high=high, num_rows=rows)
+
+
+def ratio_of_shares(
+    hits: int, rows: int, other_hits: int, other_rows: int, *, confidence: float = 0.95
+) -> Estimate:
+    """How many times larger the first share is than the second, with Katz's log interval.
+
+    Parameters
+    ----------
+    hits, rows, other_hits, other_rows
+        Two independent samples; each holds at least one hit, as the ratio has no interval otherwise.
+
+    Raises
+    ------
+    InputError
+        If a sample has no hit.
+
+    Notes
+    -----
+    Katz et al. (1978), Biometrics 34, 469-474.
+
+    Examples
+    --------
+    >>> lift = ratio_of_shares(40, 100, 140, 1000)
+    >>> round(lift.value, 2), round(lift.low, 2), round(lift.high, 2)
+    (2.86, 2.15, 3.8)
+    """
+    if min(hits, other_hits) < 1 or hits > rows or other_hits > other_rows:
+        raise InputError(
+            "Both samples hold at least one hit and no more hits than rows.",
+            came=f"{hits} of {rows} against {other_hits} of {other_rows}",
+            remedy="Report the two shares with their own intervals instead.",
+        )
+    value = (hits / rows) / (other_hits / other_rows)
+    half = _two_sided_quantile(confidence) * sqrt(1 / hits - 1 / rows + 1 / other_hits - 1 / other_rows)
+    return Estimate(
+        value=value, low=exp(log(value) - half), high=exp(log(value) + half), num_rows=rows + other_rows
+    )
+
+
+def _two_sided_quantile(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise InputError(
+            "Confidence lies between 0 and 1.", came=str(confidence), remedy="Say 0.95 for 95 %."
+        )
+    return NormalDist().inv_cdf((1 + confidence) / 2)
