@@ -1,0 +1,278 @@
+"""The front gate: read what people have, a folder or a file, as a table.
+
+    a folder of class folders               class_folders.py
+    a CSV with an image folder (Kaggle)     ┐
+    a Parquet file, photos inside or not    ├ records.py -> ids, labels, photos, the optional columns
+    metadata.csv | jsonl | parquet          ┘
+
+Nothing is guessed about a row: what is missing, unknown, doubled or out of place is an error that names the
+file, the line and what to do. Order is kept; ids and labels are text exactly as written.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.class_folders import read_class_folders
+from kiyome.artifacts.class_map import ClassMapSource
+from kiyome.artifacts.embedded import unpack_photos
+from kiyome.artifacts.label_columns import label_columns, read_labels
+from kiyome.artifacts.photo_files import LEAVES, PhotoFinder, photos_without_row
+from kiyome.artifacts.records import SHOWN, Records, read_records
+from kiyome.artifacts.storage import write_text
+from kiyome.artifacts.table import Table, Texts
+from kiyome.errors import InputError, TableError
+from kiyome.progress import Progress, silent
+
+ID_COLUMNS = ("image_id", "id", "file_name", "filename", "image", "path", "image_path", "filepath", "file")
+PATH_COLUMNS = ("path", "file_name", "filename", "image_path", "filepath", "file")
+GROUP_COLUMNS = ("group", "patient_id")
+TABLES_IN_FOLDER = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "train.csv", "train.parquet")
+
+
+def read_table(
+    source: str | Path,
+    *,
+    images: str | Path | None = None,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    class_map: ClassMapSource | None = None,
+    unpack_to: str | Path | None = None,
+    allow_missing: bool = False,
+    missing_list: str | Path | None = None,
+    on_progress: Progress = silent,
+) -> Table:
+    r"""Return the table of photos and labels that a folder or a file describes.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder of class folders; a folder with `train.csv` or a `metadata` file in it; or a CSV, TSV, JSON
+        Lines or Parquet file.
+    images : str or Path, optional
+        The folder that a file's photos lie under. Without it: `<stem>_images`, `images` or `<stem>` beside
+        the file, or the file's own folder, whichever holds the first photos.
+    id_column, label_column : str, optional
+        Columns to use; without them the first of `ID_COLUMNS` and of `LABEL_COLUMNS`.
+    class_map : path, mapping or list of names, optional
+        What labels mean: see `class_map.py`. Without it, a map beside the file
+        (`label_num_to_disease_map.json`), names inside a Parquet file, or the labels that occur.
+    unpack_to : str or Path, optional
+        The folder for photos that lie inside a Parquet file.
+    allow_missing : bool
+        Let rows be without a photo: for predictions that others made.
+    missing_list : str or Path, optional
+        A CSV file that is to list all missing photos.
+
+    Returns
+    -------
+    table : Table
+        The columns `fold`, `group` or `patient_id`, `weight` and `true_label` are used when present.
+
+    Raises
+    ------
+    TableError
+        With file, line and remedy: no rows, one class, labels that are missing or unknown, ids that are
+        doubled, photos that are missing or lie outside, class names that are nearly the same, a file that
+        is no table.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "train.csv").write_text("image_id,label\n007.jpg,cat\n008.jpg,dog\n")
+    >>> table = read_table(folder / "train.csv", allow_missing=True)
+    >>> table.image_ids.tolist(), table.class_names
+    (['007.jpg', '008.jpg'], ('cat', 'dog'))
+    """
+    source = Path(source)
+    if not source.exists():
+        raise TableError("The data can be found.", came=f"nothing at {source}", remedy="Check the path.")
+    file = _table_in_folder(source) if source.is_dir() else source
+    if file is None:
+        if images or id_column or label_column:
+            raise InputError(
+                "images=, id_column= and label_column= go with a table.",
+                came=f"the folder {source} without train.csv or metadata",
+                remedy="Give the file that lists the photos.",
+            )
+        return read_class_folders(source, class_map=class_map)
+    records = read_records(file)
+    if not len(records):
+        raise TableError("A table has rows.", came=f"none in {file}", remedy="Check the file.")
+    columns = label_columns(records, label_column)
+    ids, photos, root, from_inside = _photos(records, id_column, images, unpack_to, on_progress)
+    _check_ids(records, ids, records.texts(columns["given_label"]))
+    paths = _find_photos(records, photos, root, allow_missing=allow_missing, missing_list=missing_list)
+    names, labels = read_labels(records, columns, class_map)
+    beside = [] if from_inside else photos_without_row(root, paths, file.name)
+    return Table(
+        root=root,
+        image_ids=np.array(ids, dtype=object),
+        paths=np.array(paths, dtype=object),
+        given_labels=labels["given_label"],
+        labels=labels["label"],
+        class_names=names,
+        true_labels=labels.get("true_label"),
+        weights=_numbers(records, "weight", np.float32, "Weights are numbers, not negative."),
+        groups=_groups(records),
+        folds=_numbers(records, "fold", np.int16, "Folds are whole numbers from 0."),
+        skipped=tuple(beside),
+    )
+
+
+def _table_in_folder(folder: Path) -> Path | None:
+    found = [folder / name for name in TABLES_IN_FOLDER if (folder / name).is_file()]
+    if len(found) > 1:
+        raise TableError(
+            "One table describes a folder.",
+            came=f"{' and '.join(path.name for path in found)} in {folder}",
+            remedy=f"Point at one of them: {found[0]}",
+        )
+    return found[0] if found else None
+
+
+def _photos(
+    records: Records,
+    id_column: str | None,
+    images: str | Path | None,
+    unpack_to: str | Path | None,
+    on_progress: Progress,
+) -> tuple[list[str], list[str], Path, bool]:
+    """Ids, the texts that name the photos, the folder they lie under, and whether they came from inside."""
+    file = records.source
+    if records.photo_column is None:
+        ids = records.texts(records.require(id_column, ID_COLUMNS, option="id_column"))
+        path_column = records.pick(PATH_COLUMNS)
+        photos = records.texts(path_column) if path_column else ids
+        return ids, photos, _image_folder(file, photos, images), False
+    if unpack_to is None:
+        raise TableError(
+            "Photos inside a Parquet file are unpacked into a folder.",
+            came=f"photos in column {records.photo_column!r} of {file.name}",
+            remedy="Say where with unpack_to=.",
+        )
+    names, own_paths = unpack_photos(file, records.photo_column, Path(unpack_to), on_progress=on_progress)
+    if id_column or records.pick(ID_COLUMNS):
+        ids = records.texts(records.require(id_column, ID_COLUMNS, option="id_column"))
+    elif all(own_paths) and len(set(own_paths)) == len(own_paths):
+        ids = own_paths
+    else:
+        ids = [f"row-{row:07d}" for row in range(len(records))]
+    if any(names) or not any(own_paths):
+        return ids, names, Path(unpack_to), True
+    return ids, own_paths, _image_folder(file, own_paths, images), False
+
+
+def _image_folder(file: Path, photos: Sequence[str], images: str | Path | None) -> Path:
+    """The folder that was named, or the first likely one that holds one of the first photos."""
+    if images is not None:
+        if not Path(images).is_dir():
+            raise TableError("images= is a folder.", came=f"{images}", remedy="Check the path.")
+        return Path(images)
+    beside = [file.parent / name for name in (f"{file.stem}_images", "images", file.stem)]
+    likely = [folder for folder in beside if folder.is_dir()] + [file.parent]
+    for folder in likely:
+        finder = PhotoFinder(folder)
+        if any(finder.find(photo)[0] for photo in photos[:100]):
+            return folder
+    return likely[0]
+
+
+def _check_ids(records: Records, ids: list[str], labels: list[str]) -> None:
+    if nameless := [row for row, image_id in enumerate(ids) if not image_id]:
+        records.fail("Every row has an id.", nameless, remedy="Fill in or delete these rows.")
+    if len(set(ids)) == len(ids):
+        return
+    rows_of: dict[str, list[int]] = {}
+    for row, image_id in enumerate(ids):
+        rows_of.setdefault(image_id, []).append(row)
+    twice = [rows for rows in rows_of.values() if len(rows) > 1]
+    differ = [rows for rows in twice if len({labels[row] for row in rows}) > 1]
+    rows = (differ or twice)[0]
+    places = " and ".join(records.place(row) for row in rows[:SHOWN])
+    kinds = ", labels " + " and ".join(sorted({repr(labels[row]) for row in rows})) if differ else ""
+    raise TableError(
+        "Image ids are unique.",
+        came=f"{ids[rows[0]]!r} in {records.source.name}, {places}{kinds}; "
+        f"{len(twice)} ids more than once, {len(differ)} of them with labels that differ",
+        remedy="Keep one row a photo.",
+    )
+
+
+def _find_photos(
+    records: Records, photos: list[str], root: Path, *, allow_missing: bool, missing_list: str | Path | None
+) -> list[str]:
+    finder = PhotoFinder(root)
+    found = [finder.find(photo) if photo else ("", "no path") for photo in photos]
+    if allow_missing:
+        return [path for path, _ in found]
+    if leaving := [row for row, (_, reason) in enumerate(found) if reason == LEAVES]:
+        records.fail(
+            f"Photos lie in the data folder, {root}.",
+            leaving,
+            describe=lambda row: repr(photos[row]),
+            remedy="Give paths relative to images=, without '..', and no links that lead out.",
+        )
+    if missing := [row for row, (path, _) in enumerate(found) if not path]:
+        remedy = "Correct the names, or point at the right folder with images=."
+        if missing_list is not None:
+            write_text(missing_list, _missing_as_csv(records, missing, photos, found))
+            remedy += f" All are listed in {missing_list}."
+        if similar := finder.similar(photos[missing[0]]):
+            remedy += f" There is a {similar!r}."
+        records.fail(
+            f"Every photo is a file in {root}.",
+            missing,
+            describe=lambda row: f"{photos[row]!r} ({found[row][1]})",
+            remedy=remedy,
+        )
+    return [path for path, _ in found]
+
+
+def _missing_as_csv(
+    records: Records, missing: Sequence[int], photos: Sequence[str], found: Sequence[tuple[str, str]]
+) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([records.unit, "photo", "reason"])
+    writer.writerows([records.places[row], photos[row], found[row][1]] for row in missing)
+    return text.getvalue()
+
+
+def _groups(records: Records) -> Texts | None:
+    column = records.pick(GROUP_COLUMNS)
+    return np.array(records.texts(column), dtype=object) if column else None
+
+
+def _numbers(records: Records, name: str, kind: type, must: str) -> NDArray[Any] | None:
+    """An optional column of numbers that are not negative; `kind` says whether they are whole."""
+    column = records.pick((name,))
+    if column is None:
+        return None
+    texts = records.texts(column)
+    values = np.array([_number(text) for text in texts])
+    high = np.iinfo(kind).max if np.issubdtype(kind, np.integer) else np.finfo(kind).max
+    good = (values >= 0) & (values <= high)
+    if np.issubdtype(kind, np.integer):
+        good &= values == np.floor(values)
+    if not good.all():
+        records.fail(
+            must,
+            np.flatnonzero(~good).tolist(),
+            describe=lambda row: repr(texts[row]),
+            remedy=f"Correct these, or rename the column {column!r} if it means something else.",
+        )
+    return values.astype(kind)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
