@@ -1,0 +1,122 @@
+"""Real scans with flipped labels, and a real browser."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kiyome.report import FindReport, Repeats
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def report_from(pred_probs: np.ndarray, labels: np.ndarray, **changes: Any) -> FindReport:
+    """A report of plain arrays: rows the model contradicts are flagged, its votes are the estimate."""
+    N, K = pred_probs.shape
+    suggested = pred_probs.argmax(axis=1)
+    quality = pred_probs[np.arange(N), labels]
+    is_issue = (suggested != labels) & (quality < 0.4)
+    joint = np.zeros((K, K))
+    np.add.at(joint, (np.where(is_issue, suggested, labels), labels), 1)
+    rate = float(is_issue.mean())
+    values = {
+        "title": "photos",
+        "class_names": [f"class {k}" for k in range(K)],
+        "image_ids": [f"{row:05d}.jpg" for row in range(N)],
+        "given_labels": labels,
+        "suggested_labels": suggested,
+        "label_quality": quality,
+        "is_label_issue": is_issue,
+        "ranking": np.flatnonzero(is_issue)[np.argsort(quality[is_issue], kind="stable")],
+        "likely_true_joint": joint,
+        "noise_rate": rate,
+        "noise_rate_low": 0.9 * rate,
+        "noise_rate_high": 1.1 * rate,
+        "noise_rate_how": "The interval holds 95 % of 1,000 bootstrap draws of the rows.",
+    }
+    return FindReport(**(values | changes))
+
+
+def random_report(num_rows: int, num_classes: int, *, flipped: float = 0.1, **changes: Any) -> FindReport:
+    """A report whose model knows the truth well and whose labels are partly flipped."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(num_classes, size=num_rows)
+    labels = np.where(rng.random(num_rows) < flipped, rng.integers(num_classes, size=num_rows), true)
+    logits = rng.normal(size=(num_rows, num_classes)) + 6 * np.eye(num_classes)[true]
+    pred_probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return report_from(pred_probs, labels, **changes)
+
+
+@pytest.fixture
+def make_report() -> Callable[..., FindReport]:
+    return random_report
+
+
+@pytest.fixture(scope="session")
+def digits_report() -> FindReport:
+    """1,797 scans of digits, 8 % of the labels flipped, quick out-of-fold probabilities."""
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+
+    digits, rng = load_digits(), np.random.default_rng(0)
+    flip = rng.random(len(digits.target)) < 0.08
+    labels = np.where(flip, (digits.target + rng.integers(1, 10, len(flip))) % 10, digits.target)
+    model = LogisticRegression(C=0.1, max_iter=300)
+    pred_probs = cross_val_predict(model, digits.data / 16, labels, cv=3, method="predict_proba")
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+    def two_labels(digit: int) -> tuple[int, int]:
+        rows = np.flatnonzero(digits.target == digit)
+        return int(rows[labels[rows] == digit][0]), int(rows[labels[rows] != digit][0])
+
+    def photo(row: int) -> np.ndarray:
+        scan = np.kron(255 - digits.images[row] / 16 * 255, np.ones((24, 24)))
+        return np.repeat(scan[:, :, None], 3, axis=2).astype(np.uint8)
+
+    return report_from(
+        pred_probs,
+        labels,
+        title="digits, 8 % of the labels flipped",
+        class_names=names,
+        image_ids=[f"scan_{row:04d}.png" for row in range(len(labels))],
+        set_aside=[
+            ("scan_9001.png", "truncated: the file ends after 812 of 4,096 bytes"),
+            ("notes.txt", "not an image"),
+        ],
+        findings={"turned upright (EXIF)": 12, "grey, shown as RGB": 1797},
+        duplicates=Repeats(num_groups=9, num_differing=2, pairs=[two_labels(0), two_labels(4)]),
+        groups=Repeats(num_groups=40, num_differing=1, pairs=[two_labels(3)]),
+        facts=[
+            ("Backbone", "none, 64 pixels"),
+            ("Folds", "5"),
+            ("Seed", "0"),
+            ("kiyome", "0.1.0"),
+            ("Fingerprint", "3f9a0c55d1e27b64"),
+            ("Rows", "1,797"),
+        ],
+        photo=photo,
+    )
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real Chromium without a window, from the system."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is on the path")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGS)
+        yield chromium
+        chromium.close()
