@@ -27,6 +27,8 @@ def path_of_text(text: str) -> str:
     >>> path_of_text("leaves/caf%E9.png")
     'leaves/caf\udce9.png'
     """
+    if "%" not in text:
+        return text
     raw = _HEX_PAIR.sub(lambda match: bytes([int(match[1], 16)]), text.encode())
     return raw.decode("utf-8", "surrogateescape")
 
@@ -37,4 +39,4 @@ def stays_inside(path: str) -> bool:
     >>> stays_inside("cat/1.jpg"), stays_inside("../1.jpg"), stays_inside("/etc/passwd")
     (True, False, False)
     """
-    return not path.startswith("/") and ".." not in path.split("/")
+    return not path.startswith("/") and (".." not in path or ".." not in path.split("/"))

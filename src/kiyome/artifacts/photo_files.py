@@ -138,7 +138,8 @@ class PhotoFinder:
             return "", f"{len(endings)} files of that name: {', '.join(endings[:3])}"
         if endings:
             return self._at(f"{folder}/{endings[0]}" if folder else endings[0])
-        return self._at(path_of_text(text))
+        escaped = path_of_text(text)
+        return self._at(escaped) if escaped != text else ("", ABSENT)
 
     def similar(self, text: str) -> str:
         """A name in the same folder that differs only in case or Unicode form, if there is one."""

@@ -9,8 +9,6 @@ Nothing is guessed about a row: what is missing, unknown, doubled or out of plac
 file, the line and what to do. Order is kept; ids and labels are text exactly as written.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from kiyome.artifacts.embedded import unpack_photos
 from kiyome.artifacts.label_columns import label_columns, read_labels
 from kiyome.artifacts.photo_files import LEAVES, PhotoFinder, photos_without_row
 from kiyome.artifacts.records import SHOWN, Records, read_records
-from kiyome.artifacts.storage import write_text
+from kiyome.artifacts.storage import write_csv
 from kiyome.artifacts.table import Table, Texts
 from kiyome.errors import InputError, TableError
 from kiyome.progress import Progress, silent
@@ -222,7 +220,8 @@ def _find_photos(
     if missing := [row for row, (path, _) in enumerate(found) if not path]:
         remedy = "Correct the names, or point at the right folder with images=."
         if missing_list is not None:
-            write_text(missing_list, _missing_as_csv(records, missing, photos, found))
+            rows = [[records.places[row], photos[row], found[row][1]] for row in missing]
+            write_csv(missing_list, [[records.unit, "photo", "reason"], *rows])
             remedy += f" All are listed in {missing_list}."
         if similar := finder.similar(photos[missing[0]]):
             remedy += f" There is a {similar!r}."
@@ -233,16 +232,6 @@ def _find_photos(
             remedy=remedy,
         )
     return [path for path, _ in found]
-
-
-def _missing_as_csv(
-    records: Records, missing: Sequence[int], photos: Sequence[str], found: Sequence[tuple[str, str]]
-) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([records.unit, "photo", "reason"])
-    writer.writerows([records.places[row], photos[row], found[row][1]] for row in missing)
-    return text.getvalue()
 
 
 def _groups(records: Records) -> Texts | None:

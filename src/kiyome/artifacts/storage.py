@@ -5,13 +5,15 @@ rename, so a kill at any instant leaves the old file whole or the new one (Pilla
 what goes wrong without each of these steps).
 """
 
+import codecs
+import csv
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".kiyome-", ".tmp"
 
@@ -67,6 +69,24 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, content: str) -> None:
     """Put `content` at `path` as UTF-8, whole or not at all; line ends stay as they are."""
     write_bytes(path, content.encode())
+
+
+def write_csv(path: str | Path, rows: Iterable[Iterable[object]]) -> None:
+    """Put rows of cells at `path` as RFC 4180 says: UTF-8, lines end in CR LF, quotes where needed."""
+    with writing(path) as file:
+        csv.writer(codecs.getwriter("utf-8")(file)).writerows(rows)
+
+
+def write_parquet(
+    path: str | Path, columns: dict[str, Any], metadata: dict[bytes, str] | None = None
+) -> None:
+    """Put columns at `path` as Parquet, with a checksum on every page."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = pa.table(columns).replace_schema_metadata(metadata)
+    with writing(path) as file:
+        pq.write_table(content, file, write_page_checksum=True)
 
 
 def sync_folder(folder: str | Path) -> None:

@@ -7,10 +7,8 @@
 N rows, K classes. A table never changes; `take` and the `with_...` methods give another one.
 """
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.names import stays_inside, text_of_path
-from kiyome.artifacts.storage import write_text, writing
+from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.errors import InputError, TableError
 
 Texts = NDArray[np.object_]
@@ -206,12 +204,9 @@ def write_table(table: Table, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() == ".csv":
         write_text(path.with_suffix(".classes.json"), json.dumps(table.class_names, ensure_ascii=False))
-        with writing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
-            csv.writer(text).writerows(_csv_rows(table))
-            text.flush()
-            text.detach()
+        write_csv(path, _csv_rows(table))
     elif path.suffix.lower() == ".parquet":
-        _write_parquet(table, path)
+        write_parquet(path, _parquet_columns(table), {CLASS_NAMES_KEY: json.dumps(table.class_names)})
     else:
         raise InputError(
             "A table is written as .csv or .parquet.", came=repr(path.name), remedy="Choose such an ending."
@@ -245,15 +240,11 @@ def _csv_rows(table: Table) -> Iterator[list[str]]:
         yield ["" if cell is None else str(cell) for cell in row]
 
 
-def _write_parquet(table: Table, path: Path) -> None:
+def _parquet_columns(table: Table) -> dict[str, Any]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     types = {"weight": pa.float32(), "fold": pa.int16()}
-    arrays = {name: pa.array(v, types.get(name, pa.string())) for name, v in _columns(table).items()}
-    content = pa.table(arrays).replace_schema_metadata({CLASS_NAMES_KEY: json.dumps(table.class_names)})
-    with writing(path) as file:
-        pq.write_table(content, file)
+    return {name: pa.array(v, types.get(name, pa.string())) for name, v in _columns(table).items()}
 
 
 def _digest(kind: str, *texts: str) -> str:

@@ -1,0 +1,84 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
+
+WRITER = """
+import sys
+from kiyome.artifacts.storage import writing
+print("begin", flush=True)
+for turn in range(10**9):
+    with writing(sys.argv[1]) as file:
+        for _ in range(64):
+            file.write(bytes([65 + turn % 2]) * 65536)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one_whole(tmp_path):
+    path = tmp_path / "result"
+    whole = {bytes([65 + turn]) * 65536 * 64 for turn in range(2)}
+    write_bytes(path, bytes([65]) * 65536 * 64)
+    for attempt in range(12):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+        assert writer.stdout.readline() == b"begin\n"
+        time.sleep(0.003 * attempt)
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+        assert path.read_bytes() in whole
+    assert all(entry.name == "result" or is_temporary(entry) for entry in tmp_path.iterdir())
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "note.txt"
+    write_text(path, "old")
+
+    def stop_halfway():
+        with writing(path) as file:
+            file.write(b"half of the n")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stop_halfway()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["note.txt"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "note.txt"
+    write_text(path, "old")
+
+    def fill_the_disk():
+        with writing(path) as file:
+            os.dup2(os.open("/dev/full", os.O_WRONLY), file.fileno())  # the real error of a real device
+            file.write(b"new")
+
+    with pytest.raises(OSError, match="No space left"):
+        fill_the_disk()
+    assert path.read_text() == "old"
+
+
+def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"source")
+    (tmp_path / "out").symlink_to("photo.jpg")
+    write_bytes(tmp_path / "out", b"result")
+    assert (tmp_path / "photo.jpg").read_bytes() == b"source"
+    assert (tmp_path / "out").read_bytes() == b"result"
+
+
+def test_files_get_the_usual_permissions(tmp_path):
+    write_bytes(tmp_path / "ours", b"")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_digest_tells_files_apart(tmp_path):
+    write_bytes(tmp_path / "a", b"a")
+    write_bytes(tmp_path / "b", b"b")
+    assert sha256_of_file(tmp_path / "a") != sha256_of_file(tmp_path / "b")

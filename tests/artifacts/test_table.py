@@ -1,0 +1,239 @@
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiyome.artifacts.names import path_of_text, text_of_path
+from kiyome.artifacts.sources import read_table
+from kiyome.artifacts.table import COLUMN_TYPES, Table, write_table
+from kiyome.errors import InputError, TableError
+
+HOSTILE = [
+    *[
+        "007",
+        "1e5",
+        "NA",
+        "None",
+        "true",
+        "-1",
+        '"',
+        "''",
+        "a,b",
+        "a\nb",
+        "a\r\nb",
+        "\r",
+        " x ",
+        "=1+1",
+        "@cmd",
+    ],
+    *["é", "日本", "😀", "\u2028", "%41", "100%", "\ufeffx", "{}", "\\N", "1.0", ";", "\t"],
+]
+words = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8),
+)
+file_names = st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"\0", b"0").replace(b"/", b"-"))
+
+
+def small(**changes):
+    columns = {
+        "root": Path("photos"),
+        "image_ids": ["a", "b", "c"],
+        "paths": ["a.jpg", "b.jpg", "c.jpg"],
+        "given_labels": [0, 1, 0],
+        "class_names": ("cat", "dog"),
+    }
+    return Table(**columns | changes)
+
+
+@st.composite
+def tables(draw):
+    ids = draw(st.lists(words, min_size=2, max_size=8, unique=True))
+    names = draw(st.lists(words, min_size=2, max_size=5, unique=True))
+    n, labels = len(ids), st.integers(0, len(names) - 1)
+
+    def column(values):
+        return draw(st.lists(values, min_size=n, max_size=n))
+
+    optional = {
+        "true_labels": st.integers(-1, len(names) - 1),
+        "weights": st.floats(0, 1e6, width=32),
+        "groups": st.one_of(st.just(""), words),
+        "folds": st.integers(0, 4),
+    }
+    chosen = {name: np.array(column(v)) for name, v in optional.items() if draw(st.booleans())}
+    return Table(
+        root=Path("nowhere"),
+        image_ids=ids,
+        paths=[""] * n,
+        given_labels=[0, 1, *column(labels)[2:]],
+        labels=column(labels),
+        class_names=tuple(names),
+        **chosen,
+    )
+
+
+def assert_equal(one, other):
+    assert one.class_names == other.class_names
+    for name in COLUMN_TYPES:
+        mine, yours = getattr(one, name), getattr(other, name)
+        assert (mine is None) == (yours is None), name
+        assert mine is None or (mine.dtype == yours.dtype and mine.tolist() == yours.tolist()), name
+    assert (one.fingerprint, one.content_digest) == (other.fingerprint, other.content_digest)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@settings(derandomize=True, deadline=None, max_examples=80)
+@given(tables())
+def test_a_written_table_reads_back_equal(suffix, table):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"table{suffix}"
+        write_table(table, path)
+        assert_equal(table, read_table(path, allow_missing=True))
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(file_names)
+def test_any_file_name_has_a_text_that_leads_back(raw):
+    name = raw.decode("utf-8", "surrogateescape")
+    text = text_of_path(name)
+    assert text.encode().decode() == text
+    assert path_of_text(text) == name
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.text("%4E9e1zé\udce9\udcff", max_size=6), st.text("%4E9e1zé\udce9\udcff", max_size=6))
+def test_different_file_names_have_different_texts(one, other):
+    one, other = (os_name(name) for name in (one, other))
+    assert (text_of_path(one) == text_of_path(other)) == (one == other)
+
+
+def os_name(name):
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_files_with_names_that_are_not_utf8_are_found_again(tmp_path, suffix):
+    for name in (b"cat/caf\xe9.png", b"cat/100%.png", b"cat/a%41.png", b"dog/new\nline.png", b"dog/=1.png"):
+        path = tmp_path / "photos" / Path(name.decode("utf-8", "surrogateescape"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name)
+    table = read_table(tmp_path / "photos")
+    assert table.image_ids[2] == "cat/caf%E9.png"
+    write_table(table, tmp_path / f"table{suffix}")
+    again = read_table(tmp_path / f"table{suffix}", images=tmp_path / "photos")
+    assert_equal(table, again)
+    assert [
+        Path(path).read_bytes().decode("utf-8", "surrogateescape") for path in again.photo_paths()
+    ] == list(again.paths)
+
+
+def test_an_escaped_name_that_is_also_a_file_is_not_guessed(tmp_path):
+    for folder, name in (("cat", b"caf\xe9.png"), ("cat", b"caf%E9.png"), ("dog", b"1.png")):
+        path = tmp_path / folder / name.decode("utf-8", "surrogateescape")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    table = read_table(tmp_path)
+    assert sorted(table.image_ids) == ["cat/caf%25E9.png", "cat/caf%E9.png", "dog/1.png"]
+    write_table(table, tmp_path / "table.csv")
+    with pytest.raises(TableError, match="two files that may be meant"):
+        read_table(tmp_path / "table.csv", images=tmp_path)
+
+
+def test_a_table_does_not_change_under_its_reader():
+    labels = np.array([0, 1, 0])
+    table = small(given_labels=labels)
+    labels[0] = 1
+    assert table.given_labels.tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="read-only"):
+        table.labels[0] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        table.root = Path()
+
+
+def test_rows_are_taken_by_mask_and_by_index():
+    table = small(weights=np.array([1.0, 2.0, 3.0]), groups=["x", "", "x"])
+    assert table.take([True, False, True]).image_ids.tolist() == ["a", "c"]
+    taken = table.take([2, 0])
+    assert taken.image_ids.tolist() == ["c", "a"]
+    assert taken.weights.tolist() == [3.0, 1.0]
+    with pytest.raises(InputError, match="A mask of rows has 3 entries"):
+        table.take([True])
+    with pytest.raises(TableError, match="at least one row"):
+        table.take([])
+
+
+def test_new_labels_and_folds_leave_the_old_table_alone():
+    table = small()
+    other = table.with_labels([1, 1, 1]).with_folds([0, 1, 0])
+    assert other.labels.tolist() == [1, 1, 1]
+    assert other.given_labels.tolist() == table.labels.tolist() == [0, 1, 0]
+    assert other.folds.dtype == np.int16
+    assert table.folds is None
+    assert other.fingerprint == table.fingerprint
+    assert other.content_digest != table.content_digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_ids": ["b", "a", "c"]},
+        {"image_ids": ["a", "b", "cc"]},
+        {"class_names": ("dog", "cat")},
+        {"class_names": ("cat", "dog", "cow")},
+    ],
+)
+def test_the_fingerprint_follows_ids_order_and_class_names(changes):
+    assert small(**changes).fingerprint != small().fingerprint
+
+
+def test_the_fingerprint_is_the_same_today_and_tomorrow():
+    assert small().fingerprint[:16] == "92d467a9cb284241"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_ids": [], "paths": [], "given_labels": []}, "at least one row. Came: no rows"),
+        ({"image_ids": ["a", "a", "c"]}, "Image ids are unique. Came: 'a' 2 times"),
+        ({"image_ids": ["a", "", "c"]}, "image id of row 1 is text: .* Came: ''"),
+        ({"image_ids": ["a", "b\0", "c"]}, "image id of row 1 is text"),
+        ({"image_ids": ["a", "b\udce9", "c"]}, "image id of row 1 is text"),
+        ({"image_ids": ["a", 7, "c"]}, "image id of row 1 is text: .* Came: 7"),
+        ({"paths": ["a", "/etc/passwd", "c"]}, "stays in the data folder. Came: '/etc/passwd' in row 1"),
+        ({"paths": ["a", "x/../../b", "c"]}, "stays in the data folder"),
+        ({"paths": ["a", "b"]}, r"paths has one entry a row. Came: shape \(2,\) where there are 3 rows"),
+        ({"given_labels": [0, 1, 2]}, r"given_labels lie in 0..1. Came: 2 in row 2"),
+        ({"given_labels": [0, 1, -100]}, r"given_labels lie in 0..1. Came: -100"),
+        ({"given_labels": [0, 1, 2**40]}, "given_labels lie in .* Came: 1099511627776"),
+        ({"given_labels": [0.0, 1.0, float("nan")]}, "given_labels are whole numbers. Came: float64"),
+        ({"true_labels": [0, 1, -2]}, r"true_labels lie in -1..1"),
+        ({"folds": [0, 1, -1]}, "folds lie in 0..32767"),
+        ({"folds": [0, 1, 65536]}, "folds lie in"),
+        ({"weights": [1, 1, float("nan")]}, "Weights are finite and not negative. Came: nan in row 2"),
+        ({"weights": [1, -1, 1]}, "Weights are finite and not negative"),
+        ({"class_names": ("cat", "cat")}, "Class names differ. Came: 'cat' twice"),
+        ({"class_names": ("cat", "")}, "A class name is text"),
+    ],
+)
+def test_what_a_table_refuses(changes, message):
+    with pytest.raises(TableError, match=message):
+        small(**changes)
+
+
+def test_a_table_is_not_written_under_another_ending(tmp_path):
+    with pytest.raises(InputError, match=r"written as .csv or .parquet. Came: 'table.xlsx'"):
+        write_table(small(), tmp_path / "table.xlsx")
+
+
+def test_moving_the_photos_changes_no_digest(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "one" / name).mkdir(parents=True)
+        (tmp_path / "one" / name / "1.jpg").write_bytes(b"")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    assert_equal(read_table(tmp_path / "one"), read_table(tmp_path / "other"))
