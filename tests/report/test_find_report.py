@@ -117,6 +117,13 @@ def test_no_flagged_row_gives_a_calm_page(make_report: Make) -> None:
     assert "circle" not in page.tags
 
 
+def test_a_flagged_row_whose_label_the_model_shares_is_not_struck_out(make_report: Make) -> None:
+    first = {"is_label_issue": np.array([True, False, False]), "ranking": np.array([0])}
+    page = assert_sound(render_report(make_report(3, 2, flipped=0, photo=noise_photo, **first)))
+    assert "and no other class is likelier" in page.words
+    assert "s" not in page.tags
+
+
 def test_one_row_alone_makes_a_page(make_report: Make) -> None:
     page = assert_sound(render_report(make_report(1, 2, flipped=0)))
     assert "none of 1 rows is flagged." in page.words

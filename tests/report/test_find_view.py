@@ -35,6 +35,7 @@ def test_a_row_whose_label_the_model_shares_is_in_no_cell(make_report: Make) -> 
     shared = FindReport(**{name: getattr(report, name) for name in report.__dataclass_fields__} | same)
     assert issues_by_cell(shared) == []
     card = build_page(shared, [], {}).top[0]
+    assert card.same
     assert card.given == card.suggested
 
 

@@ -45,6 +45,7 @@ class Card:
     image_id: str
     given: str
     suggested: str
+    same: bool
     score: float
     thumbnail: str | None
 
@@ -128,6 +129,7 @@ def issues_by_cell(report: FindReport) -> list[CellRows]:
     order = np.argsort(cell, kind="stable")
     codes, starts = np.unique(cell[order], return_index=True)
     parts = np.split(rows[order], starts[1:])
+    # Without any row, np.split still gives one empty part.
     cells = [
         CellRows(true=int(code) // K, given=int(code) % K, rows=part.tolist())
         for code, part in zip(codes, parts, strict=False)
@@ -198,6 +200,7 @@ class _Cards:
             image_id=shown(report.image_ids[row]),
             given=shown(report.class_names[report.given_labels[row]], 60),
             suggested=shown(report.class_names[report.suggested_labels[row]], 60),
+            same=bool(report.given_labels[row] == report.suggested_labels[row]),
             score=float(report.label_quality[row]),
             thumbnail=_key(row) if row in self.thumbnails else None,
         )
