@@ -233,12 +233,12 @@ def _json_object(text: str, path: Path, line: int) -> dict[str, Any]:
         entry = json.loads(
             text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=check_keys
         )
-    except (json.JSONDecodeError, RecursionError) as error:
-        entry = error
+    except (json.JSONDecodeError, RecursionError):
+        entry = None
     if not isinstance(entry, dict):
         raise TableError(
             "Every line is one JSON object.",
-            came=f"{entry if isinstance(entry, Exception) else text[:40]!r} in {path.name}, line {line}",
+            came=f"{text[:40]!r} in {path.name}, line {line}",
             remedy="Write one object a line.",
         )
     return entry
