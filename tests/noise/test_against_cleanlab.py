@@ -28,7 +28,7 @@ cleanlab_filter = pytest.importorskip("cleanlab.filter")
 latent_algebra = pytest.importorskip("cleanlab.internal.latent_algebra")
 rank = pytest.importorskip("cleanlab.rank")
 
-small = settings(derandomize=True, deadline=None, max_examples=250)
+small = settings(derandomize=True, deadline=None, max_examples=100)
 large = settings(derandomize=True, deadline=None, max_examples=25)
 
 ADJUSTED_SCORES = [(score, adjust) for score in SCORES for adjust in (False, True)]

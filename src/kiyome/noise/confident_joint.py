@@ -132,7 +132,7 @@ def _rounded(values: Numbers) -> Counts:
     missing = int((values.sum().round() - rounded.sum()).round())
     by_remainder = np.argsort(values - rounded)  # cleanlab's sort: equal remainders fall the same way
     if missing > 0:
-        rounded[by_remainder[::-1][:missing]] += 1
+        rounded[by_remainder[-missing:]] += 1
     else:
         rounded[by_remainder[:-missing]] -= 1
     return rounded.astype(np.int64)

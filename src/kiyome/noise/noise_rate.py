@@ -73,8 +73,9 @@ def noise_rate(
     -----
     **The interval is sampling error only.** The value itself is biased where a wrong label misleads the model
     as it misled the person: on CIFAR-10N, labels by people, it gave 0.047 to 0.060 for a true 0.090 (a third
-    to a half too low) and 0.36 to 0.37 for 0.402, for six models. No interval of this kind holds the truth
-    then; only rows that people check again can.
+    to a half too low) and 0.36 to 0.37 for 0.402, for six models. Where noise depends on the class alone, a
+    weak model errs the other way: its own confident mistakes count as wrong labels. No interval of this kind
+    holds the truth then; only rows that people check again can say.
 
     Examples
     --------
