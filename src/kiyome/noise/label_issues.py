@@ -4,7 +4,7 @@ The seven filters of cleanlab 2.9.0's `filter.find_label_issues`, row for row. E
 `low_` ones leaves a row alone when its label is, within 1e-6, the model's own choice.
 
 Ties. Where equal values straddle a cut, which of them fall under it is decided by numpy's default sort, as
-in cleanlab: such rows may swap when the table is reordered. Everything else here is free of row order, but
+in cleanlab: such rows may swap when the table is reordered. All else, rounding of sums aside, is free of row order, but
 for the order of equally suspicious rows in a ranking, which is that of the table.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
-from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, rows_by_class
+from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, known, rows_by_class
 from kiyome.noise.confident_joint import (
     NOWHERE,
     SLACK,
@@ -26,7 +26,6 @@ from kiyome.noise.confident_joint import (
 )
 from kiyome.noise.label_quality import (
     Score,
-    known,
     label_quality,
     normalized_margin,
     score_rows,

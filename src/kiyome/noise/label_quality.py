@@ -5,16 +5,13 @@ array of the size of pred_probs.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
-from kiyome.noise.arrays import Labels, Numbers, check_arrays, row_blocks
+from kiyome.noise.arrays import Labels, Numbers, check_arrays, known, row_blocks
 from kiyome.noise.confident_joint import mean_self_confidence
-
-Choice = TypeVar("Choice")
 
 TINY = 1e-6
 
@@ -116,24 +113,6 @@ def confidence_weighted_entropy(labels: Labels, pred_probs: Numbers) -> Numbers:
     ratio = entropy / self_confidence(labels, pred_probs).clip(min=TINY)
     scores: Numbers = np.log(ratio + 1) / ratio.clip(min=TINY)
     return scores
-
-
-def known(what: str, name: str, choices: dict[str, Choice]) -> Choice:
-    """The entry of that name, or an error that lists the known ones.
-
-    >>> known("method", "margin", {"self_confidence": 1, "normalized_margin": 2})
-    Traceback (most recent call last):
-        ...
-    kiyome.errors.InputError: The method is one of self_confidence, normalized_margin. \
-Came: 'margin'. Choose one of these names.
-    """
-    if name not in choices:
-        raise InputError(
-            f"The {what} is one of {', '.join(choices)}.",
-            came=repr(name),
-            remedy="Choose one of these names.",
-        )
-    return choices[name]
 
 
 Score = Callable[[Labels, Numbers], Numbers]
