@@ -1,9 +1,51 @@
-"""Bytes to upright RGB pixels, or a plain reason why not."""
+"""Bytes to upright RGB pixels, or a plain reason why not.
 
+    path ── bytes ── format by content ── header, size ── pixels ── 8-bit RGB ── upright ── Photo
+              └──────────────┴──────────────────┴────────────┴───── UnreadablePhoto
+
+limits.py says what is refused for its size, jpeg.py and pillow.py decode, exif.py turns.
+"""
+
+import errno
+import os
+import re
+import stat
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kiyome.errors import InputError, UnreadablePhoto
+from kiyome.images.exif import UPRIGHT
+from kiyome.images.jpeg import decode_jpeg
+from kiyome.images.limits import MAX_FILE_BYTES, unreadable_data, unreadable_file
+from kiyome.images.pillow import decode_with_pillow
+
+TINY_SIDE, NARROW_RATIO = 8, 10
+SNIFFED_BYTES = 4096
+PHOTO_STARTS = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WEBP": rb"RIFF....WEBP",
+    "TIFF": rb"II\*\0|MM\0\*",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM",
+}
+OTHER_STARTS = {
+    "an empty file": rb"\Z",
+    "an HTML page": rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)",
+    "an SVG drawing": rb"\s*(<\?xml.*?\?>\s*)?(<!--.*?-->\s*|<!doctype[^>]*>\s*)*<svg",
+    "an XML file": rb"\s*<\?xml",
+    "a PostScript file": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "a PDF file": rb"%PDF",
+    "a HEIC or AVIF photo": rb"....ftyp(heic|heix|mif1|msf1|avif|avis)",
+    "a JPEG 2000 photo": rb"\0\0\0\x0cjP|\xff\x4f\xff\x51",
+    "a zip archive": rb"PK\x03\x04",
+    "a git-lfs pointer, not the photo": rb"version https://git-lfs",
+    "zeros only": rb"\0+\Z",
+    "a text file": rb"[\t\n\r\x20-\x7e]+\Z",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,3 +62,149 @@ class Photo:
     """JPEG, PNG, WEBP, TIFF, GIF or BMP, by content and not by name."""
     findings: tuple[str, ...]
     """What a person may want to know about the file, in short plain words."""
+
+
+def read_photo_file(path: str | PathLike[str]) -> bytes:
+    """Return all bytes of a regular file; a pipe, a folder or a huge file is refused before it is read.
+
+    Raises
+    ------
+    UnreadablePhoto
+        Where there is no such file, it may not be read, it is not a regular file, or it is larger than
+        `limits.MAX_FILE_BYTES`. Its `came` is the reason in a few words.
+
+    Examples
+    --------
+    >>> try:
+    ...     read_photo_file("no/such/photo.jpg")
+    ... except UnreadablePhoto as error:
+    ...     print(error.came)
+    no such file
+    """
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to returns at once.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _require_regular(os.fstat(descriptor))
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise unreadable_file(_why_not_read(error)) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise unreadable_file("a file that grows while it is read")
+    return data
+
+
+def decode_photo(data: bytes, *, shrink_to: int | None = None) -> Photo:
+    """Return upright 8-bit RGB pixels, whatever a photo's format, color model, depth and orientation.
+
+    Format and size are checked before any pixel is decoded. Of several frames the first is taken,
+    transparency is shown on white, CMYK and LAB are converted, deeper channels keep their highest 8 bits;
+    each of these is a finding. Color profiles are ignored.
+
+    Parameters
+    ----------
+    data
+        The bytes of a JPEG, PNG, WebP, TIFF, GIF or BMP file.
+    shrink_to
+        Let a JPEG come out 2, 4 or 8 times smaller while its short side keeps at least this many pixels.
+
+    Raises
+    ------
+    UnreadablePhoto
+        Where the data is no such file, is truncated or broken, exceeds `limits.MAX_PIXELS` or
+        `limits.MAX_SCAN_PIXELS`, or holds 32-bit or floating-point pixels, whose scale is unknown.
+
+    Examples
+    --------
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (40, 30), 200).save(file, "PNG")
+    >>> photo = decode_photo(file.getvalue())
+    >>> photo.pixels.shape, photo.format, photo.findings
+    ((30, 40, 3), 'PNG', ('one color only',))
+    """
+    format_ = photo_format(data)
+    findings: list[str] = []
+    try:
+        if format_ == "JPEG":
+            pixels, size, orientation = decode_jpeg(data, shrink_to=shrink_to, findings=findings)
+        else:
+            pixels, orientation = decode_with_pillow(data, format_, findings=findings)
+            size = pixels.shape[1], pixels.shape[0]
+    except (UnreadablePhoto, InputError):
+        raise
+    except Exception as error:  # on broken data the decoders raise nearly everything
+        raise unreadable_data(f"broken {format_} data ({_in_short(error)})") from error
+    if orientation != 1:
+        findings.append(f"turned upright (EXIF orientation {orientation})")
+    width, height = size[::-1] if orientation >= 5 else size
+    pixels = np.ascontiguousarray(UPRIGHT[orientation](pixels))
+    findings += _odd_looks(pixels, width, height)
+    return Photo(pixels=pixels, width=width, height=height, format=format_, findings=tuple(findings))
+
+
+def photo_format(data: bytes) -> str:
+    """Return the photo format that the first bytes announce, one of `limits.FORMATS`.
+
+    Raises
+    ------
+    UnreadablePhoto
+        On any other data; `came` says what it looks like.
+
+    >>> photo_format(b"GIF89a...")
+    'GIF'
+    """
+    start = data[:SNIFFED_BYTES]
+    for format_, pattern in PHOTO_STARTS.items():
+        if re.match(pattern, start, re.DOTALL):
+            return format_
+    for looks_like, pattern in OTHER_STARTS.items():
+        if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
+            raise unreadable_data(looks_like)
+    raise unreadable_data(f"data of an unknown kind (first bytes {start[:8].hex(' ')})")
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise unreadable_file("a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise unreadable_file("a pipe, socket or device")
+    if status.st_size > MAX_FILE_BYTES:
+        raise unreadable_file(f"{status.st_size:,} bytes, more than {MAX_FILE_BYTES:,}")
+
+
+def _why_not_read(error: OSError | ValueError) -> str:
+    reasons = {
+        errno.ENOENT: "no such file",
+        errno.ENOTDIR: "no such file",
+        errno.ELOOP: "a link that leads to itself",
+        errno.EACCES: "a file that may not be read",
+        errno.ENXIO: "a pipe, socket or device",
+        errno.ENAMETOOLONG: "a file name that is too long",
+    }
+    if isinstance(error, OSError) and error.errno is not None:
+        return reasons.get(error.errno, f"a file that cannot be read ({error.strerror})")
+    return f"a file name that cannot be used ({error})"
+
+
+def _odd_looks(pixels: NDArray[np.uint8], width: int, height: int) -> list[str]:
+    """Return findings about a photo that is whole and yet probably not meant."""
+    looks = []
+    if min(width, height) < TINY_SIDE:
+        looks.append(f"tiny ({width} x {height})")
+    if max(width, height) >= NARROW_RATIO * min(width, height):
+        looks.append(f"long and narrow ({width} x {height})")
+    # The sample spares a full comparison to nearly every photo.
+    if all((part == pixels[0, 0]).all() for part in (pixels[::16, ::16], pixels)):
+        looks.append("one color only")
+    return looks
+
+
+def _in_short(error: Exception) -> str:
+    """Return the first line of a decoder's complaint, without addresses of Python objects."""
+    lines = re.sub(r"<[^>]*>", "it", str(error)).splitlines() or [type(error).__name__]
+    return lines[0][:80]

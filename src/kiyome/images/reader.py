@@ -1,22 +1,45 @@
-"""One pass over many photos: bytes, sha256, decoded pixels, signature, and what the caller makes of them."""
+"""One pass over many photos: bytes, sha256, pixels, signature, and what the caller makes of them."""
 
+import hashlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.images.decode import Photo
+from kiyome.errors import InputError, UnreadablePhoto
+from kiyome.images.decode import Photo, decode_photo, read_photo_file
+from kiyome.images.signature import photo_signature
 from kiyome.progress import Progress, silent
 
 T = TypeVar("T")
+AHEAD_PER_THREAD = 4
+MAX_THREADS = 32
+NAMED_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".apng": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".gif": "GIF",
+    ".bmp": "BMP",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoFacts:
-    """What is worth remembering of a readable photo; depends on its bytes alone, never on its name."""
+    """What is worth remembering of a readable photo; depends on its bytes and `shrink_to`, not on its name."""
 
     width: int
     """Upright width in pixels."""
@@ -26,6 +49,8 @@ class PhotoFacts:
     """JPEG, PNG, WEBP, TIFF, GIF or BMP, by content."""
     findings: tuple[str, ...]
     """What a person may want to know, in short plain words."""
+    pixels_sha256: str
+    """Of the decoded pixels and their shape, 64 hex digits."""
     signature: NDArray[np.uint8]
     """(SIGNATURE_BYTES,) tiny picture by which near duplicates are found."""
 
@@ -42,6 +67,8 @@ class PhotoRecord(Generic[T]):
     """Of the file's bytes, 64 hex digits; None where not even the bytes could be read."""
     facts: PhotoFacts | None
     """None for an unreadable photo."""
+    findings: tuple[str, ...]
+    """Those of `facts`, and what the file's name adds to them."""
     prepared: T | None
     """What `prepare` made of the pixels; None if unreadable, without `prepare`, or already known."""
 
@@ -55,24 +82,111 @@ def read_photos(
     num_threads: int | None = None,
     on_progress: Progress = silent,
 ) -> Iterator[PhotoRecord[T]]:
-    """Records of all photos in the order of `paths`, decoded by threads a few photos ahead.
+    """Yield a record of each photo in the order of `paths`, decoded by threads a few photos ahead.
 
-    An unreadable photo is a record with a reason: it never stops the pass and never shifts a row.
+    An unreadable photo is a record with a reason: it never stops the pass and never shifts a row. Pixels are
+    dropped as soon as `prepare` has seen them, so memory stays bounded however many photos there are.
 
     Parameters
     ----------
     paths
         Files; one record comes back for each.
     prepare
-        Called in a thread with each decoded photo; what it returns is `record.prepared`. Its errors propagate.
+        Called in a thread with each decoded photo; what it returns is `record.prepared`. Its errors end the
+        pass.
     known
-        Called in a thread with the sha256 of a file's bytes. Where it returns facts, the photo is not decoded,
-        and `record.prepared` is None: the caller has what it needs under that sha256 (``known=cache.get``).
+        Called in a thread with the sha256 of a file's bytes. Where it returns facts, the photo is not decoded
+        and `record.prepared` is None: the caller holds what it needs under that sha256 (``known=cache.get``).
     shrink_to
-        Allow the decoder to shrink while the short side stays at least this many pixels: faster for JPEG.
+        Let the decoder shrink while the short side keeps at least this many pixels: faster for JPEG.
     num_threads
-        Threads that read and decode; one per usable core by default.
+        Threads that read and decode; by default one for each core that this process may use.
     on_progress
-        Hears ``("read photos", done, total)``.
+        Hears ``("read photos", done, total)`` after each photo.
+
+    Examples
+    --------
+    >>> [record.reason for record in read_photos(["no/such.jpg", "/"])]
+    ['no such file', 'a folder']
     """
-    raise NotImplementedError
+    for name, value in (("num_threads", num_threads), ("shrink_to", shrink_to)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is at least 1.", came=str(value), remedy=f"Leave {name} out.")
+    threads = min(num_threads or _usable_cores(), MAX_THREADS)
+
+    def read(row: int) -> PhotoRecord[T]:
+        return _read_one(row, paths[row], prepare=prepare, known=known, shrink_to=shrink_to)
+
+    def records() -> Iterator[PhotoRecord[T]]:
+        with ThreadPoolExecutor(threads, "kiyome-photos") as pool:
+            for record in _in_order(pool, read, len(paths), ahead=AHEAD_PER_THREAD * threads):
+                on_progress("read photos", record.row + 1, len(paths))
+                yield record
+
+    return records()
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, read: Callable[[int], PhotoRecord[T]], num_rows: int, *, ahead: int
+) -> Iterator[PhotoRecord[T]]:
+    """Yield results in order while only a few photos wait; drop what waits when the caller stops early."""
+    rows = iter(range(num_rows))
+    waiting: deque[Future[PhotoRecord[T]]] = deque(pool.submit(read, row) for row in islice(rows, ahead))
+    try:
+        while waiting:
+            record = waiting.popleft().result()
+            waiting.extend(pool.submit(read, row) for row in islice(rows, 1))
+            yield record
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _read_one(
+    row: int,
+    path: str | PathLike[str],
+    *,
+    prepare: Callable[[Photo], T] | None,
+    known: Callable[[str], PhotoFacts | None] | None,
+    shrink_to: int | None,
+) -> PhotoRecord[T]:
+    sha256 = prepared = None
+    try:
+        data = read_photo_file(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        facts = known(sha256) if known else None
+        if facts is None:
+            photo = decode_photo(data, shrink_to=shrink_to)
+            facts = photo_facts(photo)
+            prepared = prepare(photo) if prepare else None
+    except UnreadablePhoto as error:
+        return PhotoRecord(row=row, reason=error.came, sha256=sha256, facts=None, findings=(), prepared=None)
+    findings = (*facts.findings, *_misnamed(path, facts.format))
+    return PhotoRecord(row=row, reason=None, sha256=sha256, facts=facts, findings=findings, prepared=prepared)
+
+
+def photo_facts(photo: Photo) -> PhotoFacts:
+    """Return what is worth remembering of a decoded photo."""
+    pixels = photo.pixels
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(pixels)
+    return PhotoFacts(
+        width=photo.width,
+        height=photo.height,
+        format=photo.format,
+        findings=photo.findings,
+        pixels_sha256=digest.hexdigest(),
+        signature=photo_signature(pixels),
+    )
+
+
+def _misnamed(path: str | PathLike[str], format_: str) -> tuple[str, ...]:
+    suffix = Path(path).suffix.lower()
+    named = NAMED_FORMATS.get(suffix)
+    return (f"named {suffix} but is {format_}",) if named not in (None, format_) else ()
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
