@@ -39,7 +39,7 @@ NAMED_FORMATS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoFacts:
-    """What is worth remembering of a readable photo; depends on its bytes and `shrink_to`, not on its name."""
+    """What is worth remembering of a readable photo; its bytes and `shrink_to` decide it, not its name."""
 
     width: int
     """Upright width in pixels."""
@@ -169,7 +169,7 @@ def photo_facts(photo: Photo) -> PhotoFacts:
     """Return what is worth remembering of a decoded photo."""
     pixels = photo.pixels
     digest = hashlib.sha256(f"{pixels.shape}".encode())
-    digest.update(pixels)
+    digest.update(pixels.data)
     return PhotoFacts(
         width=photo.width,
         height=photo.height,
