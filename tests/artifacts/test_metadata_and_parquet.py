@@ -135,3 +135,11 @@ def test_a_row_without_its_photo_inside_is_named(tmp_path):
     path = embedded(tmp_path / "train.parquet", image_id=["x", "y"], image=[JPEG, None], label=[0, 1])
     with pytest.raises(TableError, match=r"Every photo is a file in .*\(no path\) row 2"):
         read_table(path, unpack_to=tmp_path / "photos")
+
+
+def test_lists_in_a_parquet_column_are_named(tmp_path):
+    pq.write_table(pa.table({"image_id": ["a", "b"], "label": [[0], [1, 2]]}), tmp_path / "train.parquet")
+    with pytest.raises(
+        TableError, match=r"single values. Came: lists or objects in column 'label' of train.parq"
+    ):
+        read_table(tmp_path / "train.parquet", allow_missing=True)

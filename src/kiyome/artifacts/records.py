@@ -8,18 +8,24 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.photo_files import suffix_of_photo
 from kiyome.artifacts.table import CLASS_NAMES_KEY
 from kiyome.errors import TableError
 
 SHOWN = 5
 """So many offending rows are named in a message; the others are counted."""
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+SNIFFED_ROWS = 32
+"""So many cells of a binary column are looked at to tell photos from text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +33,7 @@ class Records:
     """The columns of one file, and where in it each row stands."""
 
     source: Path
-    columns: dict[str, list[str]]
+    columns: Mapping[str, list[str]]
     places: Sequence[int]
     """The number of each row as an editor shows it: the line in text, the row from 1 in Parquet."""
     unit: str = "line"
@@ -73,9 +79,15 @@ class Records:
             )
         return values
 
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """One column as numbers, exactly; NaN where there is no number."""
+        if isinstance(self.columns, _ParquetColumns) and self.columns.is_numeric(column):
+            return self.columns.numbers(column)
+        return np.array([_number(text) for text in self.texts(column)], dtype=np.float64)
+
     def pick(self, names: Sequence[str]) -> str | None:
         """Return the first column that has one of these names, in the order of the names; case is ignored."""
-        found = {column.lower(): column for column in reversed(self.columns)}
+        found = {column.lower(): column for column in reversed(list(self.columns))}
         return next((found[name] for name in names if name in found), None)
 
     def require(self, wanted: str | None, known: Sequence[str], *, option: str) -> str:
@@ -112,6 +124,13 @@ def read_records(path: Path) -> Records:
             came=f"{path}: {error.strerror or error}",
             remedy="Check the path and its permissions.",
         ) from error
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _is_unicode(text: str) -> bool:
@@ -258,9 +277,9 @@ def _read_parquet(path: Path) -> Records:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         schema = file.schema_arrow
         _check_twice(Counter(schema.names), "Column names differ.", path.name)
-        photos = next((field.name for field in schema if _holds_photos(field.type)), None)
-        nested = {field.name for field in schema if pa.types.is_nested(field.type)} - {photos}
-        plain = [field.name for field in schema if field.name not in nested and not _holds_photos(field.type)]
+        photos = next((field.name for field in schema if _holds_photos(file, field)), None)
+        nested = frozenset(field.name for field in schema if pa.types.is_nested(field.type)) - {photos}
+        plain = [field.name for field in schema if field.name not in nested and field.name != photos]
         content = file.read(columns=plain)
     except pa.ArrowException as error:
         raise TableError(
@@ -268,30 +287,67 @@ def _read_parquet(path: Path) -> Records:
             came=f"{path.name}: {str(error).splitlines()[0]}",
             remedy="Copy or write it again.",
         ) from error
-    columns = {name: [_parquet_text(value) for value in content[name].to_pylist()] for name in plain}
     return Records(
         source=path,
-        columns=columns | {name: [""] * content.num_rows for name in nested},
+        columns=_ParquetColumns(content, nested),
         places=range(1, file.metadata.num_rows + 1),
         unit="row",
-        nested=frozenset(nested),
+        nested=nested,
         photo_column=photos,
         class_names=_names_in_metadata(schema.metadata or {}),
     )
 
 
-def _holds_photos(kind: Any) -> bool:
-    """Binary, or the struct of bytes and path that Hugging Face's `Image` feature writes."""
+class _ParquetColumns(Mapping[str, list[str]]):
+    """The plain columns of a Parquet file, turned into text one by one and only when asked for."""
+
+    def __init__(self, content: Any, nested: frozenset[str]) -> None:
+        self._content = content
+        self._names = [*content.column_names, *nested]
+        self._texts: dict[str, list[str]] = {}
+
+    def __getitem__(self, name: str) -> list[str]:
+        if name not in self._texts:
+            self._texts[name] = [_parquet_text(value) for value in self._content[name].to_pylist()]
+        return self._texts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def is_numeric(self, name: str) -> bool:
+        import pyarrow as pa
+
+        kind = self._content[name].type
+        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        return np.asarray(self._content[name].to_numpy(), dtype=np.float64)
+
+
+def _holds_photos(file: Any, field: Any) -> bool:
+    """The struct of bytes and path that Hugging Face's `Image` feature writes, or binary that looks so."""
     import pyarrow as pa
 
-    if pa.types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    if pa.types.is_struct(field.type):
+        return any(field.type.field(i).name == "bytes" for i in range(field.type.num_fields))
+    if not (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)):
+        return False
+    first = next(file.iter_batches(batch_size=SNIFFED_ROWS, columns=[field.name]), None)
+    cells = first.column(0).to_pylist() if first is not None else []
+    return any(suffix_of_photo(cell[:16]) for cell in cells if cell)
 
 
 def _parquet_text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bytes):  # names that were written as bytes
+        return text_of_path(value.decode("utf-8", "surrogateescape"))
     if isinstance(value, float) and value.is_integer():  # whole numbers beside a gap become floats
         return str(int(value))
     return str(value)

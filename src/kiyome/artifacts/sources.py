@@ -244,8 +244,7 @@ def _numbers(records: Records, name: str, kind: type, must: str) -> NDArray[Any]
     column = records.pick((name,))
     if column is None:
         return None
-    texts = records.texts(column)
-    values = np.array([_number(text) for text in texts])
+    values = records.numbers(column)
     high = np.iinfo(kind).max if np.issubdtype(kind, np.integer) else np.finfo(kind).max
     good = (values >= 0) & (values <= high)
     if np.issubdtype(kind, np.integer):
@@ -254,14 +253,7 @@ def _numbers(records: Records, name: str, kind: type, must: str) -> NDArray[Any]
         records.fail(
             must,
             np.flatnonzero(~good).tolist(),
-            describe=lambda row: repr(texts[row]),
+            describe=lambda row: repr(records.texts(column)[row]),
             remedy=f"Correct these, or rename the column {column!r} if it means something else.",
         )
     return values.astype(kind)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -1,0 +1,297 @@
+import csv
+import json
+import mmap
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiyome.artifacts.predictions import Predictions, read_pred_probs, write_out_of_fold
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError, KiyomeError, StaleArtifact, TableError
+
+PROBS = np.array([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], np.float32)
+IDS = ["001", "1", "=x", 'é,"']
+
+
+def table(**changes):
+    columns = {
+        "root": Path(),
+        "image_ids": IDS,
+        "paths": [""] * 4,
+        "given_labels": [0, 1, 2, 0],
+        "class_names": ("cat", "dog", "=cow"),
+    }
+    return Table(**columns | changes)
+
+
+def predictions(of=None):
+    made_for = (of or table()).fingerprint
+    return Predictions(pred_probs=PROBS, kind="out_of_fold", source="a test", table_fingerprint=made_for)
+
+
+def test_saved_predictions_come_back_memory_mapped(tmp_path):
+    predictions().save(tmp_path / "oof")
+    loaded = Predictions.load(tmp_path / "oof", table())
+    assert isinstance(loaded.pred_probs.base, np.memmap | mmap.mmap)
+    assert np.array_equal(loaded.pred_probs, PROBS)
+    assert (loaded.kind, loaded.source) == ("out_of_fold", "a test")
+    with pytest.raises(ValueError, match=r"read-only"):
+        loaded.pred_probs[0] = 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"image_ids": IDS[::-1]}, {"image_ids": [*IDS[:3], "other"]}, {"class_names": ("dog", "cat", "=cow")}],
+)
+def test_predictions_of_another_table_are_stale(tmp_path, changes):
+    predictions().save(tmp_path)
+    with pytest.raises(
+        StaleArtifact, match=r"belong to the table at hand.* Came: fingerprint .*Predict again"
+    ):
+        Predictions.load(tmp_path, table(**changes))
+    with pytest.raises(StaleArtifact, match=r"belong to the table at hand"):
+        write_out_of_fold(predictions(), table(**changes), tmp_path)
+
+
+def test_corrected_labels_do_not_make_predictions_stale(tmp_path):
+    predictions().save(tmp_path)
+    Predictions.load(tmp_path, table().with_labels([1, 1, 1, 1]))
+
+
+def test_any_flipped_bit_is_noticed(tmp_path):
+    predictions().save(tmp_path)
+    path = tmp_path / "pred_probs.npy"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(StaleArtifact, match=r"pred_probs.npy with other bytes than were written"):
+            Predictions.load(tmp_path, table())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.unlink(), lambda path: path.write_text("{"), lambda path: path.write_text("[]")],
+)
+def test_lost_facts_are_named(tmp_path, damage):
+    predictions().save(tmp_path)
+    damage(tmp_path / "predictions.json")
+    with pytest.raises(StaleArtifact, match=r"predictions.json or pred_probs.npy that cannot be read"):
+        Predictions.load(tmp_path, table())
+
+
+def test_out_of_fold_files_read_back_by_id(tmp_path):
+    dealt = table(folds=[0, 1, 0, 1])
+    write_out_of_fold(predictions(), dealt, tmp_path)
+    with (tmp_path / "oof.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["image_id", "label", "fold", "p_cat", "p_dog", "p_=cow", "pred"]
+    assert rows[3] == ["=x", "=cow", "0", "0.0", "0.0", "1.0", "=cow"]
+    assert pq.read_table(tmp_path / "oof.parquet").column_names == rows[0]
+    for name in ("oof.csv", "oof.parquet"):
+        back = read_pred_probs(tmp_path / name, dealt)
+        assert np.array_equal(back.pred_probs, PROBS)
+        turned = table(image_ids=IDS[::-1])
+        assert np.array_equal(read_pred_probs(tmp_path / name, turned).pred_probs, PROBS[::-1])
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.lists(st.floats(2**-20, 1, width=32), min_size=12, max_size=12))
+def test_single_precision_survives_the_csv(tmp_path_factory, values):
+    probs = np.array(values, np.float32).reshape(4, 3)
+    probs /= probs.sum(axis=1, keepdims=True)
+    of = table()
+    made = Predictions(pred_probs=probs, kind="out_of_fold", source="", table_fingerprint=of.fingerprint)
+    folder = tmp_path_factory.mktemp("oof")
+    write_out_of_fold(made, of, folder)
+    assert np.array_equal(read_pred_probs(folder / "oof.csv", of).pred_probs, probs)
+
+
+def csv_of(tmp_path, header, ids=IDS, probs=PROBS):
+    path = tmp_path / "oof.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([image_id, *row] for image_id, row in zip(ids, probs.tolist(), strict=True))
+    return path
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat", "dog", "=cow"),
+        ("=cow", "dog", "cat"),
+        ("p_cat", "p_dog", "p_=cow"),
+        ("0", "1", "2"),
+        ("p_2", "p_1", "p_0"),
+    ],
+)
+def test_columns_are_found_by_class_or_number(tmp_path, names):
+    back = read_pred_probs(csv_of(tmp_path, ["id", *names]), table())
+    first_is_last = names[0] in ("=cow", "p_2")
+    assert np.array_equal(back.pred_probs, PROBS[:, ::-1] if first_is_last else PROBS)
+
+
+def test_class_names_that_are_numbers_go_before_places(tmp_path):
+    back = read_pred_probs(csv_of(tmp_path, ["id", "0", "1", "2"]), table(class_names=("2", "1", "0")))
+    assert np.array_equal(back.pred_probs, PROBS[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            ["id", "p_0", "p_1", "x"],
+            r"one column for each of 3 classes: p_cat, p_dog, p_=cow. Came: columns 'id', 'p_0'",
+        ),
+        (["id", "cat", "dog", "cow"], "one column for each of 3 classes"),
+    ],
+)
+def test_missing_class_columns_are_named(tmp_path, header, message):
+    with pytest.raises(InputError, match=message):
+        read_pred_probs(csv_of(tmp_path, header), table())
+
+
+def test_an_id_column_is_known_by_its_cells(tmp_path):
+    path = csv_of(tmp_path, ["photograph", "cat", "dog", "=cow"])
+    assert np.array_equal(read_pred_probs(path, table(image_ids=IDS[::-1])).pred_probs, PROBS[::-1])
+
+
+def test_ids_that_were_written_as_bytes_are_ids(tmp_path):
+    columns = {"image_id": [i.encode() for i in IDS], **{f"p_{k}": PROBS[:, k] for k in range(3)}}
+    pq.write_table(pa.table(columns), tmp_path / "oof.parquet")
+    back = read_pred_probs(tmp_path / "oof.parquet", table(image_ids=IDS[::-1]))
+    assert np.array_equal(back.pred_probs, PROBS[::-1])
+
+
+def test_without_ids_rows_stand_in_order_and_are_counted(tmp_path):
+    path = csv_of(tmp_path, ["note", "cat", "dog", "=cow"], ids=["", "", "", "a"])
+    assert np.array_equal(read_pred_probs(path, table()).pred_probs, PROBS)
+    with pytest.raises(InputError, match=r"has an id column, or 3 rows in the table's order. Came: 4 rows"):
+        read_pred_probs(path, table().take([0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("ids", "came"),
+    [
+        (["001", "1", "=x", "1"], r"1 ids more than once \('1'\); 1 ids without a row \('é,\"'\)"),
+        (["001", "1", "=x", "y"], r"1 ids without a row \('é,\"'\); 1 ids not in the table \('y'\)"),
+        (["1.0", "1", "=x", 'é,"'], r"1 ids without a row \('001'\); 1 ids not in the table \('1.0'\)"),
+    ],
+)
+def test_ids_that_do_not_match_are_named(tmp_path, ids, came):
+    path = csv_of(tmp_path, ["image_id", "cat", "dog", "=cow"], ids)
+    with pytest.raises(InputError, match=r"one row for each photo of the table, by id. Came: " + came):
+        read_pred_probs(path, table())
+
+
+def changed(row, values):
+    probs = PROBS.astype(float)
+    probs[row] = values
+    return probs
+
+
+BAD_ROWS = [
+    (changed(2, [0.5, np.nan, 0.5]), "a value that is missing or no finite number in {}"),
+    (changed(2, [0.5, np.inf, 0.5]), "a value that is missing or no finite number in {}"),
+    (changed(2, [-3.0, 1.0, 7.0]), "values from -3 to 7; these look like logits.* Take the softmax"),
+    (changed(2, [3.0, 1.0, 7.0]), "values up to 7; these look like counts or logits"),
+    (PROBS * 100, "a sum of 100 in .*; these look like percentages.* Divide by 100"),
+    (changed(2, [0.9, 0.8, 0.1]), "a sum of 1.8 in {}. Give a column for every class"),
+    (changed(2, [0.1, 0.1, 0.1]), "a sum of 0.3 in {}"),
+]
+
+
+@pytest.mark.parametrize(("probs", "came"), BAD_ROWS)
+def test_rows_that_are_no_distribution_are_named(tmp_path, probs, came):
+    must = "Rows of {} are probabilities that sum to one. Came: "
+    with pytest.raises(InputError, match=must.format("oof.csv") + came.format("line 4")):
+        read_pred_probs(csv_of(tmp_path, ["id", "cat", "dog", "=cow"], probs=probs), table())
+    np.save(tmp_path / "oof.npy", probs)
+    with pytest.raises(InputError, match=must.format("oof.npy") + came.format("row 2")):
+        read_pred_probs(tmp_path / "oof.npy", table())
+    with pytest.raises(InputError, match=must.format("pred_probs") + came.format("row 2")):
+        Predictions(pred_probs=probs, kind="test", source="", table_fingerprint="")
+
+
+def test_text_for_a_probability_is_named(tmp_path):
+    path = tmp_path / "oof.csv"
+    path.write_text('image_id,cat,dog,=cow\n001,1,0,0\n1,high,0,0\n"=x",1,0,0\n"é,""",1,0,0\n')
+    with pytest.raises(InputError, match=r"missing or no finite number in line 3"):
+        read_pred_probs(path, table())
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_arrays_are_taken_by_position(tmp_path, kind):
+    probs = np.random.default_rng(0).dirichlet(np.ones(3), 4).astype(kind)
+    np.save(tmp_path / "oof.npy", probs)
+    back = read_pred_probs(tmp_path / "oof.npy", table()).pred_probs
+    assert back.dtype == np.float32
+    assert np.allclose(back, probs, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("array", "came"),
+    [
+        (PROBS[:3], r"has 4 rows and 3 columns of floats, like the table. Came: shape \(3, 3\)"),
+        (PROBS[:, :2], r"Came: shape \(4, 2\)"),
+        (np.ones((4, 3), int), "Came: shape .*int64"),
+        (
+            np.array([["a"]], dtype=object),
+            "whole .npy file of numbers. Came: oof.npy: ",
+        ),
+    ],
+)
+def test_arrays_of_another_shape_are_named(tmp_path, array, came):
+    np.save(tmp_path / "oof.npy", array, allow_pickle=True)
+    with pytest.raises(InputError, match=came):
+        read_pred_probs(tmp_path / "oof.npy", table())
+
+
+def test_a_cut_array_and_no_file_are_named(tmp_path):
+    (tmp_path / "oof.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match=r"whole .npy file of numbers"):
+        read_pred_probs(tmp_path / "oof.npy", table())
+    with pytest.raises(InputError, match=r"Predictions are a file. Came: nothing at"):
+        read_pred_probs(tmp_path / "none.csv", table())
+    (tmp_path / "oof.parquet").write_bytes(b"PAR1")
+    with pytest.raises(TableError, match=r"whole Parquet file"):
+        read_pred_probs(tmp_path / "oof.parquet", table())
+
+
+def test_a_class_column_may_have_the_name_of_an_id_column(tmp_path):
+    path = csv_of(tmp_path, ["image_id", "id", "file", "image"])
+    back = read_pred_probs(path, table(class_names=("id", "file", "image")))
+    assert np.array_equal(back.pred_probs, PROBS)
+
+
+def test_kinds_are_two():
+    with pytest.raises(InputError, match=r"kind is one of out_of_fold, test. Came: 'train'"):
+        Predictions(pred_probs=PROBS, kind="train", source="", table_fingerprint="")
+
+
+def test_facts_are_plain_json(tmp_path):
+    predictions().save(tmp_path)
+    facts = json.loads((tmp_path / "predictions.json").read_text())
+    assert facts["shape"] == [4, 3]
+    assert facts["table_fingerprint"] == table().fingerprint
+    assert issubclass(StaleArtifact, KiyomeError)
+
+
+def test_cassava_predictions_match_their_table_by_id(shared_data, tmp_path):
+    from kiyome.artifacts.sources import read_table
+
+    stored = np.load(shared_data / "cassava" / "cassava_oof.npz")
+    shuffled = np.random.default_rng(0).permutation(len(stored["image_id"]))
+    columns = {"image_id": pa.array(stored["image_id"][shuffled].tolist())}
+    columns |= {f"p_{k}": stored["probs"][shuffled, k] for k in range(5)}
+    pq.write_table(pa.table(columns), tmp_path / "oof.parquet")
+    table = read_table(shared_data / "cassava" / "train.csv", allow_missing=True)
+    probs = read_pred_probs(tmp_path / "oof.parquet", table).pred_probs
+    assert (probs.argmax(axis=1) == table.labels).mean() == pytest.approx(0.9050, abs=5e-5)
