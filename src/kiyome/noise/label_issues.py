@@ -4,8 +4,8 @@ The seven filters of cleanlab 2.9.0's `filter.find_label_issues`, row for row. E
 `low_` ones leaves a row alone when its label is, within 1e-6, the model's own choice.
 
 Ties. Where equal values straddle a cut, which of them fall under it is decided by numpy's default sort, as
-in cleanlab: such rows may swap when the table is reordered. All else, rounding of sums aside, is free of row order, but
-for the order of equally suspicious rows in a ranking, which is that of the table.
+in cleanlab: such rows may swap when the table is reordered. All else, rounding of sums aside, is free of row
+order, but for the order of equally suspicious rows in a ranking, which is that of the table.
 """
 
 from collections.abc import Callable
