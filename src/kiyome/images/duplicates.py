@@ -1,0 +1,190 @@
+"""Which photos show the same picture: exactly, or nearly so.
+
+Photos with the same pixels are exact duplicates. Near duplicates are found by their signatures, taken as
+directions: distance = 1 - correlation of two tiny grey pictures, which brightness and contrast do not change.
+No one distance fits all collections: two different solar cells correlate more than two copies of a leaf with
+different brightness. So a pair must be close (NEAR), and also far closer (CLOSER) than the photos around it
+lie to each other, which the distance to the CROWD-th neighbor tells; VERY_NEAR is close enough anywhere.
+
+N photos, U distinct pictures, S = SIGNATURE_BYTES. Memory grows with U, never with its square.
+benchmarks/duplicates.py shows the recall on altered copies and what the rest of the pairs are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.errors import InputError
+from kiyome.images.signature import SIGNATURE_BYTES
+from kiyome.progress import Progress, silent
+
+NEAR = 0.02
+VERY_NEAR = 0.0005
+CLOSER = 0.07
+CROWD = 20
+WIDEST = 2 * NEAR
+"""No photo of a group lies farther than this from its first one, so that groups cannot grow by chains."""
+SEARCH_DIMENSIONS = 16
+MIN_CONTRAST = 2.0
+"""Grey levels; flatter pictures have no direction worth comparing."""
+BLOCK_ROWS = 2048
+
+Vectors = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuplicateGroups:
+    """Rows that show the same picture."""
+
+    groups: Rows
+    """(N,) group of each row, numbered by first row; -1 for a row that is alone or unreadable."""
+    exact: NDArray[np.bool_]
+    """(N,) whether another row has the very same pixels."""
+    near: NDArray[np.bool_]
+    """(N,) whether the row's group holds other pixels, too."""
+
+
+def duplicate_groups(
+    signatures: NDArray[np.uint8],
+    pixels_sha256: Sequence[str | None],
+    *,
+    on_progress: Progress = silent,
+) -> DuplicateGroups:
+    """Return the groups of rows that show the same picture, exactly or nearly.
+
+    Finds copies that were resized, compressed again, blurred a little, or changed in brightness and contrast,
+    and shots of one scene within a moment. Does not find mirrored or turned copies, and few copies that lost
+    more than 2 % at the border; more than `CROWD` variants of one picture may be taken for look-alikes.
+
+    Parameters
+    ----------
+    signatures
+        (N, SIGNATURE_BYTES) uint8 from `photo_signature`; rows of unreadable photos are not looked at.
+    pixels_sha256
+        N hashes of the decoded pixels; None for an unreadable photo.
+    on_progress
+        Hears ``("find duplicates", done, total)``.
+
+    Raises
+    ------
+    InputError
+        If the two do not fit each other.
+
+    Examples
+    --------
+    >>> signatures = np.random.default_rng(0).integers(0, 255, (3, 256), np.uint8)
+    >>> duplicate_groups(signatures[[0, 1, 0, 2]], ["a", "b", "a", None]).groups
+    array([ 0, -1,  0, -1])
+    """
+    if signatures.shape != (len(pixels_sha256), SIGNATURE_BYTES) or signatures.dtype != np.uint8:
+        raise InputError(
+            f"Signatures are uint8 of shape ({len(pixels_sha256)}, {SIGNATURE_BYTES}), as many as hashes.",
+            came=f"{signatures.dtype} of shape {signatures.shape}",
+            remedy="Make them with kiyome.images.signature.photo_signature.",
+        )
+    first_row: dict[str, int] = {}
+    picture = np.array(
+        [-1 if sha is None else first_row.setdefault(sha, row) for row, sha in enumerate(pixels_sha256)],
+        np.int64,
+    )
+    firsts = np.array(list(first_row.values()), np.int64)
+    clusters = _near_clusters(signatures[firsts], on_progress)
+    cluster_of_row = np.full(len(picture), -1, np.int64)
+    cluster_of_row[firsts] = clusters
+    cluster_of_row[picture >= 0] = cluster_of_row[picture[picture >= 0]]
+    return _described(cluster_of_row, picture)
+
+
+def _described(cluster: Rows, picture: Rows) -> DuplicateGroups:
+    """Number the clusters of two rows or more, and say of which kind each row's duplicates are."""
+    readable = picture >= 0
+    rows_in_cluster = np.bincount(cluster[readable], minlength=len(cluster))
+    same_pixels = np.bincount(picture[readable], minlength=len(picture))
+    in_group = readable & (rows_in_cluster[cluster] > 1)
+    groups = np.full(len(cluster), -1, np.int64)
+    _, first, number = np.unique(cluster[in_group], return_index=True, return_inverse=True)
+    groups[in_group] = np.argsort(np.argsort(first))[number]
+    exact = readable & (same_pixels[picture] > 1)
+    near = in_group & (rows_in_cluster[cluster] > same_pixels[picture])
+    return DuplicateGroups(groups=groups, exact=exact, near=near)
+
+
+def _near_clusters(signatures: NDArray[np.uint8], on_progress: Progress) -> Rows:
+    """Return (U,) a cluster number of each distinct picture, its own where it is alone."""
+    clusters = np.arange(len(signatures))
+    contrast = signatures.std(axis=1, dtype=np.float32)
+    visible = np.flatnonzero(contrast >= MIN_CONTRAST)
+    if len(visible) > 1:
+        vectors = _directions(signatures[visible])
+        pairs = _near_pairs(vectors, on_progress)
+        clusters[visible] = visible[_compact_clusters(vectors, pairs)]
+    return clusters
+
+
+def _directions(signatures: NDArray[np.uint8]) -> Vectors:
+    """Center and scale each signature to length one; dot products are correlations then."""
+    vectors = signatures.astype(np.float32)
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def _near_pairs(vectors: Vectors, on_progress: Progress) -> Rows:
+    """Return (P, 2) pairs that are close, and far closer than the crowd around either of them."""
+    everyone = np.arange(len(vectors))
+    neighbors, distances = _nearest(vectors, everyone, reach=NEAR, on_progress=on_progress)
+    row, column = np.nonzero(distances <= NEAR)
+    other, distance = neighbors[row, column], distances[row, column]
+    involved = np.union1d(row, other)  # few, so that only they pay for the wider search
+    _, distances = _nearest(vectors, involved, reach=NEAR / CLOSER, on_progress=silent)
+    crowd = np.full(len(vectors), np.inf, np.float32)
+    crowd[involved] = np.sort(distances, axis=1)[:, CROWD - 1]
+    limit = np.clip(CLOSER * np.minimum(crowd[row], crowd[other]), VERY_NEAR, NEAR)
+    return np.stack([row, other], axis=1)[distance <= limit]
+
+
+def _nearest(vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progress) -> tuple[Rows, Vectors]:
+    """Return the CROWD nearest of each of `rows`, and their distances: inf where there are fewer within reach.
+
+    They are searched in the leading principal components, where no pair lies farther apart than in all.
+    """
+    from scipy.spatial import cKDTree
+
+    _, components = np.linalg.eigh(vectors.T @ vectors)
+    leading = vectors @ components[:, -SEARCH_DIMENSIONS:]
+    tree = cKDTree(leading)
+    neighbors = np.empty((len(rows), CROWD + 1), np.int64)
+    distances = np.empty(neighbors.shape, np.float32)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        length = (2 * reach) ** 0.5  # of the difference of two directions
+        _, found = tree.query(leading[rows[block]], k=CROWD + 1, distance_upper_bound=length, workers=-1)
+        missing = (found == len(vectors)) | (found == rows[block, None])
+        neighbors[block] = np.where(missing, 0, found)
+        distances[block] = 1 - np.einsum("bs,bks->bk", vectors[rows[block]], vectors[neighbors[block]])
+        distances[block][missing] = np.inf
+        on_progress("find duplicates", min(start + BLOCK_ROWS, len(rows)), len(rows))
+    return neighbors, distances
+
+
+def _compact_clusters(vectors: Vectors, pairs: Rows) -> Rows:
+    """Return (U,) the first row of each row's cluster: linked by pairs, and within WIDEST of that first row."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    num_rows = len(vectors)
+    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(num_rows, num_rows))
+    num_chains, chain = connected_components(links, directed=False)
+    clusters = np.arange(num_rows)
+    by_chain = np.argsort(chain, kind="stable")
+    for members in np.split(by_chain, np.cumsum(np.bincount(chain, minlength=num_chains))[:-1]):
+        left = members
+        while len(left) > 1:
+            close = 1 - vectors[left] @ vectors[left[0]] <= WIDEST
+            close[0] = True
+            clusters[left[close]] = left[0]
+            left = left[~close]
+    return clusters
