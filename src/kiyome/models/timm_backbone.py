@@ -1,0 +1,231 @@
+"""Any backbone of timm, with weights from the hub or from a file, run by torch or by OpenVINO."""
+
+import difflib
+import importlib.util
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from kiyome.artifacts.storage import sha256_of_file
+from kiyome.errors import InputError, KiyomeError, MissingExtra
+from kiyome.models import openvino_engine
+from kiyome.models.backbone import Backbone, Pixels, Values, fixed_batches
+
+Engine = Literal["auto", "openvino", "torch"]
+
+CPU_BATCH, GPU_BATCH = 8, 64
+HUB_SECONDS = 3.0
+HUB_FILE = "model.safetensors"
+OTHER_WEIGHTS = "Give the weights with --weights FILE, or take --backbone lite0, which needs no hub."
+
+
+def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = "auto") -> Backbone:
+    """Return a timm model without its head as a backbone.
+
+    Parameters
+    ----------
+    name : str
+        ``architecture``, ``architecture.tag``, either with ``@SIZE`` for another input size in pixels.
+    weights : path, optional
+        A safetensors file, or a torch file that holds tensors only, with timm's names. None asks the hub.
+    engine : "auto", "openvino" or "torch"
+        "auto" is torch on a GPU, else OpenVINO where it is installed, else torch.
+
+    Raises
+    ------
+    MissingExtra
+        If torch and timm, or OpenVINO where it was asked for, are not installed.
+    InputError
+        If timm has no such model, the weights do not fit it, or they cannot be fetched.
+    """
+    architecture, _, size = name.partition("@")
+    timm = _import_timm()
+    _check_name(timm, architecture)
+    path = _existing(Path(weights)) if weights else fetch_weights(hub_id(architecture), HUB_FILE)
+    model = _with_weights(timm, architecture, path)
+    if size and hasattr(model, "set_input_size"):
+        model.set_input_size(img_size=int(size))
+    config = timm.data.resolve_data_config({"img_size": int(size)} if size else {}, model=model)
+    side = config["input_size"][-1]
+    network = _network(model, config["mean"], config["std"])
+    forward, engine_used = _compile(network, side, engine)
+    return Backbone(
+        name=name,
+        source=f"the file {path.name}" if weights else "the Hugging Face hub",
+        weights_sha256=sha256_of_file(path),
+        engine=engine_used,
+        size=side,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config["interpolation"],
+        crop_pct=config["crop_pct"],
+        num_features=forward(np.zeros((1, side, side, 3), np.uint8)).shape[1],
+        forward=forward,
+    )
+
+
+def _import_timm() -> ModuleType:
+    try:
+        import timm
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("A timm backbone", extra="torch") from error
+    except RuntimeError as error:  # torchvision looks for operators that another build of torch lacks
+        raise KiyomeError(
+            "torch and torchvision come from one build.",
+            came=str(error),
+            remedy="Run: pip install --force-reinstall torch torchvision",
+        ) from error
+    return timm  # type: ignore[no-any-return]
+
+
+def _check_name(timm: ModuleType, architecture: str) -> None:
+    known = ["lite0", "tiny", *timm.list_models(), *timm.list_models(pretrained=True)]
+    if architecture not in known:
+        close = difflib.get_close_matches(architecture, known, n=5, cutoff=0.5)
+        raise InputError(
+            "A backbone is 'lite0', 'tiny' or a name that timm knows.",
+            came=repr(architecture),
+            remedy=f"Near it: {', '.join(close)}." if close else "See timm.list_models().",
+        )
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError("The weights are a file.", came=f"no file {path}", remedy="Correct the path.")
+    return path
+
+
+def hub_id(architecture: str) -> str | None:
+    """Return the hub's name of a timm model's weights; None where the hub has none.
+
+    >>> hub_id("resnet18")
+    'timm/resnet18.a1_in1k'
+    """
+    from timm.models import get_pretrained_cfg
+
+    return getattr(get_pretrained_cfg(architecture), "hf_hub_id", None)
+
+
+def fetch_weights(repository: str | None, file: str) -> Path:
+    """Return the local path of a file of the hub, fetched if need be; fails in seconds if it cannot be."""
+    import huggingface_hub
+
+    if repository is None:
+        raise InputError(
+            "A backbone has weights.", came="one that the hub has none for", remedy=OTHER_WEIGHTS
+        )
+    cached = huggingface_hub.try_to_load_from_cache(repository, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    trouble = hub_trouble(repository, file)
+    if trouble:
+        raise InputError(
+            f"The weights of {repository} are here or can be fetched.", came=trouble, remedy=OTHER_WEIGHTS
+        )
+    return Path(huggingface_hub.hf_hub_download(repository, file))
+
+
+def hub_trouble(repository: str, file: str) -> str:
+    """Return why the hub would not give a file within seconds; empty if it would or the file is here already.
+
+    The hub's own client retries for half a minute before it says so.
+    """
+    import huggingface_hub
+
+    if isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str):
+        return ""
+    try:
+        url = huggingface_hub.hf_hub_url(repository, file)
+        status = huggingface_hub.get_session().head(url, timeout=HUB_SECONDS).status_code
+    except Exception as error:  # of requests or of httpx, by release of the hub's client: no common base
+        return f"no answer from the hub ({error})"
+    return "" if status < 400 else f"the hub's answer {status}"
+
+
+def _with_weights(timm: ModuleType, architecture: str, path: Path) -> Any:
+    """Return the model without its head, every tensor from the file: none left random, none left over."""
+    try:
+        state = timm.models.load_state_dict(str(path), weights_only=True)
+        classifier = getattr(timm.models.get_pretrained_cfg(architecture), "classifier", None)
+        head = state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
+        num_classes = 0 if head is None else len(head)
+        # With the file's own number of classes timm loads strictly; with another it would leave gaps.
+        overlay = {"state_dict": state, "num_classes": num_classes, "label_offset": 0}
+        model = timm.create_model(
+            architecture, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay
+        )
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"The weights file holds the tensors of timm's {architecture}, and nothing but tensors.",
+            came=f"{path}: {_first_lines(error)}",
+            remedy="Name its architecture, or write it by safetensors.torch.save_file(state_dict, FILE).",
+        ) from error
+    model.reset_classifier(0)
+    return model.eval()
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _network(model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+    """Return a module from (n, size, size, 3) uint8 pixels to (n, num_features) features."""
+    import torch
+
+    class Network(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+            self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+            self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+        def forward(self, pixels: Any) -> Any:
+            return self.model((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+
+    return Network().eval()
+
+
+def _compile(network: Any, size: int, engine: Engine) -> tuple[Callable[[Pixels], Values], str]:
+    import torch
+
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    if engine == "openvino" or (engine == "auto" and has_openvino and not torch.cuda.is_available()):
+        return openvino_engine.compile_network(_converted(network, size))
+    return _torch_forward(network)
+
+
+def _converted(network: Any, size: int) -> Any:
+    import torch
+
+    openvino = openvino_engine.import_openvino()
+    shape = [openvino_engine.BATCH, size, size, 3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing tells of branches that a fixed shape settles
+        example = torch.zeros(shape, dtype=torch.uint8)
+        return openvino.convert_model(network, example_input=example, input=shape)
+
+
+def _torch_forward(network: Any) -> tuple[Callable[[Pixels], Values], str]:
+    """Return the forward pass by torch: channels last, and bf16 where the device computes in it."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    bf16 = device == "cuda" or bool(capabilities.get("avx512_bf16"))
+    batch_size = GPU_BATCH if device == "cuda" else CPU_BATCH
+    network = network.to(device=device, memory_format=torch.channels_last)
+
+    def forward(pixels: Pixels) -> Values:
+        parts = []
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+            for _, batch in fixed_batches(pixels, batch_size):
+                parts.append(network(torch.from_numpy(batch).to(device)).float().cpu().numpy())
+        return np.concatenate(parts)[: len(pixels)]
+
+    return forward, f"torch {torch.__version__} {device} {'bf16' if bf16 else 'f32'}"
