@@ -339,6 +339,12 @@ def test_what_is_not_there_is_named(csv_with_photos, tmp_path):
         read_table(path, images=path)
 
 
+def test_a_file_of_another_kind_is_named(tmp_path):
+    (tmp_path / "train.xlsx").write_bytes(b"PK")
+    with pytest.raises(TableError, match=r"of the kind .csv, .tsv, .* Came: .*train.xlsx. Save it as CSV."):
+        read_table(tmp_path / "train.xlsx")
+
+
 def test_options_of_tables_are_refused_for_class_folders(lay, tmp_path):
     lay(tmp_path, "cat/1.jpg", "dog/1.jpg")
     with pytest.raises(InputError, match=r"images=, id_column= and label_column= go with a table"):

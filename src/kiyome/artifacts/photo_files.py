@@ -13,8 +13,8 @@ from kiyome.artifacts.names import path_of_text, stays_inside, text_of_path
 from kiyome.artifacts.table import Skipped
 
 PHOTO_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".ppm", ".pgm", ".pbm", ".jp2"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".jp2", ".ppm", ".pgm"),  # rows too, to be set aside and said
 )
 
 SIGNATURES = (

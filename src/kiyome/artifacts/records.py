@@ -112,12 +112,13 @@ def read_records(path: Path) -> Records:
     TableError
         When it cannot be read, with the line and what to do.
     """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise TableError(
+            f"A table is a file of the kind {', '.join(READERS)}.", came=str(path), remedy="Save it as CSV."
+        )
     try:
-        if path.suffix.lower() == ".parquet":
-            return _read_parquet(path)
-        if path.suffix.lower() in (".jsonl", ".ndjson"):
-            return _read_json_lines(path)
-        return _read_csv(path)
+        return reader(path)
     except OSError as error:
         raise TableError(
             "The table can be opened.",
@@ -362,3 +363,13 @@ def _names_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...
         return {name: tuple(f["names"]) for name, f in features.items() if "names" in f}
     except (ValueError, TypeError, AttributeError):
         return {}
+
+
+READERS: dict[str, Callable[[Path], Records]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".txt": _read_csv,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".parquet": _read_parquet,
+}
