@@ -1,7 +1,7 @@
 """What is wrong with a set of photos before anything is learned from it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -103,8 +103,10 @@ def check_photos(
     ({0: 'no such file', 1: 'a folder'}, {'cat': (0, 1), 'dog': (0, 1)})
     """
     _require_one_label_each(len(paths), labels)
-    records = list(read_photos(paths, shrink_to=CHECK_SIDE, num_threads=num_threads, on_progress=on_progress))
-    return check_records(records, labels=labels, on_progress=on_progress)
+    records: Iterable[PhotoRecord[None]] = read_photos(
+        paths, shrink_to=CHECK_SIDE, num_threads=num_threads, on_progress=on_progress
+    )
+    return check_records(tuple(records), labels=labels, on_progress=on_progress)
 
 
 def check_records(

@@ -147,7 +147,7 @@ def _near_pairs(vectors: Vectors, on_progress: Progress) -> Rows:
 
 
 def _nearest(vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progress) -> tuple[Rows, Vectors]:
-    """Return the CROWD nearest of each of `rows`, and their distances: inf where there are fewer within reach.
+    """Return the CROWD nearest of each of `rows`, and their distances: inf where fewer lie within reach.
 
     They are searched in the leading principal components, where no pair lies farther apart than in all.
     """
@@ -171,7 +171,7 @@ def _nearest(vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progres
 
 
 def _compact_clusters(vectors: Vectors, pairs: Rows) -> Rows:
-    """Return (U,) the first row of each row's cluster: linked by pairs, and within WIDEST of that first row."""
+    """Return (U,) the first row of each row's cluster: linked by pairs, and within WIDEST of that row."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.images.exif import exif_orientation
-from kiyome.images.limits import check_size
+from kiyome.images.limits import check_size, unreadable_data
 from kiyome.images.pillow import decode_with_pillow
 
 START_OF_SCAN, APP1, APP2, STUFFING, PADDING = 0xDA, 0xE1, 0xE2, 0x00, 0xFF
+SCAN, END_OF_PHOTO = b"\xff\xda", b"\xff\xd9"
 
 
 def decode_jpeg(
@@ -23,7 +24,7 @@ def decode_jpeg(
     import simplejpeg
 
     height, width, colors, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    check_size(width, height, num_scans=data.count(bytes([0xFF, START_OF_SCAN])))
+    check_size(width, height, num_scans=data.count(SCAN))
     orientation = 1
     for marker, content in _segments(data):
         if marker == APP1 and content.startswith(b"Exif\0\0"):
@@ -36,6 +37,8 @@ def decode_jpeg(
     try:
         pixels = simplejpeg.decode_jpeg(data, target, **smallest, strict=True)
     except ValueError:
+        if data.rfind(END_OF_PHOTO) < data.rfind(SCAN):  # Pillow may miss it when the last bytes are cut off
+            raise unreadable_data("truncated JPEG data (no end marker)") from None
         findings.append("damaged JPEG data")
         pixels, _ = decode_with_pillow(data, "JPEG", findings=findings)
     else:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kiyome.errors import InputError
 from kiyome.images.exif import exif_orientation
 from kiyome.images.limits import check_size, unreadable_data
+from kiyome.images.png import has_all_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,6 +47,8 @@ def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tup
     if getattr(image, "is_animated", False):
         findings.append("first of several frames")
     image.load()
+    if format_ == "PNG" and _may_lack_rows(image) and not has_all_rows(data):
+        raise unreadable_data("truncated PNG data (rows are missing)")
     bits = _channel_bits(data, format_, tags)
     if bits > 8:
         findings.append(f"{bits} bits a channel scaled to 8")
@@ -56,6 +59,11 @@ def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tup
     else:
         pixels = np.asarray(_to_rgb(image, findings))
     return pixels, _orientation(image, tags, findings)
+
+
+def _may_lack_rows(image: "Image") -> bool:
+    """Return whether the last rows are zeros, as rows that never came are; others need no counting."""
+    return not all(row.any() for row in np.asarray(image)[-2:])
 
 
 def _to_rgb(image: "Image", findings: list[str]) -> "Image":
