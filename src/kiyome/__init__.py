@@ -1,0 +1,35 @@
+"""Image classification when the labels are wrong, in the training set and in the test set.
+
+The front door: arrays in, arrays out from `noise`; whole flows on data from `recipes`.
+"""
+
+from kiyome.noise import (
+    NoiseRate,
+    confident_joint,
+    find_label_issues,
+    label_quality,
+    noise_rate,
+    posterior_matrix,
+    rank_label_issues,
+    transition_matrix,
+)
+from kiyome.recipes.check import CheckResult, check
+from kiyome.recipes.demo import DemoResult, demo
+from kiyome.recipes.find import FindResult, find
+
+__all__ = [
+    "CheckResult",
+    "DemoResult",
+    "FindResult",
+    "NoiseRate",
+    "check",
+    "confident_joint",
+    "demo",
+    "find",
+    "find_label_issues",
+    "label_quality",
+    "noise_rate",
+    "posterior_matrix",
+    "rank_label_issues",
+    "transition_matrix",
+]

@@ -52,7 +52,7 @@ def write_digits(
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    true_labels = digits.target[:num_photos].astype(np.int64)
+    true_labels: NDArray[np.int64] = digits.target[:num_photos].astype(np.int64)
     rng = np.random.default_rng(seed)
     transition = class_dependent_transition(10, noise_rate, rng)
     labels = inject_label_noise(true_labels, transition, rng)
