@@ -1,4 +1,4 @@
-"""Kill a run at every one of its writes, renames and syncs in turn; started again, it ends as if nothing was."""
+"""Kill a run at each of its writes, renames and syncs in turn; started again, it ends the same."""
 
 import itertools
 import shutil
