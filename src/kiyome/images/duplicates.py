@@ -12,6 +12,7 @@ benchmarks/duplicates.py shows the recall on altered copies and what the rest of
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,39 +135,39 @@ def _directions(signatures: NDArray[np.uint8]) -> Vectors:
 
 def _near_pairs(vectors: Vectors, on_progress: Progress) -> Rows:
     """Return (P, 2) pairs that are close, and far closer than the crowd around either of them."""
+    from scipy.spatial import cKDTree
+
+    # In the leading principal components no pair lies farther apart than in all of them.
+    _, components = np.linalg.eigh(vectors.T @ vectors)
+    tree = cKDTree(vectors @ components[:, -SEARCH_DIMENSIONS:])
     everyone = np.arange(len(vectors))
-    neighbors, distances = _nearest(vectors, everyone, reach=NEAR, on_progress=on_progress)
+    neighbors, distances = _nearest(tree, vectors, everyone, reach=NEAR, on_progress=on_progress)
     row, column = np.nonzero(distances <= NEAR)
     other, distance = neighbors[row, column], distances[row, column]
     involved = np.union1d(row, other)  # few, so that only they pay for the wider search
-    _, distances = _nearest(vectors, involved, reach=NEAR / CLOSER, on_progress=silent)
+    _, distances = _nearest(tree, vectors, involved, reach=NEAR / CLOSER)
     crowd = np.full(len(vectors), np.inf, np.float32)
     crowd[involved] = np.sort(distances, axis=1)[:, CROWD - 1]
     limit = np.clip(CLOSER * np.minimum(crowd[row], crowd[other]), VERY_NEAR, NEAR)
     return np.stack([row, other], axis=1)[distance <= limit]
 
 
-def _nearest(vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progress) -> tuple[Rows, Vectors]:
-    """Return the CROWD nearest of each of `rows`, and their distances: inf where fewer lie within reach.
-
-    They are searched in the leading principal components, where no pair lies farther apart than in all.
-    """
-    from scipy.spatial import cKDTree
-
-    _, components = np.linalg.eigh(vectors.T @ vectors)
-    leading = vectors @ components[:, -SEARCH_DIMENSIONS:]
-    tree = cKDTree(leading)
+def _nearest(
+    tree: Any, vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progress = silent
+) -> tuple[Rows, Vectors]:
+    """Return the CROWD nearest of each of `rows`, and their distances: inf where fewer lie within reach."""
     neighbors = np.empty((len(rows), CROWD + 1), np.int64)
     distances = np.empty(neighbors.shape, np.float32)
+    length = (2 * reach) ** 0.5  # of the difference of two directions
     for start in range(0, len(rows), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        length = (2 * reach) ** 0.5  # of the difference of two directions
-        _, found = tree.query(leading[rows[block]], k=CROWD + 1, distance_upper_bound=length, workers=-1)
-        missing = (found == len(vectors)) | (found == rows[block, None])
-        neighbors[block] = np.where(missing, 0, found)
-        distances[block] = 1 - np.einsum("bs,bks->bk", vectors[rows[block]], vectors[neighbors[block]])
-        distances[block][missing] = np.inf
-        on_progress("find duplicates", min(start + BLOCK_ROWS, len(rows)), len(rows))
+        block = rows[start : start + BLOCK_ROWS]
+        place = slice(start, start + len(block))
+        _, found = tree.query(tree.data[block], k=CROWD + 1, distance_upper_bound=length, workers=-1)
+        missing = (found == len(vectors)) | (found == block[:, None])
+        neighbors[place] = np.where(missing, 0, found)
+        distances[place] = 1 - np.einsum("bs,bks->bk", vectors[block], vectors[neighbors[place]])
+        distances[place][missing] = np.inf
+        on_progress("find duplicates", start + len(block), len(rows))
     return neighbors, distances
 
 
