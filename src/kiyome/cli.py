@@ -202,6 +202,9 @@ def _answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
         else:
             print(f"error: {visible(str(error))}", file=sys.stderr)
         raise typer.Exit(2) from error
+    except OSError as error:
+        print(f"error: {visible(str(error))}. What was finished before is whole.", file=sys.stderr)
+        raise typer.Exit(2) from error
     except KeyboardInterrupt as stop:
         print("Stopped. The same command goes on where it was.", file=sys.stderr)
         raise typer.Exit(130) from stop

@@ -9,7 +9,7 @@ from kiyome.models.efficientnet_lite import load_lite0
 from kiyome.models.timm_backbone import HUB_FILE, Engine, hub_trouble, load_timm
 from kiyome.models.tiny import load_tiny
 
-__all__ = ["DEFAULT_BACKBONE", "Backbone", "Engine", "load_backbone"]
+__all__ = ["DEFAULT_BACKBONE", "Backbone", "Engine", "hub_trouble", "load_backbone"]
 
 DEFAULT_BACKBONE = "vit_small_patch14_dinov2.lvd142m@224"
 OWN_LOADERS = {"lite0": load_lite0, "tiny": load_tiny}

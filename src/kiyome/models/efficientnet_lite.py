@@ -48,6 +48,13 @@ def load_lite0(*, precision: Precision | None = None, note: str = "") -> Backbon
         If OpenVINO or the package with the weights is not installed.
     StaleArtifact
         If the weights file is not the published one.
+
+    Examples
+    --------
+    >>> backbone = load_lite0()
+    >>> photo = np.zeros((300, 400, 3), np.uint8)
+    >>> backbone.embed(backbone.prepare(photo)[None]).shape
+    (1, 1280)
     """
     import_openvino()
     forward, engine = compile_network(_network(read_legacy_checkpoint(_weights_file())), precision=precision)

@@ -43,16 +43,15 @@ def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = 
     InputError
         If timm has no such model, the weights do not fit it, or they cannot be fetched.
     """
-    architecture, _, size = name.partition("@")
+    architecture, size = _name_and_size(name)
     timm = _import_timm()
     _check_name(timm, architecture)
-    path = _existing(Path(weights)) if weights else fetch_weights(hub_id(architecture), HUB_FILE)
+    path = _existing(Path(weights)) if weights else _fetch_weights(_hub_id(architecture), HUB_FILE)
     model = _with_weights(timm, architecture, path)
-    if size and hasattr(model, "set_input_size"):
-        model.set_input_size(img_size=int(size))
-    config = timm.data.resolve_data_config({"img_size": int(size)} if size else {}, model=model)
+    config = timm.data.resolve_data_config({"img_size": size}, model=model)
     side = config["input_size"][-1]
     network = _network(model, config["mean"], config["std"])
+    num_features = _num_features(network, size, side)
     forward, engine_used = _compile(network, side, engine)
     return Backbone(
         name=name,
@@ -64,9 +63,18 @@ def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = 
         std=tuple(config["std"]),
         interpolation=config["interpolation"],
         crop_pct=config["crop_pct"],
-        num_features=forward(np.zeros((1, side, side, 3), np.uint8)).shape[1],
+        num_features=num_features,
         forward=forward,
     )
+
+
+def _name_and_size(name: str) -> tuple[str, int | None]:
+    architecture, at, size = name.partition("@")
+    if at and not size.isdecimal():
+        raise InputError(
+            "After the @ of a backbone comes a size in pixels.", came=repr(name), remedy="Say NAME@224."
+        )
+    return architecture, int(size) if at else None
 
 
 def _import_timm() -> ModuleType:
@@ -101,18 +109,14 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def hub_id(architecture: str) -> str | None:
-    """Return the hub's name of a timm model's weights; None where the hub has none.
-
-    >>> hub_id("resnet18")
-    'timm/resnet18.a1_in1k'
-    """
+def _hub_id(architecture: str) -> str | None:
+    """Return the hub's name of a timm model's weights; None where the hub has none."""
     from timm.models import get_pretrained_cfg
 
     return getattr(get_pretrained_cfg(architecture), "hf_hub_id", None)
 
 
-def fetch_weights(repository: str | None, file: str) -> Path:
+def _fetch_weights(repository: str | None, file: str) -> Path:
     """Return the local path of a file of the hub, fetched if need be; fails in seconds if it cannot be."""
     import huggingface_hub
 
@@ -189,6 +193,24 @@ def _network(model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any
             return self.model((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
 
     return Network().eval()
+
+
+def _num_features(network: Any, size: int | None, side: int) -> int:
+    """Return the length of the feature vector, by trying one crop, after setting another size if asked."""
+    import torch
+
+    try:
+        if size is not None and hasattr(network.model, "set_input_size"):
+            network.model.set_input_size(img_size=size)
+        with torch.inference_mode():
+            _, num_features = network(torch.zeros((1, side, side, 3), dtype=torch.uint8)).shape
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"The backbone turns crops of {side} pixels into vectors.",
+            came=_first_lines(error),
+            remedy="Leave out the size after the @, or take another that the model accepts.",
+        ) from error
+    return int(num_features)
 
 
 def _compile(network: Any, size: int, engine: Engine) -> tuple[Callable[[Pixels], Values], str]:

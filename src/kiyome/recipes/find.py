@@ -101,8 +101,11 @@ class FindResult:
 
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
+        return {"folder": str(self.folder), **self.findings()}
+
+    def findings(self) -> dict[str, Any]:
+        """The answer, wherever the run folder lies."""
         return {
-            "folder": str(self.folder),
             "rows": len(self.table),
             "flagged": self.num_issues,
             "method": self.method,
@@ -342,7 +345,7 @@ def _write(result: FindResult, *, title: str, seed: int, on_progress: Progress) 
         suggested_labels=result.suggested_labels,
         ranked_rows=result.ranking,
     )
-    write_text(folder / "noise.json", json.dumps(result.summary(), indent=2))
+    write_text(folder / "noise.json", json.dumps(result.findings(), indent=2))
     write_report(_as_report(result, title, seed), folder / "report.html", on_progress=on_progress)
 
 

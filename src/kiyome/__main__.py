@@ -1,0 +1,5 @@
+"""So that ``python -m kiyome`` is ``kiyome``."""
+
+from kiyome.cli import main
+
+main()

@@ -1,0 +1,64 @@
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kiyome.cli import VERBS, visible
+from kiyome.testing import write_digits
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kiyome", *map(str, arguments)]
+    variables = {**os.environ, "COLUMNS": "120", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    shown = run(verb, "--help")
+    assert shown.returncode == 0
+    assert f"  kiyome {verb}" in shown.stdout
+
+
+def test_help_costs_less_than_half_a_second_of_work() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_find_prints_words_or_json(tmp_path: Path) -> None:
+    write_digits(tmp_path / "digits", num_photos=200)
+    arguments = ("find", tmp_path / "digits", "--backbone", "tiny", "-o", tmp_path / "run")
+    words = run(*arguments, KIYOME_CACHE=str(tmp_path))
+    assert words.returncode == 0
+    assert "200 of 200 photos read; 0 set aside" in words.stdout
+    assert "rows are flagged. The most suspicious:" in words.stdout
+    answer = json.loads(run(*arguments, "--json", KIYOME_CACHE=str(tmp_path)).stdout)
+    assert answer["rows"] == 200
+    assert answer["noise_rate"]["low"] <= answer["noise_rate"]["value"] <= answer["noise_rate"]["high"]
+
+
+def test_wrong_input_is_one_plain_line_and_exit_code_2(tmp_path: Path) -> None:
+    shown = run("find", tmp_path / "nowhere")
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "error: The data can be found. Came: nothing at" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    answer = json.loads(run("check", tmp_path / "nowhere", "--json").stdout)
+    assert answer["error"]["kind"] == "TableError"
+    assert answer["error"]["remedy"] == "Check the path."
+
+
+def test_an_unknown_method_lists_the_known_ones(tmp_path: Path) -> None:
+    write_digits(tmp_path, num_photos=100)
+    shown = run("find", tmp_path, "--method", "magic", "--backbone", "tiny", KIYOME_CACHE=str(tmp_path))
+    assert shown.returncode == 2
+    assert "prune_by_noise_rate" in shown.stderr
+
+
+def test_names_of_strangers_cannot_steer_the_terminal() -> None:
+    assert visible("a\x1b[2J\u202eb\r") == "a\\x1b[2J\\u202eb\\r"
