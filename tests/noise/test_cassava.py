@@ -8,7 +8,7 @@ import pytest
 
 from kiyome.noise import find_label_issues, noise_rate, posterior_matrix, transition_matrix
 
-benchmark = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "cassava_noise.py"))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 NUM_FLAGGED = {
     "prune_by_noise_rate": 1532,
@@ -25,7 +25,14 @@ def cassava(shared_data):
 
 
 @pytest.fixture(scope="module")
-def arrays(cassava):
+def benchmark():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        return runpy.run_path(str(BENCHMARKS / "cassava_noise.py"))
+
+
+@pytest.fixture(scope="module")
+def arrays(benchmark, cassava):
     _, labels, pred_probs = benchmark["read_predictions"](cassava)
     return labels, pred_probs
 
@@ -50,10 +57,7 @@ def test_noise_rate(arrays):
     assert 0.065 < rate.low < rate.value < rate.high < 0.08
 
 
-def test_share_of_duplicate_pairs_flagged(cassava, arrays):
+def test_share_of_duplicate_pairs_flagged(benchmark, cassava, arrays):
     """The 2020 row is flagged in nearly half of the pairs whose labels differ, else hardly ever."""
     shares = benchmark["flagged_pairs"](cassava, find_label_issues(*arrays))
     assert shares == {False: (31, 68), True: (4, 594)}
-    low, _ = benchmark["wilson"](*shares[False])
-    _, high = benchmark["wilson"](*shares[True])
-    assert low > 10 * high
