@@ -1,0 +1,61 @@
+"""Losses that expect wrong labels: ``loss_fn(logits, targets) -> (N,)``, one number per sample.
+
+per_sample       what all of them start from: float32, shapes, hard and soft targets
+cross_entropies  cross entropy with label smoothing, focal, bootstrap, CORES2, Taylor softmax
+bounded          absolute error, generalized, Taylor, reverse, symmetric, normalized, active-passive
+bi_tempered      the bi-tempered logistic loss and its softmax
+correction       forward and backward correction with a known T[true, given]
+early_learning   ELR, with a memory of every row
+selection        OUSM: which samples of a batch to learn from
+by_name          the LOSSES dict, for recipes
+"""
+
+from kiyome.losses.bi_tempered import bi_tempered, tempered_softmax
+from kiyome.losses.bounded import (
+    active_passive,
+    generalized_cross_entropy,
+    mean_absolute_error,
+    normalized_cross_entropy,
+    normalized_focal,
+    reverse_cross_entropy,
+    symmetric_cross_entropy,
+    taylor_cross_entropy,
+)
+from kiyome.losses.by_name import LOSSES, LossFunction, loss_options, make_loss
+from kiyome.losses.correction import backward_correction, forward_correction
+from kiyome.losses.cross_entropies import (
+    bootstrap,
+    confidence_regularized,
+    cross_entropy,
+    focal,
+    taylor_softmax,
+)
+from kiyome.losses.early_learning import EarlyLearning, early_learning_penalty
+from kiyome.losses.selection import keep_small_losses
+
+__all__ = [
+    "LOSSES",
+    "EarlyLearning",
+    "LossFunction",
+    "active_passive",
+    "backward_correction",
+    "bi_tempered",
+    "bootstrap",
+    "confidence_regularized",
+    "cross_entropy",
+    "early_learning_penalty",
+    "focal",
+    "forward_correction",
+    "generalized_cross_entropy",
+    "keep_small_losses",
+    "loss_options",
+    "make_loss",
+    "mean_absolute_error",
+    "normalized_cross_entropy",
+    "normalized_focal",
+    "reverse_cross_entropy",
+    "symmetric_cross_entropy",
+    "taylor_cross_entropy",
+    "taylor_softmax",
+    "tempered_softmax",
+]

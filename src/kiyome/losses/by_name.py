@@ -1,0 +1,119 @@
+"""The losses by name, as recipes call them."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from inspect import Parameter, signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kiyome.errors import InputError
+from kiyome.losses.bi_tempered import bi_tempered
+from kiyome.losses.bounded import (
+    active_passive,
+    generalized_cross_entropy,
+    mean_absolute_error,
+    normalized_cross_entropy,
+    normalized_focal,
+    reverse_cross_entropy,
+    symmetric_cross_entropy,
+    taylor_cross_entropy,
+)
+from kiyome.losses.correction import backward_correction, forward_correction
+from kiyome.losses.cross_entropies import (
+    bootstrap,
+    confidence_regularized,
+    cross_entropy,
+    focal,
+    taylor_softmax,
+)
+from kiyome.losses.early_learning import EarlyLearning
+
+LossFunction = Callable[..., Tensor]
+
+
+def make_loss(name: str, **options: Any) -> LossFunction:
+    """The loss of that name with its options set: a function ``(logits, targets) -> (N,)``.
+
+    Parameters
+    ----------
+    name
+        A key of LOSSES. "early_learning" gives an EarlyLearning, which wants ``(logits, targets, rows)``.
+    **options
+        The keyword options of that loss, see `loss_options`; the others keep their defaults.
+
+    Raises
+    ------
+    InputError
+        An unknown name or option (the message lists the known ones), a missing one, or a value out of bounds.
+
+    Examples
+    --------
+    >>> loss_fn = make_loss("bi_tempered", t1=0.8, t2=1.4)
+    >>> loss_fn(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
+    tensor([0.1456])
+    """
+    _check_names(name, options)
+    if LOSSES[name] is EarlyLearning:
+        return EarlyLearning(**options)
+    loss_fn = partial(LOSSES[name], **options)
+    num_classes = len(options.get("transition_matrix", "01"))
+    loss_fn(
+        torch.zeros(1, max(num_classes, 2)), torch.tensor([0])
+    )  # one sample, so that a bad value is told now
+    return loss_fn
+
+
+def loss_options(name: str) -> dict[str, Any]:
+    """The options of a loss with their defaults; `inspect.Parameter.empty` where a value is required.
+
+    >>> loss_options("bi_tempered")
+    {'t1': 0.8, 't2': 1.4, 'label_smoothing': 0.0}
+    """
+    if name not in LOSSES:
+        raise InputError(
+            f"A loss is one of {', '.join(LOSSES)}.", came=repr(name), remedy=_advice(name, list(LOSSES))
+        )
+    parameters = signature(LOSSES[name]).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+
+
+def _check_names(name: str, options: dict[str, Any]) -> None:
+    known = loss_options(name)
+    for option in options:
+        if option not in known:
+            must = f"The options of the loss {name} are: {', '.join(known) or 'none'}."
+            raise InputError(must, came=repr(option), remedy=_advice(option, list(known)))
+    for option, default in known.items():
+        if default is Parameter.empty and option not in options:
+            raise InputError(
+                f"The loss {name} needs {option}.", came="no value", remedy=f"Give {option} a value."
+            )
+
+
+def _advice(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]}?" if close else "Choose one of these."
+
+
+LOSSES: dict[str, LossFunction] = {
+    "active_passive": active_passive,
+    "backward_correction": backward_correction,
+    "bi_tempered": bi_tempered,
+    "bootstrap": bootstrap,
+    "confidence_regularized": confidence_regularized,
+    "cross_entropy": cross_entropy,
+    "early_learning": EarlyLearning,
+    "focal": focal,
+    "forward_correction": forward_correction,
+    "generalized_cross_entropy": generalized_cross_entropy,
+    "mean_absolute_error": mean_absolute_error,
+    "normalized_cross_entropy": normalized_cross_entropy,
+    "normalized_focal": normalized_focal,
+    "reverse_cross_entropy": reverse_cross_entropy,
+    "symmetric_cross_entropy": symmetric_cross_entropy,
+    "taylor_cross_entropy": taylor_cross_entropy,
+    "taylor_softmax": taylor_softmax,
+}
