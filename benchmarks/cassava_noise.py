@@ -3,8 +3,7 @@
     python benchmarks/cassava_noise.py [FOLDER]
 
 FOLDER holds cassava_oof.npz and cassava_duplicates.csv (kozodoi/Kaggle_Leaf_Disease_Classification, MIT).
-They are not part of the project. The script prints what it measured and writes it, with its own fingerprint,
-to benchmarks/results/cassava_noise.txt.
+They are not part of the project.
 
 A duplicate pair is one photo that stands in the contest's data of 2019 and of 2020, labeled independently.
 Only the 2020 row has a prediction. **A pair counts as flagged when its 2020 row is flagged**, as one of the
@@ -15,20 +14,18 @@ made the predictions had seen the 2019 photos.
 """
 
 import csv
-import hashlib
-import math
-import platform
 import sys
 from collections import defaultdict
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from kiyome.evaluate.shares import share
 from kiyome.noise import find_label_issues, noise_rate, posterior_matrix, transition_matrix
 from kiyome.noise.label_issues import METHODS
+from measured import SHARED_DATA, show
 
-HERE = Path(__file__).parent
 CLASSES = ["cbb", "cbsd", "cgm", "cmd", "healthy"]
 
 
@@ -53,18 +50,6 @@ def read_pairs(folder: Path) -> dict[str, bool]:
     return pairs
 
 
-def wilson(hits: int, num: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share, after Wilson (1927).
-
-    >>> [round(end, 4) for end in wilson(5, 10)]
-    [0.2366, 0.7634]
-    """
-    share, spread = hits / num, z**2 / num
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / num + spread / (4 * num)) / (1 + spread)
-    return middle - half, middle + half
-
-
 def flagged_pairs(folder: Path, flagged: np.ndarray) -> dict[bool, tuple[int, int]]:
     """For agreeing (True) and disagreeing (False) pairs: how many are flagged, of how many."""
     ids, _, _ = read_predictions(folder)
@@ -76,11 +61,11 @@ def flagged_pairs(folder: Path, flagged: np.ndarray) -> dict[bool, tuple[int, in
     return {agree: (int(sum(rows)), len(rows)) for agree, rows in hits.items()}
 
 
-def report(folder: Path) -> list[str]:
+def report(folder: Path) -> Iterator[str]:
     """The lines to print."""
     _, labels, probs = read_predictions(folder)
     rate = noise_rate(labels, probs)
-    lines = [
+    yield from (
         f"rows {len(labels):,}, classes {', '.join(CLASSES)}, labeled {np.bincount(labels).tolist()}",
         f"accuracy on given labels {(probs.argmax(axis=1) == labels).mean():.4f}",
         f"noise rate {rate.value:.4f}, 95 % interval {rate.low:.4f} to {rate.high:.4f} (chance of rows only)",
@@ -89,30 +74,18 @@ def report(folder: Path) -> list[str]:
         "posterior matrix, row: given label, column: true class",
         *(f"  {row}" for row in np.array_str(posterior_matrix(labels, probs), precision=3).splitlines()),
         "flagged rows; share of duplicate pairs whose 2020 row is flagged, with Wilson 95 % interval",
-    ]
+    )
     for method in METHODS:
         flagged = find_label_issues(labels, probs, method=method)
         shares = []
         for agree, (hits, num) in flagged_pairs(folder, flagged).items():
-            low, high = wilson(hits, num)
+            estimate = share(hits, num)
             name = "agreeing" if agree else "disagreeing"
-            shares.append(f"{name} {hits}/{num} = {hits / num:.3f} ({low:.3f} to {high:.3f})")
-        lines.append(f"  {method:21} {flagged.sum():5,}   {'   '.join(shares)}")
-    return lines
-
-
-def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parents[1] / "shared" / "data" / "cassava"
-    if not (folder / "cassava_oof.npz").is_file():
-        sys.exit("Pass the folder that holds cassava_oof.npz and cassava_duplicates.csv.")
-    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    machine = f"{platform.machine()} {platform.system()}, Python {platform.python_version()}"
-    lines = [f"script sha256 {source}; {machine}, numpy {np.__version__}, kiyome {version('kiyome')}"]
-    lines += report(folder)
-    print("\n".join(lines))
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "cassava_noise.txt").write_text("\n".join(lines) + "\n")
+            shares.append(
+                f"{name} {hits}/{num} = {hits / num:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+            )
+        yield (f"  {method:21} {flagged.sum():5,}   {'   '.join(shares)}")
 
 
 if __name__ == "__main__":
-    main()
+    show(__file__, report(Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED_DATA / "cassava"), "numpy")
