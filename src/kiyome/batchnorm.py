@@ -33,7 +33,7 @@ def batchnorm_frozen(epoch: int, num_epochs: int, *, fraction: float = 0.5) -> b
     """
     if not 0 <= fraction <= 1:
         raise InputError("The fraction lies in 0 to 1.", came=repr(fraction), remedy="0.5 is the first half.")
-    return epoch < floor(fraction * num_epochs + 1e-9)  # 0.7 * 10 may fall short of 7
+    return epoch < floor(fraction * num_epochs + 1e-9)  # 0.29 * 100 falls short of 29
 
 
 def freeze_batchnorm(model: nn.Module, *, affine: bool = True, statistics: bool = True) -> int:
