@@ -133,6 +133,16 @@ def tiff(bits: int, photometric: int, strip: bytes, width: int, height: int, kin
     return b"II*\0" + struct.pack("<I", start) + strip + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
+def twelve_bits(grey: np.ndarray) -> bytes:
+    """Grey levels times 16, plus 5, two samples packed into three bytes."""
+    first, second = ((grey.astype(np.uint16) << 4) + 5).reshape(-1, 2).T
+    return (
+        np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1)
+        .astype(np.uint8)
+        .tobytes()
+    )
+
+
 JPEG = encoded(PHOTO, "JPEG", quality=90)
 PNG = encoded(PHOTO, "PNG")
 WEBP = encoded(PHOTO, "WEBP", lossless=True)
@@ -212,6 +222,10 @@ BYTES: dict[str, tuple[bytes, Ideal]] = {
     "grey16_white_is_zero.tif": (
         tiff(16, 0, (65535 - DEEP_GREY).tobytes(), WIDTH, HEIGHT),
         ok(grey_as_rgb(GREY), "16 bits a channel scaled to 8"),
+    ),
+    "grey12.tif": (
+        tiff(12, 1, twelve_bits(GREY), WIDTH, HEIGHT),
+        ok(grey_as_rgb(GREY), "12 bits a channel scaled to 8"),
     ),
     "rgba_hidden.png": (
         encoded(Image.fromarray(np.dstack([RGB, HOLE])), "PNG"),

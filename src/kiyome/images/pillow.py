@@ -103,8 +103,7 @@ def _orientation(image: "Image", tags: dict[int, Any], findings: list[str]) -> i
     turned = tags.get(ORIENTATION, 1)
     if turned in range(2, 9):
         findings.append(f"turned upright (EXIF orientation {turned})")
-    exif = image.info.get("exif")
-    return exif_orientation(exif) if isinstance(exif, bytes) and not tags else 1
+    return exif_orientation(image.info.get("exif", b""))
 
 
 def _require_strict_pillow() -> None:
