@@ -131,3 +131,14 @@ def test_bad_input_is_told(change, words):
     with pytest.raises(InputError) as told:
         cross_fit_head(**arguments)
     assert words in str(told.value)
+
+
+def test_a_path_ends_for_a_fold_by_its_own_judge_alone():
+    features, labels, _ = blobs(num_rows=90, num_features=30, overlap=3)
+    judges = {0: (features[:20], labels[:20]), 1: (features[20:40], labels[20:40])}
+    unlike = {0: judges[0], 1: (features[20:40], (labels[20:40] + 1) % 3)}
+    before = head._losses_along_path(features[40:], labels[40:], judges, 3)
+    after = head._losses_along_path(features[40:], labels[40:], unlike, 3)
+    assert before[0] == after[0]
+    assert len(before[1]) != len(after[1])
+    assert len(before[0]) < len(head.GRID)

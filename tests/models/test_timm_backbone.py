@@ -180,10 +180,10 @@ except KiyomeError as error:
 DEAD = "http://127.0.0.1:9"
 
 
-def say(expression, endpoint, home):
+def say(expression, endpoint, home, **more):
     """What a new process prints for an expression, with this hub and this folder for what it fetches."""
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    environment = kept | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    environment = kept | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"} | more
     command = [sys.executable, "-c", SAY.format(expression=expression)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.strip()
@@ -207,6 +207,11 @@ def test_without_a_hub_a_named_backbone_is_an_error_with_the_remedy(tmp_path):
 def test_without_a_hub_the_default_is_lite0_and_says_so(tmp_path):
     words = say("load_backbone().note", DEAD, tmp_path)
     assert words.startswith("The backbone is lite0 from PyPI: no answer from the hub")
+
+
+def test_a_user_who_is_offline_on_purpose_is_heard(hub, tmp_path):
+    words = say("hub_trouble('timm/some', 'model.safetensors')", hub, tmp_path, HF_HUB_OFFLINE="1")
+    assert words == "HF_HUB_OFFLINE is set"
 
 
 def test_a_hub_without_the_file_is_told(hub, tmp_path):

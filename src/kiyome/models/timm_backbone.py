@@ -144,6 +144,8 @@ def hub_trouble(repository: str, file: str) -> str:
 
     if isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str):
         return ""
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
     try:
         url = huggingface_hub.hf_hub_url(repository, file)
         status = huggingface_hub.get_session().head(url, timeout=HUB_SECONDS).status_code
