@@ -1,0 +1,207 @@
+"""What a sample of rows says of the noise, when the true class of each is hidden.
+
+S sampled rows, K classes, M kept classes a row. Every K x K is [true, given].
+
+    q = p ** tau, rows at one    tau by likelihood of the given labels: results are free of p's temperature
+    t_k                          mean q_k of the rows labeled k
+    A[k, j] = m ** 3 / s         over rows surely of class k: m the mean of q_j, s its mean square
+    T                            by EM: true class ~ q ** SHARPNESS, given label ~ T[true]
+    W = (A + T) / 2 + leak       what the ranking weighs another class by
+
+Labels and predictions alone cannot tell a predictor's doubt from people's errors. A and T guess in opposite
+ways: what a predictor doubts comes now and then, so A shrinks what is not steady over the sure rows; T calls
+noise what surprises a sharpened predictor. Each fails where the other holds, and the leak bounds both.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kiyome.noise.arrays import Labels, Matrix, Numbers
+from kiyome.noise.row_evidence import Sample
+
+LEAK = 0.04  # times 1 / mean(t): the weaker the predictor, the less its confusions say of noise
+SHARPNESS = 2.5  # true classes are this much surer than calibrated given ones; not identified by data
+NUM_ROUNDS = 10  # of EM; 8 lose 0.001 of average precision
+TINY = 1e-12  # below it, a probability is rounding
+SLACK = 1e-9  # a row this close below a mean counts as above it
+
+POWER_RANGE = 0.02, 50.0  # a predictor beyond it is one-hot or blind, and tau has no meaning
+NEWTON_ROUNDS = 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LogProbs:
+    """A sample's log probabilities, the classes that were not kept as one column. S rows."""
+
+    num_classes: int
+    classes: Labels
+    """(S, M) the given class, then the likeliest others."""
+    logs: Matrix
+    """(S, M + 1) of the kept classes, then of one class of the rest."""
+    num_rest: int
+    """K - M, how many classes the last column stands for."""
+
+    @property
+    def given(self) -> Labels:
+        """(S,) given labels."""
+        return self.classes[:, 0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NoiseModel:
+    """What the sample taught; `suspicion` and the chances of all rows follow from it. K classes."""
+
+    power: float
+    """tau: pred_probs to this power are calibrated to the given labels."""
+    self_confidence: Matrix
+    """(K,) t."""
+    weights: Matrix
+    """(K, K) W, leak included."""
+    leak: float
+    transition: Matrix
+    """(K, K) T = P(given given true)."""
+
+
+def fit_noise(sample: LogProbs) -> NoiseModel:
+    """The noise model of a sample: order S * M and K * K."""
+    power = calibrating_power(sample)
+    q, _ = tempered(sample, power)
+    t, A = anchors(sample, q)
+    T, _ = latent_transition(sample, SHARPNESS * power)
+    leak = LEAK / float(t.mean())
+    weights = (A + T) / 2 + leak * (1 - np.eye(sample.num_classes))
+    return NoiseModel(power=power, self_confidence=t, weights=weights.clip(min=TINY), leak=leak, transition=T)
+
+
+def log_probs(sample: Sample, num_classes: int) -> LogProbs:
+    """Logs of a sample, in whose place of zeros stands half of its smallest positive probability."""
+    probs = sample.probs.astype(np.float64)
+    num_rest = num_classes - probs.shape[1]
+    rest = (1 - probs.sum(axis=1)).clip(min=0) / max(num_rest, 1)
+    # forests and neighbors give exact zeros; a floor above their steps would change what they say
+    floor = probs.min(where=probs > 0, initial=1) / 2 if (probs <= 0).any() else 0.0
+    values = np.column_stack([probs.clip(min=max(floor, TINY)), rest.clip(min=TINY)])
+    return LogProbs(
+        num_classes=num_classes,
+        classes=sample.classes.astype(np.intp),
+        logs=np.log(values),
+        num_rest=num_rest,
+    )
+
+
+def tempered(sample: LogProbs, power: float) -> tuple[Matrix, Matrix]:
+    """Rows of p ** power, brought to one: (S, M) of the kept classes, and (S,) of one class of the rest."""
+    q = np.exp(power * (sample.logs - sample.logs.max(axis=1, keepdims=True)))
+    q /= (q @ _column_sizes(sample))[:, np.newaxis]
+    return q[:, :-1], q[:, -1]
+
+
+def calibrating_power(sample: LogProbs) -> float:
+    """The power tau that makes p ** tau most likely to have drawn the given labels.
+
+    The log-likelihood is concave in tau: Newton's steps, none of which more than doubles or halves it.
+    """
+    power = 1.0
+    for _ in range(NEWTON_ROUNDS):
+        q, rest = tempered(sample, power)
+        mass = np.column_stack([q, rest * sample.num_rest])
+        means = (mass * sample.logs).sum(axis=1)
+        slope = float((sample.logs[:, 0] - means).sum())
+        curvature = float((mass * sample.logs**2).sum() - (means**2).sum())
+        step = slope / max(curvature, TINY)
+        power = float(np.clip(power + step, power / 2, power * 2))
+    return float(np.clip(power, *POWER_RANGE))
+
+
+def anchors(sample: LogProbs, q: Matrix) -> tuple[Matrix, Matrix]:
+    """Both t (K,) and A (K, K) [true, given]: what rows surely of one class steadily give to another."""
+    K, own, given = sample.num_classes, q[:, 0], sample.given
+    t = _means(given, own, np.full(K, 1 / K)).clip(min=2e-6)
+    confident = own >= t[given] - SLACK
+    bars = _means(given[confident], own[confident], t)
+    rows, best = np.arange(len(q)), (q / t[sample.classes]).argmax(axis=1)
+    anchor_class = sample.classes[rows, best]
+    sure = q[rows, best] >= bars[anchor_class] - TINY
+    counts = np.bincount(anchor_class[sure], minlength=K)[:, np.newaxis]
+    cells = _cells(anchor_class[sure, np.newaxis], sample.classes[sure], K)
+    means = _sums(cells, q[sure], K) / counts.clip(min=1)
+    squares = _sums(cells, q[sure] ** 2, K) / counts.clip(min=1)
+    # a class without a sure row is taken at its word
+    A = np.where(counts > 0, means**3 / squares.clip(min=1e-30), np.eye(K))
+    return t, A
+
+
+def latent_transition(
+    sample: LogProbs,
+    power: float,
+    *,
+    row_weights: Matrix | None = None,
+    start: Matrix | None = None,
+    num_rounds: int = NUM_ROUNDS,
+) -> tuple[Matrix, Matrix]:
+    """T (K, K) by EM, and each row's chance (S,) that its given label is right under that T.
+
+    The true class of a row is drawn from p ** power, its label from T[true]; T's rows carry one
+    pseudo-count, spread evenly.
+    """
+    K, given = sample.num_classes, sample.given
+    q, rest = tempered(sample, power)
+    rest = rest * sample.num_rest
+    cells = _cells(sample.classes, given[:, np.newaxis], K)
+    T = _mostly_right(K) if start is None else start
+    joint, total = _evidence(T, q, rest, cells, given)
+    for _ in range(num_rounds):
+        scale = 1 / total if row_weights is None else row_weights / total
+        counts = _sums(cells, joint * scale[:, np.newaxis], K)
+        T = (counts + 1 / K) / (counts.sum(axis=1, keepdims=True) + 1)
+        joint, total = _evidence(T, q, rest, cells, given)
+    return T, joint[:, 0] / total
+
+
+def chance_right(sample: LogProbs, T: Matrix, power: float) -> Matrix:
+    """Each row's chance (S,) that its given label is right, true classes being p ** power under T."""
+    return latent_transition(sample, power, start=T, num_rounds=0)[1]
+
+
+def expected_joint(sample: LogProbs, T: Matrix, power: float) -> Matrix:
+    """Expected counts (K, K) [true, given] of the sample's rows, true classes being p ** power under T."""
+    q, rest = tempered(sample, power)
+    cells = _cells(sample.classes, sample.given[:, np.newaxis], sample.num_classes)
+    joint, total = _evidence(T, q, rest * sample.num_rest, cells, sample.given)
+    return _sums(cells, joint / total[:, np.newaxis], sample.num_classes)
+
+
+def _evidence(T: Matrix, q: Matrix, rest: Matrix, cells: Labels, given: Labels) -> tuple[Matrix, Matrix]:
+    """P(true class and given label) of the kept classes (S, M), and its sum over all classes (S,)."""
+    joint = q * T.ravel()[cells]
+    off_diagonal = (T.sum(axis=0) - T.diagonal()) / max(len(T) - 1, 1)
+    return joint, joint.sum(axis=1) + rest * off_diagonal[given]
+
+
+def _mostly_right(num_classes: int) -> Matrix:
+    """Nine labels in ten are right, the tenth is any other."""
+    T = np.full((num_classes, num_classes), 0.1 / (num_classes - 1))
+    np.fill_diagonal(T, 0.9)
+    return T
+
+
+def _column_sizes(sample: LogProbs) -> Matrix:
+    return np.append(np.ones(sample.classes.shape[1]), sample.num_rest)
+
+
+def _means(classes: Labels, values: Matrix, default: Matrix) -> Matrix:
+    """Mean value of each class (K,), the default where it has no row."""
+    counts = np.bincount(classes, minlength=len(default))
+    sums = np.bincount(classes, values, minlength=len(default))
+    return np.where(counts > 0, sums / counts.clip(min=1), default)
+
+
+def _cells(true: Labels, given: Labels, num_classes: int) -> Labels:
+    return true * num_classes + given
+
+
+def _sums(cells: Labels, values: Numbers, num_classes: int) -> Matrix:
+    flat = np.bincount(cells.ravel(), values.ravel(), minlength=num_classes**2)
+    table: Matrix = flat.astype(np.float64, copy=False).reshape(num_classes, num_classes)  # whole if empty
+    return table
