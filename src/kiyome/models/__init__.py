@@ -1,15 +1,26 @@
-"""Backbones: frozen networks that turn photos into features. The only room that knows timm and openvino."""
+"""Networks, to train or frozen as features. The only room that knows timm and openvino."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 from kiyome.errors import InputError
 from kiyome.models.backbone import Backbone
+from kiyome.models.build import Network, build_model, load_timm_folder, save_timm_folder
 from kiyome.models.efficientnet_lite import load_lite0
 from kiyome.models.timm_backbone import HUB_FILE, Engine, hub_trouble, load_timm
 from kiyome.models.tiny import load_tiny
 
-__all__ = ["DEFAULT_BACKBONE", "Backbone", "Engine", "hub_trouble", "load_backbone"]
+__all__ = [
+    "DEFAULT_BACKBONE",
+    "Backbone",
+    "Engine",
+    "Network",
+    "build_model",
+    "hub_trouble",
+    "load_backbone",
+    "load_timm_folder",
+    "save_timm_folder",
+]
 
 DEFAULT_BACKBONE = "vit_small_patch14_dinov2.lvd142m@224"
 OWN_LOADERS = {"lite0": load_lite0, "tiny": load_tiny}
@@ -33,8 +44,8 @@ def load_backbone(
     weights : path, optional
         Weights of a timm model from a local file (safetensors, or torch's format holding tensors only).
     engine : "auto", "openvino" or "torch"
-        What computes a timm model. "auto" is torch on a GPU, else OpenVINO where it is installed (four
-        times as fast as torch on a CPU, with the same quality out of fold), else torch.
+        What computes a timm model. "auto" is torch on a GPU, else OpenVINO where it is installed (five
+        times as fast as torch on a CPU, same quality out of fold: benchmarks/features.py), else torch.
 
     Raises
     ------

