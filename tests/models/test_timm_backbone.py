@@ -169,7 +169,7 @@ def hub(weights):
 SAY = """
 from kiyome.errors import KiyomeError
 from kiyome.models import hub_trouble, load_backbone
-from kiyome.models.timm_backbone import _fetch_weights
+from kiyome.models.timm_backbone import fetch_weights
 from kiyome.artifacts.storage import sha256_of_file
 try:
     print({expression})
@@ -190,7 +190,7 @@ def say(expression, endpoint, home, **more):
 
 
 def test_weights_come_from_the_hub_and_are_kept(hub, weights, tmp_path):
-    fetch = "sha256_of_file(_fetch_weights('timm/some', 'model.safetensors'))"
+    fetch = "sha256_of_file(fetch_weights('timm/some', 'model.safetensors'))"
     fetched = say(fetch, hub, tmp_path)
     assert fetched == sha256_of_file(weights)
     assert say(fetch, DEAD, tmp_path) == fetched
@@ -198,7 +198,7 @@ def test_weights_come_from_the_hub_and_are_kept(hub, weights, tmp_path):
 
 def test_without_a_hub_a_named_backbone_is_an_error_with_the_remedy(tmp_path):
     began = time.monotonic()
-    words = say("_fetch_weights('timm/some', 'model.safetensors')", DEAD, tmp_path)
+    words = say("fetch_weights('timm/some', 'model.safetensors')", DEAD, tmp_path)
     assert time.monotonic() - began < 15  # the hub's own client gives up after 23 s
     assert "no answer from the hub" in words
     assert "Give the weights with --weights FILE, or take --backbone lite0" in words
