@@ -64,18 +64,19 @@ def flagged_pairs(folder: Path, flagged: np.ndarray) -> dict[bool, tuple[int, in
 def report(folder: Path) -> Iterator[str]:
     """The lines to print."""
     _, labels, probs = read_predictions(folder)
-    rate = noise_rate(labels, probs)
+    rate, theirs = noise_rate(labels, probs), noise_rate(labels, probs, method="confident_joint")
     yield from (
         f"rows {len(labels):,}, classes {', '.join(CLASSES)}, labeled {np.bincount(labels).tolist()}",
         f"accuracy on given labels {(probs.argmax(axis=1) == labels).mean():.4f}",
-        f"noise rate {rate.value:.4f}, 95 % interval {rate.low:.4f} to {rate.high:.4f} (chance of rows only)",
+        f"noise rate {rate.value:.4f}, band {rate.low:.4f} to {rate.high:.4f}",
+        f"confident joint {theirs.value:.4f}, 95 % interval of chance {theirs.low:.4f} to {theirs.high:.4f}",
         "transition matrix, row: true class, column: given label",
         *(f"  {row}" for row in np.array_str(transition_matrix(labels, probs), precision=3).splitlines()),
         "posterior matrix, row: given label, column: true class",
         *(f"  {row}" for row in np.array_str(posterior_matrix(labels, probs), precision=3).splitlines()),
         "flagged rows; share of duplicate pairs whose 2020 row is flagged, with Wilson 95 % interval",
     )
-    for method in METHODS:
+    for method in ("adaptive", *METHODS):
         flagged = find_label_issues(labels, probs, method=method)
         shares = []
         for agree, (hits, num) in flagged_pairs(folder, flagged).items():

@@ -5,8 +5,10 @@ The front door: arrays in, arrays out from `noise`; whole flows on data from `re
 
 from kiyome.noise import (
     NoiseRate,
+    combine_pred_probs,
     confident_joint,
     find_label_issues,
+    label_issue_probability,
     label_quality,
     noise_rate,
     posterior_matrix,
@@ -23,10 +25,12 @@ __all__ = [
     "FindResult",
     "NoiseRate",
     "check",
+    "combine_pred_probs",
     "confident_joint",
     "demo",
     "find",
     "find_label_issues",
+    "label_issue_probability",
     "label_quality",
     "noise_rate",
     "posterior_matrix",

@@ -55,7 +55,15 @@ def find(
     weights: Annotated[
         Path | None, typer.Option(help="Weights of the backbone from this file, not the hub.")
     ] = None,
-    method: Annotated[str, typer.Option(help="Which rows are flagged.")] = "prune_by_noise_rate",
+    method: Annotated[
+        str, typer.Option(help="Which rows are flagged: 'adaptive', or one of cleanlab's filters by name.")
+    ] = "adaptive",
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Flag rows while about this share of them is wrong, 0.9 say; 'adaptive' chooses if absent."
+        ),
+    ] = None,
     num_folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
     class_map: ClassMap = None,
@@ -70,6 +78,7 @@ def find(
       kiyome find photos/                           one folder a class
       kiyome find train.csv --images train_images   a Kaggle table
       kiyome find train.csv --pred-probs oof.csv    predictions at hand, no photos
+      kiyome find photos/ --precision 0.9           fewer rows, nearly all of them wrong
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
     """
     with _answering(as_json) as (say, on_progress):
@@ -83,6 +92,7 @@ def find(
             backbone=backbone,
             weights=weights,
             method=method,
+            precision=precision,
             num_folds=num_folds,
             seed=seed,
             class_map=class_map,
@@ -262,8 +272,8 @@ def _show_find(result: "FindResult", top: int) -> None:
         _show_photos(result.summary())
     _line()
     _line(
-        f"About {rate.value:.1%} of the labels are probably wrong ({rate.low:.1%} to {rate.high:.1%} by"
-        " chance of the rows; people's own mistakes are often under-counted)."
+        f"About {rate.value:.1%} of the labels are probably wrong; {rate.low:.1%} to {rate.high:.1%} is what"
+        " predictions leave open. Mistakes that the model shares with people stay hidden."
     )
     _line(f"{result.num_issues:,} of {rows:,} rows are flagged. The most suspicious:")
     _line()
@@ -282,11 +292,11 @@ def _show_rows(result: "FindResult", top: int) -> None:
     rows = result.ranking[: min(top, result.num_issues)].tolist()
     names = result.table.class_names
     shown = Table(box=SIMPLE, pad_edge=False)
-    for column in ("rank", "photo", "given", "likely", "quality"):
-        shown.add_column(column, justify="right" if column in ("rank", "quality") else "left")
+    for column in ("rank", "photo", "given", "likely", "wrong"):
+        shown.add_column(column, justify="right" if column in ("rank", "wrong") else "left")
     for rank, row in enumerate(rows, start=1):
         given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
-        cells = (str(rank), result.table.image_ids[row], given, likely, f"{result.label_quality[row]:.4f}")
+        cells = (str(rank), result.table.image_ids[row], given, likely, f"{result.probability[row]:.0%}")
         shown.add_row(*(Text(visible(cell)) for cell in cells))
     Console().print(shown)
 

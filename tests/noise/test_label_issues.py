@@ -102,7 +102,7 @@ def test_choice_without_a_copy_is_the_choice_of_a_raised_copy(seed, K):
 @pytest.mark.parametrize("method", METHODS)
 def test_ranking_is_the_mask_in_order_of_score(method):
     _, labels, probs = noisy_set()
-    ranked = rank_label_issues(labels, probs, method=method)
+    ranked = rank_label_issues(labels, probs, method=method, score="self_confidence")
     np.testing.assert_array_equal(
         np.sort(ranked), np.flatnonzero(find_label_issues(labels, probs, method=method))
     )
@@ -116,13 +116,15 @@ def test_equally_suspicious_rows_stay_in_row_order():
 
 
 def test_unknown_names_list_the_known():
-    with pytest.raises(InputError, match=r"The method is one of prune_by_noise_rate, .*Came: 'prune'"):
+    with pytest.raises(
+        InputError, match=r"The method is one of adaptive, prune_by_noise_rate, .*Came: 'prune'"
+    ):
         find_label_issues([0, 1], np.eye(2), method="prune")
-    with pytest.raises(InputError, match=r"The method is one of self_confidence, .*Came: 'self'"):
+    with pytest.raises(InputError, match=r"The method is one of adaptive, self_confidence, .*Came: 'self'"):
         rank_label_issues([0, 1], np.eye(2), score="self")
 
 
-@pytest.mark.parametrize("method", PLAIN_METHODS)
+@pytest.mark.parametrize("method", ["adaptive", *PLAIN_METHODS])
 @pytest.mark.parametrize("option", [{"frac_noise": 0.5}, {"min_examples_per_class": 5}])
 def test_options_of_pruning_belong_to_pruning(method, option):
     with pytest.raises(InputError, match="belong to prune_by_noise_rate, prune_by_class, both"):
@@ -136,4 +138,4 @@ def test_options_out_of_range(option):
     with pytest.raises(
         InputError, match=r"frac_noise lies in 0\.\.1 and min_examples_per_class is not negative"
     ):
-        find_label_issues([0, 1], np.eye(2), **option)
+        find_label_issues([0, 1], np.eye(2), method="both", **option)

@@ -12,7 +12,7 @@ PROBS = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.0, 1.0, 0.0], [0.4, 0.4, 
 
 
 def test_by_hand():
-    np.testing.assert_allclose(label_quality(LABELS, PROBS), [0.6, 0.2, 1.0, 0.2])
+    np.testing.assert_allclose(label_quality(LABELS, PROBS, method="self_confidence"), [0.6, 0.2, 1.0, 0.2])
     margins = label_quality(LABELS, PROBS, method="normalized_margin")
     np.testing.assert_allclose(margins, [0.65, 0.35, 1.0, 0.4])
 
@@ -30,7 +30,7 @@ def test_adjustment_by_hand():
     """Thresholds are 0.4, 1.0 and 0.2; each is taken off, the largest added, rows scaled to one."""
     shifted = PROBS - [0.4, 1.0, 0.2] + 1.0
     expected = (shifted / shifted.sum(axis=1, keepdims=True))[np.arange(4), LABELS]
-    np.testing.assert_allclose(label_quality(LABELS, PROBS, adjust=True), expected)
+    np.testing.assert_allclose(label_quality(LABELS, PROBS, method="self_confidence", adjust=True), expected)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -47,17 +47,19 @@ def test_pred_probs_are_left_alone():
     before = PROBS.copy()
     for method in METHODS:
         label_quality(LABELS, PROBS, method=method)
-    label_quality(LABELS, PROBS, adjust=True)
+    label_quality(LABELS, PROBS)
+    label_quality(LABELS, PROBS, method="self_confidence", adjust=True)
     np.testing.assert_array_equal(PROBS, before)
 
 
 def test_unknown_method_lists_the_known():
     with pytest.raises(
-        InputError, match="one of self_confidence, normalized_margin, confidence_weighted_entropy"
+        InputError, match="one of adaptive, self_confidence, normalized_margin, confidence_weighted_entropy"
     ):
         label_quality(LABELS, PROBS, method="margin")
 
 
-def test_entropy_has_no_adjusted_form():
-    with pytest.raises(InputError, match=r"has no adjusted form\. Came: adjust=True\. Leave adjust out"):
-        label_quality(LABELS, PROBS, method="confidence_weighted_entropy", adjust=True)
+@pytest.mark.parametrize("method", ["confidence_weighted_entropy", "adaptive"])
+def test_some_methods_have_no_adjusted_form(method):
+    with pytest.raises(InputError, match=rf"{method} has no adjusted form\. Came: adjust=True\. Leave"):
+        label_quality(LABELS, PROBS, method=method, adjust=True)

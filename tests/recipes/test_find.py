@@ -68,6 +68,8 @@ def test_the_run_folder_holds_everything_and_is_sealed(found: kiyome.FindResult)
     assert expected <= names
     issues = pq.read_table(found.folder / "label_issues.parquet").to_pydict()
     assert sum(issues["is_label_issue"]) == found.num_issues
+    chances = np.array(issues["probability"])
+    assert chances[: found.num_issues].mean() == pytest.approx(found.expected_precision)
     assert issues["image_id"][0] == found.table.image_ids[found.ranking[0]]
     assert json.loads((found.folder / "noise.json").read_text())["flagged"] == found.num_issues
 
@@ -127,6 +129,28 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
             process.kill()
     assert start("killed").wait() == 0
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "undisturbed") == files_of(found.folder)
+
+
+def test_a_precision_flags_fewer_rows_and_is_kept(
+    found: kiyome.FindResult, digits: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    shutil.copy(digits[0] / "train.csv", tmp_path / "train.csv")
+    oof = found.folder / "oof.csv"
+    careful = find(tmp_path / "train.csv", pred_probs=oof, precision=0.9, output=tmp_path / "run")
+    wrong = careful.table.given_labels != digits[1]
+    assert 0 < careful.num_issues < found.num_issues
+    assert wrong[careful.is_label_issue].mean() >= 0.9
+    assert not (careful.is_label_issue & ~found.is_label_issue).any()
+
+
+def test_a_wrong_method_or_precision_is_heard_before_any_work(tmp_path: Path) -> None:
+    for options, message in (
+        ({"method": "magic"}, "The method is one of adaptive, prune"),
+        ({"precision": 90}, "A precision lies between 0 and 1"),
+        ({"precision": 0.9, "method": "both"}, "only. Came: precision=0.9 with both"),
+    ):
+        with pytest.raises(InputError, match=message):
+            find(tmp_path / "nowhere", **options)
 
 
 def test_a_class_smaller_than_the_folds_is_named(digits: tuple[Path, np.ndarray], tmp_path: Path) -> None:

@@ -6,13 +6,24 @@ transition       what labels become, and what they are worth
 noise_rate       how many labels are probably wrong
 label_quality    one score a row, low is suspicious
 label_issues     which rows: a mask, or indices with the most suspicious first
+combine          several predictors as one
+
+row_evidence     what one read of pred_probs leaves behind; chunks merge
+latent_noise     calibration, anchors and the hidden true class
+suspicion        from a noise model to rows: suspicion, chance, masks
+adaptive         these three in order: the default of the functions above
+adaptive_rate    its noise rate, with a band
+
 simulate         noise and predictions whose truth is known
 """
 
+from kiyome.noise.adaptive import label_issue_probability
+from kiyome.noise.adaptive_rate import NoiseRate
+from kiyome.noise.combine import combine_pred_probs
 from kiyome.noise.confident_joint import confident_joint, confident_thresholds
 from kiyome.noise.label_issues import find_label_issues, rank_label_issues
 from kiyome.noise.label_quality import label_quality
-from kiyome.noise.noise_rate import NoiseRate, noise_rate
+from kiyome.noise.noise_rate import noise_rate
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise, simulate_pred_probs
 from kiyome.noise.transition import (
     joint_from_posterior,
@@ -28,12 +39,14 @@ from kiyome.noise.transition import (
 __all__ = [
     "NoiseRate",
     "class_dependent_transition",
+    "combine_pred_probs",
     "confident_joint",
     "confident_thresholds",
     "find_label_issues",
     "inject_label_noise",
     "joint_from_posterior",
     "joint_from_transition",
+    "label_issue_probability",
     "label_quality",
     "noise_rate",
     "posterior_from_transition",

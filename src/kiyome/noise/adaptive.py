@@ -21,6 +21,7 @@ from kiyome.noise.latent_noise import (
     LogProbs,
     NoiseModel,
     chance_right,
+    expected_joint,
     fit_noise,
     latent_transition,
     log_probs,
@@ -108,7 +109,7 @@ def issues(judged: Judgement, *, precision: float | None = None) -> Mask:
     """The mask (N,) of best expected F1, or of the wished precision."""
     if precision is None:
         return best_f1_mask(judged.suspicion, judged.probability)
-    check_precision(precision, judged)
+    _refuse_weak(judged)
     chances = chance_wrong(judged.suspicion, careful_curve(judged))
     return precise_mask(judged.suspicion, chances, precision)
 
@@ -119,12 +120,20 @@ def careful_curve(judged: Judgement) -> ChanceCurve:
     return monotone_fit(judged.sample_suspicion, 1 - right)
 
 
-def check_precision(precision: float, judged: Judgement) -> None:
-    """Raise where no such precision exists, or where the predictor is too weak to promise any."""
+def judged_joint(judged: Judgement) -> Matrix:
+    """Expected counts (K, K) [true, given] of the sampled rows."""
+    return expected_joint(judged.sample, judged.model.transition, SHARPNESS * judged.model.power)
+
+
+def check_precision(precision: float) -> None:
+    """Raise where no mask can have that precision."""
     if not 0 < precision < 1:
         raise InputError(
             "A precision lies between 0 and 1.", came=f"precision={precision}", remedy="Pass 0.9, say."
         )
+
+
+def _refuse_weak(judged: Judgement) -> None:
     if judged.accuracy_on_given < REFUSE_ACCURACY:
         raise InputError(
             "A precision can be promised only where predictions agree with half of the given labels or more.",

@@ -22,11 +22,11 @@ NUM_DRAWS = 40  # a standard deviation within about a tenth of itself
 ROUNDS_A_DRAW = 4  # of EM, starting where the whole sample ended
 
 HOW = (
-    "mean chance of a wrong label, by expectation maximization over a hidden true class; the range is no"
-    " confidence interval but spans what labels and predictions cannot decide, from trusting the predictor"
-    " little to its having learned a fifth of the errors"
+    "Mean chance of a wrong label, by expectation maximization over a hidden true class. The range is no"
+    " confidence interval: it runs from little trust in the predictor to a quarter more rows than it"
+    " disagrees with, and chance on top."
 )
-WEAK = "; this predictor is weak, so both ends are probably too high where few labels are wrong"
+WEAK = " This predictor is weak: where few labels are wrong, value and range come out too high."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,22 @@
 """Which rows carry a wrong label: a mask, or indices with the most suspicious row first. N rows, K classes.
 
-The seven filters of cleanlab 2.9.0's `filter.find_label_issues`, row for row. Every filter but the two
-`low_` ones leaves a row alone when its label is, within 1e-6, the model's own choice.
+The adaptive mask (noise/adaptive.py), and by name the seven filters of cleanlab 2.9.0's
+`filter.find_label_issues`, row for row. Of these, every filter but the two `low_` ones leaves a row alone
+when its label is, within 1e-6, the model's own choice.
 
 Ties. Where equal values straddle a cut, which of them fall under it is decided by numpy's default sort, as
 in cleanlab: such rows may swap when the table is reordered. All else, rounding of sums aside, is free of row
 order, but for the order of equally suspicious rows in a ranking, which is that of the table.
 """
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
+from kiyome.noise.adaptive import ADAPTIVE, check_precision, issues, judge_labels, precision_note
 from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, known, rows_by_class
 from kiyome.noise.confident_joint import (
     NOWHERE,
@@ -37,7 +40,8 @@ def find_label_issues(
     labels: ArrayLike,
     pred_probs: ArrayLike,
     *,
-    method: str = "prune_by_noise_rate",
+    method: str = "adaptive",
+    precision: float | None = None,
     frac_noise: float = 1.0,
     min_examples_per_class: int = 1,
 ) -> Mask:
@@ -50,6 +54,8 @@ def find_label_issues(
     pred_probs
         (N, K) out-of-fold probabilities, rows sum to one.
     method
+        "adaptive": the rows of highest chance to be wrong, as many as give the best expected F1, or as keep
+        the precision that is asked for.
         "prune_by_noise_rate": for each pair of classes, as many rows as the confident joint counts there,
         those where the other class leads the given one by most.
         "prune_by_class": for each class, as many rows as the joint counts as wrong, least confident first.
@@ -58,22 +64,28 @@ def find_label_issues(
         "predicted_neq_given": rows whose likeliest class is not the given one.
         "low_self_confidence", "low_normalized_margin": the rows of lowest label quality, as many as
         "confident_learning" flags.
+    precision
+        Flag as many rows as possible while about this share of them is wrong, by a careful reading of the
+        chances; perhaps none. Only for "adaptive". With predictions that agree with at most 80 % of the given
+        labels a warning says that it may not be kept.
     frac_noise
-        Flag only about this share of the errors that the joint counts. For the first three methods.
+        Flag only about this share of the errors that the joint counts. For "prune_..." and "both".
     min_examples_per_class
         At least this many rows of each class count as right, and a class with no more rows than that is
-        left alone (so is a class with a single row, always). For the first three methods.
+        left alone (so is a class with a single row, always). For "prune_..." and "both".
 
     Raises
     ------
     InputError
-        An unknown method; an option that the method does not have; arrays that break a stated rule.
+        An unknown method; an option that the method does not have; a precision outside 0..1, or asked of
+        predictions that agree with fewer than half of the labels; arrays that break a stated rule.
 
     Notes
     -----
-    The filter is a dial between precision and recall, not a fact: on labels that people gave,
-    "prune_by_noise_rate" is precise and misses many errors, "predicted_neq_given" finds most at lower
-    precision. Not good for: pred_probs of rows that the model was trained on.
+    The filter is a dial between precision and recall, not a fact. On labels that people gave,
+    "prune_by_noise_rate", cleanlab's default, is precise and misses many errors, "predicted_neq_given" finds
+    most at lower precision; docs/noise.md has the figures. Not good for: pred_probs of rows that the model
+    was trained on.
 
     Examples
     --------
@@ -81,9 +93,11 @@ def find_label_issues(
     >>> find_label_issues([0, 0, 1, 1, 1], pred_probs)
     array([False, False, False, False,  True])
     """
-    known("method", method, METHODS)
+    check_filter(method, precision)
     _check_options(method, frac_noise, min_examples_per_class)
     labels, pred_probs = check_arrays(labels, pred_probs)
+    if method == ADAPTIVE:
+        return _adaptive(labels, pred_probs, precision)
     if method in PLAIN_METHODS:
         return PLAIN_METHODS[method](labels, pred_probs)
     joint = calibrated(_raw_joint(labels, pred_probs), labels)
@@ -96,9 +110,10 @@ def rank_label_issues(
     labels: ArrayLike,
     pred_probs: ArrayLike,
     *,
-    method: str = "prune_by_noise_rate",
-    score: str = "self_confidence",
+    method: str = "adaptive",
+    score: str = "adaptive",
     adjust: bool = False,
+    precision: float | None = None,
     frac_noise: float = 1.0,
     min_examples_per_class: int = 1,
 ) -> Labels:
@@ -106,7 +121,7 @@ def rank_label_issues(
 
     Parameters
     ----------
-    labels, pred_probs, method, frac_noise, min_examples_per_class
+    labels, pred_probs, method, precision, frac_noise, min_examples_per_class
         As for `find_label_issues`.
     score, adjust
         The method and `adjust` of `label_quality`; its lowest scores come first, equal ones in row order.
@@ -126,6 +141,7 @@ def rank_label_issues(
         labels,
         pred_probs,
         method=method,
+        precision=precision,
         frac_noise=frac_noise,
         min_examples_per_class=min_examples_per_class,
     )
@@ -133,6 +149,28 @@ def rank_label_issues(
     rows = np.flatnonzero(flagged)
     ranked: Labels = rows[np.argsort(scores[rows], kind="stable")]
     return ranked
+
+
+def check_filter(method: str, precision: float | None) -> None:
+    """Raise where there is no such method, or where it knows no such precision."""
+    known("method", method, {ADAPTIVE: None, **METHODS})
+    if precision is not None and method != ADAPTIVE:
+        raise InputError(
+            f"A precision can be asked of the method {ADAPTIVE} only.",
+            came=f"precision={precision} with {method}",
+            remedy="Leave one of them out.",
+        )
+    if precision is not None:
+        check_precision(precision)
+
+
+def _adaptive(labels: Labels, pred_probs: Numbers, precision: float | None) -> Mask:
+    judged = judge_labels(labels, pred_probs)
+    flagged = issues(judged, precision=precision)
+    note = None if precision is None else precision_note(judged)
+    if note is not None:
+        warnings.warn(note, stacklevel=3)  # at the line of our caller's caller
+    return flagged
 
 
 def prune_counts(joint: Counts, *, frac_noise: float, min_examples: int) -> Counts:
@@ -237,7 +275,7 @@ def _classes_to_prune(labels: Labels, counts: Counts, min_examples: int) -> list
 
 
 def _check_options(method: str, frac_noise: float, min_examples: int) -> None:
-    if method in PLAIN_METHODS and (frac_noise != 1.0 or min_examples != 1):
+    if method not in PRUNE_METHODS and (frac_noise != 1.0 or min_examples != 1):
         raise InputError(
             f"frac_noise and min_examples_per_class belong to {', '.join(PRUNE_METHODS)}.",
             came=f"frac_noise={frac_noise}, min_examples_per_class={min_examples} with {method}",

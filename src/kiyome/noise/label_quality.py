@@ -1,7 +1,7 @@
 """How well each label fits its row: one number a row, low is suspicious. N rows, K classes.
 
-The three scores of cleanlab 2.9.0's `rank.get_label_quality_scores`, to the last bit, without a second
-array of the size of pred_probs.
+The adaptive score (noise/adaptive.py), and by name the three of cleanlab 2.9.0's
+`rank.get_label_quality_scores`, to the last bit, without a second array of the size of pred_probs.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
+from kiyome.noise.adaptive import ADAPTIVE, judge_labels, quality
 from kiyome.noise.arrays import Labels, Numbers, check_arrays, known, row_blocks
 from kiyome.noise.confident_joint import mean_self_confidence
 
@@ -17,7 +18,7 @@ TINY = 1e-6
 
 
 def label_quality(
-    labels: ArrayLike, pred_probs: ArrayLike, *, method: str = "self_confidence", adjust: bool = False
+    labels: ArrayLike, pred_probs: ArrayLike, *, method: str = "adaptive", adjust: bool = False
 ) -> Numbers:
     """One score (N,) a row, in 0..1: the lower, the less the given label fits the prediction.
 
@@ -28,37 +29,43 @@ def label_quality(
     pred_probs
         (N, K) out-of-fold probabilities, rows sum to one.
     method
+        "adaptive": the chance that the given label is right, by the noise that these very arrays show; rows
+        of equal chance are told apart by their suspicion, within 0.001.
         "self_confidence": the probability of the given label.
         "normalized_margin": that minus the largest probability of another class, brought to 0..1.
         "confidence_weighted_entropy": falls with entropy over self-confidence.
     adjust
         Take each class's confident threshold from its column first, so that classes which the model is less
-        sure of are not suspected more. Not defined for the entropy.
+        sure of are not suspected more. For self-confidence and margin only.
 
     Raises
     ------
     InputError
-        An unknown method; `adjust` with the entropy; arrays that break a stated rule.
+        An unknown method; `adjust` with a method that has no adjusted form; arrays that break a stated rule.
 
     Notes
     -----
-    No score is best everywhere: measure before you choose. A score is not the chance of a wrong label.
+    No fixed score is best everywhere, so the default adapts; docs/noise.md says how, and where it fails.
+    Its scores depend on all rows, the others' (unadjusted) on their own row alone. The order of rows does not
+    depend on the temperature of pred_probs.
 
     Examples
     --------
-    >>> label_quality([0, 1], [[0.9, 0.1], [0.7, 0.3]])
+    >>> label_quality([0, 1], [[0.9, 0.1], [0.7, 0.3]], method="self_confidence")
     array([0.9, 0.3])
     >>> label_quality([0, 1], [[0.9, 0.1], [0.7, 0.3]], method="normalized_margin")
     array([0.9, 0.3])
     """
-    score = known("method", method, METHODS)
-    if adjust and score is confidence_weighted_entropy:
+    score = known("method", method, {ADAPTIVE: None, **METHODS})
+    if adjust and score not in (self_confidence, normalized_margin):
         raise InputError(
-            "The confidence-weighted entropy has no adjusted form.",
+            f"The method {method} has no adjusted form.",
             came="adjust=True",
             remedy="Leave adjust out, or take the method self_confidence or normalized_margin.",
         )
     labels, pred_probs = check_arrays(labels, pred_probs)
+    if score is None:
+        return quality(judge_labels(labels, pred_probs))
     thresholds = mean_self_confidence(labels, pred_probs) if adjust else None
     return score_rows(score, labels, pred_probs, thresholds)
 

@@ -1,12 +1,17 @@
-"""How many of the labels are probably wrong, with an interval for chance. N rows, K classes."""
+"""How many of the labels are probably wrong, with an honest range. N rows, K classes.
 
-from dataclasses import dataclass
+The adaptive rate is in noise/adaptive_rate.py; here is the confident joint's, with an interval for chance.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
-from kiyome.noise.arrays import Labels, Matrix, Numbers, check_arrays, row_blocks
+from kiyome.noise.adaptive import ADAPTIVE, judge_labels
+from kiyome.noise.adaptive_rate import NoiseRate, adaptive_noise_rate
+from kiyome.noise.arrays import Labels, Matrix, Numbers, check_arrays, known, row_blocks
 from kiyome.noise.confident_joint import (
     NOWHERE,
     OUT_OF_REACH,
@@ -22,36 +27,15 @@ NUM_DRAWS = 400
 MOST_ROWS_A_DRAW = 50_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoiseRate:
-    """An estimated share of wrong labels, and where it may lie by chance of the rows."""
-
-    value: float
-    """Off-diagonal share of the calibrated confident joint."""
-    low: float
-    """Lower end of the interval."""
-    high: float
-    """Upper end of the interval."""
-    confidence: float
-    """How often such an interval holds the estimate that endless rows would give."""
-    num_rows: int
-    """N, all rows."""
-    num_placed: int
-    """Rows that were confidently placed in a class; the others take part through their label alone."""
-    method: str
-    """What was estimated, and how the interval was made, in words for a report."""
-
-
 def noise_rate(
-    labels: ArrayLike, pred_probs: ArrayLike, *, confidence: float = 0.95, seed: int = 0
+    labels: ArrayLike,
+    pred_probs: ArrayLike,
+    *,
+    method: str = "adaptive",
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> NoiseRate:
-    """The estimated share of wrong labels, 1 - accuracy of the given labels, with an interval.
-
-    The value is the off-diagonal share of `confident_joint`, cleanlab's `1 - estimate_joint(...).trace()`.
-    The interval is a bootstrap over rows, thresholds included, of 400 draws. It rests on the two classes
-    nearest to placing each row, so that a draw costs order N, whatever K is. Of more than 50,000 rows each
-    draw takes 50,000, and the interval shrinks by the square root of that share. Where no row at all speaks
-    against its label, the upper end is the exact binomial bound for none in `num_placed`.
+    """The estimated share of wrong labels, 1 - accuracy of the given labels, with the range it may lie in.
 
     Parameters
     ----------
@@ -59,36 +43,61 @@ def noise_rate(
         (N,) given labels, whole numbers from 0 to K-1.
     pred_probs
         (N, K) out-of-fold probabilities, rows sum to one.
+    method
+        "adaptive": the mean chance of a wrong label. **Its band is no confidence interval**: it spans what
+        labels and predictions cannot decide (how sure true classes are, which errors the predictor has
+        learned), and chance, which is the smaller part.
+        "confident_joint": the off-diagonal share of `confident_joint`, cleanlab's
+        `1 - estimate_joint(...).trace()`, with an interval of sampling error only.
     confidence
-        Of the interval, above 0 and below 1.
+        Of the interval, and of the band's margins; above 0 and below 1.
     seed
         Of the bootstrap.
 
     Raises
     ------
     InputError
-        A confidence outside 0..1; arrays that break a stated rule.
+        An unknown method; a confidence outside 0..1; arrays that break a stated rule.
 
     Notes
     -----
-    **The interval is sampling error only.** The value itself is biased where a wrong label misleads the model
-    as it misled the person: on CIFAR-10N, labels by people, it gave 0.047 to 0.060 for a true 0.090 (a third
-    to a half too low) and 0.36 to 0.37 for 0.402, for six models. Where noise depends on the class alone, a
-    weak model errs the other way: its own confident mistakes count as wrong labels. No interval of this kind
-    holds the truth then; only rows that people check again can say.
+    In 600 simulations of known noise the band held the truth in 98 to 100 %, on 149 sets with real and
+    injected noise in 94 %. It misses where a weak predictor meets few errors (both ends too high), and where
+    the predictor makes the annotators' own mistakes (too low): there, only rows that people check again tell.
+
+    The confident joint's value is biased where a wrong label misleads the model as it misled the person: on
+    CIFAR-10N, labels by people, it gave 0.047 to 0.060 for a true 0.090 and 0.36 to 0.37 for 0.402, for six
+    models. Where noise depends on the class alone, a weak model errs the other way: its own confident
+    mistakes count as wrong labels. With such noise and a strong, calibrated predictor it is the better one.
+
+    Its interval is a bootstrap over rows, thresholds included, of 400 draws. It rests on the two classes
+    nearest to placing each row, so that a draw costs order N, whatever K is. Of more than 50,000 rows each
+    draw takes 50,000, and the interval shrinks by the square root of that share. Where no row at all speaks
+    against its label, the upper end is the exact binomial bound for none in `num_placed`.
 
     Examples
     --------
     >>> pred_probs = [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.95, 0.05]]
-    >>> rate = noise_rate([0, 0, 1, 1, 1], pred_probs)
+    >>> rate = noise_rate([0, 0, 1, 1, 1], pred_probs, method="confident_joint")
     >>> rate.value, rate.low <= rate.value <= rate.high
     (0.2, True)
     """
+    estimate = known("method", method, METHODS)
     if not 0 < confidence < 1:
         raise InputError(
             "confidence lies between 0 and 1.", came=repr(confidence), remedy="Pass 0.95 for a 95 % interval."
         )
     labels, pred_probs = check_arrays(labels, pred_probs)
+    return estimate(labels, pred_probs, confidence, seed)
+
+
+def from_judgement(labels: Labels, pred_probs: Numbers, confidence: float, seed: int) -> NoiseRate:
+    """The adaptive rate of checked arrays."""
+    return adaptive_noise_rate(judge_labels(labels, pred_probs), confidence=confidence, seed=seed)
+
+
+def from_confident_joint(labels: Labels, pred_probs: Numbers, confidence: float, seed: int) -> NoiseRate:
+    """The confident joint's rate of checked arrays, with the interval of a bootstrap."""
     thresholds = mean_self_confidence(labels, pred_probs)
     places = place_rows(pred_probs, thresholds)
     joint = calibrated(count_placed(labels, places, pred_probs), labels)
@@ -108,7 +117,8 @@ def noise_rate(
         confidence=confidence,
         num_rows=num_rows,
         num_placed=num_placed,
-        method=f"off-diagonal share of the confident joint; bootstrap over rows, {NUM_DRAWS} draws",
+        method="Off-diagonal share of the confident joint."
+        f" The {confidence:.0%} interval covers chance alone: a bootstrap over rows, {NUM_DRAWS} draws.",
     )
 
 
@@ -147,3 +157,9 @@ def _off_diagonal_share(K: int, labels: Labels, own: Numbers, classes: Labels, p
     right = np.bincount(labels[places == labels], minlength=K).clip(min=1)
     wrong = np.bincount(labels[(places != labels) & (places != NOWHERE)], minlength=K)
     return float(1 - (counts * right / (right + wrong)).sum() / len(labels))
+
+
+METHODS: dict[str, Callable[[Labels, Numbers, float, int], NoiseRate]] = {
+    ADAPTIVE: from_judgement,
+    "confident_joint": from_confident_joint,
+}

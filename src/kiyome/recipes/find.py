@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,11 @@ from kiyome.folds import deal_folds, join_groups
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.models import Backbone, load_backbone
-from kiyome.noise import (
-    NoiseRate,
-    confident_joint,
-    find_label_issues,
-    label_quality,
-    noise_rate,
-    posterior_of,
-    transition_of,
-)
+from kiyome.noise import NoiseRate, confident_joint, find_label_issues, posterior_of, transition_of
+from kiyome.noise.adaptive import ADAPTIVE, issues, judge_labels, precision_note, quality
+from kiyome.noise.adaptive_rate import adaptive_noise_rate
+from kiyome.noise.arrays import check_arrays
+from kiyome.noise.label_issues import check_filter
 from kiyome.progress import Progress, silent
 from kiyome.recipes.check import missing_list_of, open_table, photo_summary, run_place, write_photo_lists
 from kiyome.report.find_report import FindReport, Repeats, write_report
@@ -67,6 +63,8 @@ class FindResult:
     """(N,) rows that are flagged."""
     label_quality: NDArray[Any]
     """(N,) 0 to 1, low is suspicious."""
+    probability: NDArray[Any]
+    """(N,) chance that the given label is wrong."""
     ranking: NDArray[np.int64]
     """All N rows: flagged ones first, the most suspicious at the head."""
     confident_joint: NDArray[np.int64]
@@ -89,6 +87,11 @@ class FindResult:
         return int(self.is_label_issue.sum())
 
     @property
+    def expected_precision(self) -> float | None:
+        """Mean chance to be wrong of the flagged rows; None where no row is flagged."""
+        return float(self.probability[self.is_label_issue].mean()) if self.num_issues else None
+
+    @property
     def predicted_labels(self) -> NDArray[np.int64]:
         """(N,) likeliest class of each row."""
         labels: NDArray[np.int64] = self.pred_probs.argmax(axis=1)
@@ -108,6 +111,7 @@ class FindResult:
         return {
             "rows": len(self.table),
             "flagged": self.num_issues,
+            "expected_precision": self.expected_precision,
             "method": self.method,
             "noise_rate": vars(self.noise_rate),
             "class_names": list(self.table.class_names),
@@ -128,7 +132,8 @@ def find(
     output: Path | str | None = None,
     backbone: str | None = None,
     weights: Path | str | None = None,
-    method: str = "prune_by_noise_rate",
+    method: str = "adaptive",
+    precision: float | None = None,
     num_folds: int = 5,
     seed: int = 0,
     class_map: Path | str | None = None,
@@ -149,7 +154,7 @@ def find(
         The run folder; the next free ``runs/NAME`` where not given. The same command finds its own again.
     backbone, weights
         As for `kiyome.models.load_backbone`.
-    method
+    method, precision
         As for `kiyome.find_label_issues`.
     num_folds, seed
         The deal of the folds; a `fold` column in the data is taken instead.
@@ -161,8 +166,9 @@ def find(
     Returns
     -------
     FindResult
-        Its folder holds ``report.html``, ``label_issues``, ``oof`` and ``table`` as CSV and Parquet,
-        ``noise.json``, ``predictions/``, ``features.npy`` and the photo lists of `check`.
+        Its folder holds ``report.html``, ``label_issues``, ``oof`` and ``table`` as CSV and Parquet (the
+        first with the chance that a label is wrong), ``noise.json``, ``predictions/``, ``features.npy`` and
+        the photo lists of `check`.
 
     Raises
     ------
@@ -182,6 +188,7 @@ def find(
     >>> bool(wrong[result.is_label_issue].mean() > 5 * wrong.mean())
     True
     """
+    check_filter(method, precision)
     place = run_place(data, output)
     options = {"images": images, "class_map": class_map, "id_column": id_column, "label_column": label_column}
     table = open_table(
@@ -191,7 +198,7 @@ def find(
         on_progress=on_progress,
         **options,
     )
-    config: dict[str, Any] = {"method": method, "num_folds": num_folds, "seed": seed}
+    config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
     if pred_probs is None:
         network = load_backbone(backbone, weights=weights)
         config |= {"backbone": network.name, "backbone_fingerprint": network.fingerprint}
@@ -217,7 +224,7 @@ def find(
                 predictions=read_pred_probs(pred_probs, table),
                 facts=(("predictions", Path(pred_probs).name),),
             )
-        result = examine(run.path, evidence, method=method, seed=seed)
+        result = examine(run.path, evidence, method=method, precision=precision, seed=seed)
         _write(result, title=Path(data).resolve().name, seed=seed, on_progress=on_progress)
     return result
 
@@ -273,20 +280,28 @@ def look_at_photos(
     )
 
 
-def examine(folder: Path, evidence: Evidence, *, method: str, seed: int) -> FindResult:
+def examine(
+    folder: Path, evidence: Evidence, *, method: str, seed: int, precision: float | None = None
+) -> FindResult:
     """What the predictions say about the labels."""
-    labels, pred_probs = evidence.table.given_labels, evidence.predictions.pred_probs
-    flagged = find_label_issues(labels, pred_probs, method=method)
-    quality = label_quality(labels, pred_probs)
+    labels, pred_probs = check_arrays(evidence.table.given_labels, evidence.predictions.pred_probs)
+    judged = judge_labels(labels, pred_probs)
+    if method == ADAPTIVE:
+        flagged = issues(judged, precision=precision)
+    else:
+        flagged = find_label_issues(labels, pred_probs, method=method)
+    note = None if precision is None else precision_note(judged)
+    scores = quality(judged)
     return FindResult(
         folder=folder,
-        evidence=evidence,
+        evidence=replace(evidence, notes=(*evidence.notes, note)) if note else evidence,
         method=method,
         is_label_issue=flagged,
-        label_quality=quality,
-        ranking=np.lexsort((quality, ~flagged)),
+        label_quality=scores,
+        probability=judged.probability,
+        ranking=np.lexsort((scores, ~flagged)),
         confident_joint=confident_joint(labels, pred_probs),
-        noise_rate=noise_rate(labels, pred_probs, seed=seed),
+        noise_rate=adaptive_noise_rate(judged, seed=seed),
     )
 
 
@@ -343,6 +358,7 @@ def _write(result: FindResult, *, title: str, seed: int, on_progress: Progress) 
         label_quality=result.label_quality,
         predicted_labels=result.predicted_labels,
         suggested_labels=result.suggested_labels,
+        probability=result.probability,
         ranked_rows=result.ranking,
     )
     write_text(folder / "noise.json", json.dumps(result.findings(), indent=2))
@@ -372,7 +388,7 @@ def _as_report(result: FindResult, title: str, seed: int) -> FindReport:
         noise_rate=rate.value,
         noise_rate_low=rate.low,
         noise_rate_high=rate.high,
-        noise_rate_how=f"{rate.confidence:.0%} interval, {rate.method}.",
+        noise_rate_how=rate.method,
         set_aside=[(whole.image_ids[row], reason) for row, reason in photos.set_aside.items()]
         if photos
         else (),
