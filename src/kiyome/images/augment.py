@@ -1,24 +1,45 @@
-"""Random views of photos in uint8: where to cut, which way round, which colors, what to hide."""
+"""Random views of photos in uint8: where to cut, which way round, which colors, what to hide.
 
-from collections.abc import Callable
+    Augment (what) + shapes, seed, epoch, rows, view ── draw_views ──► Views (numbers only)
+    photo + Views ── render ──► (S, S, 3) pixels, written where they are wanted
+
+Numbers are drawn for a whole batch at once and depend on (seed, epoch, row, view) and nothing else. They have
+the distribution of torchvision's v2 transforms. All color steps are one 3 x 4 matrix: a photo is touched once
+where ColorJitter touches it four times.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.errors import InputError, MissingExtra
+from kiyome.images.colors import color_matrices
+from kiyome.images.draws import COLOR, CROP, CUTOUT, FLIP, random_uniform
+
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Plugin = Callable[[Pixels, int], Pixels]
-"""(S, S, 3) pixels and a seed -> (S, S, 3) pixels; `training.mixing.from_torchvision` makes one."""
+"""(S, S, 3) pixels and a seed -> (S, S, 3) pixels; `training.plugin.from_torchvision` makes one."""
+
+CROPS = ("random", "center", "whole")
+TRIALS = 10
+"""Boxes that are tried before the photo's center is taken, as in torchvision."""
+FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}
+"""(horizontal, vertical) -> code of cv2.flip."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """What a view of a photo is; the defaults leave colors alone."""
+    """What a view of a photo is; by default a RandomResizedCrop and nothing else."""
 
     size: int
     """Height and width of a view in pixels."""
     crop: str = "random"
-    """`random` is RandomResizedCrop; `center` is the largest center square times `crop_pct`; `whole` squashes."""
+    """`random` is RandomResizedCrop; `center` a square in the middle; `whole` the photo made square."""
     crop_pct: float = 0.875
     """Side of the center crop as a share of the photo's short side."""
     scale: tuple[float, float] = (0.08, 1.0)
@@ -30,18 +51,179 @@ class Augment:
     vertical_flip: float = 0.0
     """Probability."""
     brightness: float = 0.0
+    """The factor lies within 1 - value to 1 + value, as in ColorJitter; so for the next two."""
     contrast: float = 0.0
     saturation: float = 0.0
-    """Each factor lies in 1 - value to 1 + value, as in torchvision's ColorJitter."""
     hue: float = 0.0
-    """At most this share of a full turn either way; at most 0.5."""
+    """Colors turn by at most this share of a full circle either way; at most 0.5."""
     cutout: float = 0.0
-    """Probability that a box is hidden."""
+    """Probability that a box is hidden, as RandomErasing does."""
     cutout_scale: tuple[float, float] = (0.02, 0.33)
     """Least and largest share of the view that the box takes."""
     cutout_ratio: tuple[float, float] = (0.3, 3.3)
     """Least and largest height / width of the box."""
     cutout_color: tuple[int, int, int] = (124, 116, 104)
-    """RGB of the box; the mean of ImageNet, near zero once normalized."""
+    """RGB of the box; ImageNet's mean, so about zero once normalized."""
     plugin: Plugin | None = None
-    """One more step, on the caller's thread."""
+    """One more step after all others, on the thread that takes the batches."""
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 1, "A view has a size of at least one pixel.", self.size)
+        _require(self.crop in CROPS, f"The crop is one of {', '.join(CROPS)}.", self.crop)
+        shares = ("crop_pct", "horizontal_flip", "vertical_flip", "cutout")
+        for name in (*shares, "brightness", "contrast", "saturation", "hue"):
+            most = 1 if name in shares else 0.5 if name == "hue" else np.inf
+            value = getattr(self, name)
+            _require(0 <= value <= most, f"{name} lies in 0 to {most}.", value)
+        for name in ("scale", "ratio", "cutout_scale", "cutout_ratio"):
+            least, largest = value = getattr(self, name)
+            top = 1 if "scale" in name else np.inf
+            _require(0 < least <= largest <= top, f"{name} rises, above 0 and at most {top}.", value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """The numbers of B views."""
+
+    boxes: Integers
+    """(B, 4) top, left, height, width of the crop in the stored photo."""
+    flips: NDArray[np.bool_]
+    """(B, 2) horizontal, vertical."""
+    colors: tuple[Floats, Floats] | None
+    """(B, 3, 3) M and Q: a pixel becomes M @ pixel + Q @ mean pixel of the view. None leaves colors alone."""
+    hidden: Integers
+    """(B, 4) top, left, height, width of the hidden box in the view; height 0 where there is none."""
+    hidden_color: tuple[int, int, int]
+
+
+def draw_views(
+    augment: Augment, shapes: Integers, *, seed: int, epoch: int, rows: Integers, view: int = 0
+) -> Views:
+    """Return the numbers of one view of each of B photos; each depends on its own row, not on its neighbors.
+
+    Parameters
+    ----------
+    augment
+        What may come out.
+    shapes
+        (B, 2) height and width of the photos as they are stored.
+    seed, epoch, view
+        With the row they decide everything.
+    rows
+        (B,) rows of the table.
+
+    Examples
+    --------
+    >>> augment = Augment(size=8, crop="center", crop_pct=0.5)
+    >>> draw_views(augment, np.array([[20, 40]]), seed=0, epoch=0, rows=np.array([5])).boxes
+    array([[ 5, 15, 10, 10]])
+    """
+
+    def draw(purpose: int, count: int) -> Floats:
+        return random_uniform(purpose, seed, epoch, rows, view, count=count)
+
+    likely = np.array([augment.horizontal_flip, augment.vertical_flip])
+    strengths = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
+    return Views(
+        boxes=_crops(augment, shapes, draw),
+        flips=draw(FLIP, 2) < likely,
+        colors=color_matrices(draw(COLOR, 8), strengths) if any(strengths) else None,
+        hidden=_hidden_boxes(augment, len(rows), draw),
+        hidden_color=augment.cutout_color,
+    )
+
+
+def render(photo: Pixels, views: Views, index: int, out: Pixels) -> None:
+    """Write view number `index` of a photo into `out`, an (S, S, 3) C-contiguous part of a batch.
+
+    Bilinear, but for photos at least twice as large as wanted both ways, whose pixels are averaged.
+
+    Raises
+    ------
+    MissingExtra
+        Without OpenCV.
+    """
+    cv2 = load_cv2()
+    top, left, height, width = views.boxes[index].tolist()
+    size = out.shape[0]
+    shrinks = min(height, width) >= 2 * size
+    crop = photo[top : top + height, left : left + width]
+    cv2.resize(crop, (size, size), dst=out, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    horizontal, vertical = views.flips[index].tolist()
+    if horizontal or vertical:
+        cv2.flip(out, FLIP_CODES[horizontal, vertical], dst=out)
+    if views.colors:
+        own, of_mean = views.colors
+        offset = of_mean[index] @ cv2.mean(out)[:3]
+        cv2.transform(out, np.column_stack([own[index], offset]), dst=out)
+    top, left, height, width = views.hidden[index].tolist()
+    out[top : top + height, left : left + width] = views.hidden_color
+
+
+def load_cv2() -> Any:
+    """Return the module cv2.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingExtra("Augmentation", extra="torch") from error
+    return cv2
+
+
+def _crops(augment: Augment, shapes: Integers, draw: Callable[[int, int], Floats]) -> Integers:
+    if augment.crop == "random":
+        draws = draw(CROP, 2 * TRIALS + 2)
+        boxes, fits = _random_boxes(draws, shapes, shapes, scale=augment.scale, ratio=augment.ratio)
+        return np.where(fits[:, None], boxes, _central_boxes(shapes, augment.ratio))
+    if augment.crop == "center":
+        side = np.maximum(np.rint(augment.crop_pct * shapes.min(axis=1)), 1)
+        return _centered(np.column_stack([side, side]), shapes)
+    return _centered(shapes, shapes)
+
+
+def _hidden_boxes(augment: Augment, num_views: int, draw: Callable[[int, int], Floats]) -> Integers:
+    if not augment.cutout:
+        return np.zeros((num_views, 4), np.int64)
+    draws = draw(CUTOUT, 2 * TRIALS + 3)
+    sides = np.full((num_views, 2), augment.size)
+    least, largest = augment.cutout_ratio
+    ratio = 1 / largest, 1 / least  # of width to height
+    boxes, fits = _random_boxes(draws, sides, sides - 1, scale=augment.cutout_scale, ratio=ratio)
+    fits &= draws[:, -1] < augment.cutout
+    return np.where(fits[:, None], boxes, 0)
+
+
+def _random_boxes(
+    draws: Floats, sides: Integers, largest: Integers, *, scale: Sequence[float], ratio: Sequence[float]
+) -> tuple[Integers, NDArray[np.bool_]]:
+    """(B, 4) boxes, the first of ten trials that is at most `largest`; and whether there was one."""
+    shares = scale[0] + draws[:, :TRIALS] * (scale[1] - scale[0])
+    low, high = np.log(ratio)
+    root = np.exp((low + draws[:, TRIALS : 2 * TRIALS] * (high - low)) / 2)
+    root_area = np.sqrt(shares * sides.prod(axis=1, keepdims=True))
+    trials = np.rint(np.stack([root_area / root, root_area * root], axis=2)).astype(np.int64)
+    fits = ((trials > 0) & (trials <= largest[:, None])).all(axis=2)
+    chosen = trials[np.arange(len(trials)), fits.argmax(axis=1)]
+    places = draws[:, 2 * TRIALS : 2 * TRIALS + 2] * (sides - chosen + 1)
+    return np.hstack([np.floor(places).astype(np.int64), chosen]), fits.any(axis=1)
+
+
+def _central_boxes(shapes: Integers, ratio: Sequence[float]) -> Integers:
+    """(B, 4) the largest boxes in the middle whose shape is allowed."""
+    height, width = shapes.T
+    widest, highest = np.rint(height * max(ratio)), np.rint(width / min(ratio))
+    return _centered(np.column_stack([np.minimum(height, highest), np.minimum(width, widest)]), shapes)
+
+
+def _centered(boxes: NDArray[Any], shapes: Integers) -> Integers:
+    return np.hstack([(shapes - boxes) // 2, boxes]).astype(np.int64)
+
+
+def _require(holds: bool, must: str, came: object) -> None:  # noqa: FBT001
+    if not holds:
+        raise InputError(must, came=repr(came), remedy="Correct the augmentation in the recipe.")

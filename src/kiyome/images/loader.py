@@ -6,14 +6,19 @@ Threads write views straight into a few buffers that are used again and again: n
 Normalization and mixing happen later, on the device.
 """
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.images.augment import Augment
+from kiyome.errors import InputError
+from kiyome.images.augment import Augment, draw_views, load_cv2, render
+from kiyome.images.draws import ORDER, PLUGIN, random_bits
 from kiyome.images.pixel_cache import CachedPhotos
 
 
@@ -28,36 +33,147 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """Batches over some rows of cached photos; an epoch can be started anew at any batch, with the same bits."""
+    """Batches over some rows of cached photos; an epoch can start anew at any batch, with the same bits."""
 
     photos: CachedPhotos
     """From `cache_photos`; one for all folds and members."""
     rows: NDArray[np.int64]
-    """(n,) rows of the table; all of them are readable (`photos.readable`)."""
+    """(n,) different rows of the table, all of them readable (`photos.readable`)."""
     augment: Augment
     """What a view is: random for training and TTA, `Augment(size=..., crop="center")` for evaluation."""
     batch_size: int
     seed: int = 0
-    """Of the shuffling and of the views: the run's and the member's."""
+    """Of the order and of the views."""
     shuffle: bool = False
     """An order of its own in each epoch; else the order of `rows`."""
     drop_last: bool = False
-    """Leave a last batch out that has fewer rows than the others."""
+    """Leave out a last batch that is smaller than the others."""
     rank: int = 0
     num_ranks: int = 1
-    """Processes that share each epoch; `batch_size` is that of one. Use `drop_last` to keep them in step."""
+    """Processes that share each epoch, `batch_size` rows each at a time; `drop_last` keeps them in step."""
     num_threads: int | None = None
     """One for each core that this process may use, if not given."""
     num_ahead: int = 2
     """Batches that are made ready before they are asked for."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("num_ahead", 0), ("num_ranks", 1), ("num_threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} is at least {least}.", came=str(value), remedy=f"Raise {name}.")
+        if not 0 <= self.rank < self.num_ranks:
+            raise InputError(
+                f"The rank lies in 0 to {self.num_ranks - 1}.",
+                came=str(self.rank),
+                remedy="Count ranks from 0.",
+            )
+        _check_rows(self.rows, self.photos.readable)
+
     def __len__(self) -> int:
         """How many batches an epoch has."""
-        raise NotImplementedError
+        num_rows = len(self._rows_of_rank(self.rows))
+        return num_rows // self.batch_size if self.drop_last else -(-num_rows // self.batch_size)
 
     def epoch(self, epoch: int = 0, *, view: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from batch `start` on, with view number `view` of each photo.
 
-        n TTA views are ``loader.epoch(view=0)`` to ``loader.epoch(view=n - 1)``.
+        The bits depend on seed, epoch, row and view; not on threads, on other rows, or on the batches that
+        were taken before. n TTA views are ``loader.epoch(view=0)`` to ``loader.epoch(view=n - 1)``.
+
+        Raises
+        ------
+        InputError
+            If there is no batch `start`.
+        StaleArtifact
+            When a photo is not the one that was stored.
+        MissingExtra
+            Without OpenCV.
         """
-        raise NotImplementedError
+        if not 0 <= start <= len(self):
+            raise InputError(
+                f"A start lies in 0 to {len(self)} batches.", came=str(start), remedy="Start an epoch at 0."
+            )
+        load_cv2()
+        return self._batches(epoch, view, start)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return (n,) all rows in the order of an epoch."""
+        if not self.shuffle:
+            return self.rows
+        return self.rows[np.argsort(random_bits(ORDER, self.seed, epoch, self.rows), kind="stable")]
+
+    def _rows_of_rank(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        own = rows[self.rank :: self.num_ranks]
+        return own[: len(rows) // self.num_ranks] if self.drop_last else own
+
+    def _batches(self, epoch: int, view: int, start: int) -> Iterator[Batch]:
+        order = self._rows_of_rank(self.order(epoch))
+        size, num_buffers = self.augment.size, self.num_ahead + 1
+        buffers = [np.empty((self.batch_size, size, size, 3), np.uint8) for _ in range(num_buffers)]
+        num_threads = self.num_threads or _usable_cores()
+        waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
+        with ThreadPoolExecutor(num_threads, "kiyome-views") as pool:
+
+            def make_ready(number: int) -> None:
+                rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+                batch = Batch(rows, buffers[number % num_buffers][: len(rows)])
+                parts = [range(first, len(rows), num_threads) for first in range(num_threads)]
+                fill = self._filler(batch, epoch, view)
+                waiting.append((batch, [pool.submit(fill, part) for part in parts]))
+
+            try:
+                for number in range(start, min(start + num_buffers, len(self))):
+                    make_ready(number)
+                for number in range(start, len(self)):
+                    batch, futures = waiting.popleft()
+                    for future in futures:
+                        future.result()
+                    yield self._plugged(batch, epoch, view)
+                    if number + num_buffers < len(self):
+                        make_ready(number + num_buffers)  # into the buffer that is free now
+            finally:
+                for _, futures in waiting:
+                    for future in futures:
+                        future.cancel()
+
+    def _filler(self, batch: Batch, epoch: int, view: int) -> Callable[[range], None]:
+        shapes = self.photos.shapes[batch.rows]
+        views = draw_views(self.augment, shapes, seed=self.seed, epoch=epoch, rows=batch.rows, view=view)
+
+        def fill(part: range) -> None:
+            for index in part:
+                render(self.photos.pixels(int(batch.rows[index])), views, index, batch.pixels[index])
+
+        return fill
+
+    def _plugged(self, batch: Batch, epoch: int, view: int) -> Batch:
+        """The batch after the plug-in, which is called from one thread: torch has one generator a process."""
+        if self.augment.plugin:
+            seeds = random_bits(PLUGIN, self.seed, epoch, batch.rows, view) >> np.uint64(1)
+            for index, seed in enumerate(seeds.tolist()):
+                batch.pixels[index] = self.augment.plugin(batch.pixels[index], seed)
+        return batch
+
+
+def _check_rows(rows: NDArray[np.int64], readable: NDArray[np.bool_]) -> None:
+    inside = (rows >= 0) & (rows < len(readable))
+    if not inside.all():
+        raise InputError(
+            f"Rows lie in 0 to {len(readable) - 1}.",
+            came=f"row {rows[~inside][0]}",
+            remedy="Correct the rows.",
+        )
+    if not readable[rows].all():
+        raise InputError(
+            "Rows of a loader are readable photos.",
+            came=f"row {rows[~readable[rows]][0]}, which was set aside",
+            remedy="Keep the rows where photos.readable.",
+        )
+    if len(np.unique(rows)) < len(rows):
+        raise InputError("Rows of a loader differ.", came="a row twice", remedy="Weight a row in the loss.")
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
