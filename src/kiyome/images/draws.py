@@ -37,6 +37,15 @@ def random_uniform(*keys: ArrayLike, count: int) -> NDArray[np.float64]:
     return np.asarray((random_bits(*wide, np.arange(count)) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 
+def random_seed(*keys: int) -> int:
+    """Return a seed of 63 bits for a generator of another library.
+
+    >>> random_seed(MIXING, 0, 3)
+    6432660938704912242
+    """
+    return int(random_bits(*keys)[0] >> np.uint64(1))
+
+
 def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     bits = (bits ^ (bits >> np.uint64(30))) * FIRST_FACTOR
     bits = (bits ^ (bits >> np.uint64(27))) * SECOND_FACTOR

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kiyome.errors import InputError
 from kiyome.images.augment import Augment, draw_views, load_cv2, render
-from kiyome.images.draws import ORDER, PLUGIN, random_bits
+from kiyome.images.draws import ORDER, PLUGIN, random_bits, random_seed
 from kiyome.images.pixel_cache import CachedPhotos
 
 
@@ -149,8 +149,8 @@ class Loader:
     def _plugged(self, batch: Batch, epoch: int, view: int) -> Batch:
         """The batch after the plug-in, which is called from one thread: torch has one generator a process."""
         if self.augment.plugin:
-            seeds = random_bits(PLUGIN, self.seed, epoch, batch.rows, view) >> np.uint64(1)
-            for index, seed in enumerate(seeds.tolist()):
+            for index, row in enumerate(batch.rows.tolist()):
+                seed = random_seed(PLUGIN, self.seed, epoch, row, view)
                 batch.pixels[index] = self.augment.plugin(batch.pixels[index], seed)
         return batch
 
