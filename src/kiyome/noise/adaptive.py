@@ -65,11 +65,6 @@ class Judgement:
     sureness: float
     """Mean of the largest calibrated probability, over the sample."""
 
-    @property
-    def is_weak(self) -> bool:
-        """Whether the predictor is so unsure that chances and rate are probably too high."""
-        return self.sureness < WEAK_SURENESS
-
 
 def judge_labels(labels: Labels, pred_probs: Numbers) -> Judgement:
     """The judgement of arrays that were checked before."""
@@ -150,6 +145,16 @@ def precision_note(judged: Judgement) -> str | None:
     return (
         f"The predictions agree with {judged.accuracy_on_given:.0%} of the given labels. Below"
         f" {PROMISE_ACCURACY:.0%}, a precision of 0.9 was kept in about two of three sets: do not rely on it."
+    )
+
+
+def weakness_note(judged: Judgement) -> str | None:
+    """What to tell about a predictor that is too unsure for its chances to be believed; else None."""
+    if judged.sureness >= WEAK_SURENESS:
+        return None
+    return (
+        f"The predictor is weak: its likeliest class has {judged.sureness:.0%} on average. Where few labels"
+        " are wrong, chances and noise rate come out too high; trust the order of rows only."
     )
 
 

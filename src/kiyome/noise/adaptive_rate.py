@@ -1,9 +1,10 @@
 """How many labels are wrong, with a band for what labels and predictions cannot decide. N rows, S sampled.
 
     value   mean chance of a wrong label over the sample, true classes believed SHARPNESS times as sure
-    low     the same at the least believed sharpness
+    low     the same at the least believed sharpness, if that is less
     high    the larger of the value and LEARNED times the share of rows that the predictor disagrees with
-    each end moved outward by the sampling deviation, from a bootstrap over the sample's rows
+    each end moved outward by chance: from a bootstrap over the sample's rows, and at least what none in S
+    rows leaves open
 
 The bootstrap alone held the truth in 2 to 44 % of simulations: it measures chance, and chance is the smaller
 doubt. The band is no confidence interval but a range of assumptions; what it holds is in docs/noise.md.
@@ -14,7 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from kiyome.noise.adaptive import Judgement, careful_curve
+from kiyome.noise.adaptive import Judgement, careful_curve, weakness_note
 from kiyome.noise.latent_noise import SHARPNESS, chance_right, latent_transition
 
 LEARNED = 1.25  # the predictor has learned at most a fifth of the errors, which it then agrees with
@@ -26,7 +27,6 @@ HOW = (
     " confidence interval: it runs from little trust in the predictor to a quarter more rows than it"
     " disagrees with, and chance on top."
 )
-WEAK = " This predictor is weak: where few labels are wrong, value and range come out too high."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +52,17 @@ class NoiseRate:
 def adaptive_noise_rate(judged: Judgement, *, confidence: float = 0.95, seed: int = 0) -> NoiseRate:
     """The rate of a judgement, with its band."""
     value, disagreement = judged.curve.mean, _disagreement(judged)
-    margin = NormalDist().inv_cdf((1 + confidence) / 2) * sampling_deviation(judged, seed=seed)
+    chance = NormalDist().inv_cdf((1 + confidence) / 2) * sampling_deviation(judged, seed=seed)
+    none_seen = 1 - (1 - confidence) ** (1 / len(judged.sample_suspicion))  # exact binomial bound
+    margin = max(chance, none_seen)
     return NoiseRate(
         value=value,
-        low=max(careful_curve(judged).mean - margin, 0.0),
+        low=max(min(value, careful_curve(judged).mean) - margin, 0.0),
         high=min(max(value, LEARNED * disagreement) + margin, 1.0),
         confidence=confidence,
         num_rows=len(judged.suspicion),
         num_placed=len(judged.sample_suspicion),
-        method=HOW + (WEAK if judged.is_weak else ""),
+        method=" ".join(filter(None, (HOW, weakness_note(judged)))),
     )
 
 

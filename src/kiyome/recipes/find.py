@@ -21,7 +21,7 @@ from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.models import Backbone, load_backbone
 from kiyome.noise import NoiseRate, confident_joint, find_label_issues, posterior_of, transition_of
-from kiyome.noise.adaptive import ADAPTIVE, issues, judge_labels, precision_note, quality
+from kiyome.noise.adaptive import ADAPTIVE, issues, judge_labels, precision_note, quality, weakness_note
 from kiyome.noise.adaptive_rate import adaptive_noise_rate
 from kiyome.noise.arrays import check_arrays
 from kiyome.noise.label_issues import check_filter
@@ -290,11 +290,12 @@ def examine(
         flagged = issues(judged, precision=precision)
     else:
         flagged = find_label_issues(labels, pred_probs, method=method)
-    note = None if precision is None else precision_note(judged)
+    found = (weakness_note(judged), None if precision is None else precision_note(judged))
+    notes = (*evidence.notes, *(note for note in found if note))
     scores = quality(judged)
     return FindResult(
         folder=folder,
-        evidence=replace(evidence, notes=(*evidence.notes, note)) if note else evidence,
+        evidence=replace(evidence, notes=notes),
         method=method,
         is_label_issue=flagged,
         label_quality=scores,

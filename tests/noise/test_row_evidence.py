@@ -1,0 +1,97 @@
+"""What one read keeps, against a plain loop; chunks and blocks change nothing."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiyome.noise import arrays, row_evidence
+from kiyome.noise.row_evidence import likeliest, merge_rows, read_rows, row_keys, sample_size, smallest_keys
+
+examples = settings(derandomize=True, deadline=None, max_examples=60)
+
+SMALL_SAMPLE = 50
+
+
+@pytest.fixture(autouse=True)
+def small_sample(monkeypatch):
+    monkeypatch.setattr(row_evidence, "SAMPLE_ROWS", SMALL_SAMPLE)
+    monkeypatch.setattr(row_evidence, "SAMPLE_ROWS_A_CLASS", 0)
+
+
+def tied_set(seed, N=200, K=6, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(0, 4, (N, K)) + (rng.random((N, 1)) < 0.9) * np.eye(K, dtype=int)[0]
+    weights[weights.sum(axis=1) == 0] = 1
+    return rng.integers(0, K, N), (weights / weights.sum(axis=1, keepdims=True)).astype(dtype)
+
+
+def same_evidence(one, other):
+    np.testing.assert_array_equal(one.classes, other.classes)
+    np.testing.assert_array_equal(one.probs, other.probs)
+    for name in ("keys", "classes", "probs"):
+        np.testing.assert_array_equal(getattr(one.sample, name), getattr(other.sample, name))
+
+
+@examples
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(2, 12))
+def test_kept_classes_are_those_of_a_plain_sort(seed, K, num_kept):
+    labels, probs = tied_set(seed, N=30, K=K)
+    classes, kept = likeliest(labels, probs, num_kept)
+    for row, label in enumerate(labels):
+        others = sorted((k for k in range(K) if k != label), key=lambda k: (-probs[row, k], k))
+        assert classes[row].tolist() == [label, *others][:num_kept]
+        assert kept[row].tolist() == probs[row, classes[row]].tolist()
+
+
+@examples
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 200), max_size=5), st.randoms())
+def test_chunks_merge_to_one_read(seed, cuts, random):
+    labels, probs = tied_set(seed)
+    ends = sorted({0, 200, *cuts})
+    chunks = [
+        read_rows(labels[start:stop], probs[start:stop], first_row=start) for start, stop in pairwise(ends)
+    ]
+    whole = read_rows(labels, probs)
+    same_evidence(merge_rows(chunks), whole)
+    same_evidence(merge_rows([merge_rows(chunks[:1]), *chunks[1:]]), whole)
+    random.shuffle(chunks)
+    np.testing.assert_array_equal(merge_rows(chunks).sample.probs, whole.sample.probs)
+
+
+@pytest.mark.parametrize("entries", [1, 7, 100])
+def test_blocks_change_nothing(monkeypatch, entries):
+    labels, probs = tied_set(0)
+    whole = read_rows(labels, probs)
+    monkeypatch.setattr(arrays, "BLOCK_ENTRIES", entries)
+    same_evidence(read_rows(labels, probs), whole)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_values_are_exact_in_the_type_they_came_in(dtype):
+    labels, probs = tied_set(0, dtype=dtype)
+    before = probs.copy()
+    rows = read_rows(labels, probs)
+    assert rows.probs.dtype == rows.sample.probs.dtype == dtype
+    assert rows.classes.dtype == np.uint8
+    np.testing.assert_array_equal(rows.probs[:, 0], probs[np.arange(200), labels])
+    np.testing.assert_array_equal(probs, before)
+
+
+def test_the_sample_is_all_rows_or_a_fair_draw_of_them():
+    N, keys = 100_000, row_keys(0, 100_000)
+    assert len(np.unique(keys)) == N
+    chosen = smallest_keys(keys, 2000)
+    assert len(np.unique(chosen)) == 2000
+    # mean of 2,000 draws from 0..N-1: deviation N / sqrt(12 * 2000)
+    assert abs(chosen.mean() - N / 2) < 3 * N / np.sqrt(12 * 2000)
+    assert abs((chosen % 2).mean() - 0.5) < 3 * 0.5 / np.sqrt(2000)
+    assert sorted(smallest_keys(keys[:30], 2000)) == list(range(30))
+    np.testing.assert_array_equal(row_keys(500, 10), keys[500:510])
+
+
+def test_many_classes_ask_for_a_larger_sample(monkeypatch):
+    monkeypatch.undo()
+    assert (sample_size(10), sample_size(1000)) == (10_000, 20_000)

@@ -1,0 +1,116 @@
+"""Suspicion, the monotone fit and the masks against plain loops and brute force."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+from kiyome.noise.latent_noise import NoiseModel
+from kiyome.noise.row_evidence import KEPT_CLASSES, likeliest
+from kiyome.noise.suspicion import (
+    LEAST_CHANCE,
+    POWER,
+    best_f1_mask,
+    chance_wrong,
+    monotone_fit,
+    precise_mask,
+    suspicion,
+)
+
+examples = settings(derandomize=True, deadline=None, max_examples=60)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def made_model(K, rng, power=1.7):
+    weights = rng.dirichlet(np.ones(K), K) + 0.05
+    return NoiseModel(
+        power=power,
+        self_confidence=rng.uniform(0.3, 0.9, K),
+        weights=weights,
+        leak=0.05,
+        transition=weights / weights.sum(axis=1, keepdims=True),
+    )
+
+
+@examples
+@given(seeds, st.integers(2, 8))
+def test_suspicion_by_a_plain_loop(seed, K):
+    rng = np.random.default_rng(seed)
+    labels, probs, model = rng.integers(0, K, 20), rng.dirichlet(np.ones(K), 20), made_model(K, rng)
+    z = suspicion(*likeliest(labels, probs, KEPT_CLASSES), model)
+    t, W = model.self_confidence, model.weights
+    for i, j in enumerate(labels):
+        q = probs[i] ** model.power  # its normalization cancels
+        others = sorted((k for k in range(K) if k != j), key=lambda k: -probs[i, k])
+        terms = [q[k] * W[k, j] / t[k] for k in others[:2]]
+        if lumped := others[2:]:
+            mean = sum(probs[i, k] for k in lumped) / len(lumped)
+            terms.append(len(lumped) * mean**model.power * model.leak / t.mean())
+        evidence = sum(term**POWER for term in terms) ** (1 / POWER)
+        assert z[i] == pytest.approx(math.log(evidence) - math.log(q[j] * W[j, j] / t[j]), abs=1e-9)
+
+
+@examples
+@given(seeds)
+def test_no_zero_and_no_power_makes_it_infinite(seed):
+    rng = np.random.default_rng(seed)
+    probs = np.eye(5)[rng.integers(0, 5, 20)]
+    z = suspicion(*likeliest(rng.integers(0, 5, 20), probs, 3), made_model(5, rng, power=50.0))
+    assert np.isfinite(z).all()
+
+
+@examples
+@given(seeds, st.integers(1, 400))
+def test_the_fit_is_scikit_learns_where_every_value_has_its_bin(seed, N):
+    rng = np.random.default_rng(seed)
+    x, y = rng.permutation(N) / N, rng.random(N)
+    curve = monotone_fit(x, y)
+    np.testing.assert_allclose(chance_wrong(x, curve), IsotonicRegression().fit_transform(x, y), atol=1e-12)
+    assert curve.mean == pytest.approx(y.mean())
+    assert curve.chance.mean() == pytest.approx(y.mean())
+
+
+@examples
+@given(seeds, st.integers(2, 5000), st.sampled_from([2, 30, 10**9]))
+def test_the_fit_rises_and_keeps_the_mean(seed, N, num_values):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, num_values, N).astype(float)
+    y = (rng.random(N) < x / num_values).astype(float)
+    curve = monotone_fit(x, y)
+    assert (np.diff(curve.suspicion) > 0).all()
+    assert (np.diff(curve.chance) >= 0).all()
+    order = rng.permutation(N)
+    np.testing.assert_allclose(monotone_fit(x[order], y[order]).chance, curve.chance, atol=1e-9)
+
+
+@examples
+@given(seeds, st.integers(1, 40))
+def test_best_f1_by_trying_every_cut(seed, N):
+    rng = np.random.default_rng(seed)
+    z = rng.integers(0, 12, N) / 4
+    chances = np.interp(z, [0, 3], [LEAST_CHANCE, 1])
+    flagged = best_f1_mask(z, chances)
+
+    def expected_f1(cut):
+        head = z >= cut
+        return 2 * chances[head].sum() / (head.sum() + chances.sum())
+
+    assert expected_f1(z[flagged].min()) == pytest.approx(max(expected_f1(cut) for cut in z))
+    assert flagged.sum() == (z >= z[flagged].min()).sum()
+
+
+def test_rows_that_are_likely_right_are_not_flagged():
+    assert not best_f1_mask(np.arange(5.0), np.full(5, 0.1)).any()
+
+
+@examples
+@given(seeds, st.integers(1, 40), st.sampled_from([0.3, 0.6, 0.9]))
+def test_precision_by_trying_every_cut(seed, N, precision):
+    rng = np.random.default_rng(seed)
+    z = rng.integers(0, 12, N) / 4
+    chances = np.interp(z, [0, 3], [0, 1])
+    sizes = [(z >= cut).sum() for cut in z if chances[z >= cut].mean() >= precision - 1e-12]
+    assert precise_mask(z, chances, precision).sum() == max(sizes, default=0)
