@@ -1,9 +1,10 @@
 """A network to train: any classifier of timm, with a head for our classes, written so that timm loads it."""
 
+import copy
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,10 @@ class Network:
         mean = torch.tensor(self.mean, device=pixels.device) * 255
         std = torch.tensor(self.std, device=pixels.device) * 255
         return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+
+    def with_module(self, module: "nn.Module") -> "Network":
+        """The same network with other weights in it: the moving average, say."""
+        return replace(self, module=module)
 
 
 def build_model(
@@ -130,12 +135,15 @@ def save_timm_folder(
 
     The folder appears whole or not at all; one that is there already is replaced.
     """
+    import torch
     from timm.models import save_for_hf
 
+    # safetensors wants whole tensors on the CPU, not channels-last ones
+    module = copy.deepcopy(network.module).to(device="cpu", memory_format=torch.contiguous_format)
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     save_for_hf(
-        network.module,
+        module,
         str(new),
         model_config={"label_names": list(class_names), "kiyome": note},
         safe_serialization=True,

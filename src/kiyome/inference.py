@@ -1,0 +1,121 @@
+"""Photos to probabilities: the only forward pass without gradients, for held-out rows, test and new photos.
+
+Out-of-fold and test predictions go the same way, so they cannot drift apart. V views, n rows, K classes.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kiyome.errors import KiyomeError
+from kiyome.images.augment import Augment
+from kiyome.images.loader import Loader
+from kiyome.images.pixel_cache import CachedPhotos
+from kiyome.models import Network
+from kiyome.models.compute import Compute
+from kiyome.progress import Progress, silent
+
+Probs = NDArray[np.float32]
+
+
+def predict(
+    network: Network,
+    photos: CachedPhotos,
+    rows: NDArray[np.int64],
+    *,
+    views: Sequence[Augment],
+    compute: Compute,
+    batch_size: int = 64,
+    seed: int = 0,
+    on_progress: Progress = silent,
+) -> Probs:
+    """Probabilities (n, K) of these rows: the mean over views of each view's softmax.
+
+    Parameters
+    ----------
+    network
+        Left in evaluation mode.
+    photos, rows
+        The photos, and (n,) which of them, each readable.
+    views
+        One Augment a view: the first plain, the others random, say (test-time augmentation).
+    compute
+        Device and precision.
+    seed
+        Of the random views; the same seed gives the same views.
+    on_progress
+        Hears ``("predict", done, total)`` after each batch.
+
+    Raises
+    ------
+    KiyomeError
+        Where the network gives numbers that are not finite.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from kiyome.images.pixel_cache import StoredSize, cache_photos
+    >>> from kiyome.models import build_model
+    >>> from kiyome.models.compute import choose_compute
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("RGB", (40, 40), "red").save(folder / "red.png")
+    >>> photos = cache_photos([folder / "red.png"], stored=StoredSize(side=32), folder=folder / "cache")
+    >>> views = [Augment(size=32, crop="center"), Augment(size=32, horizontal_flip=0.5)]
+    >>> network, compute = build_model("tiny", num_classes=3), choose_compute("float32")
+    >>> pred_probs = predict(network, photos, np.array([0]), views=views, compute=compute)
+    >>> pred_probs.shape, float(pred_probs.sum().round(4))
+    ((1, 3), 1.0)
+    """
+    by_view = predict_views(
+        network,
+        photos,
+        rows,
+        views=views,
+        compute=compute,
+        batch_size=batch_size,
+        seed=seed,
+        on_progress=on_progress,
+    )
+    total = np.zeros((len(rows), 1))
+    for probs in by_view:
+        total = total + probs
+    mean: Probs = (total / len(views)).astype(np.float32)
+    return mean
+
+
+def predict_views(
+    network: Network,
+    photos: CachedPhotos,
+    rows: NDArray[np.int64],
+    *,
+    views: Sequence[Augment],
+    compute: Compute,
+    batch_size: int = 64,
+    seed: int = 0,
+    on_progress: Progress = silent,
+) -> Iterator[Probs]:
+    """Yield the probabilities (n, K) of one view after another; arguments as for `predict`."""
+    module = compute.ready(network.module).eval()
+    done, total = 0, len(views) * len(rows)
+    for number, augment in enumerate(views):
+        loader = Loader(photos=photos, rows=rows, augment=augment, batch_size=batch_size, seed=seed)
+        parts = []
+        for batch in loader.epoch(view=number):
+            with torch.inference_mode(), compute.autocast():
+                images = network.normalize(torch.from_numpy(batch.pixels).to(compute.device))
+                parts.append(module(images).float().softmax(1).cpu().numpy())
+            done += len(batch.rows)
+            on_progress("predict", done, total)
+        probs: Probs = np.concatenate(parts)
+        if not np.isfinite(probs).all():
+            row = rows[np.flatnonzero(~np.isfinite(probs).all(axis=1))[0]]
+            raise KiyomeError(
+                "A network gives finite numbers.",
+                came=f"others for row {row}",
+                remedy="Predict with precision=float32, or train this member again.",
+            )
+        yield probs

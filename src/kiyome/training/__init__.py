@@ -1,0 +1,12 @@
+"""Train members and predict what they did not see.
+
+recipe          what a member is: every choice in one frozen, checked object, from TOML or YAML
+loop            fit: the training loop in sight
+averages        of weights along training: the moving average
+dynamics        what training says of each row: margin, loss, wrong predictions
+checkpoints     a member's state at the end of an epoch, whole or absent
+member          one model: a recipe, a fold, a seed; from first epoch to out-of-fold probabilities
+cross_validate  all members over all folds
+soft_labels     targets that lean on an earlier run's out-of-fold probabilities
+mixing          two photos in one
+"""

@@ -1,0 +1,185 @@
+"""F folds times M members on one deal: each row is predicted by members that never saw it, nor its label.
+
+Members are independent: `only` picks some, so that several processes or machines share a run folder; a member
+that another process is training is busy, one that is finished is taken as it is.
+"""
+
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.errors import InputError, RunBusy
+from kiyome.inference import Probs
+from kiyome.progress import Progress, silent
+from kiyome.training.dynamics import Dynamics, summarize_dynamics
+from kiyome.training.member import FinishedMember, Lessons, Member, train_member
+from kiyome.training.recipe import Recipe, nearest
+
+MEMBERS = "members"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossValidation:
+    """All members, finished. N rows, K classes."""
+
+    members: tuple[FinishedMember, ...]
+    pred_probs: Probs
+    """(N, K) out of fold: the mean over the members that did not see the row."""
+    by_recipe: Mapping[str, Probs]
+    """The same for each recipe's members alone."""
+    dynamics: Dynamics
+    """(N,) over the members that did see the row."""
+
+
+def plan_members(
+    recipes: Sequence[Recipe], lessons: Mapping[str, Lessons], *, only: Sequence[str] = ()
+) -> list[Member]:
+    """The members of a run, recipe by recipe and fold by fold.
+
+    Parameters
+    ----------
+    recipes
+        Of different names.
+    lessons
+        For each recipe's name.
+    only
+        Texts ``fold=0``, ``fold=0,2``, ``recipe=NAME``, ``seed=1``: members that fit all of them.
+
+    Raises
+    ------
+    InputError
+        Where nothing fits.
+    """
+    members = [
+        Member(recipe=recipe, fold=int(fold), seed=seed, lessons=lessons[recipe.name])
+        for recipe in recipes
+        for seed in recipe.seeds
+        for fold in np.unique(_folds(lessons[recipe.name]))
+    ]
+    for text in only:
+        key, _, values = text.partition("=")
+        if key not in ("fold", "recipe", "seed"):
+            must = "Members are picked by fold=, recipe= or seed=."
+            raise InputError(must, came=repr(text), remedy=nearest(key, ("fold", "recipe", "seed")))
+        members = [member for member in members if _value(member, key) in values.split(",")]
+    if not members:
+        raise InputError("Some member fits.", came=f"{list(only)}", remedy="Folds and seeds count from 0.")
+    return members
+
+
+def train_members(
+    members: Sequence[Member], folder: Path, *, on_progress: Progress = silent
+) -> list[FinishedMember]:
+    """The members, finished, each in its folder below ``folder / "members"``.
+
+    `on_progress` hears a stage for each member by its label, after each step.
+
+    Raises
+    ------
+    RunBusy
+        Where another process trains one of them.
+    """
+    finished = []
+    for member in members:
+        place = folder / MEMBERS / member.folder_name
+        place.mkdir(parents=True, exist_ok=True)
+
+        def of_member(stage: str, done: int, total: int, *, label: str = member.label) -> None:
+            on_progress(label if stage == "train" else f"{label} {stage}", done, total)
+
+        with _held(place):
+            finished.append(train_member(member, place, on_progress=of_member))
+    return finished
+
+
+def cross_validate(
+    recipes: Sequence[Recipe], lessons: Mapping[str, Lessons], folder: Path, *, on_progress: Progress = silent
+) -> CrossValidation:
+    """Train every member and put their out-of-fold probabilities together.
+
+    Parameters
+    ----------
+    recipes, lessons
+        The models, and what each learns from: one table and deal, photos stored for the recipe's size.
+    folder
+        Receives ``members/``; what lies there already is taken where it is what would come out.
+    on_progress
+        Hears a stage for each member.
+
+    Raises
+    ------
+    InputError
+        Where the lessons are not of one table and deal.
+    """
+    _check_one_deal(lessons)
+    members = train_members(plan_members(recipes, lessons), folder, on_progress=on_progress)
+    passes = [epoch for member in members for epoch in member.dynamics()]
+    by_recipe = {
+        recipe.name: out_of_fold([m for m in members if m.member.recipe.name == recipe.name])
+        for recipe in recipes
+    }
+    return CrossValidation(
+        members=tuple(members),
+        pred_probs=out_of_fold(members),
+        by_recipe=by_recipe,
+        dynamics=summarize_dynamics([margins for margins, _ in passes], [losses for _, losses in passes]),
+    )
+
+
+def out_of_fold(members: Sequence[FinishedMember]) -> Probs:
+    """Probabilities (N, K): of each row the mean over the members that hold it out.
+
+    Raises
+    ------
+    InputError
+        Where a row is held out by none.
+    """
+    table = members[0].member.lessons.table
+    total = np.zeros((len(table), table.num_classes))
+    count = np.zeros(len(table))
+    for member in members:
+        total[member.member.held_out] += member.pred_probs
+        count[member.member.held_out] += 1
+    if not count.all():
+        fold = int(_folds(members[0].member.lessons)[count.argmin()])
+        raise InputError("Every row is held out once.", came=f"no member of fold {fold}", remedy="Train it.")
+    mean: Probs = (total / count[:, None]).astype(np.float32)
+    return mean
+
+
+def _folds(lessons: Lessons) -> NDArray[np.int16]:
+    if lessons.table.folds is None:
+        raise InputError("The table is dealt into folds.", came="none", remedy="Call table.with_folds first.")
+    return lessons.table.folds
+
+
+def _value(member: Member, key: str) -> str:
+    return {"fold": str(member.fold), "recipe": member.recipe.name, "seed": str(member.seed)}[key]
+
+
+def _check_one_deal(lessons: Mapping[str, Lessons]) -> None:
+    deals = {(each.table.fingerprint, _folds(each).tobytes()) for each in lessons.values()}
+    if len(deals) != 1:
+        raise InputError(
+            "All recipes learn from one table and deal.", came=f"{len(deals)}", remedy="Use one."
+        )
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[None]:
+    """Hold the member's folder; the system lets go of it however this process ends."""
+    with place.with_name(f".{place.name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(
+                "One process trains a member.",
+                came=f"another one that trains {place.name}",
+                remedy="Wait for it, or pick other members with --members fold=...",
+            ) from error
+        yield

@@ -1,0 +1,417 @@
+"""One member: a recipe, a fold and a seed, from the first epoch to probabilities of the rows it never saw.
+
+    members/resnext-fold0-seed0-1f3a.../
+      checkpoints/           the last two epochs, until the member is finished
+      dynamics/epoch-0003    margin and loss of each row
+      models/epoch-0010/     what predicts, a folder that timm loads; one for each epoch that counts
+      metrics.jsonl          one line an epoch
+      pred_probs.npy         (n, K) of the fold's rows, the mean over epochs that count and over views
+      member.json            written last: key, facts, SHA-256 of all of these
+
+The key holds all that decides the result: recipe, table, labels, targets, deal, photos, fold and seed. A
+member with that key and whole files is finished, whatever its folder is called.
+"""
+
+import gc
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from kiyome.artifacts.storage import sha256_of_file, write_bytes, write_text, writing
+from kiyome.artifacts.table import Table
+from kiyome.errors import KiyomeError
+from kiyome.images.loader import Loader
+from kiyome.images.pixel_cache import CachedPhotos
+from kiyome.inference import Probs, predict, predict_views
+from kiyome.models import Network, load_timm_folder, save_timm_folder
+from kiyome.models.compute import Compute, choose_compute
+from kiyome.progress import Progress, silent
+from kiyome.training.averages import mean_of_weights
+from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
+from kiyome.training.dynamics import EpochDynamics
+from kiyome.training.learner import Learner, new_accelerator, new_learner
+from kiyome.training.loop import Truth, fit
+from kiyome.training.recipe import Recipe
+from kiyome.training.seeds import derive_seed
+
+METHOD = 1
+"""Raise it when members come out otherwise from the same recipe: those of before are then not taken."""
+
+PREDICTION_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lessons:
+    """What all members of a recipe learn from, before folds part them. N rows, K classes."""
+
+    table: Table
+    """With folds."""
+    photos: CachedPhotos
+    """N photos, all readable, stored for the recipe's size."""
+    targets: NDArray[np.float32]
+    """(N, K) shares; one-hot unless labels are softened."""
+    is_taught: NDArray[np.bool_]
+    """(N,) rows that may be trained on; the others are predicted only."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything here that decides a member."""
+        table, parts = self.table, hashlib.sha256()
+        weights = b"" if table.weights is None else table.weights.tobytes()
+        assert table.folds is not None  # noqa: S101
+        for content in (
+            table.fingerprint.encode(),
+            table.labels.tobytes(),
+            table.folds.tobytes(),
+            weights,
+            self.targets.tobytes(),
+            self.is_taught.tobytes(),
+            "".join(photo.pixels_sha256 for photo in self.photos.photos if photo).encode(),
+        ):
+            parts.update(hashlib.sha256(content).digest())
+        return parts.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Member:
+    """One model to be: a recipe, a fold and a seed on given lessons."""
+
+    recipe: Recipe
+    fold: int
+    seed: int
+    lessons: Lessons
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return f"{self.recipe.name}-fold{self.fold}-seed{self.seed}"
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of all that decides the result."""
+        parts = [METHOD, self.recipe.digest, self.lessons.digest, self.fold, self.seed]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def folder_name(self) -> str:
+        """Where it lies below `members`."""
+        return f"{self.label}-{self.key[:12]}"
+
+    @property
+    def own_seed(self) -> int:
+        """Of all that is random in this member."""
+        return derive_seed(self.seed, "fold", self.fold)
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """(n,) rows that this member never sees in training."""
+        return np.flatnonzero(self.lessons.table.folds == self.fold)
+
+    @property
+    def training_rows(self) -> NDArray[np.int64]:
+        """(m,) rows of the other folds that are taught and have some weight."""
+        table = self.lessons.table
+        has_weight = np.ones(len(table), bool) if table.weights is None else table.weights > 0
+        return np.flatnonzero((table.folds != self.fold) & self.lessons.is_taught & has_weight)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinishedMember:
+    """A member that was trained; its files are as they were written."""
+
+    member: Member
+    folder: Path
+    facts: dict[str, Any]
+    """What member.json holds."""
+
+    @property
+    def pred_probs(self) -> Probs:
+        """(n, K) of the held-out rows."""
+        probs: Probs = np.load(self.folder / "pred_probs.npy", allow_pickle=False)
+        return probs
+
+    def dynamics(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Margins and losses (N,) of one epoch after another."""
+        for path in sorted((self.folder / "dynamics").glob("epoch-*.safetensors")):
+            tensors = safetensors.torch.load_file(path)
+            yield tensors["margins"].numpy(), tensors["losses"].numpy()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One entry an epoch."""
+        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def finished_member(member: Member, folder: Path) -> FinishedMember | None:
+    """The member where `folder` holds it, finished and unchanged; else None."""
+    try:
+        facts = json.loads((folder / "member.json").read_bytes())
+        whole = facts["key"] == member.key and all(
+            sha256_of_file(folder / name) == sha256 for name, sha256 in facts["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return FinishedMember(member=member, folder=folder, facts=facts) if whole else None
+
+
+def train_member(member: Member, folder: Path, *, on_progress: Progress = silent) -> FinishedMember:
+    """The finished member; what of it lies in `folder` already is not done again.
+
+    Where memory runs out the batch is passed in twice as many parts, once; member.json says so.
+
+    Raises
+    ------
+    KiyomeError
+        When the loss is not finite, the disk is full, or memory runs out twice. The last whole checkpoint
+        stays, and the same call goes on from it.
+    """
+    if finished := finished_member(member, folder):
+        return finished
+    folder.mkdir(parents=True, exist_ok=True)
+    compute = choose_compute(member.recipe.precision)
+    parts = member.recipe.accumulate
+    try:
+        notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        notes = [f"memory ran out ({str(error).splitlines()[0][:120]}): batches pass in {2 * parts} parts"]
+    else:
+        return _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress)
+    _free_memory()  # outside of the except, whose traceback holds what is to be freed
+    parts *= 2
+    with _out_of_memory_told():
+        notes += _learn(member, folder, compute, parts=parts, on_progress=on_progress)
+        return _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; on a CPU torch says so with a plain RuntimeError.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    said = str(error)
+    known = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in known)
+
+
+def _learn(member: Member, folder: Path, compute: Compute, *, parts: int, on_progress: Progress) -> list[str]:
+    """Train to the last epoch, with a checkpoint after each; what people should hear."""
+    recipe, table = member.recipe, member.lessons.table
+    accelerator = new_accelerator(compute, frozen_at_times=recipe.freeze_batchnorm > 0)
+    learner = new_learner(
+        recipe, num_classes=table.num_classes, num_rows=len(table), seed=member.own_seed, compute=compute
+    )
+    notes = load_last_checkpoint(learner, folder / "checkpoints", key=member.key)
+    metrics = _metrics_until(folder, learner.epochs_done)
+    rows = member.training_rows
+    batch_size = max(1, recipe.batch_size // accelerator.num_processes)
+    loader = Loader(
+        photos=member.lessons.photos,
+        rows=rows,
+        augment=recipe.training_views(),
+        batch_size=batch_size,
+        seed=member.own_seed,
+        shuffle=True,
+        drop_last=accelerator.num_processes > 1 or len(rows) % batch_size == 1,  # BatchNorm needs two
+        rank=accelerator.process_index,
+        num_ranks=accelerator.num_processes,
+    )
+    epochs = fit(
+        learner,
+        loader,
+        _truth(member, accelerator.device),
+        recipe=recipe,
+        accelerator=accelerator,
+        seed=member.own_seed,
+        parts=parts,
+        on_progress=on_progress,
+    )
+    for dynamics in epochs:
+        if accelerator.is_main_process:
+            metrics.append(_score(member, learner, dynamics, compute))
+            _keep_epoch(member, learner, dynamics, folder, metrics)
+        accelerator.wait_for_everyone()
+    return notes
+
+
+def _keep_epoch(
+    member: Member, learner: Learner, dynamics: EpochDynamics, folder: Path, metrics: list[dict[str, Any]]
+) -> None:
+    """Write what the epoch leaves behind; the checkpoint last, since it says that the epoch is done."""
+    name = f"epoch-{learner.epochs_done:04d}"
+    tensors = {"margins": dynamics.margins.cpu(), "losses": dynamics.losses.cpu()}
+    (folder / "dynamics").mkdir(exist_ok=True)
+    write_bytes(folder / "dynamics" / f"{name}.safetensors", safetensors.torch.save(tensors))
+    if learner.epochs_done > member.recipe.epochs - member.recipe.average_last:
+        _save_model(member, learner.network, learner.best_module, folder / "models" / name)
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
+    save_checkpoint(learner, folder / "checkpoints", key=member.key)
+
+
+def _save_model(member: Member, network: Network, module: torch.nn.Module, folder: Path) -> None:
+    folder.parent.mkdir(exist_ok=True)
+    save_timm_folder(
+        network.with_module(module),
+        folder,
+        class_names=member.lessons.table.class_names,
+        image_size=member.recipe.image_size,
+        note=member.label,
+    )
+
+
+def _score(member: Member, learner: Learner, dynamics: EpochDynamics, compute: Compute) -> dict[str, Any]:
+    """One line of metrics: how training went, and how the held-out rows are predicted from one plain view."""
+    recipe, held_out = member.recipe, member.held_out
+    network = learner.network.with_module(learner.best_module)
+    views = [recipe.prediction_views(0, crop_pct=network.crop_pct)]
+    probs = predict(
+        network,
+        member.lessons.photos,
+        held_out,
+        views=views,
+        compute=compute,
+        batch_size=PREDICTION_BATCH,
+        seed=member.own_seed,
+    )
+    seen = ~torch.isnan(dynamics.margins)
+    return {
+        "member": member.label,
+        "epoch": learner.epochs_done,
+        "train_loss": round(dynamics.losses[seen].mean().item(), 6),
+        "train_agreement": round((dynamics.margins[seen] > 0).float().mean().item(), 6),
+        **agreement(probs, member.lessons.table.labels[held_out], "held_out"),
+    }
+
+
+def agreement(probs: Probs, labels: NDArray[np.int32], prefix: str) -> dict[str, float]:
+    """Accuracy on the labels and log loss, which may be as wrong as the labels are.
+
+    >>> agreement(np.float32([[0.5, 0.5], [0.25, 0.75]]), np.int32([1, 1]), "held_out")
+    {'held_out_accuracy_on_labels': 0.5, 'held_out_log_loss': 0.490415}
+    """
+    own = probs[np.arange(len(labels)), labels].astype(np.float64)
+    return {
+        f"{prefix}_accuracy_on_labels": round(float((probs.argmax(axis=1) == labels).mean()), 6),
+        f"{prefix}_log_loss": round(float(-np.log(np.maximum(own, 1e-12)).mean()), 6),
+    }
+
+
+def _finish(
+    member: Member, folder: Path, compute: Compute, *, notes: list[str], parts: int, on_progress: Progress
+) -> FinishedMember:
+    """Predict the held-out rows with each epoch that counts, and seal the folder."""
+    models = _models_that_count(member, folder)
+    by_view = np.mean([_by_view(member, path, compute, on_progress) for path in models], axis=0)
+    labels = member.lessons.table.labels[member.held_out]
+    with writing(folder / "pred_probs.npy") as file:
+        np.save(file, by_view.mean(axis=0, dtype=np.float64).astype(np.float32), allow_pickle=False)
+    num_views = member.recipe.views
+    facts = {
+        "key": member.key,
+        "member": member.label,
+        "recipe": member.recipe.as_dict(),
+        "fold": member.fold,
+        "seed": member.seed,
+        "parts": parts,
+        "device": compute.device.type,
+        "precision": compute.precision,
+        "models": [str(path.relative_to(folder)) for path in models],
+        "by_number_of_views": [
+            agreement(by_view[:count].mean(axis=0), labels, "held_out") for count in range(1, num_views + 1)
+        ],
+        "notes": notes,
+    }
+    shutil.rmtree(folder / "models" / ".averaged", ignore_errors=True)
+    names = [path for path in sorted(folder.rglob("*")) if path.is_file() and "checkpoints" not in path.parts]
+    names = [path for path in names if path.name != "member.json"]
+    facts["files"] = {str(path.relative_to(folder)): sha256_of_file(path) for path in names}
+    write_text(folder / "member.json", json.dumps(facts, indent=2) + "\n")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return FinishedMember(member=member, folder=folder, facts=facts)
+
+
+def _models_that_count(member: Member, folder: Path) -> list[Path]:
+    """The model folders to predict with; where weights are averaged, the one that holds their mean."""
+    recipe = member.recipe
+    last = range(recipe.epochs - recipe.average_last + 1, recipe.epochs + 1)
+    paths = [folder / "models" / f"epoch-{epoch:04d}" for epoch in last]
+    if recipe.average == "predictions" or len(paths) == 1:
+        return paths
+    mean = folder / "models" / f"mean-of-last-{len(paths)}"
+    if not (mean / "config.json").is_file():
+        networks = [load_timm_folder(path) for path in paths]
+        weights = mean_of_weights([network.module.state_dict() for network in networks])
+        networks[-1].module.load_state_dict(weights)
+        _save_model(member, networks[-1], networks[-1].module, mean)
+    return [mean]
+
+
+def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progress) -> NDArray[np.float32]:
+    """Probabilities (V, n, K) of the held-out rows, for each view by itself."""
+    network, recipe = load_timm_folder(model), member.recipe
+    views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
+    return np.stack(
+        list(
+            predict_views(
+                network,
+                member.lessons.photos,
+                member.held_out,
+                views=views,
+                compute=compute,
+                batch_size=PREDICTION_BATCH,
+                seed=member.own_seed,
+                on_progress=on_progress,
+            )
+        )
+    )
+
+
+def _truth(member: Member, device: torch.device) -> Truth:
+    table = member.lessons.table
+    weights = np.ones(len(table), np.float32) if table.weights is None else table.weights.copy()
+    return Truth(
+        labels=torch.from_numpy(table.labels.astype(np.int64)).to(device),
+        targets=torch.from_numpy(member.lessons.targets.copy()).to(device),
+        weights=torch.from_numpy(weights).to(device),
+    )
+
+
+def _metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
+    """Lines of the epochs that a resumed training does not go through again."""
+    try:
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    except (OSError, ValueError):
+        return []
+    return [line for line in lines if line["epoch"] <= epochs_done]
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def _out_of_memory_told() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise KiyomeError(
+            "A batch fits into memory, in parts if need be.",
+            came=str(error).splitlines()[0][:200] or "not enough memory",
+            remedy="Raise accumulate=, lower batch_size= or image_size=, and give the command again.",
+        ) from error

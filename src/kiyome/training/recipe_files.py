@@ -1,0 +1,208 @@
+"""Recipes on disk: TOML or YAML files and those that ship with kiyome, with changes from the command line.
+
+    about = "..."                 fields at the top hold for all models of the recipe
+    epochs = 10
+    [models.resnext]              each table is one model, with what differs; none means one model
+    architecture = "resnext50_32x4d.a1_in1k"
+
+`kiyome train --recipe NAME epochs=3 augment.cutout=0.5` changes fields of every model.
+"""
+
+import ast
+import dataclasses
+import inspect
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from kiyome.errors import InputError, MissingExtra
+from kiyome.training.recipe import Fields, Recipe, nearest
+
+
+def read_recipes(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
+    """The models of a recipe, one Recipe each.
+
+    Parameters
+    ----------
+    source
+        The name of a shipped recipe (`shipped_recipes`), or a file that ends in .toml, .yaml or .yml.
+    overrides
+        Texts ``key=value``, values as in TOML; they hold for every model. ``augment.cutout=0.5`` reaches
+        into a table, and text needs no quotes.
+
+    Raises
+    ------
+    InputError
+        With the known names, where a recipe, a field or a value is unknown or out of bounds.
+    MissingExtra
+        For YAML without PyYAML.
+
+    Examples
+    --------
+    >>> [recipe] = read_recipes("quick", ["epochs=1", "loss_options.label_smoothing=0.2"])
+    >>> recipe.name, recipe.epochs, recipe.loss_options
+    ('quick', 1, {'label_smoothing': 0.2})
+    """
+    stem, content = _read(source)
+    models = content.pop("models", None) or {stem: {}}
+    if not isinstance(models, dict) or not all(isinstance(fields, dict) for fields in models.values()):
+        raise InputError(
+            "`models` holds one table a model.", came=repr(models), remedy="Write [models.NAME]."
+        )
+    changes = [_override(text) for text in overrides]
+    recipes = []
+    for name, fields in models.items():
+        merged = {"name": name, **content, **fields}
+        for keys, value in changes:
+            _put(merged, keys, value)
+        recipes.append(_made(merged))
+    _check_one_deal(recipes)
+    return tuple(recipes)
+
+
+def shipped_recipes() -> dict[str, str]:
+    """The names of the recipes that come with kiyome, and what is said about each.
+
+    >>> "quick" in shipped_recipes()
+    True
+    """
+    files = sorted(path for path in _shipped().iterdir() if path.name.endswith(".toml"))
+    return {
+        path.name.removesuffix(".toml"): tomllib.loads(path.read_text("utf-8"))["about"] for path in files
+    }
+
+
+def recipe_text(recipes: Sequence[Recipe]) -> str:
+    """The models as a TOML file that `read_recipes` reads back, with a sentence over each field.
+
+    >>> print(recipe_text([Recipe()])[:75])
+    # For people: what it is for, where it comes from, what to expect.
+    about = ""
+    """
+    common = {key: value for key, value in recipes[0].as_dict().items() if key != "name"}
+    common = {k: v for k, v in common.items() if all(recipe.as_dict()[k] == v for recipe in recipes)}
+    sentences = _sentences()
+    lines = [f"# {sentences[key]}\n{key} = {_toml(value)}" for key, value in common.items()]
+    for recipe in recipes:
+        own = {key: v for key, v in recipe.as_dict().items() if key not in common and key != "name"}
+        lines.append(f"\n[models.{json.dumps(recipe.name)}]")
+        lines += [f"# {sentences[key]}\n{key} = {_toml(value)}" for key, value in own.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _read(source: str | Path) -> tuple[str, Fields]:
+    path = Path(source)
+    if path.suffix in (".toml", ".yaml", ".yml"):
+        if not path.is_file():
+            raise InputError(
+                "A recipe is a file or a name.", came=f"no file {path}", remedy="Check the path."
+            )
+        return path.stem, _parsed(path.name, path.read_text("utf-8"), is_toml=path.suffix == ".toml")
+    known = list(shipped_recipes())
+    if str(source) not in known:
+        must = f"A recipe is a .toml or .yaml file, or one of {', '.join(known)}."
+        raise InputError(must, came=repr(str(source)), remedy=nearest(str(source), known))
+    return str(source), _parsed(str(source), (_shipped() / f"{source}.toml").read_text("utf-8"), is_toml=True)
+
+
+def _shipped() -> Any:
+    return resources.files("kiyome.training") / "recipes"
+
+
+def _parsed(name: str, text: str, *, is_toml: bool) -> Fields:
+    try:
+        content = tomllib.loads(text) if is_toml else _yaml(text)
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        came = f"{name}: {error}"
+        raise InputError("A recipe is sound TOML or YAML.", came=came, remedy="Correct the line.") from error
+    if not isinstance(content, dict):
+        raise InputError("A recipe holds fields.", came=f"{name}: {content!r}", remedy="Write `epochs: 3`.")
+    return content
+
+
+def _yaml(text: str) -> Any:
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("A recipe in YAML", extra="torch") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _override(text: str) -> tuple[list[str], Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError("A change to a recipe reads key=value.", came=repr(text), remedy="Say epochs=3.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()  # text without quotes
+    return key.strip().split("."), parsed
+
+
+def _put(fields: Fields, keys: list[str], value: Any) -> None:
+    """Set a field, or one entry of a table; the table is copied, since models share it."""
+    first, *rest = keys
+    if not rest:
+        fields[first] = value
+        return
+    default = _defaults().get(first, {})
+    table = fields.get(first, default)
+    if not isinstance(table, Mapping):
+        raise InputError("Only a table has entries.", came=".".join(keys), remedy=f"Set {first} itself.")
+    fields[first] = dict(table)
+    _put(fields[first], rest, value)
+
+
+def _made(fields: Fields) -> Recipe:
+    known = [each.name for each in dataclasses.fields(Recipe)]
+    for key in fields:
+        if key not in known:
+            must = f"The fields of a recipe are {', '.join(known)}."
+            raise InputError(must, came=repr(key), remedy=nearest(key, known))
+    return Recipe(**fields)
+
+
+@cache
+def _defaults() -> Fields:
+    return {each.name: getattr(Recipe(), each.name) for each in dataclasses.fields(Recipe)}
+
+
+@cache
+def _sentences() -> dict[str, str]:
+    """The sentence under each field, from the source."""
+    [tree] = ast.parse(inspect.getsource(Recipe)).body
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    pairs = pairwise(body)
+    return {
+        node.target.id: str(after.value.value)
+        for node, after in pairs
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+    }
+
+
+def _check_one_deal(recipes: Iterable[Recipe]) -> None:
+    deals = {recipe.num_folds for recipe in recipes}
+    if len(deals) > 1:
+        raise InputError(
+            "All models share one deal of folds.", came=f"num_folds {deals}", remedy="Choose one."
+        )
+
+
+def _toml(value: Any) -> str:
+    """A value of JSON as TOML; tables in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
