@@ -1,12 +1,12 @@
 """Everything that kiyome raises on purpose.
 
-    KiyomeError                   says what must hold, what came, and what to do
-    ├── InputError                the caller's data or arguments; also a ValueError
-    │   └── TableError            a table of photos and labels: names file, row and remedy
-    ├── UnreadablePhoto           one photo cannot be decoded; sets its row aside, never ends a run
-    ├── StaleArtifact             a stored file belongs to another table, or was changed on disk
-    ├── RunBusy                   another process holds the run folder
-    └── MissingExtra              an optional package is absent; also an ImportError
+KiyomeError                   says what must hold, what came, and what to do
+├── InputError                the caller's data or arguments; also a ValueError
+│   └── TableError            a table of photos and labels: names file, row and remedy
+├── UnreadablePhoto           one photo cannot be decoded; sets its row aside, never ends a run
+├── StaleArtifact             a stored file belongs to another table, or was changed on disk
+├── RunBusy                   another process holds the run folder
+└── MissingExtra              an optional package is absent; also an ImportError
 """
 
 
