@@ -169,8 +169,13 @@ def _check_rows(rows: NDArray[np.int64], readable: NDArray[np.bool_]) -> None:
             came=f"row {rows[~readable[rows]][0]}, which was set aside",
             remedy="Keep the rows where photos.readable.",
         )
-    if len(np.unique(rows)) < len(rows):
-        raise InputError("Rows of a loader differ.", came="a row twice", remedy="Weight a row in the loss.")
+    different, counts = np.unique(rows, return_counts=True)
+    if len(different) < len(rows):
+        raise InputError(
+            "Rows of a loader differ.",
+            came=f"row {different[counts > 1][0]} twice",
+            remedy="Give the row more weight in the loss instead.",
+        )
 
 
 def _usable_cores() -> int:

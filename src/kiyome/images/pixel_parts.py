@@ -65,17 +65,15 @@ def open_parts(folder: Path, *, repair: bool) -> tuple[list[Part], list[str]]:
     Also removes what a kill left behind, once it is a day old.
     """
     parts, notes = [], []
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    for path in entries:
-        if path.suffix == ".json":
-            part = _open_part(path)
-            if part:
-                parts.append(part)
-            else:
-                notes.append(f"a damaged part of the photo cache was made anew: {path.name[:12]}")
-                _remove([path, path.with_suffix(".npy")], really=repair)
-        elif is_temporary(path) or not path.with_suffix(".json").exists():
-            _remove([path], really=repair and path.stat().st_mtime < time.time() - DAY)
+    for path in sorted(folder.glob("*.json")):
+        part = _open_part(path)
+        if part:
+            parts.append(part)
+        else:
+            notes.append(f"a damaged part of the photo cache was made anew: {path.name[:12]}")
+            _remove([path, path.with_suffix(".npy")], really=repair)
+    left = [path for path in folder.glob("*") if is_temporary(path) or not path.with_suffix(".json").exists()]
+    _remove([path for path in left if path.stat().st_mtime < time.time() - DAY], really=repair)
     return parts, notes
 
 
