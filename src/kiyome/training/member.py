@@ -28,7 +28,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from kiyome.artifacts.storage import sha256_of_file, write_bytes, write_text, writing
+from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
 from kiyome.artifacts.table import Table
 from kiyome.errors import KiyomeError
 from kiyome.images.loader import Loader
@@ -49,6 +49,7 @@ METHOD = 1
 """Raise it when members come out otherwise from the same recipe: those of before are then not taken."""
 
 PREDICTION_BATCH = 64
+CHECKPOINTS, SEAL = "checkpoints", "member.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,7 +156,7 @@ class FinishedMember:
 def finished_member(member: Member, folder: Path) -> FinishedMember | None:
     """The member where `folder` holds it, finished and unchanged; else None."""
     try:
-        facts = json.loads((folder / "member.json").read_bytes())
+        facts = json.loads((folder / SEAL).read_bytes())
         whole = facts["key"] == member.key and all(
             sha256_of_file(folder / name) == sha256 for name, sha256 in facts["files"].items()
         )
@@ -175,9 +176,11 @@ def train_member(member: Member, folder: Path, *, on_progress: Progress = silent
         When the loss is not finite, the disk is full, or memory runs out twice. The last whole checkpoint
         stays, and the same call goes on from it.
     """
-    if finished := finished_member(member, folder):
-        return finished
     folder.mkdir(parents=True, exist_ok=True)
+    if finished := finished_member(member, folder):
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
+        return finished
+    _remove_leftovers(folder)
     compute = choose_compute(member.recipe.precision)
     parts = member.recipe.accumulate
     try:
@@ -213,7 +216,7 @@ def _learn(member: Member, folder: Path, compute: Compute, *, parts: int, on_pro
     learner = new_learner(
         recipe, num_classes=table.num_classes, num_rows=len(table), seed=member.own_seed, compute=compute
     )
-    notes = load_last_checkpoint(learner, folder / "checkpoints", key=member.key)
+    notes = load_last_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
     metrics = _metrics_until(folder, learner.epochs_done)
     rows = member.training_rows
     batch_size = max(1, recipe.batch_size // accelerator.num_processes)
@@ -257,7 +260,7 @@ def _keep_epoch(
     if learner.epochs_done > member.recipe.epochs - member.recipe.average_last:
         _save_model(member, learner.network, learner.best_module, folder / "models" / name)
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
-    save_checkpoint(learner, folder / "checkpoints", key=member.key)
+    save_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
 
 
 def _save_model(member: Member, network: Network, module: torch.nn.Module, folder: Path) -> None:
@@ -333,12 +336,11 @@ def _finish(
         ],
         "notes": notes,
     }
-    shutil.rmtree(folder / "models" / ".averaged", ignore_errors=True)
-    names = [path for path in sorted(folder.rglob("*")) if path.is_file() and "checkpoints" not in path.parts]
-    names = [path for path in names if path.name != "member.json"]
-    facts["files"] = {str(path.relative_to(folder)): sha256_of_file(path) for path in names}
-    write_text(folder / "member.json", json.dumps(facts, indent=2) + "\n")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+    kept = [name for name in names if name != SEAL and not name.startswith(CHECKPOINTS)]
+    facts["files"] = {name: sha256_of_file(folder / name) for name in kept}
+    write_text(folder / SEAL, json.dumps(facts, indent=2) + "\n")
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return FinishedMember(member=member, folder=folder, facts=facts)
 
 
@@ -395,6 +397,15 @@ def _metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     return [line for line in lines if line["epoch"] <= epochs_done]
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Clear away what a killed writer left half done."""
+    for path in folder.rglob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif is_temporary(path):
+            path.unlink()
 
 
 def _free_memory() -> None:

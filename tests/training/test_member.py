@@ -1,0 +1,224 @@
+"""One member: what it leaves on disk, what it refuses, and how it goes on after an accident."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+from kiyome.artifacts.storage import sha256_of_file
+from kiyome.errors import KiyomeError
+from kiyome.models.compute import choose_compute
+from kiyome.training import member as member_module
+from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
+from kiyome.training.learner import new_learner
+from kiyome.training.member import Member, finished_member, is_out_of_memory, train_member
+
+
+class Stop(Exception):
+    """The user's Ctrl-C, so to say."""
+
+
+def stop_after(steps):
+    def on_progress(stage, done, total):
+        if stage == "train" and done == steps:
+            raise Stop
+
+    return on_progress
+
+
+def files_of(folder):
+    return {
+        str(path.relative_to(folder)): sha256_of_file(path) for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def member(recipe, lessons):
+    recipe = dataclasses.replace(recipe, epochs=4, ema_decay=0.9, average_last=2, views=2, dropout=0.2)
+    return Member(recipe=recipe, fold=1, seed=0, lessons=lessons)
+
+
+def test_a_finished_member_holds_what_it_says(member, tmp_path):
+    done = train_member(member, tmp_path)
+    assert done.pred_probs.shape == (len(member.held_out), 10)
+    np.testing.assert_allclose(done.pred_probs.sum(axis=1), 1, atol=1e-5)
+    assert done.facts["models"] == ["models/epoch-0003", "models/epoch-0004"]
+    assert [line["epoch"] for line in done.metrics()] == [1, 2, 3, 4]
+    assert len(done.facts["by_number_of_views"]) == 2
+    assert not (tmp_path / "checkpoints").exists()
+    seen = [~np.isnan(margins) for margins, _ in done.dynamics()]
+    assert all(np.array_equal(np.flatnonzero(each), member.training_rows) for each in seen)
+
+
+def test_timm_loads_the_models_and_they_predict_what_was_stored(member, tmp_path):
+    """The whole way from photo to stored probability, by timm and plain torch."""
+    done = train_member(
+        dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, views=1)), tmp_path
+    )
+    probs = []
+    for name in done.facts["models"]:
+        network = timm.create_model(f"local-dir:{tmp_path / name}", pretrained=True).eval()
+        pixels = np.stack([member.lessons.photos.pixels(row) for row in member.held_out])
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
+        probs.append(logits.softmax(1).numpy())
+    np.testing.assert_allclose(np.mean(probs, axis=0), done.pred_probs, atol=1e-5)
+
+
+def test_weights_may_be_averaged_instead(member, tmp_path):
+    recipe = dataclasses.replace(member.recipe, average="weights")
+    done = train_member(dataclasses.replace(member, recipe=recipe), tmp_path)
+    assert done.facts["models"] == ["models/mean-of-last-2"]
+    states = [
+        timm.create_model(f"local-dir:{tmp_path / 'models' / name}", pretrained=True).state_dict()
+        for name in ("epoch-0003", "epoch-0004", "mean-of-last-2")
+    ]
+    torch.testing.assert_close(
+        states[2]["head.weight"], (states[0]["head.weight"] + states[1]["head.weight"]) / 2
+    )
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "early_learning"])
+def test_stopped_and_resumed_equals_undisturbed_bit_for_bit(member, tmp_path, loss):
+    member = dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, loss=loss))
+    train_member(member, tmp_path / "whole")
+    steps = -(-len(member.training_rows) // 16)
+    for at in (steps - 1, 2 * steps + 1, 4 * steps):  # within an epoch, and at its very end
+        with pytest.raises(Stop):
+            train_member(member, tmp_path / "cut", on_progress=stop_after(at))
+    train_member(member, tmp_path / "cut")
+    assert files_of(tmp_path / "cut") == files_of(tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(member, tmp_path):
+    train_member(member, tmp_path / "whole")
+    steps = -(-len(member.training_rows) // 16)
+    with pytest.raises(Stop):
+        train_member(member, tmp_path / "cut", on_progress=stop_after(3 * steps + 1))
+    path = tmp_path / "cut" / "checkpoints" / "epoch-0003.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit, that safetensors would not notice
+    path.write_bytes(content)
+    done = train_member(member, tmp_path / "cut")
+    [note] = done.facts["notes"]
+    assert (
+        note == "checkpoint epoch-0003 is damaged (other bytes than were written); the one before it is taken"
+    )
+    whole, cut = files_of(tmp_path / "whole"), files_of(tmp_path / "cut")
+    assert {name for name in whole if whole[name] != cut[name]} == {"member.json"}  # it holds the note
+
+
+def test_every_damaged_file_makes_a_member_unfinished(member, tmp_path):
+    train_member(member, tmp_path)
+    for name in files_of(tmp_path):
+        path = tmp_path / name
+        before = path.read_bytes()
+        path.write_bytes(before[:-2] + bytes([before[-2] ^ 1]) + before[-1:])
+        if name != "member.json":
+            assert finished_member(member, tmp_path) is None, name
+        path.write_bytes(before)
+    assert finished_member(member, tmp_path) is not None
+
+
+def test_another_label_another_key(member):
+    table = member.lessons.table
+    other = table.with_labels(np.where(np.arange(len(table)) == 3, 9 - table.labels, table.labels))
+    lessons = dataclasses.replace(member.lessons, table=other)
+    assert dataclasses.replace(member, lessons=lessons).key != member.key
+    assert dataclasses.replace(member, fold=2).key != member.key
+    assert dataclasses.replace(member, seed=1).key != member.key
+
+
+def test_a_checkpoint_of_another_member_is_not_taken(member, tmp_path):
+    compute = choose_compute("float32")
+    make = lambda: new_learner(member.recipe, num_classes=10, num_rows=120, seed=1, compute=compute)  # noqa: E731
+    learner = make()
+    learner.epochs_done = 2
+    save_checkpoint(learner, tmp_path, key="one")
+    fresh = make()
+    assert load_last_checkpoint(fresh, tmp_path, key="other") == []
+    assert fresh.epochs_done == 0
+    load_last_checkpoint(fresh, tmp_path, key="one")
+    assert fresh.epochs_done == 2
+
+
+def test_out_of_memory_once_passes_the_batch_in_two_parts(member, tmp_path, monkeypatch):
+    """The first pass in one part asks the allocator for more than there is; the second, in two, does not."""
+    recipe = dataclasses.replace(member.recipe, freeze_batchnorm=1.0)
+    member = dataclasses.replace(member, recipe=recipe)
+    whole = member_module.fit
+
+    def fit_hungry(*args, parts, **options):
+        for number, dynamics in enumerate(whole(*args, parts=parts, **options)):
+            if parts == 1 and number == 2:
+                torch.empty(2**60)
+            yield dynamics
+
+    monkeypatch.setattr(member_module, "fit", fit_hungry)
+    done = train_member(member, tmp_path)
+    assert done.facts["parts"] == 2
+    assert "batches pass in 2 parts" in done.facts["notes"][0]
+    assert [line["epoch"] for line in done.metrics()] == [1, 2, 3, 4]
+
+
+def test_out_of_memory_twice_says_what_to_do(member, tmp_path, monkeypatch):
+    def fit_greedy(*args, **options):
+        yield torch.empty(2**60)
+
+    monkeypatch.setattr(member_module, "fit", fit_greedy)
+    with pytest.raises(KiyomeError, match=r"Raise accumulate=, lower batch_size= or image_size="):
+        train_member(member, tmp_path)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+
+
+def test_a_network_that_breaks_leaves_no_broken_file(member, tmp_path):
+    recipe = dataclasses.replace(member.recipe, learning_rate=1e3, optimizer="sgd", clip_norm=0.0, epochs=6)
+    with pytest.raises(KiyomeError, match=r"finite number"):
+        train_member(dataclasses.replace(member, recipe=recipe, seed=1), tmp_path)
+    for path in tmp_path.rglob("*.safetensors"):
+        if "dynamics" not in path.parts:
+            assert all(torch.isfinite(v).all() for v in safetensors.torch.load_file(path).values()), path
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from kiyome.models.compute import choose_compute
+from kiyome.training.checkpoints import save_checkpoint
+from kiyome.training.learner import new_learner
+from kiyome.training.recipe import Recipe
+compute = choose_compute("float32")
+learner = new_learner(Recipe(architecture="tiny"), num_classes=9, num_rows=9, seed=0, compute=compute)
+folder = Path(sys.argv[1])
+learner.epochs_done = 1
+save_checkpoint(learner, folder, key="k")
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+learner.epochs_done = 2
+try:
+    save_checkpoint(learner, folder, key="k")
+except Exception as error:
+    print(type(error).__name__, error)
+learner.epochs_done = 0
+from kiyome.training.checkpoints import load_last_checkpoint
+notes = load_last_checkpoint(learner, folder, key="k")
+print(notes, learner.epochs_done, sorted(p.name for p in folder.iterdir()))
+"""
+
+
+def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=True
+    )
+    first, second = said.stdout.strip().splitlines()
+    assert first.startswith("KiyomeError There is room for a checkpoint of 0.0 MB. Came: File too large in ")
+    assert "it goes on after the last whole checkpoint" in first
+    assert second == "[] 1 ['epoch-0001.json', 'epoch-0001.safetensors']"
