@@ -262,6 +262,15 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+def chance(value: float) -> str:
+    """A chance for people, who should never read of certainty.
+
+    >>> chance(0.347), chance(0.9996), chance(0.001)
+    ('35%', '>99%', '<1%')
+    """
+    return "<1%" if value < 0.005 else ">99%" if value > 0.995 else f"{value:.0%}"
+
+
 def _show_find(result: "FindResult", top: int) -> None:
     rate, rows = result.noise_rate, len(result.table)
     for note in result.evidence.notes:
@@ -273,8 +282,9 @@ def _show_find(result: "FindResult", top: int) -> None:
     _line()
     _line(
         f"About {rate.value:.1%} of the labels are probably wrong; {rate.low:.1%} to {rate.high:.1%} is what"
-        " predictions leave open. Mistakes that the model shares with people stay hidden."
+        " predictions leave open."
     )
+    _line("Mistakes that the model shares with people stay hidden.")
     _line(f"{result.num_issues:,} of {rows:,} rows are flagged. The most suspicious:")
     _line()
     _show_rows(result, top)
@@ -296,7 +306,7 @@ def _show_rows(result: "FindResult", top: int) -> None:
         shown.add_column(column, justify="right" if column in ("rank", "wrong") else "left")
     for rank, row in enumerate(rows, start=1):
         given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
-        cells = (str(rank), result.table.image_ids[row], given, likely, f"{result.probability[row]:.0%}")
+        cells = (str(rank), result.table.image_ids[row], given, likely, chance(result.probability[row]))
         shown.add_row(*(Text(visible(cell)) for cell in cells))
     Console().print(shown)
 
