@@ -17,7 +17,7 @@ from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator  # type: ignore[import-untyped]
+    from accelerate import Accelerator
 
 
 @dataclass(kw_only=True, eq=False)
@@ -111,7 +111,7 @@ def new_accelerator(compute: Compute, *, frozen_at_times: bool = False) -> "Acce
     """
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
-        from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
+        from accelerate.state import AcceleratorState
     except ImportError as error:
         raise MissingExtra("Training", extra="torch") from error
     AcceleratorState._reset_state()  # noqa: SLF001  (else the first member's precision holds for all)

@@ -30,7 +30,7 @@ from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator  # type: ignore[import-untyped]
+    from accelerate import Accelerator
 
 
 CALM_DOWN = "Lower learning_rate, or say precision=float32. Nothing of this epoch was kept."

@@ -126,7 +126,7 @@ def _parsed(name: str, text: str, *, is_toml: bool) -> Fields:
 
 def _yaml(text: str) -> Any:
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ImportError as error:
         raise MissingExtra("A recipe in YAML", extra="torch") from error
     try:
