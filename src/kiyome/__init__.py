@@ -17,7 +17,8 @@ from kiyome.noise import (
 )
 from kiyome.recipes.check import CheckResult, check
 from kiyome.recipes.demo import DemoResult, demo
-from kiyome.recipes.find import FindResult, find
+from kiyome.recipes.find import find
+from kiyome.recipes.found import FindResult
 
 __all__ = [
     "CheckResult",

@@ -19,7 +19,7 @@ from kiyome.progress import Progress
 if TYPE_CHECKING:
     from kiyome.recipes.check import CheckResult
     from kiyome.recipes.demo import DemoResult
-    from kiyome.recipes.find import FindResult
+    from kiyome.recipes.found import FindResult
 
 Data = Annotated[
     Path,

@@ -107,7 +107,7 @@ def test_the_answer_is_one_plain_sentence(make_report: Make) -> None:
     )
     words = assert_sound(render_report(report)).words.replace("\u00a0", " ")
     assert "About 7.2 % of the labels are probably wrong (6.8 to 7.6 %);" in words
-    assert "How & why. The interval does not cover mistakes that the model shares" in words
+    assert "How & why. The range does not cover mistakes that the model shares" in words
 
 
 def test_no_flagged_row_gives_a_calm_page(make_report: Make) -> None:

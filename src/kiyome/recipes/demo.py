@@ -17,7 +17,8 @@ from kiyome.errors import MissingExtra
 from kiyome.evaluate.shares import Estimate, ratio_of_shares, share
 from kiyome.progress import Progress, silent
 from kiyome.recipes.check import RUNS
-from kiyome.recipes.find import FindResult, find
+from kiyome.recipes.find import find
+from kiyome.recipes.found import FindResult
 
 LICENCE = "photographs: ELPV data set, CC BY-NC-SA 4.0, from the PyPI package elpv-dataset"
 CLASSES = ("functional", "functional", "defective", "defective")

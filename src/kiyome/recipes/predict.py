@@ -1,0 +1,190 @@
+"""From a finished training and new photos to a submission; needs no network and no label."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.photo_list import PhotoList, read_photo_list
+from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.storage import write_csv, write_parquet
+from kiyome.errors import InputError
+from kiyome.features.cache import default_cache_folder
+from kiyome.progress import Progress, silent
+
+Probs = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictResult:
+    """What members of a run say of N photos. K classes."""
+
+    photos: PhotoList
+    class_names: tuple[str, ...]
+    pred_probs: Probs
+    """(N, K) mean over members; the mean of all other rows where a photo cannot be read."""
+    set_aside: dict[int, str]
+    """Row and reason of each photo that cannot be read."""
+    num_models: int
+    output: Path | None = None
+
+    @property
+    def predicted_labels(self) -> NDArray[np.int64]:
+        """(N,) likeliest class."""
+        labels: NDArray[np.int64] = self.pred_probs.argmax(axis=1)
+        return labels
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        names = [self.class_names[label] for label in self.predicted_labels]
+        return {
+            "photos": len(self.photos.image_ids),
+            "models": self.num_models,
+            "classes": dict(Counter(names).most_common()),
+            "set_aside": {self.photos.image_ids[row]: reason for row, reason in self.set_aside.items()},
+            "output": str(self.output) if self.output else None,
+        }
+
+
+def predict(
+    run: Path | str,
+    photos: Path | str,
+    *,
+    output: Path | str | None = "submission.csv",
+    sample: Path | str | None = None,
+    images: Path | str | None = None,
+    cache_folder: Path | str | None = None,
+    on_progress: Progress = silent,
+) -> PredictResult:
+    """What the members of a finished training say of new photos, with a submission file.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished `train` run; each file in it is checked first.
+    photos
+        A folder, or a table with an id column such as Kaggle's sample_submission.csv.
+    output
+        The CSV file: an id and a label for each photo. Beside it ``<stem>.probs.parquet`` holds the
+        probabilities. None writes nothing.
+    sample
+        A sample submission whose ids, order, column names and way of writing labels are taken, where `photos`
+        is a folder.
+    images
+        The folder that a table's photos lie under; found by itself if near.
+    cache_folder
+        Where decoded photos are kept between runs.
+
+    Raises
+    ------
+    StaleArtifact
+        Where the run did not finish, or a file in it was changed.
+    TableError
+        Where an id of the sample has no photo.
+    """
+    run = Path(run)
+    manifest = verify_run(run)
+    if manifest["command"] != "train":
+        raise InputError(
+            "Photos are predicted by a run of `kiyome train`.",
+            came=f"a run of {manifest['command']!r} in {run}",
+            remedy="Name the folder that `kiyome train` wrote.",
+        )
+    listed = read_photo_list(sample or photos, images=photos if sample else images)
+    result = predict_photos(
+        run,
+        listed,
+        class_names=manifest["table"]["classes"],
+        cache_folder=Path(cache_folder or default_cache_folder()),
+        on_progress=on_progress,
+    )
+    return write_submission(result, Path(output)) if output else result
+
+
+def predict_photos(
+    run: Path,
+    listed: PhotoList,
+    *,
+    class_names: Sequence[str],
+    cache_folder: Path,
+    on_progress: Progress = silent,
+) -> PredictResult:
+    """What all members that lie in a run folder say of these photos: the mean, each member counting alike."""
+    from kiyome.images.pixel_cache import cache_photos, stored_size
+    from kiyome.inference import predict as predict_rows
+    from kiyome.models import load_timm_folder
+    from kiyome.models.compute import choose_compute
+    from kiyome.training.member import PREDICTION_BATCH, member_seed
+    from kiyome.training.recipe import Recipe
+
+    members = _members(run)
+    total, num_models = np.zeros((len(listed.paths), len(class_names))), 0
+    for number, (folder, facts) in enumerate(members, start=1):
+        recipe = Recipe(**facts["recipe"])
+        stored = stored_size(recipe.image_size, squash=recipe.crop == "whole")
+        photos = cache_photos(listed.paths, stored=stored, folder=cache_folder, on_progress=on_progress)
+        rows = np.flatnonzero(photos.readable)
+        if not len(rows):
+            reason = next(reason for reason in photos.reasons if reason)
+            raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Check the photos.")
+        compute = choose_compute(recipe.precision)
+        for name in facts["models"]:
+            network = load_timm_folder(folder / name)
+            views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
+            probs = predict_rows(
+                network,
+                photos,
+                rows,
+                views=views,
+                compute=compute,
+                batch_size=PREDICTION_BATCH,
+                seed=member_seed(facts["seed"], facts["fold"]),
+            )
+            total[rows] += probs / (len(facts["models"]) * len(members))
+            num_models += 1
+        on_progress("predict", number, len(members))
+    total[~photos.readable] = total[rows].mean(axis=0)
+    return PredictResult(
+        photos=listed,
+        class_names=tuple(class_names),
+        pred_probs=total.astype(np.float32),
+        set_aside={row: reason for row, reason in enumerate(photos.reasons) if reason},
+        num_models=num_models,
+    )
+
+
+def write_submission(result: PredictResult, path: Path) -> PredictResult:
+    """The result, written: ids and labels as CSV, probabilities as Parquet beside it."""
+    import pyarrow as pa
+
+    listed = result.photos
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = _as_sample_writes(result)
+    rows = zip(listed.image_ids, labels, strict=True)  # exact: a competition matches them
+    write_csv(path, [[listed.id_column, listed.label_column], *rows])
+    columns = {f"p_{name}": pa.array(result.pred_probs[:, k]) for k, name in enumerate(result.class_names)}
+    write_parquet(
+        path.with_suffix(".probs.parquet"), {listed.id_column: pa.array(listed.image_ids), **columns}
+    )
+    return replace(result, output=path)
+
+
+def _as_sample_writes(result: PredictResult) -> Iterator[str]:
+    """Class names, or their numbers where the sample has numbers and the names are none."""
+    samples = result.photos.sample_labels
+    numbers = bool(samples) and all(text.isdecimal() for text in samples)
+    by_number = numbers and not all(name.isdecimal() for name in result.class_names)
+    return (str(label) if by_number else result.class_names[label] for label in result.predicted_labels)
+
+
+def _members(run: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The folder and the facts of each finished member."""
+    sealed = sorted((run / "members").glob("*/member.json"))
+    if not sealed:
+        raise InputError("A run holds finished members.", came=f"none in {run}", remedy="Train first.")
+    return [(path.parent, json.loads(path.read_bytes())) for path in sealed]

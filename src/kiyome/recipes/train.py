@@ -1,0 +1,389 @@
+"""From labeled photos to members, their out-of-fold predictions, and a submission.
+
+table ── photos decoded once ── folds ── members: recipe x fold x seed ── out of fold ── report
+                                                    └── models that timm loads ── submission
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.photo_list import read_photo_list
+from kiyome.artifacts.predictions import Predictions, write_out_of_fold
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.storage import write_csv, write_parquet, write_text
+from kiyome.artifacts.table import Table, write_table
+from kiyome.errors import InputError
+from kiyome.features.cache import default_cache_folder
+from kiyome.folds import deal_folds, join_groups
+from kiyome.images.check import PhotoCheck, check_records
+from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
+from kiyome.images.reader import PhotoRecord
+from kiyome.progress import Progress, silent
+from kiyome.recipes.check import missing_list_of, open_table, run_place, write_photo_lists
+from kiyome.recipes.predict import PredictResult, predict_photos, write_submission
+from kiyome.report.train_report import TrainReport, write_train_report
+from kiyome.training.recipe import Recipe
+from kiyome.training.recipe_files import read_recipes, recipe_text
+
+if TYPE_CHECKING:
+    from kiyome.training.cross_validate import CrossValidation
+    from kiyome.training.member import Lessons
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainResult:
+    """What a training left behind; everything here is in the run folder, too. N rows, K classes."""
+
+    folder: Path
+    table: Table
+    """The N rows that could be read, with folds."""
+    predictions: Predictions | None
+    """Out of fold; None where only some members were trained."""
+    members: tuple[Mapping[str, Any], ...]
+    """What member.json of each says."""
+    scores: Mapping[str, Mapping[str, float]]
+    """Of all members together and of each model, out of fold, on labels that may be wrong."""
+    num_rows_taught: int
+    submission: PredictResult | None = None
+    notes: tuple[str, ...] = ()
+    """What people should hear."""
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "rows": len(self.table),
+            "rows_taught": self.num_rows_taught,
+            "members": [member["member"] for member in self.members],
+            "scores": {name: dict(values) for name, values in self.scores.items()},
+            "submission": None if self.submission is None else self.submission.summary(),
+            "notes": list(self.notes),
+        }
+
+
+def train(
+    data: Path | str,
+    *,
+    recipe: Path | str = "quick",
+    changes: Sequence[str] = (),
+    images: Path | str | None = None,
+    output: Path | str | None = None,
+    test: Path | str | None = None,
+    test_images: Path | str | None = None,
+    members: Sequence[str] = (),
+    seed: int = 0,
+    class_map: Path | str | None = None,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    cache_folder: Path | str | None = None,
+    on_progress: Progress = silent,
+) -> TrainResult:
+    """Train the members of a recipe over folds, and predict every row by members that never saw it.
+
+    Parameters
+    ----------
+    data, images, class_map, id_column, label_column
+        As for `kiyome.artifacts.sources.read_table`.
+    recipe, changes
+        As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``.
+    output
+        The run folder; the next free ``runs/NAME-train`` if not given. The same command goes on in its own.
+    test, test_images
+        Photos to predict when all members are finished; as for `kiyome.recipes.predict.predict`.
+    members
+        Train these only, ``fold=0`` say, and stop: for several processes or machines on one run folder. The
+        same command without it then puts all together.
+    seed
+        The deal of the folds; a `fold` column in the data is taken instead.
+    cache_folder
+        Where decoded photos are kept between runs.
+    on_progress
+        Called as ``on_progress(stage, done, total)``.
+
+    Returns
+    -------
+    TrainResult
+        Its folder holds ``members/`` (models that timm loads), ``oof`` and ``table`` as CSV and Parquet,
+        ``predictions/``, ``metrics.jsonl``, ``training_dynamics`` as CSV and Parquet, ``recipe.toml``,
+        ``report.html``, and ``submission.csv`` where test photos were given.
+
+    Raises
+    ------
+    InputError
+        With the known names, for a recipe, a field or a loss that is unknown.
+    MissingExtra
+        With the pip line, where a package is absent.
+    KiyomeError
+        Where a training stops; the same command goes on after its last whole epoch.
+    """
+    recipes = read_recipes(recipe, changes)
+    place = run_place(data, output, "-train")
+    cache = Path(cache_folder or default_cache_folder())
+    listed = read_photo_list(test, images=test_images) if test else None  # what is wrong is told now
+    table = open_table(
+        data,
+        images=images,
+        missing_list=missing_list_of(place),
+        class_map=class_map,
+        id_column=id_column,
+        label_column=label_column,
+        on_progress=on_progress,
+    )
+    photos = _cached(table, recipes, cache, on_progress)
+    scored, check = _dealt(table, next(iter(photos.values())), recipes[0], seed, on_progress)
+    lessons = _lessons(scored, recipes, photos, check.readable)
+    if members:
+        return _some_members(recipes, lessons, place, members, on_progress)
+    config = {"recipes": [each.as_dict() for each in recipes], "seed": seed}
+    run_folder = RunFolder.create_or_reopen(
+        place, command="train", config=config, table=table, named_by_user=output is not None
+    )
+    with run_folder as run:
+        from kiyome.training.cross_validate import cross_validate
+
+        write_text(run.path / "recipe.toml", recipe_text(recipes))
+        write_photo_lists(run.path, table, check)
+        trained = cross_validate(recipes, lessons, run.path, on_progress=on_progress)
+        result = _result(run.path, recipes, lessons, trained, _notes(recipes, photos, run))
+        if listed is not None:
+            predicted = predict_photos(
+                run.path,
+                listed,
+                class_names=table.class_names,
+                cache_folder=cache,
+                on_progress=on_progress,
+            )
+            result = replace(result, submission=write_submission(predicted, run.path / "submission.csv"))
+        _write(result, trained, recipes, title=Path(data).resolve().name)
+    return result
+
+
+def _cached(
+    table: Table, recipes: Sequence[Recipe], cache: Path, on_progress: Progress
+) -> dict[StoredSize, CachedPhotos]:
+    """All photos of the table, once for each size that some recipe needs."""
+    return {
+        size: cache_photos(table.photo_paths(), stored=size, folder=cache, on_progress=on_progress)
+        for size in dict.fromkeys(map(_size_of, recipes))
+    }
+
+
+def _size_of(recipe: Recipe) -> StoredSize:
+    return stored_size(recipe.image_size, squash=recipe.crop == "whole")
+
+
+def _dealt(
+    table: Table, photos: CachedPhotos, recipe: Recipe, seed: int, on_progress: Progress
+) -> tuple[Table, PhotoCheck]:
+    """The rows that can be read, dealt so that photos that show the same stay together, and their check."""
+    names = np.array(table.class_names, object)[table.given_labels].tolist()
+    check = check_records(_records(photos), labels=names, on_progress=on_progress)
+    if not check.readable.any():
+        reason = next(iter(check.set_aside.values()))
+        raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Run `kiyome check`.")
+    scored = table.take(check.readable)
+    if scored.folds is not None:
+        return scored, check
+    groups = check.duplicates.groups[check.readable]
+    folds = deal_folds(
+        scored.given_labels,
+        num_folds=recipe.num_folds,
+        groups=groups if scored.groups is None else join_groups(scored.groups, groups),
+        seed=seed,
+        class_names=scored.class_names,
+    )
+    return scored.with_folds(folds), check
+
+
+def _records(photos: CachedPhotos) -> list[PhotoRecord[Any]]:
+    """What the pass that stored the photos learned of them."""
+    return [
+        PhotoRecord(
+            row=row,
+            reason=reason,
+            sha256=photo.sha256 if photo else None,
+            facts=photo.facts if photo else None,
+            findings=photo.facts.findings if photo else (),
+            prepared=None,
+        )
+        for row, (photo, reason) in enumerate(zip(photos.photos, photos.reasons, strict=True))
+    ]
+
+
+def _lessons(
+    table: Table,
+    recipes: Sequence[Recipe],
+    photos: Mapping[StoredSize, CachedPhotos],
+    readable: NDArray[np.bool_],
+) -> dict[str, "Lessons"]:
+    """What each recipe's members learn from."""
+    from kiyome.training.member import Lessons
+    from kiyome.training.soft_labels import global_soft_targets, hard_targets
+
+    rows = np.flatnonzero(readable)
+    lessons = {}
+    for recipe in recipes:
+        if recipe.global_soft_labels:
+            run, share = Path(recipe.global_soft_labels), recipe.given_share
+            targets = global_soft_targets(table, run, given_share=share)
+        else:
+            targets = hard_targets(table.labels, table.num_classes)
+        flagged = (
+            flagged_rows(Path(recipe.leave_out), table) if recipe.leave_out else np.zeros(len(table), bool)
+        )
+        lessons[recipe.name] = Lessons(
+            table=table, photos=_taken(photos[_size_of(recipe)], rows), targets=targets, is_taught=~flagged
+        )
+    return lessons
+
+
+def _taken(photos: CachedPhotos, rows: NDArray[np.intp]) -> CachedPhotos:
+    kept = rows.tolist()
+    return replace(
+        photos,
+        photos=tuple(photos.photos[row] for row in kept),
+        places=photos.places[rows],
+        reasons=tuple(photos.reasons[row] for row in kept),
+    )
+
+
+def flagged_rows(run: Path, table: Table) -> NDArray[np.bool_]:
+    """A mask (N,) of the rows that an earlier `find` run flagged, matched by id.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no such list, or the list lacks a row of the table.
+    """
+    import pyarrow.parquet as pq
+
+    path = run / "label_issues.parquet"
+    if not path.is_file():
+        raise InputError(
+            "leave_out names a run of `kiyome find`.", came=f"no {path}", remedy="Run find first."
+        )
+    columns = pq.read_table(path, columns=["image_id", "is_label_issue"]).to_pydict()
+    flagged = dict(zip(columns["image_id"], columns["is_label_issue"], strict=True))
+    missing = [image_id for image_id in table.image_ids if image_id not in flagged]
+    if missing:
+        came = f"{len(missing)} rows without one, such as {missing[0]!r}"
+        raise InputError("leave_out has a verdict on every row.", came=came, remedy="Run find on these data.")
+    return np.array([bool(flagged[image_id]) for image_id in table.image_ids])
+
+
+def _some_members(
+    recipes: Sequence[Recipe],
+    lessons: Mapping[str, "Lessons"],
+    place: Path,
+    only: Sequence[str],
+    on_progress: Progress,
+) -> TrainResult:
+    from kiyome.training.cross_validate import plan_members, train_members
+
+    trained = train_members(plan_members(recipes, lessons, only=only), place, on_progress=on_progress)
+    first = next(iter(lessons.values()))
+    return TrainResult(
+        folder=place,
+        table=first.table,
+        predictions=None,
+        members=tuple(member.facts for member in trained),
+        scores={},
+        num_rows_taught=int(first.is_taught.sum()),
+        notes=("only some members were trained; the same command without --members puts all together",),
+    )
+
+
+def _result(
+    folder: Path,
+    recipes: Sequence[Recipe],
+    lessons: Mapping[str, "Lessons"],
+    trained: "CrossValidation",
+    notes: list[str],
+) -> TrainResult:
+    from kiyome.training.member import agreement
+
+    first = next(iter(lessons.values()))
+    table = first.table
+    together = {"all members": trained.pred_probs}
+    by_recipe = dict(trained.by_recipe) if len(recipes) > 1 else {}
+    return TrainResult(
+        folder=folder,
+        table=table,
+        predictions=Predictions(
+            pred_probs=trained.pred_probs,
+            kind="out_of_fold",
+            source=f"{len(trained.members)} members of {', '.join(recipe.name for recipe in recipes)}",
+            table_fingerprint=table.fingerprint,
+        ),
+        members=tuple(member.facts for member in trained.members),
+        scores={
+            name: agreement(probs, table.labels, "out_of_fold")
+            for name, probs in {**together, **by_recipe}.items()
+        },
+        num_rows_taught=int(first.is_taught.sum()),
+        notes=(*notes, *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"])),
+    )
+
+
+def _notes(recipes: Sequence[Recipe], photos: Mapping[StoredSize, CachedPhotos], run: RunFolder) -> list[str]:
+    from kiyome.training.soft_labels import GLOBAL_LEAK
+
+    notes = [note for each in photos.values() for note in each.notes]
+    if any(recipe.global_soft_labels for recipe in recipes):
+        notes.append(GLOBAL_LEAK)
+    for package, (before, now) in run.changed_versions.items():
+        notes.append(f"{package} was {before} and is {now}: not bit for bit the same run")
+    return notes
+
+
+def _write(result: TrainResult, trained: "CrossValidation", recipes: Sequence[Recipe], *, title: str) -> None:
+    folder, table = result.folder, result.table
+    assert result.predictions is not None  # noqa: S101
+    for name in ("table.csv", "table.parquet"):
+        write_table(table, folder / name)
+    result.predictions.save(folder / "predictions")
+    write_out_of_fold(result.predictions, table, folder)
+    metrics = [line for member in trained.members for line in member.metrics()]
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
+    _write_dynamics(trained, table, folder)
+    write_text(folder / "train.json", json.dumps(result.summary(), indent=2))
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for line in metrics:
+        curves.setdefault(line["member"], []).append(line)
+    report = TrainReport(
+        title=title,
+        num_rows=len(table),
+        num_folds=len(set(table.folds.tolist())) if table.folds is not None else 0,
+        scores=result.scores,
+        by_number_of_views={m["member"]: m["by_number_of_views"] for m in result.members},
+        curves=curves,
+        notes=result.notes,
+        recipes={recipe.name: recipe.as_dict() for recipe in recipes},
+    )
+    write_train_report(report, folder / "report.html")
+
+
+def _write_dynamics(trained: "CrossValidation", table: Table, folder: Path) -> None:
+    """training_dynamics as CSV and Parquet: what training said of each row, in the table's order."""
+    import pyarrow as pa
+
+    names = np.array(table.class_names, object)
+    columns: dict[str, NDArray[Any]] = {
+        "image_id": table.image_ids,
+        "label": names[table.labels],
+        "area_under_margin": trained.dynamics.area_under_margin,
+        "mean_loss": trained.dynamics.mean_loss,
+        "wrong_share": trained.dynamics.wrong_share,
+        "passes": trained.dynamics.passes,
+    }
+    write_parquet(
+        folder / "training_dynamics.parquet", {name: pa.array(values) for name, values in columns.items()}
+    )
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    write_csv(folder / "training_dynamics.csv", [list(columns), *rows])
