@@ -46,7 +46,7 @@ def mix_up(images: Tensor, targets: Tensor, *, seed: int, alpha: float = 1.0) ->
     targets
         (N, K) probabilities; one-hot for plain labels.
     seed
-        Decides the share, and nothing else does: `images.draws.random_seed` makes one of epoch and batch.
+        Decides the share, and nothing else does; `training.seeds.derive_seed` makes one of run and step.
     alpha
         Above 0; with small values one of the two images nearly vanishes.
 
