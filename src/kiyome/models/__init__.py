@@ -44,7 +44,7 @@ def load_backbone(
     weights : path, optional
         Weights of a timm model from a local file (safetensors, or torch's format holding tensors only).
     engine : "auto", "openvino" or "torch"
-        What computes a timm model. "auto" is torch on a GPU, else OpenVINO where it is installed (five
+        What computes a timm model. "auto" is torch on a GPU, else OpenVINO where it is installed (four
         times as fast as torch on a CPU, same quality out of fold: benchmarks/features.py), else torch.
 
     Raises
