@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -14,7 +15,7 @@ SHARED_DATA = HERE.parents[1] / "shared" / "data"
 def show(script: str, lines: Iterable[str], *packages: str) -> None:
     """Print the lines as they come, and keep them in results/ under the script's name."""
     kept = []
-    for line in (*_origin(Path(script), packages), *lines):
+    for line in chain(_origin(Path(script), packages), lines):
         print(line, flush=True)
         kept.append(line)
     results = HERE / "results"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kiyome.recipes.check import CheckResult
     from kiyome.recipes.demo import DemoResult
     from kiyome.recipes.found import FindResult
+    from kiyome.recipes.predict import PredictResult
+    from kiyome.recipes.train import TrainResult
 
 Data = Annotated[
     Path,
@@ -64,7 +66,7 @@ def find(
             help="Flag rows while about this share of them is wrong, 0.9 say; 'adaptive' chooses if absent."
         ),
     ] = None,
-    num_folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    num_folds: Annotated[int, typer.Option("--folds", help="Number of folds, at least 3.")] = 5,
     seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
     class_map: ClassMap = None,
     id_column: IdColumn = None,
@@ -151,7 +153,109 @@ def demo(output: Output = None, as_json: Json = False) -> None:
         say(result.summary(), lambda: _show_demo(result))
 
 
-VERBS: dict[str, Callable[..., None]] = {"find": find, "check": check, "demo": demo}
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="As for find; with --print-recipe it may be left out.")
+    ] = Path(),
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 augment.cutout=0.5 ...")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    images: Images = None,
+    output: Output = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Photos to predict: a folder, or a sample submission.")
+    ] = None,
+    test_images: Annotated[
+        Path | None, typer.Option(help="The folder of photos that the sample submission speaks of.")
+    ] = None,
+    members: Annotated[
+        list[str] | None, typer.Option(help="Train these only: fold=0, fold=0,2, recipe=NAME, seed=1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    class_map: ClassMap = None,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Print the recipe with its changes, and stop.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train models over folds; predict each photo by models that never saw it, and new photos by all.
+
+    Killed at any moment, the same command goes on where it was, and ends with the same result.
+
+    Examples:
+      kiyome train photos/ --recipe quick                minutes on two cores
+      kiyome train train.csv --recipe talk-best-public --test sample_submission.csv
+      kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe
+      kiyome train photos/ --members fold=0              one of several machines on one --output
+      kiyome train --recipe modern --print-recipe > mine.toml
+    """
+    with _answering(as_json) as (say, on_progress):
+        wanted = list(changes or [])
+        if print_recipe:
+            from kiyome.training.recipe_files import read_recipes, recipe_text
+
+            wanted = [str(data), *wanted] if "=" in str(data) else wanted
+            recipes = read_recipes(recipe, wanted)
+            say({each.name: each.as_dict() for each in recipes}, lambda: _line(recipe_text(recipes)))
+            return
+        from kiyome.recipes.train import train as train_members
+
+        result = train_members(
+            data,
+            recipe=recipe,
+            changes=wanted,
+            images=images,
+            output=output,
+            test=test,
+            test_images=test_images,
+            members=members or (),
+            seed=seed,
+            class_map=class_map,
+            id_column=id_column,
+            label_column=label_column,
+            on_progress=on_progress,
+        )
+        say(result.summary(), lambda: _show_train(result))
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
+    photos: Annotated[Path, typer.Argument(help="A folder of photos, or a table with their ids.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of ids and labels.")] = Path(
+        "submission.csv"
+    ),
+    sample: Annotated[
+        Path | None, typer.Option(help="A sample submission whose ids, order and columns are taken.")
+    ] = None,
+    images: Images = None,
+    as_json: Json = False,
+) -> None:
+    """Predict photos with the models of a training; no network is needed, and no label.
+
+    Examples:
+      kiyome predict runs/leaves-train test_images -o submission.csv
+      kiyome predict runs/leaves-train sample_submission.csv --images test_images
+      kiyome predict runs/leaves-train test_images --sample sample_submission.csv
+    """
+    with _answering(as_json) as (say, on_progress):
+        from kiyome.recipes.predict import predict as predict_photos
+
+        result = predict_photos(
+            run, photos, output=output, sample=sample, images=images, on_progress=on_progress
+        )
+        say(result.summary(), lambda: _show_predict(result))
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "find": find,
+    "check": check,
+    "train": train,
+    "predict": predict,
+    "demo": demo,
+}
 
 app = typer.Typer(
     name="kiyome",
@@ -333,6 +437,42 @@ def _show_check(result: "CheckResult") -> None:
         _line(f"  {counts['readable']:>6,}  {name}{aside}")
     _line()
     _line(f"Lists     {result.folder}")
+
+
+def _show_train(result: "TrainResult") -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    for note in result.notes:
+        _line(f"note: {note}")
+    _line(f"{len(result.members)} members; {result.num_rows_taught:,} of {len(result.table):,} rows taught")
+    if result.scores:
+        shown = Table("out of fold", box=SIMPLE, pad_edge=False)
+        shown.add_column("agrees with labels", justify="right")
+        shown.add_column("log loss", justify="right")
+        for name, score in result.scores.items():
+            agrees, log_loss = score["out_of_fold_accuracy_on_labels"], score["out_of_fold_log_loss"]
+            shown.add_row(visible(name), f"{agrees:.1%}", f"{log_loss:.4f}")
+        Console().print(shown)
+        _line("The labels may be wrong: agreement with them is not accuracy.")
+    if result.submission is not None:
+        _show_predict(result.submission)
+    _line()
+    _line(f"Models    {result.folder / 'members'}")
+    if result.scores:
+        _line(f"Look at   {result.folder / 'report.html'}")
+        _line(f"Then      kiyome find DATA --pred-probs {result.folder / 'oof.parquet'}")
+
+
+def _show_predict(result: "PredictResult") -> None:
+    summary = result.summary()
+    _line(f"{summary['photos']:,} photos predicted by {summary['models']} models")
+    for name, number in summary["classes"].items():
+        _line(f"  {number:>6,}  {name}")
+    for image_id, reason in summary["set_aside"].items():
+        _line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
+    _line(f"Submission  {summary['output']}")
 
 
 def _show_demo(result: "DemoResult") -> None:
