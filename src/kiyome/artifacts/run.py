@@ -105,6 +105,33 @@ class RunFolder:
             _write_manifest(place, started | {"finished": _now(), "files": _files(place)})
 
 
+def announce_run(
+    path: str | Path,
+    *,
+    command: str,
+    config: Mapping[str, Any],
+    table: Table,
+    named_by_user: bool = True,
+) -> Path:
+    """Return the folder of a run that several processes share, with its manifest in it; nothing is held.
+
+    Each of them may call at once: they write the same manifest. `RunFolder.create_or_reopen` with the same
+    arguments takes the folder over when they are done.
+
+    Raises
+    ------
+    InputError
+        When the folder holds another run, or files that are no run.
+    """
+    started = _new_manifest(command, config, table)
+    place = Path(path) if named_by_user else _free_place(Path(path), started)
+    _refuse_other(place, started)
+    place.mkdir(parents=True, exist_ok=True)
+    if _manifest_of(place) is None:
+        _write_manifest(place, started)
+    return place
+
+
 def verify_run(path: str | Path) -> Manifest:
     """Return the manifest of a finished run, once every file in the folder is as it was written.
 

@@ -106,7 +106,7 @@ def read_table(
     columns = label_columns(records, label_column)
     ids, photos, root, from_inside = _photos(records, id_column, images, unpack_to, on_progress)
     _check_ids(records, ids, records.texts(columns["given_label"]))
-    paths = _find_photos(records, photos, root, allow_missing=allow_missing, missing_list=missing_list)
+    paths = find_photos(records, photos, root, allow_missing=allow_missing, missing_list=missing_list)
     names, labels = read_labels(records, columns, class_map)
     beside = [] if from_inside else photos_without_row(root, paths, file.name)
     return Table(
@@ -148,7 +148,7 @@ def _photos(
         ids = records.texts(records.require(id_column, ID_COLUMNS, option="id_column"))
         path_column = records.pick(PATH_COLUMNS)
         photos = records.texts(path_column) if path_column else ids
-        return ids, photos, _image_folder(file, photos, images), False
+        return ids, photos, image_folder(file, photos, images), False
     if unpack_to is None:
         raise TableError(
             "Photos inside a Parquet file are unpacked into a folder.",
@@ -164,10 +164,10 @@ def _photos(
         ids = [f"row-{row:07d}" for row in range(len(records))]
     if any(names) or not any(own_paths):
         return ids, names, Path(unpack_to), True
-    return ids, own_paths, _image_folder(file, own_paths, images), False
+    return ids, own_paths, image_folder(file, own_paths, images), False
 
 
-def _image_folder(file: Path, photos: Sequence[str], images: str | Path | None) -> Path:
+def image_folder(file: Path, photos: Sequence[str], images: str | Path | None) -> Path:
     """The folder that was named, or the first likely one that holds one of the first photos."""
     if images is not None:
         if not Path(images).is_dir():
@@ -203,9 +203,10 @@ def _check_ids(records: Records, ids: list[str], labels: list[str]) -> None:
     )
 
 
-def _find_photos(
+def find_photos(
     records: Records, photos: list[str], root: Path, *, allow_missing: bool, missing_list: str | Path | None
 ) -> list[str]:
+    """The path below `root` of each photo that a file names; empty ones only where they may be missing."""
     finder = PhotoFinder(root)
     found = [finder.find(photo) if photo else ("", "no path") for photo in photos]
     if allow_missing:

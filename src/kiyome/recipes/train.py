@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import read_photo_list
 from kiyome.artifacts.predictions import Predictions, write_out_of_fold
-from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.run import RunFolder, announce_run
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.errors import InputError
@@ -138,13 +138,15 @@ def train(
     photos = _cached(table, recipes, cache, on_progress)
     scored, check = _dealt(table, next(iter(photos.values())), recipes[0], seed, on_progress)
     lessons = _lessons(scored, recipes, photos, check.readable)
+    identity: dict[str, Any] = {
+        "command": "train",
+        "config": {"recipes": [each.as_dict() for each in recipes], "seed": seed},
+        "table": table,
+        "named_by_user": output is not None,
+    }
     if members:
-        return _some_members(recipes, lessons, place, members, on_progress)
-    config = {"recipes": [each.as_dict() for each in recipes], "seed": seed}
-    run_folder = RunFolder.create_or_reopen(
-        place, command="train", config=config, table=table, named_by_user=output is not None
-    )
-    with run_folder as run:
+        return _some_members(recipes, lessons, announce_run(place, **identity), members, on_progress)
+    with RunFolder.create_or_reopen(place, **identity) as run:
         from kiyome.training.cross_validate import cross_validate
 
         write_text(run.path / "recipe.toml", recipe_text(recipes))

@@ -90,7 +90,8 @@ def train_members(
         place.mkdir(parents=True, exist_ok=True)
 
         def of_member(stage: str, done: int, total: int, *, label: str = member.label) -> None:
-            on_progress(label if stage == "train" else f"{label} {stage}", done, total)
+            if stage == "train":
+                on_progress(label, done, total)
 
         with _held(place):
             finished.append(train_member(member, place, on_progress=of_member))

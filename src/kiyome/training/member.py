@@ -112,7 +112,7 @@ class Member:
     @property
     def own_seed(self) -> int:
         """Of all that is random in this member."""
-        return derive_seed(self.seed, "fold", self.fold)
+        return member_seed(self.seed, self.fold)
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -151,6 +151,11 @@ class FinishedMember:
     def metrics(self) -> list[dict[str, Any]]:
         """One entry an epoch."""
         return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def member_seed(seed: int, fold: int) -> int:
+    """The seed of all that is random in the member of this fold."""
+    return derive_seed(seed, "fold", fold)
 
 
 def finished_member(member: Member, folder: Path) -> FinishedMember | None:

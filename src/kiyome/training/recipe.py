@@ -66,7 +66,7 @@ class Recipe:
     """Leave so many of the largest losses out of each batch (OUSM)."""
     omit_after: int = 5
     """Epochs before which nothing is left out."""
-    soft_labels: str = ""
+    global_soft_labels: str = ""
     """Folder of an earlier run on the same table and folds, whose out-of-fold probabilities soften labels."""
     given_share: float = 0.7
     """Weight of the given label beside soft ones; above 0.5 the likeliest class never changes."""
@@ -147,7 +147,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Of every field that decides the result: not its name, nor what names folders or the deal."""
-        silent = ("name", "about", "seeds", "num_folds", "soft_labels", "given_share", "leave_out")
+        silent = ("name", "about", "seeds", "num_folds", "global_soft_labels", "given_share", "leave_out")
         deciding = {key: value for key, value in self.as_dict().items() if key not in silent}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
