@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kiyome.errors import KiyomeError
-from kiyome.progress import Progress
+from kiyome.progress import Progress, silent
 
 if TYPE_CHECKING:
     from kiyome.recipes.check import CheckResult
@@ -202,6 +202,7 @@ def train(
             say({each.name: each.as_dict() for each in recipes}, lambda: _line(recipe_text(recipes)))
             return
         from kiyome.recipes.train import train as train_members
+        from kiyome.training.processes import is_main_process
 
         result = train_members(
             data,
@@ -216,9 +217,10 @@ def train(
             class_map=class_map,
             id_column=id_column,
             label_column=label_column,
-            on_progress=on_progress,
+            on_progress=on_progress if is_main_process() else silent,
         )
-        say(result.summary(), lambda: _show_train(result))
+        if is_main_process():
+            say(result.summary(), lambda: _show_train(result))
 
 
 def predict(

@@ -36,7 +36,8 @@ def predict(
     Parameters
     ----------
     network
-        Left in evaluation mode.
+        Best made ready by ``compute.ready(network.module)``; left in evaluation mode. Its memory layout stays
+        as it is, since an optimizer may hold on to it.
     photos, rows
         The photos, and (n,) which of them, each readable.
     views
@@ -99,7 +100,7 @@ def predict_views(
     on_progress: Progress = silent,
 ) -> Iterator[Probs]:
     """Yield the probabilities (n, K) of one view after another; arguments as for `predict`."""
-    module = compute.ready(network.module).eval()
+    module = network.module.to(compute.device).eval()
     done, total = 0, len(views) * len(rows)
     for number, augment in enumerate(views):
         loader = Loader(photos=photos, rows=rows, augment=augment, batch_size=batch_size, seed=seed)

@@ -83,9 +83,16 @@ def test_weights_may_be_averaged_instead(member, tmp_path):
     )
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "early_learning"])
-def test_stopped_and_resumed_equals_undisturbed_bit_for_bit(member, tmp_path, loss):
-    member = dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, loss=loss))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "early_learning"},
+        {"optimizer": "sgd", "channels_last": False, "average": "weights"},
+        {"mixing": "snap_mix", "freeze_batchnorm": 0.5, "accumulate": 2, "omit_largest": 1, "omit_after": 1},
+    ],
+)
+def test_stopped_and_resumed_equals_undisturbed_bit_for_bit(member, tmp_path, changes):
+    member = dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, **changes))
     train_member(member, tmp_path / "whole")
     steps = -(-len(member.training_rows) // 16)
     for at in (steps - 1, 2 * steps + 1, 4 * steps):  # within an epoch, and at its very end

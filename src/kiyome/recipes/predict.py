@@ -135,6 +135,7 @@ def predict_photos(
         compute = choose_compute(recipe.precision)
         for name in facts["models"]:
             network = load_timm_folder(folder / name)
+            compute.ready(network.module, channels_last=recipe.channels_last)
             views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
             probs = predict_rows(
                 network,

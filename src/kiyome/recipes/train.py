@@ -28,6 +28,7 @@ from kiyome.progress import Progress, silent
 from kiyome.recipes.check import missing_list_of, open_table, run_place, write_photo_lists
 from kiyome.recipes.predict import PredictResult, predict_photos, write_submission
 from kiyome.report.train_report import TrainReport, write_train_report
+from kiyome.training.processes import is_main_process, main_process_first
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
 
@@ -135,16 +136,17 @@ def train(
         label_column=label_column,
         on_progress=on_progress,
     )
-    photos = _cached(table, recipes, cache, on_progress)
+    with main_process_first():
+        photos = _cached(table, recipes, cache, on_progress)
     scored, check = _dealt(table, next(iter(photos.values())), recipes[0], seed, on_progress)
     lessons = _lessons(scored, recipes, photos, check.readable)
     identity: dict[str, Any] = {
         "command": "train",
-        "config": {"recipes": [each.as_dict() for each in recipes], "seed": seed},
+        "config": {"recipes": [_deciding(each) for each in recipes], "seed": seed},
         "table": table,
         "named_by_user": output is not None,
     }
-    if members:
+    if members or not is_main_process():
         return _some_members(recipes, lessons, announce_run(place, **identity), members, on_progress)
     with RunFolder.create_or_reopen(place, **identity) as run:
         from kiyome.training.cross_validate import cross_validate
@@ -174,6 +176,11 @@ def _cached(
         size: cache_photos(table.photo_paths(), stored=size, folder=cache, on_progress=on_progress)
         for size in dict.fromkeys(map(_size_of, recipes))
     }
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """The fields of a recipe, but what is said about it."""
+    return {key: value for key, value in recipe.as_dict().items() if key != "about"}
 
 
 def _size_of(recipe: Recipe) -> StoredSize:

@@ -18,6 +18,7 @@ from kiyome.inference import Probs
 from kiyome.progress import Progress, silent
 from kiyome.training.dynamics import Dynamics, summarize_dynamics
 from kiyome.training.member import FinishedMember, Lessons, Member, train_member
+from kiyome.training.processes import is_main_process
 from kiyome.training.recipe import Recipe, nearest
 
 MEMBERS = "members"
@@ -174,6 +175,9 @@ def _check_one_deal(lessons: Mapping[str, Lessons]) -> None:
 @contextmanager
 def _held(place: Path) -> Iterator[None]:
     """Hold the member's folder; the system lets go of it however this process ends."""
+    if not is_main_process():
+        yield
+        return
     with place.with_name(f".{place.name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

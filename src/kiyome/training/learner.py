@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from kiyome.models.compute import Compute
 from kiyome.training.averages import start_average
 from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
+
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for the others, one of which predicts and writes."""
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -110,12 +114,14 @@ def new_accelerator(compute: Compute, *, frozen_at_times: bool = False) -> "Acce
         If Accelerate is not installed.
     """
     try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
         from accelerate.state import AcceleratorState
     except ImportError as error:
         raise MissingExtra("Training", extra="torch") from error
     AcceleratorState._reset_state()  # noqa: SLF001  (else the first member's precision holds for all)
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if frozen_at_times else []
+    handlers = [InitProcessGroupKwargs(timeout=PATIENCE)]
+    if frozen_at_times:
+        handlers.append(DistributedDataParallelKwargs(find_unused_parameters=True))
     return Accelerator(
         mixed_precision="no" if compute.precision == "float32" else compute.precision,
         cpu=compute.device.type == "cpu",

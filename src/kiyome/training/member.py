@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
 from kiyome.artifacts.table import Table
-from kiyome.errors import KiyomeError
+from kiyome.errors import InputError, KiyomeError
 from kiyome.images.loader import Loader
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs, predict, predict_views
@@ -42,6 +42,7 @@ from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
 from kiyome.training.dynamics import EpochDynamics
 from kiyome.training.learner import Learner, new_accelerator, new_learner
 from kiyome.training.loop import Truth, fit
+from kiyome.training.processes import is_main_process, num_processes, wait_for_everyone
 from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
 
@@ -185,6 +186,8 @@ def train_member(member: Member, folder: Path, *, on_progress: Progress = silent
     if finished := finished_member(member, folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
         return finished
+    if num_processes() > 1:
+        return _train_together(member, folder, on_progress)
     _remove_leftovers(folder)
     compute = choose_compute(member.recipe.precision)
     parts = member.recipe.accumulate
@@ -201,6 +204,26 @@ def train_member(member: Member, folder: Path, *, on_progress: Progress = silent
     with _out_of_memory_told():
         notes += _learn(member, folder, compute, parts=parts, on_progress=on_progress)
         return _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress)
+
+
+def _train_together(member: Member, folder: Path, on_progress: Progress) -> FinishedMember:
+    """The same by several processes, each with its share of every batch; the main one writes."""
+    if member.recipe.loss == "early_learning":
+        raise InputError(
+            "early_learning remembers rows in one process.",
+            came=f"{num_processes()} processes",
+            remedy="Train members apart with --members, or take another loss.",
+        )
+    compute = choose_compute(member.recipe.precision)
+    notes = _learn(member, folder, compute, parts=member.recipe.accumulate, on_progress=on_progress)
+    if is_main_process():
+        notes.append(f"trained by {num_processes()} processes")
+        parts = member.recipe.accumulate
+        _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress)
+    wait_for_everyone()
+    finished = finished_member(member, folder)
+    assert finished is not None  # noqa: S101
+    return finished
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -368,6 +391,7 @@ def _models_that_count(member: Member, folder: Path) -> list[Path]:
 def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progress) -> NDArray[np.float32]:
     """Probabilities (V, n, K) of the held-out rows, for each view by itself."""
     network, recipe = load_timm_folder(model), member.recipe
+    compute.ready(network.module, channels_last=recipe.channels_last)
     views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
     return np.stack(
         list(
