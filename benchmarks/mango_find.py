@@ -75,9 +75,17 @@ def one_seed(place: Path, true_labels: np.ndarray, seed: int) -> dict[str, float
         "out-of-fold accuracy on true labels": float((pred_probs.argmax(axis=1) == true_labels).mean()),
         "true noise rate": float(wrong.mean()),
         "kiyome estimated noise rate": found.noise_rate.value,
+        "its band holds the truth": float(found.noise_rate.low <= wrong.mean() <= found.noise_rate.high),
         **quality("kiyome find", wrong, found.is_label_issue, found.label_quality),
+        **quality(
+            "kiyome find, --precision 0.95", wrong, at_precision(labels, pred_probs), found.label_quality
+        ),
         **quality("cleanlab, same probabilities", wrong, theirs, scores),
     }
+
+
+def at_precision(labels: np.ndarray, pred_probs: np.ndarray) -> np.ndarray:
+    return kiyome.find_label_issues(labels, pred_probs, precision=0.95)
 
 
 def quality(name: str, wrong: np.ndarray, flagged: np.ndarray, scores: np.ndarray) -> dict[str, float]:
