@@ -12,7 +12,15 @@ from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import InputError
 from kiyome.models import load_backbone
 from kiyome.noise import confident_joint, find_label_issues
-from kiyome.noise.adaptive import ADAPTIVE, issues, judge_labels, precision_note, quality, weakness_note
+from kiyome.noise.adaptive import (
+    ADAPTIVE,
+    issues,
+    judge_labels,
+    judged_joint,
+    precision_note,
+    quality,
+    weakness_note,
+)
 from kiyome.noise.adaptive_rate import adaptive_noise_rate
 from kiyome.noise.arrays import check_arrays
 from kiyome.noise.label_issues import check_filter
@@ -139,7 +147,7 @@ def examine(
         flagged = find_label_issues(labels, pred_probs, method=method)
     found = (weakness_note(judged), None if precision is None else precision_note(judged))
     notes = (*evidence.notes, *(note for note in found if note))
-    scores = quality(judged)
+    scores, joint = quality(judged), judged_joint(judged)
     return FindResult(
         folder=folder,
         evidence=replace(evidence, notes=notes),
@@ -149,6 +157,7 @@ def examine(
         probability=judged.probability,
         ranking=np.lexsort((scores, ~flagged)),
         confident_joint=confident_joint(labels, pred_probs),
+        expected_joint=joint * (len(labels) / joint.sum()),
         noise_rate=adaptive_noise_rate(judged, seed=seed),
     )
 

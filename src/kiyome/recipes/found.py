@@ -41,7 +41,9 @@ class FindResult:
     ranking: NDArray[np.int64]
     """All N rows: flagged ones first, the most suspicious at the head."""
     confident_joint: NDArray[np.int64]
-    """(K, K) [true, given] estimated counts."""
+    """(K, K) [true, given] rows that the predictions place with confidence, calibrated to all rows."""
+    expected_joint: NDArray[np.float64]
+    """(K, K) [true, given] expected counts under the adaptive method: what the report shows."""
     noise_rate: NoiseRate
 
     @property
@@ -89,6 +91,7 @@ class FindResult:
             "noise_rate": vars(self.noise_rate),
             "class_names": list(self.table.class_names),
             "confident_joint": self.confident_joint.tolist(),
+            "expected_joint": self.expected_joint.tolist(),
             "transition_matrix": transition_of(self.confident_joint).tolist(),
             "posterior_matrix": posterior_of(self.confident_joint).tolist(),
             "made_by": dict(self.evidence.facts),
@@ -142,7 +145,7 @@ def _as_report(result: FindResult, title: str, seed: int) -> FindReport:
         label_quality=result.label_quality,
         is_label_issue=result.is_label_issue,
         ranking=result.ranking[: result.num_issues],
-        likely_true_joint=result.confident_joint,
+        likely_true_joint=result.expected_joint,
         noise_rate=rate.value,
         noise_rate_low=rate.low,
         noise_rate_high=rate.high,
