@@ -19,12 +19,16 @@ from kiyome.recipes.check import CheckResult, check
 from kiyome.recipes.demo import DemoResult, demo
 from kiyome.recipes.find import find
 from kiyome.recipes.found import FindResult
+from kiyome.recipes.predict import PredictResult, predict
+from kiyome.recipes.train import TrainResult, train
 
 __all__ = [
     "CheckResult",
     "DemoResult",
     "FindResult",
     "NoiseRate",
+    "PredictResult",
+    "TrainResult",
     "check",
     "combine_pred_probs",
     "confident_joint",
@@ -35,6 +39,8 @@ __all__ = [
     "label_quality",
     "noise_rate",
     "posterior_matrix",
+    "predict",
     "rank_label_issues",
+    "train",
     "transition_matrix",
 ]

@@ -58,13 +58,8 @@ def look_at_photos(
     )
     names = np.array(table.class_names, object)[table.given_labels].tolist()
     photos = check_records(features.records, labels=names, on_progress=on_progress)
-    readable = photos.readable
-    _refuse_nothing_readable(photos)
-    scored = table.take(readable)
-    folds = scored.folds
-    if folds is None:
-        folds = _deal(scored, photos.duplicates.groups[readable], num_folds=num_folds, seed=seed)
-        scored = scored.with_folds(folds)
+    scored = readable_rows_dealt(table, photos, num_folds=num_folds, seed=seed)
+    folds = np.asarray(scored.folds)
     head = cross_fit_head(
         features.values, scored.labels, folds, num_classes=scored.num_classes, on_progress=on_progress
     )
@@ -94,17 +89,16 @@ def look_at_photos(
     )
 
 
-def _deal(
-    table: Table, duplicate_groups: NDArray[np.int64], *, num_folds: int, seed: int
-) -> NDArray[np.int16]:
-    """Folds that part neither the user's groups nor photos that show the same."""
-    groups = duplicate_groups if table.groups is None else join_groups(table.groups, duplicate_groups)
-    return deal_folds(
-        table.given_labels, num_folds=num_folds, groups=groups, seed=seed, class_names=table.class_names
-    )
+def readable_rows_dealt(table: Table, photos: PhotoCheck, *, num_folds: int, seed: int) -> Table:
+    """The rows that can be read, in the folds they have, or in new ones.
 
+    New folds part neither the user's groups nor photos that show the same.
 
-def _refuse_nothing_readable(photos: PhotoCheck) -> None:
+    Raises
+    ------
+    InputError
+        Where no photo can be read, or a class has too few rows for the folds.
+    """
     if not photos.readable.any():
         row, reason = next(iter(photos.set_aside.items()))
         raise InputError(
@@ -112,3 +106,15 @@ def _refuse_nothing_readable(photos: PhotoCheck) -> None:
             came=f"none of {photos.num_photos}; row {row}: {reason}",
             remedy="Run `kiyome check` for the list.",
         )
+    scored = table.take(photos.readable)
+    if scored.folds is not None:
+        return scored
+    groups = photos.duplicates.groups[photos.readable]
+    folds = deal_folds(
+        scored.given_labels,
+        num_folds=num_folds,
+        groups=groups if scored.groups is None else join_groups(scored.groups, groups),
+        seed=seed,
+        class_names=scored.class_names,
+    )
+    return scored.with_folds(folds)

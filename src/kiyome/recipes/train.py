@@ -20,12 +20,12 @@ from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.errors import InputError
 from kiyome.features.cache import default_cache_folder
-from kiyome.folds import deal_folds, join_groups
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
 from kiyome.images.reader import PhotoRecord
 from kiyome.progress import Progress, silent
 from kiyome.recipes.check import missing_list_of, open_table, run_place, write_photo_lists
+from kiyome.recipes.evidence import readable_rows_dealt
 from kiyome.recipes.predict import PredictResult, predict_photos, write_submission
 from kiyome.report.train_report import TrainReport, write_train_report
 from kiyome.training.processes import is_main_process, main_process_first
@@ -193,21 +193,7 @@ def _dealt(
     """The rows that can be read, dealt so that photos that show the same stay together, and their check."""
     names = np.array(table.class_names, object)[table.given_labels].tolist()
     check = check_records(_records(photos), labels=names, on_progress=on_progress)
-    if not check.readable.any():
-        reason = next(iter(check.set_aside.values()))
-        raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Run `kiyome check`.")
-    scored = table.take(check.readable)
-    if scored.folds is not None:
-        return scored, check
-    groups = check.duplicates.groups[check.readable]
-    folds = deal_folds(
-        scored.given_labels,
-        num_folds=recipe.num_folds,
-        groups=groups if scored.groups is None else join_groups(scored.groups, groups),
-        seed=seed,
-        class_names=scored.class_names,
-    )
-    return scored.with_folds(folds), check
+    return readable_rows_dealt(table, check, num_folds=recipe.num_folds, seed=seed), check
 
 
 def _records(photos: CachedPhotos) -> list[PhotoRecord[Any]]:
