@@ -1,27 +1,15 @@
-"""The command line: a verb is a function of the same name, and only this file prints or exits.
+"""What can be said: one function a verb, each a thin call of the recipe of that name."""
 
-Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 130 stopped by the user.
-"""
-
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from kiyome.errors import KiyomeError
-from kiyome.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from kiyome.recipes.check import CheckResult
-    from kiyome.recipes.demo import DemoResult
-    from kiyome.recipes.found import FindResult
-    from kiyome.recipes.predict import PredictResult
-    from kiyome.recipes.train import TrainResult
+from kiyome.cli import words
+from kiyome.cli.answers import answering, line
+from kiyome.progress import silent
 
 Data = Annotated[
     Path,
@@ -83,7 +71,7 @@ def find(
       kiyome find photos/ --precision 0.9           fewer rows, nearly all of them wrong
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
     """
-    with _answering(as_json) as (say, on_progress):
+    with answering(as_json) as (say, on_progress):
         from kiyome.recipes.find import find as find_labels
 
         result = find_labels(
@@ -102,7 +90,7 @@ def find(
             label_column=label_column,
             on_progress=on_progress,
         )
-        say(result.summary(), lambda: _show_find(result, top))
+        say(result.summary(), lambda: words.show_find(result, top))
 
 
 def check(
@@ -120,7 +108,7 @@ def check(
       kiyome check photos/
       kiyome check train.csv --images train_images --json
     """
-    with _answering(as_json) as (say, on_progress):
+    with answering(as_json) as (say, on_progress):
         from kiyome.recipes.check import check as check_photos
 
         result = check_photos(
@@ -132,7 +120,7 @@ def check(
             label_column=label_column,
             on_progress=on_progress,
         )
-        say(result.summary(), lambda: _show_check(result))
+        say(result.summary(), lambda: words.show_check(result))
 
 
 def demo(output: Output = None, as_json: Json = False) -> None:
@@ -146,11 +134,11 @@ def demo(output: Output = None, as_json: Json = False) -> None:
     Examples:
       kiyome demo
     """
-    with _answering(as_json) as (say, on_progress):
+    with answering(as_json) as (say, on_progress):
         from kiyome.recipes.demo import demo as run_demo
 
         result = run_demo(output=output, on_progress=on_progress)
-        say(result.summary(), lambda: _show_demo(result))
+        say(result.summary(), lambda: words.show_demo(result))
 
 
 def train(
@@ -192,14 +180,14 @@ def train(
       kiyome train photos/ --members fold=0              one of several machines on one --output
       kiyome train --recipe modern --print-recipe > mine.toml
     """
-    with _answering(as_json) as (say, on_progress):
+    with answering(as_json) as (say, on_progress):
         wanted = list(changes or [])
         if print_recipe:
             from kiyome.training.recipe_files import read_recipes, recipe_text
 
             wanted = [str(data), *wanted] if "=" in str(data) else wanted
             recipes = read_recipes(recipe, wanted)
-            say({each.name: each.as_dict() for each in recipes}, lambda: _line(recipe_text(recipes)))
+            say({each.name: each.as_dict() for each in recipes}, lambda: line(recipe_text(recipes)))
             return
         from kiyome.recipes.train import train as train_members
         from kiyome.training.processes import is_main_process
@@ -220,7 +208,7 @@ def train(
             on_progress=on_progress if is_main_process() else silent,
         )
         if is_main_process():
-            say(result.summary(), lambda: _show_train(result))
+            say(result.summary(), lambda: words.show_train(result))
 
 
 def predict(
@@ -242,13 +230,13 @@ def predict(
       kiyome predict runs/leaves-train sample_submission.csv --images test_images
       kiyome predict runs/leaves-train test_images --sample sample_submission.csv
     """
-    with _answering(as_json) as (say, on_progress):
+    with answering(as_json) as (say, on_progress):
         from kiyome.recipes.predict import predict as predict_photos
 
         result = predict_photos(
             run, photos, output=output, sample=sample, images=images, on_progress=on_progress
         )
-        say(result.summary(), lambda: _show_predict(result))
+        say(result.summary(), lambda: words.show_predict(result))
 
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -293,204 +281,3 @@ def _root(
 def main() -> None:
     """Run the command line."""
     app()
-
-
-# What the user sees while a verb works, and when it ends.
-
-Say = Callable[[dict[str, Any], Callable[[], None]], None]
-
-
-@contextmanager
-def _answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
-    """Bars on stderr, the answer on stdout, errors in words (or JSON) with their exit code."""
-
-    def say(summary: dict[str, Any], in_words: Callable[[], None]) -> None:
-        answer.append((summary, in_words))
-
-    answer: list[tuple[dict[str, Any], Callable[[], None]]] = []
-    try:
-        with _bars() as on_progress:
-            yield say, on_progress
-    except KiyomeError as error:
-        if as_json:
-            parts = {"kind": type(error).__name__, "must": error.must, "came": error.came}
-            print(json.dumps({"error": {**parts, "remedy": error.remedy}}))
-        else:
-            print(f"error: {visible(str(error))}", file=sys.stderr)
-        raise typer.Exit(2) from error
-    except OSError as error:
-        print(f"error: {visible(str(error))}. What was finished before is whole.", file=sys.stderr)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as stop:
-        print("Stopped. The same command goes on where it was.", file=sys.stderr)
-        raise typer.Exit(130) from stop
-    for summary, in_words in answer:
-        if as_json:
-            print(json.dumps(summary, indent=2))
-        else:
-            in_words()
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description:<22}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    bars = RichProgress(*columns, console=Console(stderr=True))
-    tasks: dict[str, Any] = {}
-
-    def on_progress(stage: str, done: int, total: int) -> None:
-        bars.start()
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
-    try:
-        yield on_progress
-    finally:
-        if tasks:
-            bars.stop()
-
-
-def visible(text: str) -> str:
-    r"""Text with nothing in it that a terminal would obey: names and labels come from strangers.
-
-    >>> visible("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
-def chance(value: float) -> str:
-    """A chance for people, who should never read of certainty.
-
-    >>> chance(0.347), chance(0.9996), chance(0.001)
-    ('35%', '>99%', '<1%')
-    """
-    return "<1%" if value < 0.005 else ">99%" if value > 0.995 else f"{value:.0%}"
-
-
-def _show_find(result: "FindResult", top: int) -> None:
-    rate, rows = result.noise_rate, len(result.table)
-    for note in result.evidence.notes:
-        _line(f"note: {note}")
-    for name, value in result.evidence.facts:
-        _line(f"{name:<38} {value}")
-    if result.evidence.photos is not None:
-        _show_photos(result.summary())
-    _line()
-    _line(
-        f"About {rate.value:.1%} of the labels are probably wrong; {rate.low:.1%} to {rate.high:.1%} is what"
-        " predictions leave open."
-    )
-    _line("Mistakes that the model shares with people stay hidden.")
-    _line(f"{result.num_issues:,} of {rows:,} rows are flagged. The most suspicious:")
-    _line()
-    _show_rows(result, top)
-    _line()
-    _line(f"Look at   {result.folder / 'report.html'}")
-    _line(f"Lists     {result.folder / 'label_issues.csv'}")
-
-
-def _show_rows(result: "FindResult", top: int) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = result.ranking[: min(top, result.num_issues)].tolist()
-    names = result.table.class_names
-    shown = Table(box=SIMPLE, pad_edge=False)
-    for column in ("rank", "photo", "given", "likely", "wrong"):
-        shown.add_column(column, justify="right" if column in ("rank", "wrong") else "left")
-    for rank, row in enumerate(rows, start=1):
-        given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
-        cells = (str(rank), result.table.image_ids[row], given, likely, chance(result.probability[row]))
-        shown.add_row(*(Text(visible(cell)) for cell in cells))
-    Console().print(shown)
-
-
-def _show_photos(summary: dict[str, Any]) -> None:
-    _line(f"{summary['readable']:,} of {summary['photos']:,} photos read; {summary['set_aside']:,} set aside")
-    for reason, count in summary["reasons"].items():
-        _line(f"  {count:>6,}  {reason}")
-    for finding, count in summary["findings"].items():
-        _line(f"  {count:>6,}  {finding}")
-    if groups := summary["duplicate_groups"]:
-        differing = summary["duplicate_groups_with_different_labels"]
-        _line(f"  {groups:>6,}  groups of photos that show the same, {differing:,} with different labels")
-    if files := summary["files_that_are_no_row"]:
-        _line(f"  {files:>6,}  files that are no row of the table")
-
-
-def _show_check(result: "CheckResult") -> None:
-    summary = result.summary()
-    _show_photos(summary)
-    _line()
-    for name, counts in summary["classes"].items():
-        aside = f", {counts['set_aside']:,} set aside" if counts["set_aside"] else ""
-        _line(f"  {counts['readable']:>6,}  {name}{aside}")
-    _line()
-    _line(f"Lists     {result.folder}")
-
-
-def _show_train(result: "TrainResult") -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    for note in result.notes:
-        _line(f"note: {note}")
-    _line(f"{len(result.members)} members; {result.num_rows_taught:,} of {len(result.table):,} rows taught")
-    if result.scores:
-        shown = Table("out of fold", box=SIMPLE, pad_edge=False)
-        shown.add_column("agrees with labels", justify="right")
-        shown.add_column("log loss", justify="right")
-        for name, score in result.scores.items():
-            agrees, log_loss = score["out_of_fold_accuracy_on_labels"], score["out_of_fold_log_loss"]
-            shown.add_row(visible(name), f"{agrees:.1%}", f"{log_loss:.4f}")
-        Console().print(shown)
-        _line("The labels may be wrong: agreement with them is not accuracy.")
-    if result.submission is not None:
-        _show_predict(result.submission)
-    _line()
-    _line(f"Models    {result.folder / 'members'}")
-    if result.scores:
-        _line(f"Look at   {result.folder / 'report.html'}")
-        _line(f"Then      kiyome find DATA --pred-probs {result.folder / 'oof.parquet'}")
-
-
-def _show_predict(result: "PredictResult") -> None:
-    summary = result.summary()
-    _line(f"{summary['photos']:,} photos predicted by {summary['models']} models")
-    for name, number in summary["classes"].items():
-        _line(f"  {number:>6,}  {name}")
-    for image_id, reason in summary["set_aside"].items():
-        _line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
-    _line(f"Submission  {summary['output']}")
-
-
-def _show_demo(result: "DemoResult") -> None:
-    _show_find(result.found, top=10)
-    _line()
-    _line("The experts' own doubt (grades 1/3 and 2/3), which kiyome was not told:")
-    _line(f"  among flagged cells    {result.doubt_in_flagged.as_percent()}")
-    _line(f"  among the rest         {result.doubt_in_rest.as_percent()}")
-    lift = result.lift
-    _line(f"  times richer           {lift.value:.1f} ({lift.low:.1f} to {lift.high:.1f})")
-    _line(f"  {result.summary()['data']}")
-
-
-def _line(text: str = "") -> None:
-    print(visible(text))
-
-
-if __name__ == "__main__":
-    main()

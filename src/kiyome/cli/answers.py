@@ -1,0 +1,90 @@
+"""What the user sees while a verb works, and when it ends.
+
+Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 130 stopped by the user.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from kiyome.errors import KiyomeError
+from kiyome.progress import Progress
+
+Say = Callable[[dict[str, Any], Callable[[], None]], None]
+
+
+@contextmanager
+def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
+    """Bars on stderr, the answer on stdout, errors in words (or JSON) with their exit code."""
+
+    def say(summary: dict[str, Any], in_words: Callable[[], None]) -> None:
+        answer.append((summary, in_words))
+
+    answer: list[tuple[dict[str, Any], Callable[[], None]]] = []
+    try:
+        with _bars() as on_progress:
+            yield say, on_progress
+    except KiyomeError as error:
+        if as_json:
+            parts = {"kind": type(error).__name__, "must": error.must, "came": error.came}
+            print(json.dumps({"error": {**parts, "remedy": error.remedy}}))
+        else:
+            print(f"error: {visible(str(error))}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        print(f"error: {visible(str(error))}. What was finished before is whole.", file=sys.stderr)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as stop:
+        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        raise typer.Exit(130) from stop
+    for summary, in_words in answer:
+        if as_json:
+            print(json.dumps(summary, indent=2))
+        else:
+            in_words()
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description:<22}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    bars = RichProgress(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
+
+    def on_progress(stage: str, done: int, total: int) -> None:
+        bars.start()
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield on_progress
+    finally:
+        if tasks:
+            bars.stop()
+
+
+def visible(text: str) -> str:
+    r"""Text with nothing in it that a terminal would obey: names and labels come from strangers.
+
+    >>> visible("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def line(text: str = "") -> None:
+    """Print one line that may hold words of strangers."""
+    print(visible(text))

@@ -1,0 +1,137 @@
+"""Results in words, for people who read a terminal."""
+
+from typing import TYPE_CHECKING, Any
+
+from kiyome.cli.answers import line, visible
+
+if TYPE_CHECKING:
+    from kiyome.recipes.check import CheckResult
+    from kiyome.recipes.demo import DemoResult
+    from kiyome.recipes.found import FindResult
+    from kiyome.recipes.predict import PredictResult
+    from kiyome.recipes.train import TrainResult
+
+
+def chance(value: float) -> str:
+    """A chance for people, who should never read of certainty.
+
+    >>> chance(0.347), chance(0.9996), chance(0.001)
+    ('35%', '>99%', '<1%')
+    """
+    return "<1%" if value < 0.005 else ">99%" if value > 0.995 else f"{value:.0%}"
+
+
+def show_find(result: "FindResult", top: int) -> None:
+    """What was found, and the most suspicious rows."""
+    rate, rows = result.noise_rate, len(result.table)
+    for note in result.evidence.notes:
+        line(f"note: {note}")
+    for name, value in result.evidence.facts:
+        line(f"{name:<38} {value}")
+    if result.evidence.photos is not None:
+        _photos(result.summary())
+    line()
+    line(
+        f"About {rate.value:.1%} of the labels are probably wrong; {rate.low:.1%} to {rate.high:.1%} is what"
+        " predictions leave open."
+    )
+    line("Mistakes that the model shares with people stay hidden.")
+    line(f"{result.num_issues:,} of {rows:,} rows are flagged. The most suspicious:")
+    line()
+    _rows(result, top)
+    line()
+    line(f"Look at   {result.folder / 'report.html'}")
+    line(f"Lists     {result.folder / 'label_issues.csv'}")
+
+
+def _rows(result: "FindResult", top: int) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = result.ranking[: min(top, result.num_issues)].tolist()
+    names = result.table.class_names
+    shown = Table(box=SIMPLE, pad_edge=False)
+    for column in ("rank", "photo", "given", "likely", "wrong"):
+        shown.add_column(column, justify="right" if column in ("rank", "wrong") else "left")
+    for rank, row in enumerate(rows, start=1):
+        given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
+        cells = (str(rank), result.table.image_ids[row], given, likely, chance(result.probability[row]))
+        shown.add_row(*(Text(visible(cell)) for cell in cells))
+    Console().print(shown)
+
+
+def _photos(summary: dict[str, Any]) -> None:
+    line(f"{summary['readable']:,} of {summary['photos']:,} photos read; {summary['set_aside']:,} set aside")
+    for reason, count in summary["reasons"].items():
+        line(f"  {count:>6,}  {reason}")
+    for finding, count in summary["findings"].items():
+        line(f"  {count:>6,}  {finding}")
+    if groups := summary["duplicate_groups"]:
+        differing = summary["duplicate_groups_with_different_labels"]
+        line(f"  {groups:>6,}  groups of photos that show the same, {differing:,} with different labels")
+    if files := summary["files_that_are_no_row"]:
+        line(f"  {files:>6,}  files that are no row of the table")
+
+
+def show_check(result: "CheckResult") -> None:
+    """What one pass over the photos found, and the classes."""
+    summary = result.summary()
+    _photos(summary)
+    line()
+    for name, counts in summary["classes"].items():
+        aside = f", {counts['set_aside']:,} set aside" if counts["set_aside"] else ""
+        line(f"  {counts['readable']:>6,}  {name}{aside}")
+    line()
+    line(f"Lists     {result.folder}")
+
+
+def show_train(result: "TrainResult") -> None:
+    """What was trained, and its scores out of fold."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    for note in result.notes:
+        line(f"note: {note}")
+    line(f"{len(result.members)} members; {result.num_rows_taught:,} of {len(result.table):,} rows taught")
+    if result.scores:
+        shown = Table("out of fold", box=SIMPLE, pad_edge=False)
+        shown.add_column("agrees with labels", justify="right")
+        shown.add_column("log loss", justify="right")
+        for name, score in result.scores.items():
+            agrees, log_loss = score["out_of_fold_accuracy_on_labels"], score["out_of_fold_log_loss"]
+            shown.add_row(visible(name), f"{agrees:.1%}", f"{log_loss:.4f}")
+        Console().print(shown)
+        line("The labels may be wrong: agreement with them is not accuracy.")
+    if result.submission is not None:
+        show_predict(result.submission)
+    line()
+    line(f"Models    {result.folder / 'members'}")
+    if result.scores:
+        line(f"Look at   {result.folder / 'report.html'}")
+        line(f"Then      kiyome find DATA --pred-probs {result.folder / 'oof.parquet'}")
+
+
+def show_predict(result: "PredictResult") -> None:
+    """How many photos were predicted, and where the answer lies."""
+    summary = result.summary()
+    line(f"{summary['photos']:,} photos predicted by {summary['models']} models")
+    for name, number in summary["classes"].items():
+        line(f"  {number:>6,}  {name}")
+    for image_id, reason in summary["set_aside"].items():
+        line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
+    line(f"Submission  {summary['output']}")
+
+
+def show_demo(result: "DemoResult") -> None:
+    """What was found, and the experts' doubt beside it."""
+    show_find(result.found, top=10)
+    line()
+    line("The experts' own doubt (grades 1/3 and 2/3), which kiyome was not told:")
+    line(f"  among flagged cells    {result.doubt_in_flagged.as_percent()}")
+    line(f"  among the rest         {result.doubt_in_rest.as_percent()}")
+    lift = result.lift
+    line(f"  times richer           {lift.value:.1f} ({lift.low:.1f} to {lift.high:.1f})")
+    line(f"  {result.summary()['data']}")
