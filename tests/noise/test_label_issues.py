@@ -14,7 +14,8 @@ from kiyome.noise import (
     rank_label_issues,
     simulate_pred_probs,
 )
-from kiyome.noise.label_issues import METHODS, PLAIN_METHODS, PRUNE_METHODS, label_is_choice
+from kiyome.noise.label_issues import METHODS, PLAIN_METHODS, PRUNE_METHODS
+from kiyome.noise.reading import KeptRows, likeliest
 
 examples = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -96,7 +97,10 @@ def test_choice_without_a_copy_is_the_choice_of_a_raised_copy(seed, K):
     probs = rng.integers(0, 3, (50, K)) / 4 + rng.integers(0, 3, (50, K)) * 1e-6
     raised = probs.copy()
     raised[np.arange(50), labels] += 1e-6
-    np.testing.assert_array_equal(label_is_choice(labels, probs), raised.argmax(axis=1) == labels)
+    classes, kept = likeliest(labels, probs, 2)
+    rows = KeptRows(num_classes=K, classes=classes, probs=kept)
+    np.testing.assert_array_equal(rows.prefers_given(1e-6), raised.argmax(axis=1) == labels)
+    np.testing.assert_array_equal(rows.prefers_given(), probs.argmax(axis=1) == labels)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -14,6 +14,13 @@ suspicion        from a noise model to rows: suspicion, chance, masks
 adaptive         these three in order: the default of the functions above
 adaptive_rate    its noise rate, with a band
 
+blocks           how N x K is gone through: blocks of rows, threads, mapped files
+reading          the one read of N x K, which checks it
+kernels          the passes compiled (needs numba), with the same results
+pruning          which rows of each pair of classes to flag
+chunks           a table in chunks whose answers add up
+laid_out         Parquet, Arrow and iterators as one mapped array
+
 simulate         noise and predictions whose truth is known
 """
 
@@ -21,8 +28,13 @@ from kiyome.noise.adaptive import label_issue_probability
 from kiyome.noise.adaptive_rate import NoiseRate
 from kiyome.noise.combine import combine_pred_probs
 from kiyome.noise.confident_joint import confident_joint, confident_thresholds
-from kiyome.noise.label_issues import find_label_issues, rank_label_issues
+from kiyome.noise.label_issues import (
+    find_label_issues,
+    find_label_issues_in_chunks,
+    rank_label_issues,
+)
 from kiyome.noise.label_quality import label_quality
+from kiyome.noise.laid_out import laid_out, read_blocks
 from kiyome.noise.noise_rate import noise_rate
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise, simulate_pred_probs
 from kiyome.noise.transition import (
@@ -43,16 +55,19 @@ __all__ = [
     "confident_joint",
     "confident_thresholds",
     "find_label_issues",
+    "find_label_issues_in_chunks",
     "inject_label_noise",
     "joint_from_posterior",
     "joint_from_transition",
     "label_issue_probability",
     "label_quality",
+    "laid_out",
     "noise_rate",
     "posterior_from_transition",
     "posterior_matrix",
     "posterior_of",
     "rank_label_issues",
+    "read_blocks",
     "simulate_pred_probs",
     "transition_from_posterior",
     "transition_matrix",

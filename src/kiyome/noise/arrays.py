@@ -1,9 +1,10 @@
 """The one place that checks labels, pred_probs and names of methods. N rows, K classes.
 
-Every public function of this room calls `check_arrays` once and trusts its arrays from there on.
+Every public function of this room calls `check_arrays` once, which reads labels but no probability. Those are
+checked by the pass that reads them (`reading.read_kept`), at no read of their own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -24,8 +25,8 @@ SUM_TOLERANCE = {np.dtype(np.float16): 1e-2, np.dtype(np.float32): 1e-3, np.dtyp
 BLOCK_ENTRIES = 2**17  # a block of rows that stays in the processor's cache
 
 
-def check_arrays(labels: ArrayLike, pred_probs: ArrayLike) -> tuple[Labels, Numbers]:
-    """Labels as machine integers (N,) and pred_probs (N, K) as they came, once both are sound.
+def check_arrays(labels: ArrayLike, pred_probs: ArrayLike, *, first_row: int = 0) -> tuple[Labels, Numbers]:
+    """Labels as machine integers (N,) and pred_probs (N, K) as they came, once they fit each other.
 
     Parameters
     ----------
@@ -33,28 +34,55 @@ def check_arrays(labels: ArrayLike, pred_probs: ArrayLike) -> tuple[Labels, Numb
         N whole numbers from 0 to K-1, of any integer type.
     pred_probs
         (N, K) probabilities in float16, float32 or float64, K at least 2. They are never copied, nor
-        converted; a row may miss a sum of one by 0.001 (float16: by 0.01).
+        converted.
+    first_row
+        Where a chunk begins in its table: errors name rows of the table.
 
     Raises
     ------
     InputError
-        Wrong shapes, types or lengths, no rows, fewer than two classes; or a row that breaks a rule: the
-        message names the first such row.
+        Wrong shapes, types or lengths, no rows, fewer than two classes, or labels beyond them: the message
+        names the first such row.
 
     Examples
     --------
-    >>> check_arrays([0, 1], [[0.9, 0.1], [0.2, 0.9]])
+    >>> check_arrays([0, 2], [[0.9, 0.1], [0.2, 0.8]])
     Traceback (most recent call last):
         ...
-    kiyome.errors.InputError: Rows of pred_probs sum to one. Came: a sum of 1.1 in row 1. \
-Divide each row by its sum; for scores that are not probabilities, take a softmax first.
+    kiyome.errors.InputError: Labels lie in 0..1, one number for each column of pred_probs. \
+Came: label 2 in row 1. Correct row 1, or give pred_probs a column for every class.
     """
     probs = check_pred_probs(pred_probs)
-    return check_labels(labels, num_rows=len(probs), num_classes=probs.shape[1]), probs
+    return check_labels(labels, num_rows=len(probs), num_classes=probs.shape[1], first_row=first_row), probs
+
+
+def check_chunks(
+    chunks: Iterable[tuple[ArrayLike, ArrayLike]],
+) -> tuple[tuple[Labels, ...], tuple[Numbers, ...], tuple[int, ...]]:
+    """Labels, pred_probs and first rows of consecutive chunks (labels, pred_probs) of one table.
+
+    >>> labels, pred_probs, first_rows = check_chunks([([0, 1], np.eye(2)), ([1], np.eye(2)[1:])])
+    >>> first_rows
+    (0, 2)
+    """
+    checked: list[tuple[Labels, Numbers]] = []
+    first_rows = [0]
+    for labels, pred_probs in chunks:
+        checked.append(check_arrays(labels, pred_probs, first_row=first_rows[-1]))
+        first_rows.append(first_rows[-1] + len(checked[-1][0]))
+    kinds = {(f"{probs.shape[1]} classes", str(probs.dtype)) for _, probs in checked}
+    if len(kinds) != 1:
+        raise InputError(
+            "Chunks, at least one, agree in type and number of classes.",
+            came=" and ".join(" of ".join(kind) for kind in sorted(kinds)) or "no chunk",
+            remedy="Pass parts of one array.",
+        )
+    given, probs = zip(*checked, strict=True)
+    return given, probs, tuple(first_rows[:-1])
 
 
 def check_pred_probs(pred_probs: ArrayLike) -> Numbers:
-    """The same (N, K) array, once every row of it is a probability distribution over K classes."""
+    """The same (N, K) array, once its shape and type are those of probabilities."""
     probs = _as_array(pred_probs, "pred_probs")
     if probs.ndim != 2 or len(probs) == 0 or probs.shape[1] < 2:
         raise InputError(
@@ -68,13 +96,30 @@ def check_pred_probs(pred_probs: ArrayLike) -> Numbers:
             came=f"type {probs.dtype}",
             remedy="Convert it with pred_probs.astype(np.float32).",
         )
-    row = _first_bad_row(probs)
-    if row is not None:
-        raise _row_error(probs[row], row)
     return probs
 
 
-def check_labels(labels: ArrayLike, *, num_rows: int, num_classes: int) -> Labels:
+def check_rows(pred_probs: Numbers, *, first_row: int = 0) -> None:
+    """Raise where a row of a block is no distribution; `first_row` is where the block begins.
+
+    A row may miss a sum of one by 0.001 (float16: by 0.01).
+
+    >>> check_rows(np.array([[0.9, 0.1], [0.2, 0.9]]))
+    Traceback (most recent call last):
+        ...
+    kiyome.errors.InputError: Rows of pred_probs sum to one. Came: a sum of 1.1 in row 1. \
+Divide each row by its sum; for scores that are not probabilities, take a softmax first.
+    """
+    with np.errstate(invalid="ignore"):  # inf - inf is what we look for
+        sums = pred_probs.sum(axis=1, dtype=np.float64)
+        # NaN and inf fail this comparison too, hence the negation
+        sound = (np.abs(sums - 1) <= SUM_TOLERANCE[pred_probs.dtype]) & (pred_probs.min(axis=1) >= 0)
+    if not sound.all():
+        row = int(sound.argmin())
+        raise _row_error(pred_probs[row], first_row + row)
+
+
+def check_labels(labels: ArrayLike, *, num_rows: int, num_classes: int, first_row: int = 0) -> Labels:
     """Labels as an array of machine integers, once there are N of them and all lie in 0..K-1."""
     given = _as_array(labels, "labels")
     if given.shape != (num_rows,):
@@ -87,18 +132,17 @@ def check_labels(labels: ArrayLike, *, num_rows: int, num_classes: int) -> Label
     if row is not None:
         raise InputError(
             "Labels are whole numbers of an integer type.",
-            came=f"{given[row]!r} in row {row}",
+            came=f"{given[row]!r} in row {first_row + row}",
             remedy="Correct that row, or convert with labels.astype(int).",
         )
-    outside = (given < 0) | (given >= num_classes)
-    if outside.any():
-        row = int(outside.argmax())
+    if given.min() < 0 or given.max() >= num_classes:
+        row = int(((given < 0) | (given >= num_classes)).argmax())
         raise InputError(
             f"Labels lie in 0..{num_classes - 1}, one number for each column of pred_probs.",
-            came=f"label {given[row]} in row {row}",
-            remedy=f"Correct row {row}, or give pred_probs a column for every class.",
+            came=f"label {given[row]} in row {first_row + row}",
+            remedy=f"Correct row {first_row + row}, or give pred_probs a column for every class.",
         )
-    return given.astype(np.intp)
+    return given.astype(np.intp, copy=False)
 
 
 def known(what: str, name: str, choices: dict[str, Choice]) -> Choice:
@@ -119,17 +163,19 @@ Came: 'margin'. Choose one of these names.
     return choices[name]
 
 
-def row_blocks(pred_probs: Numbers) -> Iterator[slice]:
-    """Slices that cover the rows in order, so that work on N x K needs no memory of N x K.
+def row_blocks(pred_probs: Numbers, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
+    """Slices that cover the rows in order, of about `entries` numbers each.
+
+    Work in blocks needs no memory of N x K.
 
     >>> [(block.start, block.stop) for block in row_blocks(np.zeros((70_000, 4)))]
     [(0, 32768), (32768, 65536), (65536, 98304)]
     """
-    size = max(1, BLOCK_ENTRIES // pred_probs.shape[1])
+    size = max(1, entries // pred_probs.shape[1])
     return (slice(start, start + size) for start in range(0, len(pred_probs), size))
 
 
-def rows_by_class(labels: Labels, num_classes: int) -> list[Labels]:
+def rows_by_class(labels: NDArray[np.integer[Any]], num_classes: int) -> list[Labels]:
     """For each class, the indices of the rows that carry it, in row order.
 
     >>> [rows.tolist() for rows in rows_by_class(np.array([1, 0, 1]), 3)]
@@ -146,14 +192,6 @@ def _as_array(values: ArrayLike, name: str) -> Numbers:
         raise InputError(
             f"{name} is an array.", came=f"{type(values).__name__}: {error}", remedy="Pass a numpy array."
         ) from error
-
-
-def _first_bad_row(probs: Numbers) -> int | None:
-    with np.errstate(invalid="ignore"):  # inf - inf is what we look for
-        sums = probs.sum(axis=1, dtype=np.float64)
-        # NaN and inf fail this comparison too, hence the negation
-        sound = (np.abs(sums - 1) <= SUM_TOLERANCE[probs.dtype]) & (probs.min(axis=1) >= 0)
-    return None if sound.all() else int(sound.argmin())
 
 
 def _row_error(values: Numbers, row: int) -> InputError:

@@ -10,30 +10,27 @@ order, but for the order of equally suspicious rows in a ranking, which is that 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
-from kiyome.noise.adaptive import ADAPTIVE, check_precision, issues, judge_labels, precision_note
-from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, known, rows_by_class
-from kiyome.noise.confident_joint import (
-    NOWHERE,
-    SLACK,
-    Counts,
-    calibrated,
-    count_placed,
-    mean_self_confidence,
-    place_rows,
+from kiyome.noise.adaptive import (
+    ADAPTIVE,
+    Judgement,
+    check_precision,
+    issues,
+    judge_rows,
+    precision_note,
 )
-from kiyome.noise.label_quality import (
-    Score,
-    label_quality,
-    normalized_margin,
-    score_rows,
-    self_confidence,
-)
+from kiyome.noise.arrays import Labels, Mask, Numbers, check_chunks, known, rows_by_class
+from kiyome.noise.chunks import Chunks, Run
+from kiyome.noise.confident_joint import NOWHERE, SLACK, Counts
+from kiyome.noise.label_quality import label_quality, normalized_margin, self_confidence
+from kiyome.noise.pruning import flag_suspects, lowest, prune_counts
+from kiyome.noise.reading import KeptRows
+from kiyome.noise.row_evidence import merge_rows, read_rows
 
 
 def find_label_issues(
@@ -93,17 +90,62 @@ def find_label_issues(
     >>> find_label_issues([0, 0, 1, 1, 1], pred_probs)
     array([False, False, False, False,  True])
     """
+    return find_label_issues_in_chunks(
+        [(labels, pred_probs)],
+        method=method,
+        precision=precision,
+        frac_noise=frac_noise,
+        min_examples_per_class=min_examples_per_class,
+    )
+
+
+def find_label_issues_in_chunks(
+    chunks: Iterable[tuple[ArrayLike, ArrayLike]],
+    *,
+    method: str = "adaptive",
+    precision: float | None = None,
+    frac_noise: float = 1.0,
+    min_examples_per_class: int = 1,
+    run: Run = map,
+) -> Mask:
+    """The mask (N,) of a table that comes in chunks; the same as `find_label_issues` of all rows at once.
+
+    Parameters
+    ----------
+    chunks
+        Pairs (labels, pred_probs) of consecutive rows, all with the same K columns and type. Arrays may be
+        memory-mapped; order N is kept in memory, and K x K.
+    method, precision, frac_noise, min_examples_per_class
+        As for `find_label_issues`.
+    run
+        Who calls the functions that read chunks: `map`, or what behaves like it, such as the `map` of an
+        executor.
+
+    Raises
+    ------
+    InputError
+        As `find_label_issues`; chunks of different types or numbers of classes.
+
+    Examples
+    --------
+    >>> first = [0, 0, 1], [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]
+    >>> second = [1, 1], [[0.2, 0.8], [0.95, 0.05]]
+    >>> find_label_issues_in_chunks([first, second], method="prune_by_noise_rate")
+    array([False, False, False, False,  True])
+    """
     check_filter(method, precision)
     _check_options(method, frac_noise, min_examples_per_class)
-    labels, pred_probs = check_arrays(labels, pred_probs)
     if method == ADAPTIVE:
-        return _adaptive(labels, pred_probs, precision)
+        evidence = merge_rows(list(run(read_rows, *check_chunks(chunks))))
+        return _adaptive(judge_rows(evidence), precision)
+    table = Chunks.read(chunks, run=run)
     if method in PLAIN_METHODS:
-        return PLAIN_METHODS[method](labels, pred_probs)
-    joint = calibrated(_raw_joint(labels, pred_probs), labels)
-    counts = prune_counts(joint, frac_noise=frac_noise, min_examples=min_examples_per_class)
-    flagged = PRUNE_METHODS[method](labels, pred_probs, counts, min_examples_per_class)
-    return flagged & ~label_is_choice(labels, pred_probs)
+        return PLAIN_METHODS[method](table)
+    counts = prune_counts(
+        table.joint().calibrated(), frac_noise=frac_noise, min_examples=min_examples_per_class
+    )
+    flagged = PRUNE_METHODS[method](table, counts, min_examples_per_class)
+    return flagged & ~table.rows.prefers_given(SLACK)
 
 
 def rank_label_issues(
@@ -164,114 +206,71 @@ def check_filter(method: str, precision: float | None) -> None:
         check_precision(precision)
 
 
-def _adaptive(labels: Labels, pred_probs: Numbers, precision: float | None) -> Mask:
-    judged = judge_labels(labels, pred_probs)
+def _adaptive(judged: Judgement, precision: float | None) -> Mask:
     flagged = issues(judged, precision=precision)
     note = None if precision is None else precision_note(judged)
     if note is not None:
-        warnings.warn(note, stacklevel=3)  # at the line of our caller's caller
+        warnings.warn(note, stacklevel=4)  # at the line that called find_label_issues
     return flagged
 
 
-def prune_counts(joint: Counts, *, frac_noise: float, min_examples: int) -> Counts:
-    """How many rows (K, K) [true, given] to flag off the diagonal, and to keep on it.
-
-    Where fewer than `min_examples` rows of a given class count as right, the rest of its column pays in
-    equal parts. Fractions are cut off, not rounded, as in cleanlab.
-    """
-    # columns lie together in memory: their sums then add up in cleanlab's order
-    counts = np.asfortranarray(joint)
-    kept = np.maximum(counts.diagonal(), min_examples)
-    num_sources = np.maximum(np.count_nonzero(counts, axis=0) - 1.0, 1.0)
-    lowered = np.maximum(counts - (kept - counts.diagonal()) / num_sources, 0)
-    np.fill_diagonal(lowered, kept)
-    reduced = lowered * frac_noise
-    np.fill_diagonal(reduced, kept)
-    np.fill_diagonal(reduced, kept + (lowered - reduced).sum(axis=0))
-    whole: Counts = reduced.astype(np.int64)
-    return whole
-
-
-def prune_by_noise_rate(labels: Labels, pred_probs: Numbers, counts: Counts, min_examples: int) -> Mask:
+def prune_by_noise_rate(chunks: Chunks, counts: Counts, min_examples: int) -> Mask:
     """For each (true j, given k), the counts[j, k] rows of k where j leads k by most."""
-    flagged = np.zeros(len(labels), dtype=np.bool_)
-    for k, rows in _classes_to_prune(labels, counts, min_examples):
-        for j in np.flatnonzero(counts[:, k] > 0):
-            if j != k:
-                lead = pred_probs[rows, j] - pred_probs[rows, k]
-                flagged[rows[_lowest(-lead, counts[j, k])]] = True
-    return flagged
+    wanted = counts * _is_pruned(chunks.rows, min_examples)
+    np.fill_diagonal(wanted, 0)
+    return flag_suspects(chunks.rows, chunks.suspects(wanted), chunks.leads)
 
 
-def prune_by_class(labels: Labels, pred_probs: Numbers, counts: Counts, min_examples: int) -> Mask:
+def prune_by_class(chunks: Chunks, counts: Counts, min_examples: int) -> Mask:
     """For each given class, the rows that trust it least, as many as are not on the diagonal."""
-    flagged = np.zeros(len(labels), dtype=np.bool_)
-    for k, rows in _classes_to_prune(labels, counts, min_examples):
-        num_wrong = max(len(rows) - counts[k, k], 0)
-        flagged[rows[_lowest(pred_probs[rows, k], num_wrong)]] = True
+    rows = chunks.rows
+    flagged = np.zeros(len(rows.given), dtype=np.bool_)
+    is_pruned = _is_pruned(rows, min_examples)
+    for k, of_class in enumerate(rows_by_class(rows.given, rows.num_classes)):
+        if is_pruned[k]:
+            flagged[of_class[lowest(rows.own[of_class], max(len(of_class) - counts[k, k], 0))]] = True
     return flagged
 
 
-def both(labels: Labels, pred_probs: Numbers, counts: Counts, min_examples: int) -> Mask:
+def both(chunks: Chunks, counts: Counts, min_examples: int) -> Mask:
     """Rows that pruning by noise rate and pruning by class both flag."""
-    flagged = prune_by_class(labels, pred_probs, counts, min_examples)
-    flagged &= prune_by_noise_rate(labels, pred_probs, counts, min_examples)
+    flagged = prune_by_class(chunks, counts, min_examples)
+    flagged &= prune_by_noise_rate(chunks, counts, min_examples)
     return flagged
 
 
-def confident_learning(labels: Labels, pred_probs: Numbers) -> Mask:
+def confident_learning(chunks: Chunks) -> Mask:
     """Rows confidently placed off the diagonal of the joint, unless the label is the model's choice."""
-    places = place_rows(pred_probs, mean_self_confidence(labels, pred_probs))
-    flagged: Mask = (places != NOWHERE) & (places != labels) & ~label_is_choice(labels, pred_probs)
+    places, rows = chunks.places(), chunks.rows
+    flagged: Mask = (places != NOWHERE) & (places != rows.given) & ~rows.prefers_given(SLACK)
     return flagged
 
 
-def predicted_neq_given(labels: Labels, pred_probs: Numbers) -> Mask:
-    """Rows whose likeliest class is another than the given one, by more than 1e-6."""
-    return ~label_is_choice(labels, pred_probs)
+def predicted_neq_given(chunks: Chunks) -> Mask:
+    """Rows whose likeliest class is not the given one, by more than 1e-6."""
+    return ~chunks.rows.prefers_given(SLACK)
 
 
-def low_self_confidence(labels: Labels, pred_probs: Numbers) -> Mask:
+def low_self_confidence(chunks: Chunks) -> Mask:
     """The rows of lowest self-confidence, as many as confident learning flags."""
-    return _low(self_confidence, labels, pred_probs)
+    return _low(self_confidence(chunks.rows), confident_learning(chunks))
 
 
-def low_normalized_margin(labels: Labels, pred_probs: Numbers) -> Mask:
+def low_normalized_margin(chunks: Chunks) -> Mask:
     """The rows of lowest normalized margin, as many as confident learning flags."""
-    return _low(normalized_margin, labels, pred_probs)
+    return _low(normalized_margin(chunks.rows), confident_learning(chunks))
 
 
-def label_is_choice(labels: Labels, pred_probs: Numbers) -> Mask:
-    """Rows whose label would be the argmax if its probability were 1e-6 larger; no copy is made."""
-    choices = pred_probs.argmax(axis=1)
-    raised = self_confidence(labels, pred_probs) + SLACK
-    best = self_confidence(choices, pred_probs)
-    # argmax takes the first of equals, so an equal best later on yields to the label
-    is_choice: Mask = (choices == labels) | (raised > best) | ((raised == best) & (labels < choices))
-    return is_choice
-
-
-def _raw_joint(labels: Labels, pred_probs: Numbers) -> Counts:
-    places = place_rows(pred_probs, mean_self_confidence(labels, pred_probs))
-    return count_placed(labels, places, pred_probs)
-
-
-def _low(score: Score, labels: Labels, pred_probs: Numbers) -> Mask:
-    flagged = np.zeros(len(labels), dtype=np.bool_)
-    num_issues = confident_learning(labels, pred_probs).sum()
-    flagged[_lowest(score_rows(score, labels, pred_probs), num_issues)] = True
+def _low(scores: Numbers, confident_issues: Mask) -> Mask:
+    flagged = np.zeros(len(scores), dtype=np.bool_)
+    flagged[lowest(scores, confident_issues.sum())] = True
     return flagged
 
 
-def _lowest(values: Numbers, num: int) -> Labels:
-    # numpy's default sort, not a stable one: cleanlab's, so that ties at the cut fall the same way
-    return np.argsort(values)[:num]
-
-
-def _classes_to_prune(labels: Labels, counts: Counts, min_examples: int) -> list[tuple[int, Labels]]:
+def _is_pruned(rows: KeptRows, min_examples: int) -> Mask:
     # a single row can never be pruned, whatever min_examples says
-    rows_of = enumerate(rows_by_class(labels, len(counts)))
-    return [(k, rows) for k, rows in rows_of if len(rows) > max(min_examples, 1)]
+    is_pruned: Mask = rows.label_counts > max(min_examples, 1)
+    return is_pruned
 
 
 def _check_options(method: str, frac_noise: float, min_examples: int) -> None:
@@ -289,12 +288,12 @@ def _check_options(method: str, frac_noise: float, min_examples: int) -> None:
         )
 
 
-PRUNE_METHODS: dict[str, Callable[[Labels, Numbers, Counts, int], Mask]] = {
+PRUNE_METHODS: dict[str, Callable[[Chunks, Counts, int], Mask]] = {
     "prune_by_noise_rate": prune_by_noise_rate,
     "prune_by_class": prune_by_class,
     "both": both,
 }
-PLAIN_METHODS: dict[str, Callable[[Labels, Numbers], Mask]] = {
+PLAIN_METHODS: dict[str, Callable[[Chunks], Mask]] = {
     "confident_learning": confident_learning,
     "predicted_neq_given": predicted_neq_given,
     "low_self_confidence": low_self_confidence,

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
 from kiyome.noise.adaptive import ADAPTIVE, judge_labels, quality
-from kiyome.noise.arrays import Labels, Numbers, check_arrays, known, row_blocks
+from kiyome.noise.arrays import Labels, Numbers, check_arrays, known
+from kiyome.noise.blocks import over_blocks
 from kiyome.noise.confident_joint import mean_self_confidence
+from kiyome.noise.reading import KeptRows, likeliest, read_kept
 
 TINY = 1e-6
 
@@ -56,76 +58,81 @@ def label_quality(
     >>> label_quality([0, 1], [[0.9, 0.1], [0.7, 0.3]], method="normalized_margin")
     array([0.9, 0.3])
     """
-    score = known("method", method, {ADAPTIVE: None, **METHODS})
-    if adjust and score not in (self_confidence, normalized_margin):
+    known("method", method, dict.fromkeys((ADAPTIVE, *METHODS)))
+    if adjust and method not in KEPT_SCORES:
         raise InputError(
             f"The method {method} has no adjusted form.",
             came="adjust=True",
             remedy="Leave adjust out, or take the method self_confidence or normalized_margin.",
         )
     labels, pred_probs = check_arrays(labels, pred_probs)
-    if score is None:
+    if method == ADAPTIVE:
         return quality(judge_labels(labels, pred_probs))
-    thresholds = mean_self_confidence(labels, pred_probs) if adjust else None
-    return score_rows(score, labels, pred_probs, thresholds)
+    rows = read_kept(labels, pred_probs)
+    if method == ENTROPY:
+        return confidence_weighted_entropy(rows, pred_probs)
+    if adjust:
+        rows = adjusted_rows(labels, pred_probs, mean_self_confidence(rows))
+    return KEPT_SCORES[method](rows)
 
 
-def score_rows(
-    score: "Score", labels: Labels, pred_probs: Numbers, thresholds: Numbers | None = None
-) -> Numbers:
-    """A score of arrays that were checked before, block by block; adjusted where thresholds are given."""
-    blocks = row_blocks(pred_probs)
-    if thresholds is None:
-        return np.concatenate([score(labels[block], pred_probs[block]) for block in blocks])
-    return np.concatenate([score(labels[block], adjusted(pred_probs[block], thresholds)) for block in blocks])
+def adjusted_rows(labels: Labels, pred_probs: Numbers, thresholds: Numbers) -> KeptRows:
+    """The kept rows of pred_probs less each class's threshold, raised to be positive, rows again at one."""
+    classes = np.empty((len(labels), 2), dtype=np.min_scalar_type(pred_probs.shape[1] - 1))
+    probs = np.empty(classes.shape, dtype=np.result_type(pred_probs, thresholds))
+
+    def adjust(block: slice) -> None:
+        shifted: Numbers = pred_probs[block] - thresholds + thresholds.max()
+        shifted /= shifted.sum(axis=1, keepdims=True)
+        classes[block], probs[block] = likeliest(labels[block], shifted, 2)
+
+    over_blocks(adjust, pred_probs)
+    return KeptRows(num_classes=pred_probs.shape[1], classes=classes, probs=probs)
 
 
-def adjusted(pred_probs: Numbers, thresholds: Numbers) -> Numbers:
-    """pred_probs less each class's threshold, raised to be positive, rows again at one."""
-    shifted: Numbers = pred_probs - thresholds + thresholds.max()
-    shifted /= shifted.sum(axis=1, keepdims=True)
-    return shifted
-
-
-def self_confidence(labels: Labels, pred_probs: Numbers) -> Numbers:
+def self_confidence(rows: KeptRows) -> Numbers:
     """The probability (N,) of the given label.
 
-    >>> self_confidence(np.array([1]), np.array([[0.5, 0.25, 0.25]]))
+    >>> self_confidence(read_kept(np.array([1]), np.array([[0.5, 0.25, 0.25]])))
     array([0.25])
     """
-    return pred_probs[np.arange(len(labels)), labels]
+    return rows.own.copy()
 
 
-def normalized_margin(labels: Labels, pred_probs: Numbers) -> Numbers:
+def normalized_margin(rows: KeptRows) -> Numbers:
     """Self-confidence less the best other probability, from -1..1 to 0..1: 0.5 is a tie.
 
-    >>> normalized_margin(np.array([1]), np.array([[0.5, 0.25, 0.25]]))
+    >>> normalized_margin(read_kept(np.array([1]), np.array([[0.5, 0.25, 0.25]])))
     array([0.375])
     """
-    others = pred_probs.copy()
-    others[np.arange(len(labels)), labels] = -np.inf
-    margins: Numbers = (self_confidence(labels, pred_probs) - others.max(axis=1) + 1) / 2
+    margins: Numbers = (rows.own - rows.probs[:, 1] + 1) / 2
     return margins
 
 
-def confidence_weighted_entropy(labels: Labels, pred_probs: Numbers) -> Numbers:
+def confidence_weighted_entropy(rows: KeptRows, pred_probs: Numbers) -> Numbers:
     """log(1 + r) / r, where r is the normalized entropy over the self-confidence.
 
-    >>> confidence_weighted_entropy(np.array([0, 1]), np.array([[0.5, 0.5], [0.5, 0.5]])).round(3)
+    >>> pred_probs = np.array([[0.5, 0.5], [0.5, 0.5]])
+    >>> confidence_weighted_entropy(read_kept(np.array([0, 1]), pred_probs), pred_probs).round(3)
     array([0.549, 0.549])
     """
     from scipy.special import xlogy  # slow to import, and only this score needs it
 
-    entropy = -xlogy(pred_probs, pred_probs).sum(axis=1) / np.log(pred_probs.shape[1])
-    ratio = entropy / self_confidence(labels, pred_probs).clip(min=TINY)
-    scores: Numbers = np.log(ratio + 1) / ratio.clip(min=TINY)
+    scores = np.empty(len(pred_probs), dtype=np.float64)
+
+    def fill(block: slice) -> None:
+        p = pred_probs[block]
+        entropy = -xlogy(p, p).sum(axis=1) / np.log(p.shape[1])
+        ratio = entropy / rows.own[block].clip(min=TINY)
+        scores[block] = np.log(ratio + 1) / ratio.clip(min=TINY)
+
+    over_blocks(fill, pred_probs)
     return scores
 
 
-Score = Callable[[Labels, Numbers], Numbers]
-
-METHODS: dict[str, Score] = {
+ENTROPY = "confidence_weighted_entropy"
+KEPT_SCORES: dict[str, Callable[[KeptRows], Numbers]] = {
     "self_confidence": self_confidence,
     "normalized_margin": normalized_margin,
-    "confidence_weighted_entropy": confidence_weighted_entropy,
 }
+METHODS = (*KEPT_SCORES, ENTROPY)

@@ -11,17 +11,17 @@ from numpy.typing import ArrayLike
 from kiyome.errors import InputError
 from kiyome.noise.adaptive import ADAPTIVE, judge_labels
 from kiyome.noise.adaptive_rate import NoiseRate, adaptive_noise_rate
-from kiyome.noise.arrays import Labels, Matrix, Numbers, check_arrays, known, row_blocks
+from kiyome.noise.arrays import Labels, Matrix, Numbers, check_arrays, known
+from kiyome.noise.blocks import over_blocks
 from kiyome.noise.confident_joint import (
     NOWHERE,
     OUT_OF_REACH,
     SLACK,
-    calibrated,
-    count_placed,
+    count_joint,
     mean_self_confidence,
     place_rows,
 )
-from kiyome.noise.label_quality import self_confidence
+from kiyome.noise.reading import KeptRows, read_kept
 
 NUM_DRAWS = 400
 MOST_ROWS_A_DRAW = 50_000
@@ -98,16 +98,16 @@ def from_judgement(labels: Labels, pred_probs: Numbers, confidence: float, seed:
 
 def from_confident_joint(labels: Labels, pred_probs: Numbers, confidence: float, seed: int) -> NoiseRate:
     """The confident joint's rate of checked arrays, with the interval of a bootstrap."""
-    thresholds = mean_self_confidence(labels, pred_probs)
-    places = place_rows(pred_probs, thresholds)
-    joint = calibrated(count_placed(labels, places, pred_probs), labels)
-    num_rows, num_placed = len(labels), int((places != NOWHERE).sum())
-    value = (num_rows - int(joint.trace())) / num_rows
+    rows = read_kept(labels, pred_probs)
+    thresholds = mean_self_confidence(rows)
+    joint = count_joint(rows, place_rows(rows, pred_probs, thresholds))
+    num_rows, num_placed = len(labels), int(joint.placed.sum())
+    value = (num_rows - int(joint.calibrated().trace())) / num_rows
     if value == 0:
         low, high = 0.0, 1 - (1 - confidence) ** (1 / max(num_placed, 1))
     else:
         rng = np.random.default_rng(seed)
-        errors = _sampling_errors(labels, pred_probs, thresholds, rng)
+        errors = _sampling_errors(rows, pred_probs, thresholds, rng)
         tails = (1 - confidence) / 2, (1 + confidence) / 2
         low, high = (float(end) for end in value + np.quantile(errors, tails))
     return NoiseRate(
@@ -123,28 +123,33 @@ def from_confident_joint(labels: Labels, pred_probs: Numbers, confidence: float,
 
 
 def _sampling_errors(
-    labels: Labels, pred_probs: Numbers, thresholds: Numbers, rng: np.random.Generator
+    rows: KeptRows, pred_probs: Numbers, thresholds: Numbers, rng: np.random.Generator
 ) -> Matrix:
     """How far bootstrapped estimates (NUM_DRAWS,) fall from the estimate of all rows."""
-    K, N = pred_probs.shape[1], len(labels)
+    N, K = pred_probs.shape
     size = min(N, MOST_ROWS_A_DRAW)
-    rows = labels, self_confidence(labels, pred_probs), *_nearest_places(pred_probs, thresholds)
+    columns = rows.given.astype(np.intp), rows.own, *_nearest_places(pred_probs, thresholds)
     draws = (rng.integers(N, size=size) for _ in range(NUM_DRAWS))
-    shares = [_off_diagonal_share(K, *(column[draw] for column in rows)) for draw in draws]
-    errors: Matrix = (np.array(shares) - _off_diagonal_share(K, *rows)) * np.sqrt(size / N)
+    shares = [_off_diagonal_share(K, *(column[draw] for column in columns)) for draw in draws]
+    errors: Matrix = (np.array(shares) - _off_diagonal_share(K, *columns)) * np.sqrt(size / N)
     return errors
 
 
 def _nearest_places(pred_probs: Numbers, thresholds: Numbers) -> tuple[Labels, Numbers]:
     """Classes and probabilities (N, 2): of the likeliest class, and of the nearest to its threshold."""
-    first = pred_probs.argmax(axis=1)
-    second = np.empty_like(first)
-    for block in row_blocks(pred_probs):
-        lead = pred_probs[block] - thresholds
-        lead[np.arange(len(lead)), first[block]] = -np.inf
-        second[block] = lead.argmax(axis=1)
-    classes = np.stack([first, second], axis=1)
-    return classes, np.take_along_axis(pred_probs, classes, axis=1)
+    classes = np.empty((len(pred_probs), 2), dtype=np.intp)
+    probs = np.empty(classes.shape, dtype=pred_probs.dtype)
+
+    def find(block: slice) -> None:
+        p = pred_probs[block]
+        classes[block, 0] = p.argmax(axis=1)
+        lead = p - thresholds
+        lead[np.arange(len(lead)), classes[block, 0]] = -np.inf
+        classes[block, 1] = lead.argmax(axis=1)
+        probs[block] = np.take_along_axis(p, classes[block], axis=1)
+
+    over_blocks(find, pred_probs)
+    return classes, probs
 
 
 def _off_diagonal_share(K: int, labels: Labels, own: Numbers, classes: Labels, probs: Numbers) -> float:

@@ -11,19 +11,18 @@ gathered, never computed, so they are exact in the type of pred_probs and do not
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.noise.arrays import Labels, Numbers, row_blocks
+from kiyome.noise.reading import Classes, KeptRows, join_kept, likeliest, read_kept
 
 KEPT_CLASSES = 3  # the given one and two others: more move no ranking by 0.001 of average precision
 SAMPLE_CLASSES = 16  # with fewer, what is not kept begins to look like noise
 SAMPLE_ROWS = 10_000  # half or twice as many move average precision by less than 0.001
 SAMPLE_ROWS_A_CLASS = 20
 
-Classes = NDArray[np.unsignedinteger[Any]]
 Keys = NDArray[np.uint64]
 
 
@@ -40,18 +39,13 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RowEvidence:
+class RowEvidence(KeptRows):
     """The classes that matter of every row, and a sample to learn from."""
 
-    num_classes: int
-    classes: Classes
-    """(N, C) the given class, then the likeliest others."""
-    probs: Numbers
-    """(N, C) their probabilities."""
     sample: Sample
 
 
-def read_rows(labels: Labels, pred_probs: Numbers, *, first_row: int = 0) -> RowEvidence:
+def read_rows(labels: Labels, pred_probs: Numbers, first_row: int = 0) -> RowEvidence:
     """The evidence of checked arrays; `first_row` is where a chunk begins in its table.
 
     >>> rows = read_rows(np.array([1]), np.array([[0.5, 0.1, 0.3, 0.1]]))
@@ -59,7 +53,7 @@ def read_rows(labels: Labels, pred_probs: Numbers, *, first_row: int = 0) -> Row
     ([[1, 0, 2]], [[0.1, 0.5, 0.3]])
     """
     K = pred_probs.shape[1]
-    kept = [likeliest(labels[block], pred_probs[block], KEPT_CLASSES) for block in row_blocks(pred_probs)]
+    kept = read_kept(labels, pred_probs, first_row, num_kept=KEPT_CLASSES)
     keys = row_keys(first_row, len(labels))
     chosen = smallest_keys(keys, sample_size(K))
     sampled = [
@@ -68,8 +62,8 @@ def read_rows(labels: Labels, pred_probs: Numbers, *, first_row: int = 0) -> Row
     ]
     return RowEvidence(
         num_classes=K,
-        classes=np.concatenate([classes for classes, _ in kept]),
-        probs=np.concatenate([probs for _, probs in kept]),
+        classes=kept.classes,
+        probs=kept.probs,
         sample=Sample(
             keys=keys[chosen],
             classes=np.concatenate([classes for classes, _ in sampled]),
@@ -80,33 +74,20 @@ def read_rows(labels: Labels, pred_probs: Numbers, *, first_row: int = 0) -> Row
 
 def merge_rows(chunks: Sequence[RowEvidence]) -> RowEvidence:
     """The evidence of all chunks in their order; the sample is the same for any cutting and any order."""
-    num_classes = chunks[0].num_classes
+    kept = join_kept(chunks)
     samples = [chunk.sample for chunk in chunks]
     keys = np.concatenate([sample.keys for sample in samples])
-    chosen = smallest_keys(keys, sample_size(num_classes))
+    chosen = smallest_keys(keys, sample_size(kept.num_classes))
     return RowEvidence(
-        num_classes=num_classes,
-        classes=np.concatenate([chunk.classes for chunk in chunks]),
-        probs=np.concatenate([chunk.probs for chunk in chunks]),
+        num_classes=kept.num_classes,
+        classes=kept.classes,
+        probs=kept.probs,
         sample=Sample(
             keys=keys[chosen],
             classes=np.concatenate([sample.classes for sample in samples])[chosen],
             probs=np.concatenate([sample.probs for sample in samples])[chosen],
         ),
     )
-
-
-def likeliest(labels: Labels, pred_probs: Numbers, num_kept: int) -> tuple[Classes, Numbers]:
-    """Classes and probabilities (n, num_kept or K): the given class, then the others by probability."""
-    K, rows = pred_probs.shape[1], np.arange(len(labels))
-    left = pred_probs.copy()
-    classes = np.empty((len(labels), min(num_kept, K)), dtype=np.min_scalar_type(K - 1))
-    found = labels
-    for place in range(classes.shape[1]):
-        classes[:, place] = found
-        left[rows, found] = -1  # below every probability: taken
-        found = left.argmax(axis=1)
-    return classes, pred_probs[rows[:, np.newaxis], classes]
 
 
 def sample_size(num_classes: int) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 
 from kiyome.noise.arrays import Labels, Mask, Matrix, Numbers, row_blocks
 from kiyome.noise.latent_noise import TINY, NoiseModel
-from kiyome.noise.row_evidence import KEPT_CLASSES, Classes
+from kiyome.noise.reading import Classes
+from kiyome.noise.row_evidence import KEPT_CLASSES
 
 POWER = 1.5  # between the sum over other classes (best for weak predictors) and the best one (for strong)
 LOWEST_OTHER = 1e-30  # stands for a zero of another class
