@@ -28,6 +28,7 @@ SLACK = 1e-9  # a row this close below a mean counts as above it
 
 POWER_RANGE = 0.02, 50.0  # a predictor beyond it is one-hot or blind, and tau has no meaning
 NEWTON_ROUNDS = 20
+CONVERGED = 1e-12  # of the power; Newton doubles the digits at each step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,8 +110,10 @@ def calibrating_power(sample: LogProbs) -> float:
         means = (mass * sample.logs).sum(axis=1)
         slope = float((sample.logs[:, 0] - means).sum())
         curvature = float((mass * sample.logs**2).sum() - (means**2).sum())
-        step = slope / max(curvature, TINY)
+        before, step = power, slope / max(curvature, TINY)
         power = float(np.clip(power + step, power / 2, power * 2))
+        if abs(power - before) < CONVERGED * power:
+            break
     return float(np.clip(power, *POWER_RANGE))
 
 

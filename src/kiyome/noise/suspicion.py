@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kiyome.noise.arrays import Labels, Mask, Matrix, Numbers, row_blocks
+from kiyome.noise.arrays import Labels, Mask, Matrix, Numbers
+from kiyome.noise.blocks import over_blocks
 from kiyome.noise.latent_noise import TINY, NoiseModel
 from kiyome.noise.reading import Classes
 from kiyome.noise.row_evidence import KEPT_CLASSES
@@ -36,22 +37,27 @@ class ChanceCurve:
 
 def suspicion(classes: Classes, probs: Numbers, model: NoiseModel) -> Matrix:
     """Numbers z (N,) of kept rows, the given class first: the higher, the more suspicious."""
-    blocks = [_suspicion(classes[rows], probs[rows], model) for rows in row_blocks(probs)]
-    return np.concatenate(blocks)
+    log_weights = np.log(model.weights) - np.log(model.self_confidence)[:, np.newaxis]
+    z = np.empty(len(probs))
+
+    def fill(rows: slice) -> None:
+        z[rows] = _suspicion(classes[rows], probs[rows], model, log_weights)
+
+    over_blocks(fill, probs)
+    return z
 
 
-def _suspicion(classes: Classes, probs: Numbers, model: NoiseModel) -> Matrix:
-    K, given, others = len(model.weights), classes[:, 0], classes[:, 1:]
-    values = probs.astype(np.float64)
-    log_centers = np.log(model.self_confidence)
-    own = model.power * np.log(values[:, 0].clip(min=TINY))
-    own += np.log(model.weights[given, given]) - log_centers[given]
-    evidence = model.power * np.log(values[:, 1:].clip(min=LOWEST_OTHER))
-    evidence += np.log(model.weights[others, given[:, np.newaxis]]) - log_centers[others]
-    if K > KEPT_CLASSES:
-        evidence = np.column_stack([evidence, _evidence_of_rest(values, model)])
-    best = evidence.max(axis=1)
-    sums = np.exp(POWER * (evidence - best[:, np.newaxis])).sum(axis=1)
+def _suspicion(classes: Classes, probs: Numbers, model: NoiseModel, log_weights: Matrix) -> Matrix:
+    given, values = classes[:, 0], probs.T.astype(np.float64)  # one class after the other, for speed
+    own = model.power * np.log(values[0].clip(min=TINY)) + log_weights[given, given]
+    evidence = [
+        model.power * np.log(value.clip(min=LOWEST_OTHER)) + log_weights[other, given]
+        for value, other in zip(values[1:], classes.T[1:], strict=True)
+    ]
+    if len(model.weights) > KEPT_CLASSES:
+        evidence.append(_evidence_of_rest(values, model))
+    best = np.maximum.reduce(evidence)
+    sums = sum(np.exp(POWER * (of_one - best)) for of_one in evidence)
     z: Matrix = best + np.log(sums) / POWER - own
     return z
 
@@ -59,7 +65,7 @@ def _suspicion(classes: Classes, probs: Numbers, model: NoiseModel) -> Matrix:
 def _evidence_of_rest(values: Matrix, model: NoiseModel) -> Matrix:
     """The classes that were not kept as one lump, equally likely and weighed by the leak."""
     num_rest = len(model.weights) - KEPT_CLASSES
-    each = (1 - values.sum(axis=1)).clip(min=0) / num_rest
+    each = (1 - values.sum(axis=0)).clip(min=0) / num_rest
     scale = num_rest * model.leak / float(model.self_confidence.mean())
     evidence: Matrix = model.power * np.log(each.clip(min=LOWEST_OTHER)) + np.log(scale)
     return evidence
@@ -67,7 +73,12 @@ def _evidence_of_rest(values: Matrix, model: NoiseModel) -> Matrix:
 
 def chance_wrong(z: Matrix, curve: ChanceCurve) -> Matrix:
     """Chances (N,) in 0..1 that given labels are wrong, by suspicion."""
-    chances: Matrix = np.interp(z, curve.suspicion, curve.chance)
+    chances = np.empty(len(z))
+
+    def fill(rows: slice) -> None:
+        chances[rows] = np.interp(z[rows], curve.suspicion, curve.chance)
+
+    over_blocks(fill, z[:, np.newaxis])
     return chances
 
 
@@ -97,12 +108,16 @@ def _pooled(values: Matrix, counts: Labels) -> Matrix:
 def best_f1_mask(z: Matrix, chances: Matrix) -> Mask:
     """The most suspicious rows (N,), as many as have the best expected F1, equally suspicious ones whole.
 
-    Of the first n rows, expected F1 is 2 * (sum of their chances) / (n + sum of all chances).
+    Of the first n rows, expected F1 is 2 * (sum of their chances) / (n + sum of all chances). It rises to its
+    best and falls from there, so only rows that may be flagged need to be put in order.
     """
-    order = np.argsort(-z, kind="stable")
-    hits = chances[order].cumsum()
-    best = (2 * hits / (np.arange(1, len(z) + 1) + hits[-1])).argmax()
-    flagged: Mask = (z >= z[order[best]]) & (chances >= LEAST_CHANCE)
+    candidates = np.flatnonzero(chances >= LEAST_CHANCE)
+    flagged = np.zeros(len(z), dtype=np.bool_)
+    if len(candidates):
+        order = candidates[np.argsort(-z[candidates], kind="stable")]
+        hits = chances[order].cumsum()
+        best = (2 * hits / (np.arange(1, len(order) + 1) + chances.sum())).argmax()
+        flagged[candidates] = z[candidates] >= z[order[best]]
     return flagged
 
 
