@@ -68,17 +68,16 @@ class Chunks:
         """The confident thresholds (K,)."""
         return mean_self_confidence(self.rows)
 
-    @cached_property
-    def _places(self) -> tuple[Places, ...]:
-        return tuple(self.run(place_rows, self.parts, self.pred_probs, repeat(self.thresholds)))
-
     def places(self) -> Places:
         """The class (N,) that each row is confidently placed in, or NOWHERE."""
-        return np.concatenate(self._places) if len(self._places) > 1 else self._places[0]
+        return np.concatenate(list(self._places()))
 
     def joint(self) -> JointCounts:
         """The counts of all placed rows."""
-        return reduce(add, map(count_joint, self.parts, self._places))
+        return reduce(add, map(count_joint, self.parts, self._places()))
+
+    def _places(self) -> Iterable[Places]:
+        return self.run(place_rows, self.parts, self.pred_probs, repeat(self.thresholds))
 
     def suspects(self, wanted: Numbers) -> Suspects:
         """For each pair of classes, the `wanted` rows (K, K) [true, given] of largest lead."""

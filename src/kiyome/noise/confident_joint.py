@@ -13,14 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiyome.noise.arrays import Labels, Numbers, check_arrays, row_blocks
 from kiyome.noise.blocks import on_threads, revisit
-from kiyome.noise.reading import KeptRows, highest_sum, kernels_for, read_kept
+from kiyome.noise.reading import SLACK, KeptRows, highest_sum, kernels_for, read_kept
 
 Counts = NDArray[np.int64]
 Places = NDArray[np.int32]
 
 NOWHERE = -1  # the place of a row that reaches no class's threshold
 UNDECIDED = -2  # until all classes of the row are seen
-SLACK = 1e-6  # a row this close below a threshold still counts
 LOWEST_THRESHOLD = 2 * SLACK
 OUT_OF_REACH = 2  # the threshold of a class that nobody was given
 
@@ -230,11 +229,16 @@ def _rounded_rows(values: Numbers) -> Counts:
     """Whole numbers near `values`, rows of the same (whole) sum; the largest remainders give way first."""
     rounded = values.round()
     missing = (values.sum(axis=1).round() - rounded.sum(axis=1)).round().astype(np.int64)
-    for row in np.flatnonzero(missing):
-        # cleanlab's sort: equal remainders fall the same way
-        by_remainder = np.argsort(values[row] - rounded[row])
-        if missing[row] > 0:
-            rounded[row, by_remainder[-missing[row] :]] += 1
-        else:
-            rounded[row, by_remainder[: -missing[row]]] -= 1
+    uneven = np.flatnonzero(missing)
+
+    def even_out(share: slice) -> None:
+        for row in uneven[share]:
+            # cleanlab's sort: equal remainders, of which there are many, fall the same way
+            by_remainder = np.argsort(values[row] - rounded[row])
+            if missing[row] > 0:
+                rounded[row, by_remainder[-missing[row] :]] += 1
+            else:
+                rounded[row, by_remainder[: -missing[row]]] -= 1
+
+    even_out(slice(None))
     return rounded.astype(np.int64)

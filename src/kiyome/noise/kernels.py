@@ -105,13 +105,23 @@ def keep_likeliest(
     """
     whole = bits.dtype.type  # class numbers as wide as probabilities, so that loops vectorize
     K, C, nothing = whole(bits.shape[1]), classes.shape[1], whole(-1)
+    # value and class in one number, of which the largest is sought: of equal values, the lower class
+    packed = C == 2 and bits.itemsize == 4 and K <= NARROW
     doubtful = False
     for i in range(len(labels)):
         given, row, p = whole(labels[i]), bits[i], pred_probs[i]
         best, second, signs = nothing, nothing, whole(0)
         at, at_second = K, K
         total = p.dtype.type(0)
-        if K <= NARROW:
+        if packed:
+            key = np.uint64(0)
+            for k in range(K):
+                total += p[k]
+                signs |= row[k]
+                this = np.uint64(np.uint32(row[k])) << np.uint64(32) | np.uint64(K - k)
+                key = max(key, np.uint64(0) if whole(k) == given else this)
+            best, at = whole(key >> np.uint64(32)), whole(K - np.int64(key & np.uint64(0xFFFFFFFF)))
+        elif K <= NARROW:
             for k in range(K):
                 total += p[k]
                 signs |= row[k]

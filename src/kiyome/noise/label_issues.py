@@ -26,7 +26,7 @@ from kiyome.noise.adaptive import (
 )
 from kiyome.noise.arrays import Labels, Mask, Numbers, check_chunks, known, rows_by_class
 from kiyome.noise.chunks import Chunks, Run
-from kiyome.noise.confident_joint import NOWHERE, SLACK, Counts
+from kiyome.noise.confident_joint import NOWHERE, Counts
 from kiyome.noise.label_quality import label_quality, normalized_margin, self_confidence
 from kiyome.noise.pruning import flag_suspects, lowest, prune_counts
 from kiyome.noise.reading import KeptRows
@@ -145,7 +145,7 @@ def find_label_issues_in_chunks(
         table.joint().calibrated(), frac_noise=frac_noise, min_examples=min_examples_per_class
     )
     flagged = PRUNE_METHODS[method](table, counts, min_examples_per_class)
-    return flagged & ~table.rows.prefers_given(SLACK)
+    return flagged & ~table.rows.prefers_given
 
 
 def rank_label_issues(
@@ -242,13 +242,13 @@ def both(chunks: Chunks, counts: Counts, min_examples: int) -> Mask:
 def confident_learning(chunks: Chunks) -> Mask:
     """Rows confidently placed off the diagonal of the joint, unless the label is the model's choice."""
     places, rows = chunks.places(), chunks.rows
-    flagged: Mask = (places != NOWHERE) & (places != rows.given) & ~rows.prefers_given(SLACK)
+    flagged: Mask = (places != NOWHERE) & (places != rows.given) & ~rows.prefers_given
     return flagged
 
 
 def predicted_neq_given(chunks: Chunks) -> Mask:
     """Rows whose likeliest class is not the given one, by more than 1e-6."""
-    return ~chunks.rows.prefers_given(SLACK)
+    return ~chunks.rows.prefers_given
 
 
 def low_self_confidence(chunks: Chunks) -> Mask:

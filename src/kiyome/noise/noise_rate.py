@@ -16,12 +16,11 @@ from kiyome.noise.blocks import over_blocks
 from kiyome.noise.confident_joint import (
     NOWHERE,
     OUT_OF_REACH,
-    SLACK,
     count_joint,
     mean_self_confidence,
     place_rows,
 )
-from kiyome.noise.reading import KeptRows, read_kept
+from kiyome.noise.reading import SLACK, KeptRows, read_kept
 
 NUM_DRAWS = 400
 MOST_ROWS_A_DRAW = 50_000

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kiyome.noise.arrays import Labels, Mask, Numbers, row_blocks, rows_by_class
 from kiyome.noise.blocks import num_threads, on_threads, release, revisit
 from kiyome.noise.confident_joint import Counts
-from kiyome.noise.reading import KeptRows, highest_sum, kernels_for
+from kiyome.noise.reading import SLACK, KeptRows, highest_sum, kernels_for
 
 Cells = NDArray[np.int64]
 
@@ -130,17 +130,18 @@ def _strongest_in_shortlists(
     least. So most rows that prefer their given class are never looked at again.
     """
     lists = _Shortlists.empty(rows, wanted)
-    prefers_given = rows.prefers_given()
-    lists.offer(kernels, rows, pred_probs, np.flatnonzero(~prefers_given))
+    lists.offer(kernels, rows, pred_probs, np.flatnonzero(~rows.prefers_given))
     bars = lists.lowest_bars()
-    near = [
-        block.start
-        + np.flatnonzero(
-            prefers_given[block] & (rows.probs[block, 1] - rows.own[block] >= bars[rows.given[block]])
-        )
-        for block in row_blocks(rows.probs)
-    ]
-    lists.offer(kernels, rows, pred_probs, np.concatenate(near))
+    if bars.min() <= 4 * SLACK:  # else no row that prefers its given class comes near
+        near = [
+            block.start
+            + np.flatnonzero(
+                rows.prefers_given[block]
+                & (rows.probs[block, 1] - rows.own[block] >= bars[rows.given[block]])
+            )
+            for block in row_blocks(rows.probs)
+        ]
+        lists.offer(kernels, rows, pred_probs, np.concatenate(near))
     return lists.suspects(kernels, wanted)
 
 
@@ -213,7 +214,7 @@ class _Shortlists:
             for first, last in zip(edges[:-1][share], edges[1:][share], strict=True):
                 kernels.offer_best(rows.classes, rows.probs, numbers, first, last, *cells, *lists)
 
-        on_threads(offer_best, len(edges) - 1, entries=len(numbers))
+        on_threads(offer_best, len(edges) - 1, entries=8 * len(numbers))  # each is searched for
         lowest = self.lowest_bars()
         for part, probs, at in revisit(pred_probs, numbers):
             kept = rows.classes, rows.probs, probs, at, numbers[part], lowest, limit

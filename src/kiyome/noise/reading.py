@@ -24,6 +24,7 @@ from kiyome.noise.blocks import LARGE_BLOCK, over_blocks
 
 Classes = NDArray[np.unsignedinteger[Any]]
 
+SLACK = 1e-6  # a probability this close below another one, or a threshold, still counts as equal
 WORTH_COMPILED = 2**18  # entries; below it, loading compiled code takes longer than the plain pass
 SCREEN = 0.9  # of the tolerance: what a kernel's rounding cannot turn into a bad row
 
@@ -61,12 +62,13 @@ class KeptRows:
         """(N,) probabilities of the given labels: their self-confidence."""
         return self.probs[:, 0]
 
-    def prefers_given(self, slack: float = 0.0) -> Mask:
-        """Rows (N,) whose argmax is the given class once its probability is raised by `slack`."""
+    @cached_property
+    def prefers_given(self) -> Mask:
+        """Rows (N,) whose argmax is the given class, once its probability is raised by SLACK."""
         preferred = np.empty(len(self.given), dtype=np.bool_)
 
         def compare(block: slice) -> None:
-            raised, best = self.own[block] + slack, self.probs[block, 1]
+            raised, best = self.own[block] + SLACK, self.probs[block, 1]
             # argmax takes the first of equals
             is_first = self.given[block] < self.classes[block, 1]
             preferred[block] = (raised > best) | ((raised == best) & is_first)
