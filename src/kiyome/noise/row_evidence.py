@@ -9,13 +9,14 @@ A kept row holds its given class first, then the likeliest others (of equal ones
 gathered, never computed, so they are exact in the type of pred_probs and do not depend on blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.noise.arrays import Labels, Numbers, row_blocks
+from kiyome.noise.blocks import release
 from kiyome.noise.reading import Classes, KeptRows, join_kept, likeliest, read_kept
 
 KEPT_CLASSES = 3  # the given one and two others: more move no ranking by 0.001 of average precision
@@ -56,10 +57,7 @@ def read_rows(labels: Labels, pred_probs: Numbers, first_row: int = 0) -> RowEvi
     kept = read_kept(labels, pred_probs, first_row, num_kept=KEPT_CLASSES)
     keys = row_keys(first_row, len(labels))
     chosen = smallest_keys(keys, sample_size(K))
-    sampled = [
-        likeliest(labels[rows], pred_probs[rows], SAMPLE_CLASSES)
-        for rows in (chosen[block] for block in row_blocks(pred_probs[: len(chosen)]))
-    ]
+    sampled = list(_kept_of_sample(labels, pred_probs, chosen))
     return RowEvidence(
         num_classes=K,
         classes=kept.classes,
@@ -70,6 +68,13 @@ def read_rows(labels: Labels, pred_probs: Numbers, first_row: int = 0) -> RowEvi
             probs=np.concatenate([probs for _, probs in sampled]),
         ),
     )
+
+
+def _kept_of_sample(labels: Labels, pred_probs: Numbers, chosen: Labels) -> Iterator[tuple[Classes, Numbers]]:
+    for block in row_blocks(pred_probs[: len(chosen)]):
+        rows = chosen[block]
+        yield likeliest(labels[rows], pred_probs[rows], SAMPLE_CLASSES)
+        release(pred_probs)  # sampled rows lie all over a mapped file
 
 
 def merge_rows(chunks: Sequence[RowEvidence]) -> RowEvidence:
