@@ -230,15 +230,10 @@ def _rounded_rows(values: Numbers) -> Counts:
     rounded = values.round()
     missing = (values.sum(axis=1).round() - rounded.sum(axis=1)).round().astype(np.int64)
     uneven = np.flatnonzero(missing)
-
-    def even_out(share: slice) -> None:
-        for row in uneven[share]:
-            # cleanlab's sort: equal remainders, of which there are many, fall the same way
-            by_remainder = np.argsort(values[row] - rounded[row])
-            if missing[row] > 0:
-                rounded[row, by_remainder[-missing[row] :]] += 1
-            else:
-                rounded[row, by_remainder[: -missing[row]]] -= 1
-
-    even_out(slice(None))
+    # cleanlab's sort: equal remainders, of which there are many, fall the same way
+    by_remainder = np.argsort(values[uneven] - rounded[uneven], axis=1)
+    for step in range(int(np.abs(missing).max())):
+        up, down = missing[uneven] > step, missing[uneven] < -step
+        rounded[uneven[up], by_remainder[up, -1 - step]] += 1
+        rounded[uneven[down], by_remainder[down, step]] -= 1
     return rounded.astype(np.int64)

@@ -85,7 +85,8 @@ def _cut(
             break
         low, high = (low, right) if last <= right else (left, high)
     bars[c], filled[c] = leads[start : last + 1].min(), sizes[c]
-    next_leads[c] = max(next_leads[c], leads[last + 1 : end].max())
+    for place in range(last + 1, end):
+        next_leads[c] = max(next_leads[c], leads[place])
 
 
 @compiled
@@ -212,7 +213,7 @@ def count_pairs(places: Numbers, classes: Numbers, counts: Numbers) -> None:
 
 @compiled
 def offer_best(
-    classes: Numbers, probs: Numbers, numbers: Labels, first: int, last: int, ranges: Labels, trues: Labels,
+    classes: Numbers, probs: Numbers, numbers: Labels, first: int, last: int, cell_numbers: Numbers,
     sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, next_leads: Numbers, leads: Numbers,
     rows: Labels,
 ) -> None:  # fmt: skip
@@ -223,20 +224,7 @@ def offer_best(
     done, full = 0, -1
     while done < len(numbers):
         done, full = _best_until_full(
-            classes,
-            probs,
-            numbers,
-            done,
-            first,
-            last,
-            ranges,
-            trues,
-            sizes,
-            starts,
-            filled,
-            bars,
-            leads,
-            rows,
+            classes, probs, numbers, done, first, last, cell_numbers, sizes, starts, filled, bars, leads, rows
         )
         if full >= 0:
             _cut(full, sizes, starts, filled, bars, next_leads, leads, rows)
@@ -244,8 +232,9 @@ def offer_best(
 
 @part
 def _best_until_full(
-    classes: Numbers, probs: Numbers, numbers: Labels, done: int, first: int, last: int, ranges: Labels,
-    trues: Labels, sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, leads: Numbers, rows: Labels,
+    classes: Numbers, probs: Numbers, numbers: Labels, done: int, first: int, last: int,
+    cell_numbers: Numbers, sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, leads: Numbers,
+    rows: Labels,
 ) -> tuple[int, int]:  # fmt: skip
     """How many rows were offered until a list was full, and which; a loop without calls is far faster."""
     for n in range(done, len(numbers)):
@@ -253,12 +242,8 @@ def _best_until_full(
         given, other, lead = classes[row, 0], classes[row, 1], probs[row, 1] - probs[row, 0]
         if not first <= given < last:
             continue
-        c, end = ranges[given], ranges[given + 1]
-        above = end
-        while c < above:  # the first cell of the class that is not below
-            middle = (c + above) // 2
-            c, above = (middle + 1, above) if trues[middle] < other else (c, middle)
-        if c < end and trues[c] == other and lead >= bars[c]:
+        c = cell_numbers[given, other]
+        if c >= 0 and lead >= bars[c]:
             leads[starts[c] + filled[c]], rows[starts[c] + filled[c]] = lead, row
             filled[c] += 1
             if filled[c] == 2 * sizes[c]:
@@ -315,7 +300,7 @@ def cut_lists(
     sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, next_leads: Numbers, leads: Numbers,
     rows: Labels,
 ) -> None:  # fmt: skip
-    """Cut every list to its size."""
+    """Cut every list that has as many rows as it asks for, or more, which sets its bar."""
     for c in range(len(sizes)):
-        if filled[c] > sizes[c]:
+        if filled[c] >= sizes[c]:
             _cut(c, sizes, starts, filled, bars, next_leads, leads, rows)

@@ -142,7 +142,7 @@ def _strongest_in_shortlists(
             for block in row_blocks(rows.probs)
         ]
         lists.offer(kernels, rows, pred_probs, np.concatenate(near))
-    return lists.suspects(kernels, wanted)
+    return lists.suspects(wanted)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +155,8 @@ class _Shortlists:
     """(K + 1,) where the cells of each given class begin."""
     trues: Cells
     """(C,) the true class."""
+    numbers: NDArray[np.int32]
+    """(K, K) which of them [given, true] is, or -1."""
     sizes: Cells
     """(C,) how many rows the cell asks for, and its class has."""
     starts: Cells
@@ -178,10 +180,13 @@ class _Shortlists:
         cells = np.flatnonzero(sizes)
         sizes = sizes[cells]
         ends = (2 * sizes).cumsum()
+        numbers = np.full(K * K, -1, dtype=np.int32)
+        numbers[cells] = np.arange(len(cells))
         return cls(
             cells=cells,
             ranges=np.searchsorted(cells, np.arange(K + 1) * K),
             trues=cells % K,
+            numbers=numbers.reshape(K, K),
             sizes=sizes,
             starts=ends - 2 * sizes,
             filled=np.zeros_like(sizes),
@@ -206,30 +211,28 @@ class _Shortlists:
         load = np.bincount(rows.given[numbers], minlength=rows.num_classes).cumsum()
         edges = np.searchsorted(load, load[-1] * np.arange(1, num_threads()) // num_threads())
         edges = np.array([0, *edges, rows.num_classes])
-        cells = self.ranges, self.trues, self.sizes, self.starts
-        lists = self.filled, self.bars, self.next_leads, self.leads, self.rows
+        lists = self.sizes, self.starts, self.filled, self.bars, self.next_leads, self.leads, self.rows
         limit = highest_sum(pred_probs)
 
         def offer_best(share: slice) -> None:
             for first, last in zip(edges[:-1][share], edges[1:][share], strict=True):
-                kernels.offer_best(rows.classes, rows.probs, numbers, first, last, *cells, *lists)
+                kernels.offer_best(rows.classes, rows.probs, numbers, first, last, self.numbers, *lists)
 
         on_threads(offer_best, len(edges) - 1, entries=8 * len(numbers))  # each is searched for
+        kernels.cut_lists(*lists)
         lowest = self.lowest_bars()
         for part, probs, at in revisit(pred_probs, numbers):
             kept = rows.classes, rows.probs, probs, at, numbers[part], lowest, limit
 
             def offer_rest(share: slice, kept: tuple[object, ...] = kept) -> None:
                 for first, last in zip(edges[:-1][share], edges[1:][share], strict=True):
-                    kernels.offer_rest(*kept, first, last, *cells, *lists)
+                    kernels.offer_rest(*kept, first, last, self.ranges, self.trues, *lists)
 
             on_threads(offer_rest, len(edges) - 1, entries=len(at) * rows.num_classes)
+        kernels.cut_lists(*lists)
 
-    def suspects(self, kernels: ModuleType, wanted: Counts) -> Suspects:
-        """What is in the lists, once each is cut to its size."""
-        kernels.cut_lists(
-            self.sizes, self.starts, self.filled, self.bars, self.next_leads, self.leads, self.rows
-        )
+    def suspects(self, wanted: Counts) -> Suspects:
+        """What is in the lists."""
         # each list fills the first half of its room: as many rows as its class can give
         places = np.arange(self.sizes.sum()) + np.repeat(self.starts // 2, self.sizes)
         next_leads = np.full(wanted.size, -np.inf, dtype=self.next_leads.dtype)
