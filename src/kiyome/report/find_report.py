@@ -1,26 +1,18 @@
-"""The page that ends `kiyome find`: what is probably wrong, to look at rather than read.
+"""The page that ends `kiyome find`: what is probably wrong, to look at rather than read."""
 
-The page is one file that asks the network for nothing. Its policy allows one style sheet, named by its
-digest, and images inside the file; no script can run, whatever a file name or a label says.
-"""
-
-import base64
-import hashlib
-from importlib import resources
 from pathlib import Path
 
 from kiyome.artifacts.storage import write_text
 from kiyome.progress import Progress, silent
-from kiyome.report import shown
 from kiyome.report.find_record import FindReport, Repeats
 from kiyome.report.find_view import build_page, issues_by_cell, rows_to_show
+from kiyome.report.page import render_page
 from kiyome.report.thumbnails import make_thumbnails
 
 __all__ = [
     "MAX_REPORT_BYTES",
     "FindReport",
     "Repeats",
-    "content_security_policy",
     "render_report",
     "write_report",
 ]
@@ -39,39 +31,10 @@ def render_report(report: FindReport, *, on_progress: Progress = silent) -> str:
     on_progress : callable
         Told ``("report", done, total)`` after each thumbnail.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     cells = issues_by_cell(report)
     rows = rows_to_show(report, cells)
     thumbnails = make_thumbnails(rows, report.photo, on_progress=on_progress) if report.photo else {}
-
-    environment = Environment(
-        loader=PackageLoader("kiyome.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=shown.count, percent=shown.percent, score=shown.score)
-    css = resources.files("kiyome.report").joinpath("templates", "find_report.css").read_text("utf-8")
-    return environment.get_template("find_report.html").render(
-        page=build_page(report, cells, thumbnails),
-        css=Markup(css),  # noqa: S704 - our own file, byte for byte as hashed
-        policy=content_security_policy(css),
-    )
-
-
-def content_security_policy(css: str) -> str:
-    """The policy under which a page shows images it holds and this one style sheet, and does nothing else.
-
-    >>> content_security_policy("p { color: red }").split("; ")[:2]
-    ["default-src 'none'", 'img-src data:']
-    """
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
+    return render_page("find_report", page=build_page(report, cells, thumbnails))
 
 
 def write_report(report: FindReport, path: str | Path, *, on_progress: Progress = silent) -> None:

@@ -1,18 +1,13 @@
-"""The page that ends `kiyome train`: how members learned, and what they say of rows they never saw.
-
-One HTML file that asks the network for nothing and runs no script, as the page of `find`.
-"""
+"""The page that ends `kiyome train`: how members learned, and what they say of rows they never saw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.storage import write_text
-from kiyome.report import shown
 from kiyome.report.curves import LineChart, line_chart
-from kiyome.report.find_report import content_security_policy
+from kiyome.report.page import render_page
 
 CURVES = {
     "train_loss": "Loss on training rows",
@@ -60,24 +55,7 @@ def write_train_report(report: TrainReport, path: str | Path) -> None:
 
 def render_train_report(report: TrainReport) -> str:
     """The page as text: the same report gives the same text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("kiyome.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=shown.count, percent=shown.percent, shown=shown.shown)
-    css = resources.files("kiyome.report").joinpath("templates", "train_report.css").read_text("utf-8")
-    return environment.get_template("train_report.html").render(
-        report=report,
-        charts=_charts(report),
-        css=Markup(css),  # noqa: S704 - our own file, byte for byte as hashed
-        policy=content_security_policy(css),
-    )
+    return render_page("train_report", report=report, charts=_charts(report))
 
 
 def _charts(report: TrainReport) -> list[tuple[str, LineChart]]:
