@@ -31,7 +31,7 @@ COUNTERMEASURES = {
     "BatchNorm frozen, first half": [*PLAIN, "freeze_batchnorm=0.5"],
     "MixUp": [*PLAIN, "mixing=mix_up"],
     "4 views at prediction": [*PLAIN, "views=4"],
-    "soft labels, 0.7 given": [*PLAIN, "global_soft_labels={plain}"],
+    "soft labels, 0.7 given": [*PLAIN, "soft_labels=global:{plain}"],
     "GCE, MixUp and 4 views": [
         "loss=generalized_cross_entropy",
         "loss_options={}",

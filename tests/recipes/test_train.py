@@ -17,8 +17,9 @@ from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.errors import InputError, RunBusy, StaleArtifact
 from kiyome.recipes.find import find
+from kiyome.recipes.lessons import flagged_rows
 from kiyome.recipes.predict import predict
-from kiyome.recipes.train import flagged_rows, train
+from kiyome.recipes.train import train
 from kiyome.testing import write_digits
 from kiyome.training.recipe_files import shipped_recipes
 from kiyome.training.soft_labels import GLOBAL_LEAK, hard_targets, soften
@@ -67,7 +68,7 @@ def test_every_shipped_recipe_runs_on_tiny_input(name, digits, tmp_path):
     changes = [*SMALL, "epochs=1", "average_last=1", "batch_size=45", "num_folds=2"]
     if name == "talk-clean-rows":
         run = find(digits / "data", backbone="tiny", output=tmp_path / "find", cache_folder=digits / "cache")
-        changes.append(f"leave_out={run.folder}")
+        changes += [f"leave_out=global:{run.folder}", "max_left_out=0.9"]
     result = train(
         digits / "data", recipe=name, changes=changes, output=tmp_path / "run", cache_folder=digits / "cache"
     )
@@ -195,7 +196,7 @@ def test_members_of_several_processes_come_together(trained, digits, tmp_path):
 def test_soft_labels_of_an_earlier_run_are_told_as_a_small_leak(trained, digits, tmp_path):
     result = train(
         digits / "data",
-        changes=[*SMALL, f"global_soft_labels={trained.folder}"],
+        changes=[*SMALL, f"soft_labels=global:{trained.folder}"],
         output=tmp_path / "run",
         cache_folder=digits / "cache",
     )
@@ -207,7 +208,7 @@ def test_soft_labels_of_an_earlier_run_are_told_as_a_small_leak(trained, digits,
         with pytest.raises(InputError, match=r"Soft labels come from the folds at hand"):
             train(
                 digits / "data",
-                changes=[*SMALL, change, f"global_soft_labels={trained.folder}"],
+                changes=[*SMALL, change, f"soft_labels=global:{trained.folder}"],
                 output=tmp_path / other,
                 seed=seed,
                 cache_folder=digits / "cache",
@@ -230,8 +231,9 @@ def test_rows_to_leave_out_are_matched_by_id(digits, trained, tmp_path):
     shuffled = trained.table.take(np.random.default_rng(0).permutation(90))
     expected = dict(zip(run.table.image_ids, run.is_label_issue, strict=True))
     assert flagged_rows(run.folder, shuffled).tolist() == [expected[name] for name in shuffled.image_ids]
-    with pytest.raises(InputError, match=r"leave_out names a run of `kiyome find`"):
-        flagged_rows(trained.folder, shuffled)
+    by_training = flagged_rows(trained.folder, trained.table, method="predicted_neq_given")
+    guesses = trained.predictions.pred_probs.argmax(axis=1)
+    assert by_training.tolist() == (guesses != trained.table.labels).tolist()
 
 
 def test_a_second_process_is_refused(trained, digits):

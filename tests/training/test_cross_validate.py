@@ -21,8 +21,10 @@ def test_a_row_has_no_say_in_its_own_probabilities(recipe, lessons, tmp_path):
     row = 17
     labels = lessons.table.labels.copy()
     labels[row] = (labels[row] + 5) % 10
-    before = cross_validate([recipe], {recipe.name: lessons}, tmp_path / "a").pred_probs
-    after = cross_validate([recipe], {recipe.name: with_labels(lessons, labels)}, tmp_path / "b").pred_probs
+    before = cross_validate(plan_members([recipe], {recipe.name: lessons}), tmp_path / "a").pred_probs
+    after = cross_validate(
+        plan_members([recipe], {recipe.name: with_labels(lessons, labels)}), tmp_path / "b"
+    ).pred_probs
     own_fold = lessons.table.folds == lessons.table.folds[row]
     assert np.array_equal(before[own_fold], after[own_fold])
     assert not np.array_equal(before[~own_fold], after[~own_fold])
@@ -35,7 +37,7 @@ def test_two_recipes_and_two_seeds_are_averaged_over_the_members_that_held_a_row
         dataclasses.replace(recipe, name="a", epochs=1, seeds=(0, 1)),
         dataclasses.replace(recipe, name="b", epochs=1, crop="whole"),
     ]
-    result = cross_validate(recipes, {"a": lessons, "b": lessons}, tmp_path)
+    result = cross_validate(plan_members(recipes, {"a": lessons, "b": lessons}), tmp_path)
     assert len(result.members) == 9
     for row in (0, 50, 119):
         own = [m for m in result.members if row in m.member.held_out]
@@ -58,11 +60,13 @@ def test_a_loss_learns_something(recipe, lessons, tmp_path):
 def test_members_may_be_trained_apart(recipe, lessons, tmp_path):
     recipe = dataclasses.replace(recipe, epochs=1)
     given = {recipe.name: lessons}
-    whole = cross_validate([recipe], given, tmp_path / "whole")
+    whole = cross_validate(plan_members([recipe], given), tmp_path / "whole")
     for fold in (2, 0, 1):
         train_members(plan_members([recipe], given, only=[f"fold={fold}"]), tmp_path / "apart")
     steps = []
-    apart = cross_validate([recipe], given, tmp_path / "apart", on_progress=lambda *step: steps.append(step))
+    apart = cross_validate(
+        plan_members([recipe], given), tmp_path / "apart", on_progress=lambda *step: steps.append(step)
+    )
     assert np.array_equal(whole.pred_probs, apart.pred_probs)
     assert steps == []  # nothing was left to do
 
@@ -103,6 +107,6 @@ def test_rows_that_are_not_taught_are_predicted_and_not_learned(recipe, lessons,
     recipe = dataclasses.replace(recipe, epochs=1)
     taught = np.arange(120) % 4 != 0
     lessons = dataclasses.replace(lessons, is_taught=taught)
-    result = cross_validate([recipe], {recipe.name: lessons}, tmp_path)
+    result = cross_validate(plan_members([recipe], {recipe.name: lessons}), tmp_path)
     assert (result.dynamics.passes > 0).tolist() == taught.tolist()
     np.testing.assert_allclose(result.pred_probs.sum(axis=1), 1, atol=1e-5)

@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 from kiyome.artifacts.sources import read_table
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.models.build import import_timm
-from kiyome.training.cross_validate import cross_validate
+from kiyome.training.cross_validate import cross_validate, plan_members
 from kiyome.training.member import Lessons
 from kiyome.training.recipe import Recipe
 
@@ -42,7 +42,8 @@ def train(folder, kill_at):
             if events == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
-    cross_validate([recipe], {recipe.name: lessons}, folder, on_progress=lambda *_: sys.audit("step"))
+    members = plan_members([recipe], {recipe.name: lessons})
+    cross_validate(members, folder, on_progress=lambda *_: sys.audit("step"))
     (base / "events").write_text(str(events))
 
 def in_a_process(folder, kill_at=0):

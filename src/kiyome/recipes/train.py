@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import read_photo_list
-from kiyome.artifacts.predictions import Predictions, write_out_of_fold
+from kiyome.artifacts.predictions import Predictions, Probs, write_out_of_fold
 from kiyome.artifacts.run import RunFolder, announce_run
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.artifacts.table import Table, write_table
-from kiyome.errors import InputError
 from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
@@ -26,6 +25,13 @@ from kiyome.images.reader import PhotoRecord
 from kiyome.progress import Progress, silent
 from kiyome.recipes.check import missing_list_of, open_table, run_place, write_photo_lists
 from kiyome.recipes.evidence import readable_rows_dealt
+from kiyome.recipes.lessons import (
+    changes_for_labels,
+    kept_rows,
+    lessons_of_recipes,
+    notes_on_lessons,
+    teach_without_leak,
+)
 from kiyome.recipes.predict import PredictResult, predict_photos, write_submission
 from kiyome.report.train_report import TrainReport, write_train_report
 from kiyome.training.processes import is_main_process, main_process_first
@@ -34,7 +40,7 @@ from kiyome.training.recipe_files import read_recipes, recipe_text
 
 if TYPE_CHECKING:
     from kiyome.training.cross_validate import CrossValidation
-    from kiyome.training.member import Lessons
+    from kiyome.training.member import FinishedMember, Lessons
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,8 +55,12 @@ class TrainResult:
     members: tuple[Mapping[str, Any], ...]
     """What member.json of each says."""
     scores: Mapping[str, Mapping[str, float]]
-    """Of all members together and of each model, out of fold, on labels that may be wrong."""
+    """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows, and
+    beside it, where cleaning left rows out, of the others only."""
     num_rows_taught: int
+    """Rows that no member left out for their label."""
+    models: tuple[str, ...] = ()
+    """Each model's name with the form in which labels reached it; `global` marks a small leak."""
     submission: PredictResult | None = None
     notes: tuple[str, ...] = ()
     """What people should hear."""
@@ -61,6 +71,7 @@ class TrainResult:
             "folder": str(self.folder),
             "rows": len(self.table),
             "rows_taught": self.num_rows_taught,
+            "models": list(self.models),
             "members": [member["member"] for member in self.members],
             "scores": {name: dict(values) for name, values in self.scores.items()},
             "submission": None if self.submission is None else self.submission.summary(),
@@ -73,6 +84,8 @@ def train(
     *,
     recipe: Path | str = "quick",
     changes: Sequence[str] = (),
+    labels: str | None = None,
+    flags: Path | str | None = None,
     images: Path | str | None = None,
     output: Path | str | None = None,
     test: Path | str | None = None,
@@ -93,13 +106,19 @@ def train(
         As for `kiyome.artifacts.sources.read_table`.
     recipe, changes
         As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``.
+    labels
+        ``all`` rows are trained on; or ``clean``, those that models which saw nothing of the held-out fold do
+        not flag; or ``clean-global``, those that the earlier run `flags` does not flag, which leaks a little.
+        As the recipe says where not given.
+    flags
+        The folder of a `find` or `train` run, for clean-global only.
     output
         The run folder; the next free ``runs/NAME-train`` if not given. The same command goes on in its own.
     test, test_images
         Photos to predict when all members are finished; as for `kiyome.recipes.predict.predict`.
     members
         Train these only, ``fold=0`` say, and stop: for several processes or machines on one run folder. The
-        same command without it then puts all together.
+        same command without it then puts all together. ``fold=0+1`` is a pair behind a nested recipe.
     seed
         The deal of the folds; a `fold` column in the data is taken instead.
     cache_folder
@@ -123,8 +142,8 @@ def train(
     KiyomeError
         Where a training stops; the same command goes on after its last whole epoch.
     """
-    recipes = read_recipes(recipe, changes)
-    place = run_place(data, output, "-train")
+    recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)])
+    place = run_place(data, output, _ending(recipes))
     cache = Path(cache_folder or default_cache_folder())
     listed = read_photo_list(test, images=test_images) if test else None  # what is wrong is told now
     table = open_table(
@@ -139,7 +158,9 @@ def train(
     with main_process_first():
         photos = _cached(table, recipes, cache, on_progress)
     scored, check = _dealt(table, next(iter(photos.values())), recipes[0], seed, on_progress)
-    lessons = _lessons(scored, recipes, photos, check.readable)
+    rows = np.flatnonzero(check.readable)
+    taken = {recipe.name: _taken(photos[_size_of(recipe)], rows) for recipe in recipes}
+    lessons = lessons_of_recipes(scored, recipes, taken)
     identity: dict[str, Any] = {
         "command": "train",
         "config": {"recipes": [_deciding(each) for each in recipes], "seed": seed},
@@ -149,12 +170,14 @@ def train(
     if members or not is_main_process():
         return _some_members(recipes, lessons, announce_run(place, **identity), members, on_progress)
     with RunFolder.create_or_reopen(place, **identity) as run:
-        from kiyome.training.cross_validate import cross_validate
+        from kiyome.training.cross_validate import cross_validate, plan_members
 
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
-        trained = cross_validate(recipes, lessons, run.path, on_progress=on_progress)
-        result = _result(run.path, recipes, lessons, trained, _notes(recipes, photos, run))
+        planned = plan_members(recipes, lessons)
+        taught = teach_without_leak(planned, run.path, on_progress=on_progress)
+        trained = cross_validate(taught, run.path, on_progress=on_progress)
+        result = _result(run.path, recipes, trained, _notes(photos, run))
         if listed is not None:
             predicted = predict_photos(
                 run.path,
@@ -211,33 +234,6 @@ def _records(photos: CachedPhotos) -> list[PhotoRecord[Any]]:
     ]
 
 
-def _lessons(
-    table: Table,
-    recipes: Sequence[Recipe],
-    photos: Mapping[StoredSize, CachedPhotos],
-    readable: NDArray[np.bool_],
-) -> dict[str, "Lessons"]:
-    """What each recipe's members learn from."""
-    from kiyome.training.member import Lessons
-    from kiyome.training.soft_labels import global_soft_targets, hard_targets
-
-    rows = np.flatnonzero(readable)
-    lessons = {}
-    for recipe in recipes:
-        if recipe.global_soft_labels:
-            run, share = Path(recipe.global_soft_labels), recipe.given_share
-            targets = global_soft_targets(table, run, given_share=share)
-        else:
-            targets = hard_targets(table.labels, table.num_classes)
-        flagged = (
-            flagged_rows(Path(recipe.leave_out), table) if recipe.leave_out else np.zeros(len(table), bool)
-        )
-        lessons[recipe.name] = Lessons(
-            table=table, photos=_taken(photos[_size_of(recipe)], rows), targets=targets, is_taught=~flagged
-        )
-    return lessons
-
-
 def _taken(photos: CachedPhotos, rows: NDArray[np.intp]) -> CachedPhotos:
     kept = rows.tolist()
     return replace(
@@ -248,30 +244,6 @@ def _taken(photos: CachedPhotos, rows: NDArray[np.intp]) -> CachedPhotos:
     )
 
 
-def flagged_rows(run: Path, table: Table) -> NDArray[np.bool_]:
-    """A mask (N,) of the rows that an earlier `find` run flagged, matched by id.
-
-    Raises
-    ------
-    InputError
-        Where the folder holds no such list, or the list lacks a row of the table.
-    """
-    import pyarrow.parquet as pq
-
-    path = run / "label_issues.parquet"
-    if not path.is_file():
-        raise InputError(
-            "leave_out names a run of `kiyome find`.", came=f"no {path}", remedy="Run find first."
-        )
-    columns = pq.read_table(path, columns=["image_id", "is_label_issue"]).to_pydict()
-    flagged = dict(zip(columns["image_id"], columns["is_label_issue"], strict=True))
-    missing = [image_id for image_id in table.image_ids if image_id not in flagged]
-    if missing:
-        came = f"{len(missing)} rows without one, such as {missing[0]!r}"
-        raise InputError("leave_out has a verdict on every row.", came=came, remedy="Run find on these data.")
-    return np.array([bool(flagged[image_id]) for image_id in table.image_ids])
-
-
 def _some_members(
     recipes: Sequence[Recipe],
     lessons: Mapping[str, "Lessons"],
@@ -279,59 +251,81 @@ def _some_members(
     only: Sequence[str],
     on_progress: Progress,
 ) -> TrainResult:
-    from kiyome.training.cross_validate import plan_members, train_members
+    from kiyome.training.cross_validate import pick_members, plan_members, train_members
+    from kiyome.training.nested import plan_pairs, train_pairs
 
-    trained = train_members(plan_members(recipes, lessons, only=only), place, on_progress=on_progress)
-    first = next(iter(lessons.values()))
+    members = plan_members(recipes, lessons)
+    picked = pick_members([*plan_pairs(members), *members], only)
+    pairs = train_pairs([each for each in picked if each.is_pair], place, on_progress=on_progress)
+    taught = teach_without_leak([each for each in picked if not each.is_pair], place, on_progress=on_progress)
+    trained = [*pairs, *train_members(taught, place, on_progress=on_progress)]
     return TrainResult(
         folder=place,
-        table=first.table,
+        table=members[0].lessons.table,
         predictions=None,
         members=tuple(member.facts for member in trained),
         scores={},
-        num_rows_taught=int(first.is_taught.sum()),
+        num_rows_taught=int(kept_rows(taught or members).sum()),
+        models=tuple(recipe.title for recipe in recipes),
         notes=("only some members were trained; the same command without --members puts all together",),
     )
 
 
 def _result(
-    folder: Path,
-    recipes: Sequence[Recipe],
-    lessons: Mapping[str, "Lessons"],
-    trained: "CrossValidation",
-    notes: list[str],
+    folder: Path, recipes: Sequence[Recipe], trained: "CrossValidation", notes: list[str]
 ) -> TrainResult:
-    from kiyome.training.member import agreement
-
-    first = next(iter(lessons.values()))
-    table = first.table
-    together = {"all members": trained.pred_probs}
-    by_recipe = dict(trained.by_recipe) if len(recipes) > 1 else {}
+    members = [each.member for each in trained.members]
+    table = members[0].lessons.table
+    scores = {"all members": _scores(trained.members, trained.pred_probs)}
+    for name, probs in trained.by_recipe.items() if len(recipes) > 1 else ():
+        scores[name] = _scores([each for each in trained.members if each.member.recipe.name == name], probs)
+    models = tuple(recipe.title for recipe in recipes)
     return TrainResult(
         folder=folder,
         table=table,
         predictions=Predictions(
             pred_probs=trained.pred_probs,
             kind="out_of_fold",
-            source=f"{len(trained.members)} members of {', '.join(recipe.name for recipe in recipes)}",
+            source=f"{len(members)} members of {', '.join(models)}",
             table_fingerprint=table.fingerprint,
         ),
         members=tuple(member.facts for member in trained.members),
-        scores={
-            name: agreement(probs, table.labels, "out_of_fold")
-            for name, probs in {**together, **by_recipe}.items()
-        },
-        num_rows_taught=int(first.is_taught.sum()),
-        notes=(*notes, *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"])),
+        scores=scores,
+        num_rows_taught=int(kept_rows(members).sum()),
+        models=models,
+        notes=(
+            *notes,
+            *notes_on_lessons(members),
+            *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"]),
+        ),
     )
 
 
-def _notes(recipes: Sequence[Recipe], photos: Mapping[StoredSize, CachedPhotos], run: RunFolder) -> list[str]:
-    from kiyome.training.soft_labels import GLOBAL_LEAK
+def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, float]:
+    """Agreement with the labels of all rows, each held out; beside it, of those that no member left out."""
+    from kiyome.training.member import agreement
 
+    members = [each.member for each in trained]
+    labels, kept = members[0].lessons.table.labels, kept_rows(members)
+    scores = agreement(probs, labels, "out_of_fold")
+    if kept.all() or not kept.any():
+        return scores
+    return {
+        **scores,
+        **agreement(probs[kept], labels[kept], "out_of_fold_rows_not_flagged_only"),
+        "rows_not_flagged": int(kept.sum()),
+    }
+
+
+def _ending(recipes: Sequence[Recipe]) -> str:
+    """How the name of the run folder ends: with the form that all models share, such as -clean-global."""
+    forms = {recipe.title.removeprefix(recipe.name) for recipe in recipes}
+    mixed = "-mixed-global" if any("-global" in form for form in forms) else "-mixed"
+    return "-train" + (forms.pop() if len(forms) == 1 else mixed)
+
+
+def _notes(photos: Mapping[StoredSize, CachedPhotos], run: RunFolder) -> list[str]:
     notes = [note for each in photos.values() for note in each.notes]
-    if any(recipe.global_soft_labels for recipe in recipes):
-        notes.append(GLOBAL_LEAK)
     for package, (before, now) in run.changed_versions.items():
         notes.append(f"{package} was {before} and is {now}: not bit for bit the same run")
     return notes

@@ -49,12 +49,7 @@ def plan_members(
     lessons
         For each recipe's name.
     only
-        Texts ``fold=0``, ``fold=0,2``, ``recipe=NAME``, ``seed=1``: members that fit all of them.
-
-    Raises
-    ------
-    InputError
-        Where nothing fits.
+        As for `pick_members`.
     """
     members = [
         Member(recipe=recipe, fold=int(fold), seed=seed, lessons=lessons[recipe.name])
@@ -62,15 +57,27 @@ def plan_members(
         for seed in recipe.seeds
         for fold in np.unique(_folds(lessons[recipe.name]))
     ]
+    return pick_members(members, only)
+
+
+def pick_members(members: Sequence[Member], only: Sequence[str]) -> list[Member]:
+    """The members that fit all of the texts ``fold=0``, ``fold=0,2``, ``recipe=NAME``, ``seed=1``.
+
+    Raises
+    ------
+    InputError
+        Where nothing fits.
+    """
+    picked = list(members)
     for text in only:
         key, _, values = text.partition("=")
         if key not in ("fold", "recipe", "seed"):
             must = "Members are picked by fold=, recipe= or seed=."
             raise InputError(must, came=repr(text), remedy=nearest(key, ("fold", "recipe", "seed")))
-        members = [member for member in members if _value(member, key) in values.split(",")]
-    if not members:
+        picked = [member for member in picked if _value(member, key) in values.split(",")]
+    if not picked:
         raise InputError("Some member fits.", came=f"{list(only)}", remedy="Folds and seeds count from 0.")
-    return members
+    return picked
 
 
 def train_members(
@@ -100,14 +107,14 @@ def train_members(
 
 
 def cross_validate(
-    recipes: Sequence[Recipe], lessons: Mapping[str, Lessons], folder: Path, *, on_progress: Progress = silent
+    members: Sequence[Member], folder: Path, *, on_progress: Progress = silent
 ) -> CrossValidation:
     """Train every member and put their out-of-fold probabilities together.
 
     Parameters
     ----------
-    recipes, lessons
-        The models, and what each learns from: one table and deal, photos stored for the recipe's size.
+    members
+        From `plan_members`: of one table and deal, photos stored for the recipe's size.
     folder
         Receives ``members/``; what lies there already is taken where it is what would come out.
     on_progress
@@ -116,19 +123,19 @@ def cross_validate(
     Raises
     ------
     InputError
-        Where the lessons are not of one table and deal.
+        Where the members are not of one table and deal.
     """
-    _check_one_deal(lessons)
-    members = train_members(plan_members(recipes, lessons), folder, on_progress=on_progress)
-    passes = [epoch for member in members for epoch in member.dynamics()]
-    by_recipe = {
-        recipe.name: out_of_fold([m for m in members if m.member.recipe.name == recipe.name])
-        for recipe in recipes
-    }
+    _check_one_deal(members)
+    finished = train_members(members, folder, on_progress=on_progress)
+    passes = [epoch for member in finished for epoch in member.dynamics()]
+    names = dict.fromkeys(member.recipe.name for member in members)
     return CrossValidation(
-        members=tuple(members),
-        pred_probs=out_of_fold(members),
-        by_recipe=by_recipe,
+        members=tuple(finished),
+        pred_probs=out_of_fold(finished),
+        by_recipe={
+            name: out_of_fold([each for each in finished if each.member.recipe.name == name])
+            for name in names
+        },
         dynamics=summarize_dynamics([margins for margins, _ in passes], [losses for _, losses in passes]),
     )
 
@@ -161,15 +168,13 @@ def _folds(lessons: Lessons) -> NDArray[np.int16]:
 
 
 def _value(member: Member, key: str) -> str:
-    return {"fold": str(member.fold), "recipe": member.recipe.name, "seed": str(member.seed)}[key]
+    return {"fold": member.held_out_folds, "recipe": member.recipe.name, "seed": str(member.seed)}[key]
 
 
-def _check_one_deal(lessons: Mapping[str, Lessons]) -> None:
-    deals = {(each.table.fingerprint, _folds(each).tobytes()) for each in lessons.values()}
+def _check_one_deal(members: Sequence[Member]) -> None:
+    deals = {(each.lessons.table.fingerprint, _folds(each.lessons).tobytes()) for each in members}
     if len(deals) != 1:
-        raise InputError(
-            "All recipes learn from one table and deal.", came=f"{len(deals)}", remedy="Use one."
-        )
+        raise InputError("All members share one table and deal.", came=f"{len(deals)}", remedy="Use one.")
 
 
 @contextmanager

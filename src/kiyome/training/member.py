@@ -55,14 +55,14 @@ CHECKPOINTS, SEAL = "checkpoints", "member.json"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lessons:
-    """What all members of a recipe learn from, before folds part them. N rows, K classes."""
+    """What the members of a recipe learn from, before folds part them. N rows, K classes."""
 
     table: Table
     """With folds."""
     photos: CachedPhotos
     """N photos, all readable, stored for the recipe's size."""
     targets: NDArray[np.float32]
-    """(N, K) shares; one-hot unless labels are softened."""
+    """(N, K) shares; one-hot unless labels are softened. NaN in the held-out rows of nested forms."""
     is_taught: NDArray[np.bool_]
     """(N,) rows that may be trained on; the others are predicted only."""
 
@@ -93,16 +93,29 @@ class Member:
     fold: int
     seed: int
     lessons: Lessons
+    second_fold: int | None = None
+    """Held out as well, by the pairs behind nested forms."""
 
     @property
     def label(self) -> str:
         """What people call it."""
-        return f"{self.recipe.name}-fold{self.fold}-seed{self.seed}"
+        return f"{self.recipe.title}-fold{self.held_out_folds}-seed{self.seed}"
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it holds out two folds."""
+        return self.second_fold is not None
+
+    @property
+    def held_out_folds(self) -> str:
+        """The fold, or both as in 0+1."""
+        return f"{self.fold}+{self.second_fold}" if self.is_pair else f"{self.fold}"
 
     @cached_property
     def key(self) -> str:
         """Digest of all that decides the result."""
-        parts = [METHOD, self.recipe.digest, self.lessons.digest, self.fold, self.seed]
+        fold = self.held_out_folds if self.is_pair else self.fold
+        parts = [METHOD, self.recipe.digest, self.lessons.digest, fold, self.seed]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
@@ -113,19 +126,24 @@ class Member:
     @property
     def own_seed(self) -> int:
         """Of all that is random in this member."""
-        return member_seed(self.seed, self.fold)
+        return member_seed(self.seed, self.held_out_folds if self.is_pair else self.fold)
 
     @property
     def held_out(self) -> NDArray[np.int64]:
         """(n,) rows that this member never sees in training."""
-        return np.flatnonzero(self.lessons.table.folds == self.fold)
+        return np.flatnonzero(self._holds_out)
 
     @property
     def training_rows(self) -> NDArray[np.int64]:
         """(m,) rows of the other folds that are taught and have some weight."""
         table = self.lessons.table
         has_weight = np.ones(len(table), bool) if table.weights is None else table.weights > 0
-        return np.flatnonzero((table.folds != self.fold) & self.lessons.is_taught & has_weight)
+        return np.flatnonzero(~self._holds_out & self.lessons.is_taught & has_weight)
+
+    @property
+    def _holds_out(self) -> NDArray[np.bool_]:
+        folds = np.asarray(self.lessons.table.folds)
+        return np.isin(folds, [each for each in (self.fold, self.second_fold) if each is not None])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,8 +172,8 @@ class FinishedMember:
         return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def member_seed(seed: int, fold: int) -> int:
-    """The seed of all that is random in the member of this fold."""
+def member_seed(seed: int, fold: int | str) -> int:
+    """The seed of all that is random in the member of this fold, or pair of folds."""
     return derive_seed(seed, "fold", fold)
 
 
@@ -354,6 +372,7 @@ def _finish(
         "member": member.label,
         "recipe": member.recipe.as_dict(),
         "fold": member.fold,
+        "second_fold": member.second_fold,
         "seed": member.seed,
         "parts": parts,
         "device": compute.device.type,

@@ -66,12 +66,18 @@ class Recipe:
     """Leave so many of the largest losses out of each batch (OUSM)."""
     omit_after: int = 5
     """Epochs before which nothing is left out."""
-    global_soft_labels: str = ""
-    """Folder of an earlier run on the same table and folds, whose out-of-fold probabilities soften labels."""
+    soft_labels: str = ""
+    """Soften labels by probabilities: nested trains models for it that saw nothing of the held-out fold;
+    global:RUN takes the out-of-fold ones of an earlier run on the same folds, which leaks a little."""
     given_share: float = 0.7
     """Weight of the given label beside soft ones; above 0.5 the likeliest class never changes."""
     leave_out: str = ""
-    """Folder of a `find` run, whose flagged rows are left out of training; they are still predicted."""
+    """Leave flagged rows out of training, and predict them still: nested flags by models that saw nothing of
+    the held-out fold; global:RUN takes those of an earlier `find` or `train` run, which leaks a little."""
+    flag_method: str = "adaptive"
+    """Which rows are flagged, as in kiyome.find_label_issues; a `find` run brings its own flags."""
+    max_left_out: float = 0.5
+    """Share of a class's training rows that may be left out at most; more is an error."""
 
     epochs: int = 10
     """Passes over the training rows."""
@@ -122,6 +128,8 @@ class Recipe:
             kept = {key: value for key, value in self.augment.items() if key not in ("scale", "ratio")}
             object.__setattr__(self, "augment", kept)
         _check_name(self.name)
+        for name in ("soft_labels", "leave_out"):
+            _check_form(name, getattr(self, name))
         _check_together(self)
         self.training_views()
         _check_loss(self)
@@ -139,6 +147,18 @@ class Recipe:
         kept = ("scale", "ratio", "horizontal_flip", "vertical_flip")
         return _augment(self, {"crop": self.crop, **{k: v for k, v in self.augment.items() if k in kept}})
 
+    @property
+    def is_nested(self) -> bool:
+        """Whether what a member learns from depends on the fold that it holds out."""
+        return NESTED in (self.soft_labels, self.leave_out)
+
+    @property
+    def title(self) -> str:
+        """What its members are called: its name, and how labels reach them; `global` marks a small leak."""
+        parts = {"clean": self.leave_out, "soft": self.soft_labels}
+        forms = [word if form == NESTED else f"{word}-global" for word, form in parts.items() if form]
+        return "-".join([self.name, *forms])
+
     def as_dict(self) -> Fields:
         """All fields, as JSON can hold them."""
         fields: Fields = json.loads(json.dumps(dataclasses.asdict(self)))
@@ -146,11 +166,18 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Of every field that decides the result: not its name, nor what names folders or the deal."""
-        silent = ("name", "about", "seeds", "num_folds", "global_soft_labels", "given_share", "leave_out")
-        deciding = {key: value for key, value in self.as_dict().items() if key not in silent}
+        """Of every field that decides the result: not its name, nor what decides lessons or the deal."""
+        deciding = {key: value for key, value in self.as_dict().items() if key not in SILENT}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
+
+NESTED, GLOBAL = "nested", "global:"
+"""How labels are softened or rows left out: free of leaks, or by the run that is named after the colon."""
+SILENT = (
+    *("name", "about", "seeds", "num_folds"),
+    *("soft_labels", "given_share", "leave_out", "flag_method", "max_left_out"),
+)
+"""Fields that decide no result by themselves: lessons and the deal have a digest of their own."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "dropout": (0, 0.99),
@@ -162,6 +189,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "omit_largest": (0, 10**6),
     "omit_after": (0, 10**6),
     "given_share": (0, 1),
+    "max_left_out": (0, 1),
     "epochs": (1, 10**6),
     "batch_size": (1, 10**6),
     "accumulate": (1, 10**6),
@@ -213,6 +241,15 @@ def _check_name(name: str) -> None:
     if not name or not all(c.isalnum() or c in "._-" for c in name) or name[0] == ".":
         must = "A model's name is letters, digits, dots, dashes and underscores."
         raise InputError(must, came=repr(name), remedy="Rename it.")
+
+
+def _check_form(name: str, form: str) -> None:
+    if form and form != NESTED and not (form.startswith(GLOBAL) and form != GLOBAL):
+        raise InputError(
+            f"{name} is nested, global:RUN, or nothing.",
+            came=repr(form),
+            remedy=f"Say {name}=nested; {name}=global:RUN takes an earlier run, and leaks a little.",
+        )
 
 
 def _check_together(recipe: Recipe) -> None:

@@ -176,12 +176,12 @@ def _defaults() -> Fields:
 
 @cache
 def _sentences() -> dict[str, str]:
-    """The sentence under each field, from the source."""
+    """The sentence under each field, from the source, in one line."""
     [tree] = ast.parse(inspect.getsource(Recipe)).body
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     pairs = pairwise(body)
     return {
-        node.target.id: str(after.value.value)
+        node.target.id: " ".join(str(after.value.value).split())
         for node, after in pairs
         if isinstance(node, ast.AnnAssign)
         and isinstance(node.target, ast.Name)

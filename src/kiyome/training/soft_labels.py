@@ -1,10 +1,11 @@
-"""Targets that lean on what an earlier run predicts out of fold (knowledge distillation). N rows, K classes.
+"""Targets that lean on what models predict out of fold (knowledge distillation). N rows, K classes.
 
     target = given_share * label + (1 - given_share) * probabilities of a model that did not see the row
 
 Above a given share of 0.5 the label stays the likeliest class of every target: it is softened, never changed.
 
-The form here is `global`: the models behind the soft label of a row in fold A were trained on the other
+There are two forms. `nested` is free of leaks (training/nested.py). `global` takes the out-of-fold
+probabilities of an earlier run: the models behind the soft label of a row in fold A were trained on the other
 folds, fold B among them. A member that holds B out learns from that soft label, so a little of B's labels
 reaches the member that predicts B. It is a small leak, named wherever such a run is shown; scores of it are
 not quite out of fold.

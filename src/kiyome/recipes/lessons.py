@@ -1,0 +1,245 @@
+"""What the members of a training learn from: which rows, and how much of each label is believed.
+
+    nested  decided without a label of the fold that a member holds out (training/nested.py)
+    global  decided by an earlier run, which saw those labels: a small leak, named wherever it is shown
+
+N rows, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError
+from kiyome.images.pixel_cache import CachedPhotos
+from kiyome.noise import find_label_issues
+from kiyome.noise.label_issues import check_filter
+from kiyome.progress import Progress, silent
+from kiyome.training.recipe import GLOBAL, NESTED, Recipe, nearest
+
+if TYPE_CHECKING:
+    from kiyome.training.member import FinishedMember, Lessons, Member
+
+Mask = NDArray[np.bool_]
+
+LABELS = ("all", "clean", "clean-global")
+"""What `kiyome train --labels` understands."""
+
+CLEANING_LEAK = (
+    "Cleaning is global: labels of the fold that is later held out had a say in which rows are left out."
+    " It is a small leak; scores are not quite out of fold."
+)
+
+
+def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str]:
+    """The changes to a recipe that stand behind `--labels` and `--flags`; none where neither is given.
+
+    Raises
+    ------
+    InputError
+        For other words, or where clean-global and a run of flags do not come together.
+
+    Examples
+    --------
+    >>> changes_for_labels("clean", None), changes_for_labels("clean-global", "runs/leaves")
+    (['leave_out=nested'], ['leave_out=global:runs/leaves'])
+    """
+    if labels is not None and labels not in LABELS:
+        must = f"labels is one of {', '.join(LABELS)}."
+        raise InputError(must, came=repr(labels), remedy=nearest(labels, LABELS))
+    if (labels == "clean-global") != (flags is not None):
+        raise InputError(
+            "labels clean-global and flags go together.",
+            came=f"labels {labels or 'as in the recipe'} with {f'flags {flags}' if flags else 'no flags'}",
+            remedy="Say --labels clean-global --flags RUN; or --labels clean, which needs no run.",
+        )
+    if labels is None:
+        return []
+    return ["leave_out=" + {"all": "", "clean": NESTED}.get(labels, f"{GLOBAL}{flags}")]
+
+
+def lessons_of_recipes(
+    table: Table, recipes: Sequence[Recipe], photos: Mapping[str, CachedPhotos]
+) -> dict[str, "Lessons"]:
+    """What each recipe's members learn from, as far as no training is needed to know it.
+
+    Parameters
+    ----------
+    table
+        With folds.
+    recipes
+        Global forms are applied; nested ones wait for `teach_without_leak`.
+    photos
+        Of the table's rows, for each recipe's name.
+
+    Raises
+    ------
+    InputError, StaleArtifact
+        Where a run that is named does not fit, or cleaning takes too much of a class.
+    """
+    from kiyome.training.member import Lessons
+    from kiyome.training.soft_labels import global_soft_targets, hard_targets
+
+    lessons = {}
+    for recipe in recipes:
+        check_filter(recipe.flag_method, None)
+        targets, is_taught = hard_targets(table.labels, table.num_classes), np.ones(len(table), bool)
+        if run := _run_of(recipe.soft_labels):
+            targets = global_soft_targets(table, run, given_share=recipe.given_share)
+        if run := _run_of(recipe.leave_out):
+            is_taught = ~flagged_rows(run, table, method=recipe.flag_method)
+            for fold in np.unique(np.asarray(table.folds)):
+                check_classes_kept(table, is_taught, recipe, int(fold))
+        lessons[recipe.name] = Lessons(
+            table=table, photos=photos[recipe.name], targets=targets, is_taught=is_taught
+        )
+    return lessons
+
+
+def teach_without_leak(
+    members: Sequence["Member"], folder: Path, *, on_progress: Progress = silent
+) -> list["Member"]:
+    """The members, those of nested recipes with lessons that no label of their held-out fold has touched.
+
+    The pairs behind them are trained first, below ``folder / "nested"``, or taken where they are finished.
+
+    Raises
+    ------
+    InputError
+        Where a class has no rows outside two folds, or cleaning takes too much of one.
+    """
+    from kiyome.training.nested import plan_pairs, train_pairs
+
+    pairs = train_pairs(plan_pairs(members), folder, on_progress=on_progress)
+    lessons: dict[tuple[str, int], Lessons] = {}
+    taught = []
+    for member in members:
+        name, fold = member.recipe.name, member.fold
+        if member.recipe.is_nested and (name, fold) not in lessons:
+            own = [pair for pair in pairs if pair.member.recipe.name == name]
+            lessons[name, fold] = _nested_lessons(member, own)
+        taught.append(replace(member, lessons=lessons.get((name, fold), member.lessons)))
+    return taught
+
+
+def _nested_lessons(member: "Member", pairs: Sequence["FinishedMember"]) -> "Lessons":
+    """What a member learns from: nothing of the fold that it holds out, neither targets nor rows taught."""
+    from kiyome.training.nested import nested_probs
+    from kiyome.training.soft_labels import soften
+
+    recipe, lessons, fold = member.recipe, member.lessons, member.fold
+    table = lessons.table
+    outside = np.asarray(table.folds) != fold
+    pred_probs = nested_probs(pairs, fold)
+    targets, is_taught = lessons.targets, lessons.is_taught & outside
+    if recipe.soft_labels == NESTED:
+        targets = soften(targets, pred_probs, given_share=recipe.given_share)
+    if recipe.leave_out == NESTED:
+        is_taught[outside] = ~find_label_issues(
+            table.labels[outside], pred_probs[outside], method=recipe.flag_method
+        )
+        check_classes_kept(table, is_taught, recipe, fold)
+    targets = np.where(outside[:, None], targets, np.float32(np.nan))
+    return replace(lessons, targets=targets, is_taught=is_taught)
+
+
+def check_classes_kept(table: Table, is_taught: Mask, recipe: Recipe, fold: int) -> None:
+    """Refuse a cleaning that takes all of a class, or more than `recipe.max_left_out` of it.
+
+    Raises
+    ------
+    InputError
+        Naming the class that loses the greatest share of its rows outside the fold.
+    """
+    outside = np.asarray(table.folds) != fold
+    rows = np.bincount(table.labels[outside], minlength=table.num_classes)
+    kept = np.bincount(table.labels[outside & is_taught], minlength=table.num_classes)
+    lost = np.where(rows > 0, 1 - kept / np.maximum(rows, 1), 0.0)
+    worst = int(lost.argmax())
+    if lost[worst] > recipe.max_left_out or lost[worst] == 1:
+        name = table.class_names[worst]
+        raise InputError(
+            f"Cleaning leaves out at most {recipe.max_left_out:.0%} of a class's training rows, never all.",
+            came=f"{rows[worst] - kept[worst]} of {rows[worst]} of {name!r} outside fold {fold}",
+            remedy="Look at these rows; another flag_method= may flag fewer, and max_left_out= is the limit.",
+        )
+
+
+def flagged_rows(run: Path, table: Table, *, method: str = "adaptive") -> Mask:
+    """A mask (N,) of the rows that an earlier run flags.
+
+    Parameters
+    ----------
+    run
+        The folder of a `find` run, whose own flags are matched by id; or of a `train` run on the same rows,
+        whose out-of-fold predictions are judged by `method`.
+    table
+        The rows at hand.
+    method
+        As for `kiyome.find_label_issues`.
+
+    Raises
+    ------
+    StaleArtifact
+        Where the run did not finish, was changed, or belongs to other rows.
+    InputError
+        Where a `find` run lacks a row of the table.
+    """
+    verify_run(run)
+    if not (run / "label_issues.parquet").is_file():
+        predictions = Predictions.load(run / "predictions", table)
+        return find_label_issues(table.labels, predictions.pred_probs, method=method)
+    import pyarrow.parquet as pq
+
+    path = run / "label_issues.parquet"
+    columns = pq.read_table(path, columns=["image_id", "is_label_issue"]).to_pydict()
+    flagged = dict(zip(columns["image_id"], columns["is_label_issue"], strict=True))
+    missing = [image_id for image_id in table.image_ids if image_id not in flagged]
+    if missing:
+        came = f"{len(missing)} rows without one, such as {missing[0]!r}"
+        raise InputError(
+            "The run of flags has a verdict on every row.", came=came, remedy="Run find on these data."
+        )
+    return np.array([bool(flagged[image_id]) for image_id in table.image_ids])
+
+
+def kept_rows(members: Sequence["Member"]) -> Mask:
+    """A mask (N,) of the rows that no member left out for their label, but for those that it holds out."""
+    held_out = (np.asarray(member.lessons.table.folds) == member.fold for member in members)
+    taught = [member.lessons.is_taught | own for member, own in zip(members, held_out, strict=True)]
+    kept: Mask = np.all(taught, axis=0)
+    return kept
+
+
+def notes_on_lessons(members: Sequence["Member"]) -> list[str]:
+    """What people should hear about the labels that were learned from: leaks, and rows left out."""
+    from kiyome.training.soft_labels import GLOBAL_LEAK
+
+    recipes = {member.recipe.name: member.recipe for member in members}.values()
+    notes = [GLOBAL_LEAK] if any(_run_of(recipe.soft_labels) for recipe in recipes) else []
+    notes += [CLEANING_LEAK] if any(_run_of(recipe.leave_out) for recipe in recipes) else []
+    for recipe in recipes:
+        if not recipe.leave_out:
+            continue
+        own = {member.fold: member for member in members if member.recipe.name == recipe.name}.values()
+        outside = [np.asarray(member.lessons.table.folds) != member.fold for member in own]
+        left_out = [
+            f"{(rows & ~member.lessons.is_taught).sum():,} of {rows.sum():,}"
+            for rows, member in zip(outside, own, strict=True)
+        ]
+        notes.append(
+            f"{recipe.title}: flagged rows left out of the training part, fold by fold: {', '.join(left_out)}"
+        )
+    return notes
+
+
+def _run_of(form: str) -> Path | None:
+    """The run that a global form names."""
+    return Path(form.removeprefix(GLOBAL)) if form.startswith(GLOBAL) else None

@@ -1,0 +1,115 @@
+"""Probabilities that know nothing of an outer fold: what cleaning and softening need to be free of leaks.
+
+A member that holds out two folds predicts both and saw no label of either. For the outer fold A,
+
+    rows of fold B   come from the pair {A, B}, for every other fold B;   rows of A have none
+
+so whatever is decided from them about A's training rows has seen no label of A, nor any row's own. A pair
+serves both ways: F (F - 1) / 2 pairs for F folds, and for each seed. N rows, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from kiyome.errors import InputError
+from kiyome.inference import Probs
+from kiyome.progress import Progress, silent
+from kiyome.training.cross_validate import train_members
+from kiyome.training.member import FinishedMember, Member
+from kiyome.training.recipe import Recipe
+from kiyome.training.soft_labels import hard_targets
+
+NESTED = "nested"
+"""The folder of pairs in a run folder; they are no members of the run, and predict no new photo."""
+
+
+def plan_pairs(members: Sequence[Member]) -> list[Member]:
+    """The pairs that stand behind the nested members among these; none where no recipe is nested.
+
+    A pair follows the plain version of its recipe: given labels as they are, every row taught.
+
+    Raises
+    ------
+    InputError
+        Where there are fewer than three folds, or two folds hold all rows of a class.
+    """
+    pairs = []
+    for member in {each.recipe.name: each for each in members if each.recipe.is_nested}.values():
+        recipe, table = member.recipe, member.lessons.table
+        outer = {each.fold for each in members if each.recipe.name == recipe.name}
+        targets = hard_targets(table.labels, table.num_classes)
+        plain = replace(member.lessons, targets=targets, is_taught=np.ones(len(table), bool))
+        folds = np.unique(np.asarray(table.folds)).tolist()
+        pairs += [
+            Member(recipe=_plain(recipe), fold=first, second_fold=second, seed=seed, lessons=plain)
+            for seed in recipe.seeds
+            for first, second in combinations(folds, 2)
+            if outer & {first, second}
+        ]
+    for pair in pairs:
+        _check_classes_left(pair)
+    return pairs
+
+
+def train_pairs(
+    pairs: Sequence[Member], folder: Path, *, on_progress: Progress = silent
+) -> list[FinishedMember]:
+    """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`."""
+    return train_members(pairs, folder / NESTED, on_progress=on_progress)
+
+
+def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:
+    """Probabilities (N, K) for the training rows of one outer fold; NaN in the rows of the fold itself.
+
+    Parameters
+    ----------
+    pairs
+        Of one recipe; those that hold out `fold` count, the mean over seeds.
+    fold
+        The outer fold: no model behind the result saw a label of it.
+
+    Raises
+    ------
+    InputError
+        Where a pair is missing.
+    """
+    table = pairs[0].member.lessons.table
+    total, count = np.zeros((len(table), table.num_classes)), np.zeros(len(table))
+    for pair in pairs:
+        rows = pair.member.held_out
+        if fold in (pair.member.fold, pair.member.second_fold):
+            total[rows] += pair.pred_probs
+            count[rows] += 1
+    outside = np.asarray(table.folds) != fold
+    if not count[outside].all():
+        missing = np.unique(np.asarray(table.folds)[outside & (count == 0)]).tolist()
+        came = f"none of folds {fold} and {missing[0]}"
+        raise InputError("Each pair of folds has a member.", came=came, remedy="Train it.")
+    probs: Probs = np.full(total.shape, np.nan, np.float32)
+    probs[outside] = total[outside] / count[outside, None]
+    return probs
+
+
+def _plain(recipe: Recipe) -> Recipe:
+    return replace(recipe, soft_labels="", leave_out="")
+
+
+def _check_classes_left(pair: Member) -> None:
+    table = pair.lessons.table
+    if len(np.unique(np.asarray(table.folds))) < 3:
+        raise InputError(
+            "Nested forms leave out two folds and train on the others.",
+            came="2 folds",
+            remedy="Say num_folds=3 or more.",
+        )
+    gone = np.setdiff1d(table.labels, table.labels[pair.training_rows])
+    if len(gone):
+        raise InputError(
+            "Nested forms need rows of each class outside any two folds.",
+            came=f"none of {table.class_names[gone[0]]!r} outside folds {pair.fold} and {pair.second_fold}",
+            remedy="Deal other folds, leave the class out, or take a global form.",
+        )
