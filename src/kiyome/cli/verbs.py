@@ -149,6 +149,16 @@ def train(
         list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 augment.cutout=0.5 ...")
     ] = None,
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="'all' rows, as most recipes; 'clean': without those flagged by models that saw nothing of"
+            " the held-out fold; 'clean-global': without those that --flags names, which leaks a little."
+        ),
+    ] = None,
+    flags: Annotated[
+        Path | None, typer.Option(help="With clean-global: the run of find or train whose flags are taken.")
+    ] = None,
     images: Images = None,
     output: Output = None,
     test: Annotated[
@@ -177,16 +187,19 @@ def train(
       kiyome train photos/ --recipe quick                minutes on two cores
       kiyome train train.csv --recipe talk-best-public --test sample_submission.csv
       kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe
+      kiyome train photos/ --labels clean                without rows whose label is probably wrong
+      kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
       kiyome train photos/ --members fold=0              one of several machines on one --output
       kiyome train --recipe modern --print-recipe > mine.toml
     """
     with answering(as_json) as (say, on_progress):
         wanted = list(changes or [])
         if print_recipe:
+            from kiyome.recipes.lessons import changes_for_labels
             from kiyome.training.recipe_files import read_recipes, recipe_text
 
             wanted = [str(data), *wanted] if "=" in str(data) else wanted
-            recipes = read_recipes(recipe, wanted)
+            recipes = read_recipes(recipe, [*wanted, *changes_for_labels(labels, flags)])
             say({each.name: each.as_dict() for each in recipes}, lambda: line(recipe_text(recipes)))
             return
         from kiyome.recipes.train import train as train_members
@@ -196,6 +209,8 @@ def train(
             data,
             recipe=recipe,
             changes=wanted,
+            labels=labels,
+            flags=flags,
             images=images,
             output=output,
             test=test,

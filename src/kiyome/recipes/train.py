@@ -302,11 +302,11 @@ def _result(
 
 
 def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, float]:
-    """Agreement with the labels of all rows, each held out; beside it, of those that no member left out."""
+    """Agreement with given labels of all rows, each held out; beside it, of those that no member left out."""
     from kiyome.training.member import agreement
 
     members = [each.member for each in trained]
-    labels, kept = members[0].lessons.table.labels, kept_rows(members)
+    labels, kept = members[0].lessons.table.given_labels, kept_rows(members)
     scores = agreement(probs, labels, "out_of_fold")
     if kept.all() or not kept.any():
         return scores

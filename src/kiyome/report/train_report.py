@@ -26,7 +26,8 @@ class TrainReport:
     num_rows: int
     num_folds: int
     scores: Mapping[str, Mapping[str, float]]
-    """Accuracy on labels and log loss, out of fold, of all members and of each model."""
+    """Accuracy on labels and log loss, out of fold, of all members and of each model; of all rows, and where
+    training left flagged ones out, beside it of the others."""
     by_number_of_views: Mapping[str, Sequence[Mapping[str, float]]]
     """For each member, what the first 1, 2, ... views together reach on held-out rows."""
     curves: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -34,6 +35,11 @@ class TrainReport:
     notes: Sequence[str] = ()
     recipes: Mapping[str, Mapping[str, Any]]
     """The fields of each model's recipe."""
+
+    @property
+    def left_rows_out(self) -> bool:
+        """Whether flagged rows were left out of training: then some scores are of the other rows only."""
+        return any("rows_not_flagged" in score for score in self.scores.values())
 
 
 def write_train_report(report: TrainReport, path: str | Path) -> None:
