@@ -1,10 +1,37 @@
 """How long work tells that it goes on, without knowing who listens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 Progress = Callable[[str, int, int], None]
 """Called as ``on_progress(stage, done, total)``; only the command line turns it into bars."""
 
 
+State = Literal["waiting", "learning", "predicting", "finished", "taken", "begun"]
+"""`taken`: finished before, and as it was; `begun`: seen on disk only, by another process or cut off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberNews:
+    """What has become of one member of a training, told when it changes and after each epoch."""
+
+    member: str
+    """Its label, which is the stage that `Progress` hears, too."""
+    state: State
+    config: Mapping[str, Any]
+    """The fields of its recipe, `epochs` among them, its folds and seed."""
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    """One line for each epoch that is done, the first one first, as in metrics.jsonl."""
+
+
+News = Callable[[MemberNews], None]
+"""Called as ``on_news(news)``; the command line makes a table of it, trackers write it down."""
+
+
 def silent(stage: str, done: int, total: int) -> None:
     """Say nothing: the default listener."""
+
+
+def unheard(news: MemberNews) -> None:
+    """Take no notice: the default listener for news."""

@@ -1,6 +1,6 @@
 """A member's state at the end of an epoch, on disk: whole or absent, and known by its digest.
 
-    checkpoints/epoch-0003.safetensors    weights, moving average, optimizer, memory of the loss
+    checkpoints/epoch-0003.safetensors    weights, moving average, optimizer, loss memory, scale of fp16
     checkpoints/epoch-0003.json           written last: epoch, key of the member, SHA-256 of the other file
 
 The last two are kept. A file that was damaged is told, and the one before it is taken. Nothing random is
@@ -22,6 +22,9 @@ from kiyome.losses import EarlyLearning
 from kiyome.training.learner import Learner
 
 KEPT = 2
+GROWTH = "_growth_tracker"
+SCALER = ("scale", GROWTH)
+"""What a gradient scaler learns; the rest of it are constants."""
 Tensors = dict[str, Tensor]
 
 
@@ -89,6 +92,9 @@ def _tensors_of(learner: Learner) -> Tensors:
         tensors |= _prefixed(f"optimizer.{number}", kept)
     if isinstance(learner.loss_fn, EarlyLearning):
         tensors |= _prefixed("loss", learner.loss_fn.state_dict())
+    if learner.scaler is not None:
+        state = learner.scaler.state_dict()
+        tensors |= {f"scaler.{name}": torch.tensor(state[name], dtype=torch.float64) for name in SCALER}
     return tensors
 
 
@@ -109,6 +115,10 @@ def _bring_back(learner: Learner, tensors: Tensors) -> None:
     learner.optimizer.load_state_dict({"state": state, "param_groups": groups})
     if isinstance(learner.loss_fn, EarlyLearning):
         learner.loss_fn.load_state_dict(_under("loss", tensors))
+    if learner.scaler is not None:
+        was = _under("scaler", tensors)
+        learned = {"scale": was["scale"].item(), GROWTH: int(was[GROWTH])}
+        learner.scaler.load_state_dict({**learner.scaler.state_dict(), **learned})
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Any]) -> Tensors:

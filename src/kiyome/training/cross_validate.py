@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from kiyome.errors import InputError, RunBusy
 from kiyome.inference import Probs
-from kiyome.progress import Progress, silent
+from kiyome.progress import MemberNews, News, Progress, silent, unheard
 from kiyome.training.dynamics import Dynamics, summarize_dynamics
-from kiyome.training.member import FinishedMember, Lessons, Member, train_member
+from kiyome.training.member import FinishedMember, Lessons, Member, news_of, seen_on_disk, train_member
 from kiyome.training.processes import is_main_process
 from kiyome.training.recipe import Recipe, nearest
 
@@ -81,18 +81,33 @@ def pick_members(members: Sequence[Member], only: Sequence[str]) -> list[Member]
 
 
 def train_members(
-    members: Sequence[Member], folder: Path, *, on_progress: Progress = silent
+    members: Sequence[Member],
+    folder: Path,
+    *,
+    others: Sequence[Member] = (),
+    on_progress: Progress = silent,
+    on_news: News = unheard,
 ) -> list[FinishedMember]:
     """The members, finished, each in its folder below ``folder / "members"``.
 
-    `on_progress` hears a stage for each member by its label, after each step.
+    `on_progress` hears a stage for each member by its label, after each step; `on_news` hears at first that
+    all are waiting, then what becomes of each, and with it what lies on disk of `others`, which other
+    processes see to.
 
     Raises
     ------
     RunBusy
         Where another process trains one of them.
     """
+
+    def tell(news: MemberNews) -> None:
+        on_news(news)
+        for other in others:
+            on_news(seen_on_disk(other, folder / MEMBERS / other.folder_name))
+
     finished = []
+    for member in members if is_main_process() else ():
+        tell(news_of(member, "waiting"))
     for member in members:
         place = folder / MEMBERS / member.folder_name
         place.mkdir(parents=True, exist_ok=True)
@@ -102,12 +117,12 @@ def train_members(
                 on_progress(label, done, total)
 
         with _held(place):
-            finished.append(train_member(member, place, on_progress=of_member))
+            finished.append(train_member(member, place, on_progress=of_member, on_news=tell))
     return finished
 
 
 def cross_validate(
-    members: Sequence[Member], folder: Path, *, on_progress: Progress = silent
+    members: Sequence[Member], folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
 ) -> CrossValidation:
     """Train every member and put their out-of-fold probabilities together.
 
@@ -117,8 +132,8 @@ def cross_validate(
         From `plan_members`: of one table and deal, photos stored for the recipe's size.
     folder
         Receives ``members/``; what lies there already is taken where it is what would come out.
-    on_progress
-        Hears a stage for each member.
+    on_progress, on_news
+        As for `train_members`.
 
     Raises
     ------
@@ -126,7 +141,7 @@ def cross_validate(
         Where the members are not of one table and deal.
     """
     _check_one_deal(members)
-    finished = train_members(members, folder, on_progress=on_progress)
+    finished = train_members(members, folder, on_progress=on_progress, on_news=on_news)
     passes = [epoch for member in finished for epoch in member.dynamics()]
     names = dict.fromkeys(member.recipe.name for member in members)
     return CrossValidation(

@@ -33,6 +33,8 @@ class Learner:
     loss_fn: LossFunction
     average: nn.Module | None
     """The moving average of the network, where the recipe asks for one."""
+    scaler: "torch.amp.GradScaler | None" = None
+    """Of fp16, whose scale is learned on the way."""
     epochs_done: int = 0
 
     @property

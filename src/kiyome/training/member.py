@@ -16,7 +16,7 @@ import gc
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +36,7 @@ from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs, predict, predict_views
 from kiyome.models import Network, load_timm_folder, save_timm_folder
 from kiyome.models.compute import Compute, choose_compute
-from kiyome.progress import Progress, silent
+from kiyome.progress import MemberNews, News, Progress, State, silent, unheard
 from kiyome.training.averages import mean_of_weights
 from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
 from kiyome.training.dynamics import EpochDynamics
@@ -189,7 +189,22 @@ def finished_member(member: Member, folder: Path) -> FinishedMember | None:
     return FinishedMember(member=member, folder=folder, facts=facts) if whole else None
 
 
-def train_member(member: Member, folder: Path, *, on_progress: Progress = silent) -> FinishedMember:
+def news_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] = ()) -> MemberNews:
+    """What listeners are told of a member."""
+    config = {**member.recipe.as_dict(), "fold": member.held_out_folds, "seed": member.seed}
+    return MemberNews(member=member.label, state=state, config=config, metrics=tuple(metrics))
+
+
+def seen_on_disk(member: Member, folder: Path) -> MemberNews:
+    """What lies in the folder of a member that another process sees to, without a look at digests."""
+    metrics = _metrics_until(folder, member.recipe.epochs)
+    state: State = "finished" if (folder / SEAL).is_file() else "begun" if metrics else "waiting"
+    return news_of(member, state, metrics)
+
+
+def train_member(
+    member: Member, folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
+) -> FinishedMember:
     """The finished member; what of it lies in `folder` already is not done again.
 
     Where memory runs out the batch is passed in twice as many parts, once; member.json says so.
@@ -203,28 +218,34 @@ def train_member(member: Member, folder: Path, *, on_progress: Progress = silent
     folder.mkdir(parents=True, exist_ok=True)
     if finished := finished_member(member, folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
+        if is_main_process():
+            on_news(news_of(member, "taken", finished.metrics()))
         return finished
     if num_processes() > 1:
-        return _train_together(member, folder, on_progress)
+        return _train_together(member, folder, on_progress, on_news)
     _remove_leftovers(folder)
     compute = choose_compute(member.recipe.precision)
     parts = member.recipe.accumulate
     try:
-        notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress)
+        notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         notes = [f"memory ran out ({str(error).splitlines()[0][:120]}): batches pass in {2 * parts} parts"]
     else:
-        return _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress)
+        return _finish(
+            member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news
+        )
     _free_memory()  # outside of the except, whose traceback holds what is to be freed
     parts *= 2
     with _out_of_memory_told():
-        notes += _learn(member, folder, compute, parts=parts, on_progress=on_progress)
-        return _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress)
+        notes += _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
+        return _finish(
+            member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news
+        )
 
 
-def _train_together(member: Member, folder: Path, on_progress: Progress) -> FinishedMember:
+def _train_together(member: Member, folder: Path, on_progress: Progress, on_news: News) -> FinishedMember:
     """The same by several processes, each with its share of every batch; the main one writes."""
     if member.recipe.loss == "early_learning":
         raise InputError(
@@ -233,11 +254,11 @@ def _train_together(member: Member, folder: Path, on_progress: Progress) -> Fini
             remedy="Train members apart with --members, or take another loss.",
         )
     compute = choose_compute(member.recipe.precision)
-    notes = _learn(member, folder, compute, parts=member.recipe.accumulate, on_progress=on_progress)
+    parts = member.recipe.accumulate
+    notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
     if is_main_process():
         notes.append(f"trained by {num_processes()} processes")
-        parts = member.recipe.accumulate
-        _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress)
+        _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news)
     wait_for_everyone()
     finished = finished_member(member, folder)
     assert finished is not None  # noqa: S101
@@ -255,15 +276,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in known)
 
 
-def _learn(member: Member, folder: Path, compute: Compute, *, parts: int, on_progress: Progress) -> list[str]:
+def _learn(
+    member: Member, folder: Path, compute: Compute, *, parts: int, on_progress: Progress, on_news: News
+) -> list[str]:
     """Train to the last epoch, with a checkpoint after each; what people should hear."""
     recipe, table = member.recipe, member.lessons.table
     accelerator = new_accelerator(compute, frozen_at_times=recipe.freeze_batchnorm > 0)
     learner = new_learner(
         recipe, num_classes=table.num_classes, num_rows=len(table), seed=member.own_seed, compute=compute
     )
+    learner.scaler = accelerator.scaler
     notes = load_last_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
     metrics = _metrics_until(folder, learner.epochs_done)
+    if accelerator.is_main_process:
+        on_news(news_of(member, "learning", metrics))
     rows = member.training_rows
     batch_size = max(1, recipe.batch_size // accelerator.num_processes)
     loader = Loader(
@@ -291,6 +317,7 @@ def _learn(member: Member, folder: Path, compute: Compute, *, parts: int, on_pro
         if accelerator.is_main_process:
             metrics.append(_score(member, learner, dynamics, compute))
             _keep_epoch(member, learner, dynamics, folder, metrics)
+            on_news(news_of(member, "learning", metrics))
         accelerator.wait_for_everyone()
     return notes
 
@@ -358,9 +385,18 @@ def agreement(probs: Probs, labels: NDArray[np.int32], prefix: str) -> dict[str,
 
 
 def _finish(
-    member: Member, folder: Path, compute: Compute, *, notes: list[str], parts: int, on_progress: Progress
+    member: Member,
+    folder: Path,
+    compute: Compute,
+    *,
+    notes: list[str],
+    parts: int,
+    on_progress: Progress,
+    on_news: News,
 ) -> FinishedMember:
     """Predict the held-out rows with each epoch that counts, and seal the folder."""
+    metrics = _metrics_until(folder, member.recipe.epochs)
+    on_news(news_of(member, "predicting", metrics))
     models = _models_that_count(member, folder)
     by_view = np.mean([_by_view(member, path, compute, on_progress) for path in models], axis=0)
     labels = member.lessons.table.labels[member.held_out]
@@ -388,6 +424,7 @@ def _finish(
     facts["files"] = {name: sha256_of_file(folder / name) for name in kept}
     write_text(folder / SEAL, json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    on_news(news_of(member, "finished", metrics))
     return FinishedMember(member=member, folder=folder, facts=facts)
 
 
