@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluate.compare import compare, group_numbers, score_interval
+from kiyome.evaluate.compare import compare, score_interval
 
 counts = st.integers(0, 40)
 
@@ -107,8 +107,3 @@ def test_more_rows_never_widen_the_interval() -> None:
 def test_bad_arrays_are_refused(first: list[float], second: list[bool], message: str) -> None:
     with pytest.raises(InputError, match=message):
         compare(np.array(first), np.array(second))
-
-
-def test_groups_fit_the_rows() -> None:
-    with pytest.raises(InputError, match="one group for each row"):
-        group_numbers(["a"], 2)

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, count
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from kiyome.artifacts.names import path_of_text, text_of_path
@@ -102,8 +103,15 @@ class RunFolder:
             before = _manifest_of(place)
             _remove_temporaries(place)
             _write_manifest(place, started)
+            began = monotonic()
             yield cls(path=place, manifest=started, changed_versions=_changed_versions(before, started))
-            _write_manifest(place, started | {"finished": _now(), "files": _files(place)})
+            ended = {
+                "finished": _now(),
+                "seconds": round(monotonic() - began, 1),
+                "resumed": before is not None,
+                "files": _files(place),
+            }
+            _write_manifest(place, started | ended)
 
 
 def announce_run(

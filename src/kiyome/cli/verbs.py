@@ -254,11 +254,37 @@ def predict(
         say(result.summary(), lambda: words.show_predict(result))
 
 
+def diary(
+    runs: Annotated[Path, typer.Argument(help="The folder that holds the runs and their diary.")] = Path(
+        "runs"
+    ),
+    baseline: Annotated[
+        str | None, typer.Option(help="The run to compare with; the first on the same rows if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show every experiment, its score with an interval, and whether it beats the baseline by more than luck.
+
+    The diary is kept by the verbs themselves, in the folder of the run folders.
+
+    Examples:
+      kiyome diary
+      kiyome diary runs --baseline leaves-train-2
+      kiyome diary runs --json
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.diary import diary as read_all
+
+        result = read_all(runs, baseline=baseline)
+        say(result.summary(), lambda: words.show_diary(result))
+
+
 VERBS: dict[str, Callable[..., None]] = {
     "find": find,
     "check": check,
     "train": train,
     "predict": predict,
+    "diary": diary,
     "demo": demo,
 }
 

@@ -7,6 +7,7 @@ from kiyome.cli.answers import line, visible
 if TYPE_CHECKING:
     from kiyome.recipes.check import CheckResult
     from kiyome.recipes.demo import DemoResult
+    from kiyome.recipes.diary import DiaryResult
     from kiyome.recipes.found import FindResult
     from kiyome.recipes.predict import PredictResult
     from kiyome.recipes.train import TrainResult
@@ -130,6 +131,32 @@ def show_predict(result: "PredictResult") -> None:
     for image_id, reason in summary["set_aside"].items():
         line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
     line(f"Submission  {summary['output']}")
+
+
+def show_diary(result: "DiaryResult") -> None:
+    """Every experiment with its interval and its verdict."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=SIMPLE, pad_edge=False)
+    for column in ("run", "agrees with given labels", "against the baseline", "changed", "took"):
+        shown.add_column(column)
+    for each in result.lines:
+        score = f"{each.value:.1%} ({each.low:.1%} to {each.high:.1%}, n = {each.num_rows:,})"
+        cells = (
+            f"{each.run}\n{each.command}, {each.finished[:10]}",
+            "\n".join([score, *each.beside]),
+            "\n".join([each.verdict, *(f"leak: {mark}" for mark in each.marks)]),
+            each.changed,
+            each.took,
+        )
+        shown.add_row(*(Text(visible(cell)) for cell in cells))
+    Console().print(shown)
+    line("Out of fold, all rows, against labels that may be wrong: agreement with labels is not accuracy.")
+    line(f"Look at   {result.page}")
+    line(f"Lists     {result.csv}")
 
 
 def show_demo(result: "DemoResult") -> None:

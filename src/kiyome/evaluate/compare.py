@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
+from kiyome.evaluate.groups import bootstrap_interval, group_numbers
 from kiyome.evaluate.shares import Estimate
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
-NUM_DRAWS = 2000  # of the bootstrap; its 2.5 % point then rests on 50 draws
 POWER = 0.8  # chance that a true difference of the seen size shows in the rows that are said to be needed
 BISECTIONS = 60  # halvings of an interval of width 2: below the last digit of a double
 
@@ -130,7 +130,9 @@ def compare(
     if groups is None:
         low, high = score_interval(only_first, only_second, len(a), confidence)
     else:
-        low, high = _bootstrap_interval(a.astype(float) - b, group_numbers(groups, len(a)), confidence, seed)
+        low, high = bootstrap_interval(
+            a.astype(float) - b, group_numbers(groups, len(a)), confidence=confidence, seed=seed
+        )
     return Comparison(
         difference=Estimate(value=(only_first - only_second) / len(a), low=low, high=high, num_rows=len(a)),
         only_first=only_first,
@@ -166,39 +168,6 @@ def _falls_below(statistic: Callable[[float], float], bar: float, low: float, hi
         middle = (low + high) / 2
         low, high = (middle, high) if statistic(middle) > bar else (low, middle)
     return (low + high) / 2
-
-
-def _bootstrap_interval(
-    differences: NDArray[np.float64], group_of_row: NDArray[np.intp], confidence: float, seed: int
-) -> tuple[float, float]:
-    """Percentiles of the mean difference over draws of whole groups."""
-    sums, sizes = np.bincount(group_of_row, differences), np.bincount(group_of_row)
-    # groups alike in sum and size are drawn by their count: the cost is that of the kinds of groups
-    kinds, counts = np.unique(np.column_stack([sums, sizes]), axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(sums), counts / len(sums), size=NUM_DRAWS)
-    means = (drawn @ kinds[:, 0]) / (drawn @ kinds[:, 1])
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def group_numbers(groups: ArrayLike, num_rows: int) -> NDArray[np.intp]:
-    """Numbers (N,) from 0, equal for rows of one group; rows with an empty text are groups of their own.
-
-    >>> group_numbers(["a", "", "a", ""], 4).tolist()
-    [2, 0, 2, 1]
-    """
-    names = np.asarray(groups)
-    if names.shape != (num_rows,):
-        raise InputError(
-            "There is one group for each row.",
-            came=f"shape {names.shape} for {num_rows} rows",
-            remedy="Pass one.",
-        )
-    numbers = np.empty(num_rows, dtype=np.intp)
-    alone = names == "" if names.dtype.kind in "UO" else np.zeros(num_rows, dtype=np.bool_)
-    numbers[alone] = np.arange(alone.sum())
-    numbers[~alone] = np.unique(names[~alone].astype(str), return_inverse=True)[1] + alone.sum()
-    return numbers
 
 
 def _exact_mcnemar(only_first: int, only_second: int) -> float:

@@ -1,10 +1,14 @@
 """Intervals for shares of rows, and for the ratio of two shares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log, sqrt
 from statistics import NormalDist
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from kiyome.errors import InputError
+from kiyome.evaluate.groups import bootstrap_interval, group_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,36 @@ def share(hits: int, rows: int, *, confidence: float = 0.95) -> Estimate:
     low = 0.0 if hits == 0 else center - half
     high = 1.0 if hits == rows else center + half
     return Estimate(value=value, low=low, high=high, num_rows=rows)
+
+
+def share_of_rows(
+    hits: ArrayLike, *, groups: ArrayLike | None = None, confidence: float = 0.95, seed: int = 0
+) -> Estimate:
+    """Share of rows that are hits; rows of a group count together.
+
+    Parameters
+    ----------
+    hits
+        (N,) true or false, at least one row.
+    groups
+        (N,) rows with the same value belong together (a plant, a patient), and an empty text stands alone;
+        the interval then comes from a bootstrap over groups, or from Wilson's where that is the wider one.
+    confidence, seed
+        Of the interval, and of the bootstrap.
+
+    Examples
+    --------
+    >>> share_of_rows(np.repeat([True, False], [40, 360])).as_percent()
+    '10.0 % (7.4 to 13.3 %, n = 400)'
+    """
+    rows = np.asarray(hits)
+    alone = share(int(rows.sum()), len(rows), confidence=confidence)
+    if groups is None:
+        return alone
+    numbers = group_numbers(groups, len(rows))
+    low, high = bootstrap_interval(rows.astype(float), numbers, confidence=confidence, seed=seed)
+    # where all rows agree the bootstrap sees no spread at all
+    return replace(alone, low=min(low, alone.low), high=max(high, alone.high))
 
 
 def ratio_of_shares(

@@ -9,6 +9,7 @@ import numpy as np
 from kiyome.artifacts.predictions import read_pred_probs
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file
+from kiyome.diary import note_run
 from kiyome.errors import InputError
 from kiyome.models import load_backbone
 from kiyome.noise import confident_joint, find_label_issues
@@ -132,6 +133,7 @@ def find(
             )
         result = examine(run.path, evidence, method=method, precision=precision, seed=seed)
         write_found(result, title=Path(data).resolve().name, seed=seed, on_progress=on_progress)
+    note_run(result.folder)
     return result
 
 

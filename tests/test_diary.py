@@ -1,0 +1,131 @@
+"""The diary: what is noted, compared, marked, and what survives a kill in the middle of a line."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.table import Table, write_table
+from kiyome.diary import DIARY, compared_with, note_run, read_diary
+from kiyome.errors import InputError, StaleArtifact
+
+N, K = 300, 3
+
+
+def leaves(**columns: object) -> Table:
+    return Table(
+        root=Path(),
+        image_ids=[f"{row:03d}.jpg" for row in range(N)],
+        paths=[""] * N,
+        class_names=("a", "b", "c"),
+        **{"given_labels": np.arange(N) % K, "folds": np.arange(N) % 5, **columns},
+    )
+
+
+def run_of(place: Path, table: Table, *, wrong: int, command: str = "train", **config: object) -> Path:
+    """A finished run that errs on the first `wrong` rows."""
+    guesses = (table.given_labels + (np.arange(N) < wrong)) % K
+    probs = np.full((N, K), 0.1) + 0.7 * np.eye(K)[guesses]
+    with RunFolder.create_or_reopen(place, command=command, config=config, table=table) as run:
+        write_table(table, run.path / "table.parquet")
+        Predictions(
+            pred_probs=probs, kind="out_of_fold", source="test", table_fingerprint=table.fingerprint
+        ).save(run.path / "predictions")
+    return place
+
+
+def test_each_experiment_is_compared_row_by_row_with_the_first(tmp_path: Path) -> None:
+    table = leaves()
+    first = note_run(run_of(tmp_path / "first", table, wrong=60, loss="cross_entropy"))
+    better = note_run(run_of(tmp_path / "better", table, wrong=30, loss="elr"))
+    alike = note_run(run_of(tmp_path / "alike", table, wrong=58, loss="elr"))
+    assert first.verdict() == "the baseline"
+    assert (first.accuracy_on_given.value, better.accuracy_on_given.value) == (0.8, 0.9)
+    assert better.verdict().startswith("better: +10.0 points (")
+    assert alike.verdict().startswith("cannot tell: +0.7 points (")
+    assert "rows would be needed" in alike.verdict()
+    assert better.changed == {"loss": ("cross_entropy", "elr")}
+    assert alike.changed == {}
+    assert read_diary(tmp_path) == (first, better, alike)
+
+
+def test_scores_are_on_given_labels_whatever_training_used(tmp_path: Path) -> None:
+    table = leaves()
+    cleaned = table.with_labels((table.given_labels + (np.arange(N) < 60)) % K)
+    entry = note_run(run_of(tmp_path / "cleaned", cleaned, wrong=60))
+    assert entry.accuracy_on_given.value == 0.8
+
+
+def test_what_a_cleaning_kept_and_the_truth_stand_beside_the_score(tmp_path: Path) -> None:
+    true = np.where(np.arange(N) < 100, leaves().given_labels, -1)
+    run = run_of(tmp_path / "run", leaves(true_labels=true), wrong=60)
+    entry = note_run(run, leaks=["flags saw the labels"], is_kept=np.arange(N) >= 60)
+    assert entry.accuracy_on_kept is not None
+    assert entry.accuracy_on_true is not None
+    assert (entry.accuracy_on_kept.value, entry.accuracy_on_kept.num_rows) == (1.0, 240)
+    assert (entry.accuracy_on_true.value, entry.accuracy_on_true.num_rows) == (0.4, 100)
+    assert read_diary(tmp_path)[0].leaks == ("flags saw the labels",)
+
+
+def test_other_folds_or_labels_are_marked_and_not_compared(tmp_path: Path) -> None:
+    note_run(run_of(tmp_path / "first", leaves(), wrong=60))
+    other_folds = note_run(run_of(tmp_path / "folds", leaves(folds=np.arange(N) % 3), wrong=30))
+    assert other_folds.verdict() == "not compared: other folds than first"
+    other_labels = leaves(given_labels=(np.arange(N) + 1) % K)
+    assert note_run(run_of(tmp_path / "labels", other_labels, wrong=30)).verdict() == "the baseline"
+    unknown = note_run(run_of(tmp_path / "unknown", leaves(folds=None), wrong=30))
+    assert "folds unknown" in unknown.leaks[0]
+
+
+def test_the_same_result_is_noted_once_and_another_one_again(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", leaves(), wrong=60)
+    assert note_run(run) == note_run(run)
+    run_of(run, leaves(), wrong=50)
+    note_run(run)
+    assert [entry.accuracy_on_given.value for entry in read_diary(tmp_path)] == [0.8, 250 / 300]
+
+
+def test_another_baseline_can_be_asked_for(tmp_path: Path) -> None:
+    for name, wrong in (("first", 60), ("second", 30), ("third", 60)):
+        note_run(run_of(tmp_path / name, leaves(), wrong=wrong))
+    verdicts = [entry.verdict() for entry in compared_with(read_diary(tmp_path), tmp_path, "second")]
+    assert verdicts[0].startswith("worse: -10.0")
+    assert verdicts[1] == "the baseline"
+    (tmp_path / "third" / "predictions" / "pred_probs.npy").unlink()
+    gone = compared_with(read_diary(tmp_path), tmp_path, "second")[2]
+    assert gone.verdict().startswith("not compared: predictions/pred_probs.npy changed or missing")
+    with pytest.raises(InputError, match="Name one of first, second, third"):
+        compared_with(read_diary(tmp_path), tmp_path, "fourth")
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out_and_cleared_away(tmp_path: Path) -> None:
+    first = note_run(run_of(tmp_path / "first", leaves(), wrong=60))
+    with (tmp_path / DIARY).open("ab") as file:
+        file.write(b'{"run": "seco')
+    assert read_diary(tmp_path) == (first,)
+    second = note_run(run_of(tmp_path / "second", leaves(), wrong=30))
+    assert read_diary(tmp_path) == (first, second)
+
+
+def test_runs_that_end_at_once_are_all_noted(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / f"run{wrong}", leaves(), wrong=wrong) for wrong in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(note_run, runs))
+    assert sorted(entry.run for entry in read_diary(tmp_path)) == [f"run{wrong}" for wrong in range(8)]
+
+
+def test_what_is_no_diary_or_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="A diary lies beside the runs"):
+        read_diary(tmp_path)
+    run = run_of(tmp_path / "run", leaves(), wrong=60)
+    os.truncate(run / "predictions" / "pred_probs.npy", 100)
+    with pytest.raises(StaleArtifact, match="changed or missing"):
+        note_run(run)
+    (tmp_path / DIARY).write_text(json.dumps({"run": "x"}) + "\n")
+    with pytest.raises(InputError, match=r"line 1 of .*diary.jsonl"):
+        read_diary(tmp_path)
