@@ -15,12 +15,9 @@ from pathlib import Path
 import numpy as np
 
 import kiyome
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
-from mango_find import unpack
-from measured import SHARED_DATA, show
+from measured import show
+from noisy_leaves import NUM_PHOTOS, PLAIN, NoisyLeaves, noisy_leaves
 
-NUM_PHOTOS, NOISE_RATE = 1600, 0.2
-PLAIN = ["loss=cross_entropy", "loss_options={}"]
 COUNTERMEASURES = {
     "plain cross entropy": PLAIN,
     "label smoothing 0.1": ["loss_options={label_smoothing=0.1}"],
@@ -43,15 +40,11 @@ COUNTERMEASURES = {
 
 def report(work: Path, seeds: list[int]) -> Iterator[str]:
     """The lines to print."""
-    work.mkdir(parents=True, exist_ok=True)
-    if not (work / "images").is_dir():
-        unpack(SHARED_DATA / "mango_leaf/mango_leaf_224.npz", work / "images")
-    with np.load(SHARED_DATA / "mango_leaf/mango_leaf_224.npz") as stored:
-        true_labels, groups = stored["label"].astype(np.int64), stored["group"]
     scores: dict[str, list[tuple[float, float]]] = {name: [] for name in COUNTERMEASURES}
     for seed in seeds:
+        leaves = noisy_leaves(work, seed)
         for name in COUNTERMEASURES:
-            scores[name].append(one_training(work, true_labels, groups, name, seed))
+            scores[name].append(one_training(leaves, name))
             yield f"  seed {seed}  {name:<30} given {scores[name][-1][0]:.4f}  true {scores[name][-1][1]:.4f}"
     yield f"n = {len(seeds)} seeds of {NUM_PHOTOS:,} photos; accuracy out of fold, mean and sd over seeds"
     plain = np.array(scores["plain cross entropy"])[:, 1]
@@ -69,30 +62,19 @@ def _sd(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
-def one_training(
-    work: Path, true_labels: np.ndarray, groups: np.ndarray, name: str, seed: int
-) -> tuple[float, float]:
+def one_training(leaves: NoisyLeaves, name: str) -> tuple[float, float]:
     """Accuracy out of fold on given and on true labels."""
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(true_labels))[:NUM_PHOTOS])
-    labels = inject_label_noise(true_labels[rows], class_dependent_transition(8, NOISE_RATE, rng), rng)
-    table = work / f"seed{seed}.csv"
-    lines = [f"{row:04d}.jpg,{label},{groups[row]}" for row, label in zip(rows, labels, strict=True)]
-    table.write_text("\n".join(["image_id,label,group", *lines]))
-    folder = work / f"seed{seed}"
-    place = folder / str(list(COUNTERMEASURES).index(name))
-    plain = folder / "0"
+    plain = leaves.folder / "0"
     trained = kiyome.train(
-        table,
-        images=work / "images",
+        leaves.table,
+        images=leaves.images,
         recipe="quick",
         changes=[change.replace("{plain}", str(plain)) for change in COUNTERMEASURES[name]],
-        output=place,
-        seed=seed,
-        cache_folder=work / "cache",
+        output=leaves.folder / str(list(COUNTERMEASURES).index(name)),
+        seed=leaves.seed,
+        cache_folder=leaves.work / "cache",
     )
-    guesses = np.asarray(trained.predictions.pred_probs).argmax(axis=1)
-    return float((guesses == labels).mean()), float((guesses == true_labels[rows]).mean())
+    return leaves.scores(trained.predictions.pred_probs)
 
 
 if __name__ == "__main__":
