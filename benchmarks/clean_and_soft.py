@@ -1,12 +1,12 @@
-"""What cleaning and soft labels do, and what the leak of their global forms is worth, where the truth is known.
+"""What cleaning and soft labels do, and what the leak of global forms is worth, where the truth is known.
 
     python benchmarks/clean_and_soft.py WORK [SEED ...]
 
-Rows, labels, folds and recipe are those of countermeasures.py (1,600 mango leaves, 20 % class-dependent noise,
-`quick` with plain cross entropy); a plain run that it left in WORK is read, not made again. Each form is
-scored on all rows, each held out, against given and true labels; beside it stands the score on rows that were
-not flagged, which flatters. WORK keeps finished runs, so a second call goes on. Seeds 0, 1 and 2 if none are
-named.
+Rows, labels, folds and recipe are those of countermeasures.py (1,600 mango leaves, 20 % class-dependent
+noise, `quick` with plain cross entropy); a plain run that it left in WORK is read, not made again. Each form
+is scored on all rows, each held out, against given and true labels; beside it stands the score on rows that
+were not flagged, which flatters. WORK keeps finished runs, so a second call goes on. Seeds 0, 1 and 2 if none
+are named.
 """
 
 import sys
