@@ -18,15 +18,17 @@ torch.set_num_threads(1)
 from kiyome.artifacts.sources import read_table
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.models.build import import_timm
+from kiyome.recipes.lessons import teach_without_leak
 from kiyome.training.cross_validate import cross_validate, plan_members
 from kiyome.training.member import Lessons
 from kiyome.training.recipe import Recipe
 
-table_file, images, base, how = *map(Path, sys.argv[1:4]), sys.argv[4]
+table_file, images, base, soft_labels, how = *map(Path, sys.argv[1:4]), *sys.argv[4:]
 table = read_table(table_file, images=images)
 photos = cache_photos(table.photo_paths(), stored=StoredSize(side=32), folder=base / "cache")
 recipe = Recipe(architecture="tiny", image_size=32, epochs=3, batch_size=16, precision="float32", dropout=0.2,
-                ema_decay=0.9, average_last=2, loss="early_learning", augment={"scale": (0.7, 1.0)})
+                ema_decay=0.9, average_last=2, loss="early_learning", augment={"scale": (0.7, 1.0)},
+                soft_labels=soft_labels)
 lessons = Lessons(table=table, photos=photos, targets=np.eye(10, dtype=np.float32)[table.labels],
                   is_taught=np.ones(len(table), bool))
 import_timm()  # once, and not once a process; nothing has been computed yet, so that forks are safe
@@ -42,8 +44,9 @@ def train(folder, kill_at):
             if events == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
-    members = plan_members([recipe], {recipe.name: lessons})
-    cross_validate(members, folder, on_progress=lambda *_: sys.audit("step"))
+    step = lambda *_: sys.audit("step")
+    members = teach_without_leak(plan_members([recipe], {recipe.name: lessons}), folder, on_progress=step)
+    cross_validate(members, folder, on_progress=step)
     (base / "events").write_text(str(events))
 
 def in_a_process(folder, kill_at=0):
@@ -84,17 +87,20 @@ def run(lessons, tmp_path):
     write_table(lessons.table, tmp_path / "table.csv")
     job = [sys.executable, "-c", JOB, tmp_path / "table.csv", lessons.table.root, tmp_path]
 
-    def run(how):
-        done = subprocess.run([*job, how], capture_output=True, text=True, check=False)
+    def run(how, soft_labels=""):
+        done = subprocess.run([*job, soft_labels, how], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     return run
 
 
-def test_killed_five_times_ends_with_the_same_bytes(run, tmp_path):
-    assert run("five") == [-9] * 5 + [0]
-    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+@pytest.mark.parametrize("soft_labels", ["", "nested"])
+def test_killed_five_times_ends_with_the_same_bytes(run, tmp_path, soft_labels):
+    assert run("five", soft_labels) == [-9] * 5 + [0]
+    files = files_of(tmp_path / "whole")
+    assert files_of(tmp_path / "killed") == files
+    assert any(name.startswith("nested/members/model-fold0+1-") for name in files) == (soft_labels != "")
 
 
 @pytest.mark.slow
