@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.finished_run import FinishedRun, open_run
+from kiyome.artifacts.finished_run import FinishedRun, deal_of, open_run
+from kiyome.artifacts.run import Manifest, verify_run
+from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.storage import sync_folder
-from kiyome.artifacts.table import UNKNOWN
+from kiyome.artifacts.table import UNKNOWN, Table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.evaluate.compare import Comparison, compare
 from kiyome.evaluate.shares import Estimate, share_of_rows
@@ -48,17 +50,17 @@ class Entry:
     deal: str | None
     """Digest of the folds."""
     result: str
-    """SHA-256 of the predictions."""
+    """SHA-256 of the predictions, or of the table that a step without score made."""
     config: Mapping[str, Any]
     changed: Mapping[str, tuple[Any, Any]]
     """Config that differs from the entry before by the same command: before and now."""
-    accuracy_on_given: Estimate
-    """Of all rows, against the labels as received."""
-    accuracy_on_true: Estimate | None
+    accuracy_on_given: Estimate | None = None
+    """Of all rows, against the labels as received; None for a step that only makes a table."""
+    accuracy_on_true: Estimate | None = None
     """Of the rows whose true label is known."""
-    accuracy_on_kept: Estimate | None
+    accuracy_on_kept: Estimate | None = None
     """Of the rows that a cleaning step kept: an illusion beside the first, never alone."""
-    leaks: tuple[str, ...]
+    leaks: tuple[str, ...] = ()
     """What the score owes to labels that it is judged on, in words."""
     baseline: str | None = None
     """The run that this one is compared with; None for the first."""
@@ -68,6 +70,8 @@ class Entry:
 
     def verdict(self) -> str:
         """In words, against the baseline."""
+        if self.accuracy_on_given is None:
+            return "no score"
         if self.against_baseline is not None:
             return self.against_baseline.in_words()
         return f"not compared: {self.not_compared}" if self.not_compared else "the baseline"
@@ -92,12 +96,26 @@ def note_run(
     StaleArtifact
         When the run was cut off or changed.
     """
-    opened = open_run(run)
-    path = opened.path.resolve().parent / DIARY
+    return _noted(Path(run), lambda before: _scored(open_run(run), before, leaks, is_kept))
+
+
+def note_step(run: str | Path) -> Entry:
+    """The entry of a run that made a table and no score, such as a curation; written unless it is there.
+
+    Raises
+    ------
+    StaleArtifact
+        When the run was cut off or changed.
+    """
+    return _noted(Path(run), lambda before: _step(Path(run), before))
+
+
+def _noted(run: Path, entry_of: Callable[[Sequence[Entry]], Entry]) -> Entry:
+    path = run.resolve().parent / DIARY
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         before = read_diary(path.parent)
-        entry = _entry(opened, before, leaks, is_kept)
+        entry = entry_of(before)
         known = [old for old in before if (old.run, old.result) == (entry.run, entry.result)]
         if known:
             return known[-1]
@@ -133,41 +151,62 @@ def compared_with(entries: Sequence[Entry], folder: str | Path, baseline: str) -
     InputError
         When no entry has that name.
     """
-    chosen = next((entry for entry in reversed(entries) if entry.run == baseline), None)
+    scored = [entry for entry in entries if entry.accuracy_on_given]
+    chosen = next((entry for entry in reversed(scored) if entry.run == baseline), None)
     if chosen is None:
         raise InputError(
-            "The baseline is an entry of the diary.",
+            "The baseline is an entry of the diary that has a score.",
             came=repr(baseline),
-            remedy=f"Name one of {', '.join(dict.fromkeys(entry.run for entry in entries))}.",
+            remedy=f"Name one of {', '.join(dict.fromkeys(entry.run for entry in scored))}.",
         )
     return tuple(_against(entry, chosen, Path(folder)) for entry in entries)
 
 
-def _entry(
+def _scored(
     run: FinishedRun, before: Sequence[Entry], leaks: Sequence[str], is_kept: NDArray[np.bool_] | None
 ) -> Entry:
     table, right = run.table, run.right_on_given
-    entry = Entry(
-        run=run.name,
-        command=run.command,
-        finished=run.manifest["finished"],
-        seconds=run.manifest["seconds"],
-        resumed=run.manifest["resumed"],
-        rows=hashlib.sha256(table.fingerprint.encode() + table.given_labels.tobytes()).hexdigest(),
-        deal=run.deal,
+    entry = replace(
+        _unscored(run.path, run.manifest, table, before),
         result=hashlib.sha256(run.predictions.pred_probs.tobytes()).hexdigest(),
-        config=run.manifest["config"],
-        changed={},
         accuracy_on_given=share_of_rows(right, groups=table.groups),
         accuracy_on_true=_accuracy_on_true(run),
         accuracy_on_kept=None if is_kept is None or not is_kept.any() else share_of_rows(right[is_kept]),
         leaks=(*leaks, *([UNKNOWN_FOLDS] if run.deal is None else [])),
     )
-    alike = [old for old in before if old.rows == entry.rows and old.run != entry.run]
-    by_same_command = [old for old in alike if old.command == entry.command]
-    if by_same_command:
-        entry = replace(entry, changed=_difference(by_same_command[-1].config, entry.config))
-    return _against(entry, alike[0], run.path.resolve().parent) if alike else entry
+    baseline = next((old for old in before if old.rows == entry.rows and old.accuracy_on_given), None)
+    return entry if baseline is None else _against(entry, baseline, run.path.resolve().parent)
+
+
+def _step(run: Path, before: Sequence[Entry]) -> Entry:
+    return _unscored(run, verify_run(run), read_table(run / "table.parquet", allow_missing=True), before)
+
+
+def _unscored(run: Path, manifest: Manifest, table: Table, before: Sequence[Entry]) -> Entry:
+    """What is known of any run; a table that was curated is told beside the config."""
+    rows = hashlib.sha256(table.fingerprint.encode() + table.given_labels.tobytes()).hexdigest()
+    name, config = run.resolve().name, {**manifest["config"], **_curation_of(table)}
+    alike = [
+        old for old in before if (old.rows, old.command) == (rows, manifest["command"]) and old.run != name
+    ]
+    return Entry(
+        run=name,
+        command=manifest["command"],
+        finished=manifest["finished"],
+        seconds=manifest["seconds"],
+        resumed=manifest["resumed"],
+        rows=rows,
+        deal=deal_of(table),
+        result=table.content_digest,
+        config=config,
+        changed=_difference(alike[-1].config, config) if alike else {},
+    )
+
+
+def _curation_of(table: Table) -> dict[str, int]:
+    """How many rows do not teach the label that they were given."""
+    dropped = 0 if table.weights is None else int((table.weights == 0).sum())
+    return {"rows_relabeled": int((table.labels != table.given_labels).sum()), "rows_dropped": dropped}
 
 
 def _accuracy_on_true(run: FinishedRun) -> Estimate | None:
@@ -180,7 +219,7 @@ def _accuracy_on_true(run: FinishedRun) -> Estimate | None:
 
 def _against(entry: Entry, baseline: Entry, folder: Path) -> Entry:
     """The entry, compared row by row with a baseline whose run lies in the folder."""
-    if entry.run == baseline.run:
+    if entry.run == baseline.run or entry.accuracy_on_given is None:
         return replace(entry, baseline=None, against_baseline=None, not_compared="")
     compared, reason = None, ""
     if entry.rows != baseline.rows:

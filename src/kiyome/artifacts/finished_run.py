@@ -44,9 +44,13 @@ class FinishedRun:
 
     @cached_property
     def deal(self) -> str | None:
-        """A digest of which row is held out in which fold; None where nobody knows."""
-        folds = self.table.folds
-        return None if folds is None else hashlib.sha256(folds.tobytes()).hexdigest()
+        """As `deal_of` says of the table."""
+        return deal_of(self.table)
+
+
+def deal_of(table: Table) -> str | None:
+    """A digest of which row is held out in which fold; None where nobody knows."""
+    return None if table.folds is None else hashlib.sha256(table.folds.tobytes()).hexdigest()
 
 
 def open_run(path: str | Path) -> FinishedRun:

@@ -1,6 +1,7 @@
 """The list of suspicious labels, as files for people and for machines. N rows."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,54 @@ NO_LABEL = -1
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A spreadsheet may run a cell that begins so (OWASP, CSV injection); the last four are full-width forms."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Issues:
+    """What was found about the labels of N rows."""
+
+    is_label_issue: NDArray[np.bool_]
+    """(N,) rows that were flagged."""
+    probability: NDArray[np.float64]
+    """(N,) chance that the given label is wrong."""
+    suggested_labels: NDArray[np.int32]
+    """(N,) the likeliest class where a row is flagged, the given label elsewhere."""
+
+
+def read_issues(path: str | Path, table: Table) -> Issues:
+    """What `label_issues.parquet` says of the table's rows, matched by id.
+
+    Raises
+    ------
+    InputError
+        When the file is not there, says nothing of a row, or names a class that the table does not have.
+    """
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            "Issues are what `kiyome find` wrote.", came=f"no {path}", remedy="Run kiyome find on these data."
+        )
+    wanted = ["image_id", "is_label_issue", "probability", "suggested_label"]
+    columns = pq.read_table(path, columns=wanted).to_pydict()
+    place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+    missing = [image_id for image_id in table.image_ids if image_id not in place_of]
+    label_of = {name: label for label, name in enumerate(table.class_names)}
+    strange = [name for name in set(columns["suggested_label"]) if name not in label_of]
+    if missing or strange:
+        came = f"{len(missing)} rows without a verdict" if missing else f"the class {strange[0]!r}"
+        raise InputError(
+            "The issues are about the rows and classes of the table.",
+            came=f"{came} in {path}",
+            remedy="Run kiyome find on these data.",
+        )
+    places = [place_of[image_id] for image_id in table.image_ids]
+    return Issues(
+        is_label_issue=np.array(columns["is_label_issue"], dtype=np.bool_)[places],
+        probability=np.array(columns["probability"], dtype=np.float64)[places],
+        suggested_labels=np.array([label_of[n] for n in columns["suggested_label"]], dtype=np.int32)[places],
+    )
 
 
 def write_issue_files(

@@ -254,6 +254,45 @@ def predict(
         say(result.summary(), lambda: words.show_predict(result))
 
 
+def curate(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome find`.")],
+    action: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of flagged rows: drop, relabel, weight, soften or keep;"
+            " drop if absent, keep where --decisions are given."
+        ),
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="What people decided: a file with image_id, decision and label.")
+    ] = None,
+    min_chance: Annotated[
+        float, typer.Option(help="Act only where the label is wrong with at least this chance.")
+    ] = 0.0,
+    max_lost: Annotated[float, typer.Option(help="The largest share of a class that may be lost.")] = 0.5,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Make the next version of a table from what was flagged and what people decided.
+
+    No row leaves the table: a dropped one is never taught, and still predicted and scored. The new labels
+    are in corrected_labels.csv, every change in changes.csv.
+
+    Examples:
+      kiyome curate runs/leaves                          flagged rows teach nothing from now on
+      kiyome curate runs/leaves --action relabel --min-chance 0.9
+      kiyome curate runs/leaves --decisions decisions.csv
+      kiyome train runs/leaves-drop/table.parquet --images photos
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.curate import curate as curate_run
+
+        result = curate_run(
+            run, action=action, decisions=decisions, min_chance=min_chance, max_lost=max_lost, output=output
+        )
+        say(result.summary(), lambda: words.show_curate(result))
+
+
 def diary(
     runs: Annotated[Path, typer.Argument(help="The folder that holds the runs and their diary.")] = Path(
         "runs"
@@ -284,6 +323,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "train": train,
     "predict": predict,
+    "curate": curate,
     "diary": diary,
     "demo": demo,
 }

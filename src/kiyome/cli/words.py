@@ -6,6 +6,7 @@ from kiyome.cli.answers import line, visible
 
 if TYPE_CHECKING:
     from kiyome.recipes.check import CheckResult
+    from kiyome.recipes.curate import CurateResult
     from kiyome.recipes.demo import DemoResult
     from kiyome.recipes.diary import DiaryResult
     from kiyome.recipes.found import FindResult
@@ -133,6 +134,18 @@ def show_predict(result: "PredictResult") -> None:
     line(f"Submission  {summary['output']}")
 
 
+def show_curate(result: "CurateResult") -> None:
+    """What became of the labels, and how to train on them."""
+    summary = result.summary()
+    changed = ", ".join(f"{number:,} {action}" for action, number in summary["changed"].items()) or "none"
+    line(f"{summary['rows']:,} rows; changed: {changed}")
+    line(f"{summary['decided_by_people']:,} rows decided by people")
+    line()
+    line(f"Lists     {result.folder / 'changes.csv'}, {result.folder / 'corrected_labels.csv'}")
+    soft = f" soft_labels=global:{result.folder} given_share=0" if result.curated.targets is not None else ""
+    line(f"Then      kiyome train {summary['table']} --images PHOTOS{soft}")
+
+
 def show_diary(result: "DiaryResult") -> None:
     """Every experiment with its interval and its verdict."""
     from rich.box import SIMPLE
@@ -144,10 +157,9 @@ def show_diary(result: "DiaryResult") -> None:
     for column in ("run", "agrees with given labels", "against the baseline", "changed", "took"):
         shown.add_column(column)
     for each in result.lines:
-        score = f"{each.value:.1%} ({each.low:.1%} to {each.high:.1%}, n = {each.num_rows:,})"
         cells = (
             f"{each.run}\n{each.command}, {each.finished[:10]}",
-            "\n".join([score, *each.beside]),
+            "\n".join([each.score, *each.beside]),
             "\n".join([each.verdict, *(f"leak: {mark}" for mark in each.marks)]),
             each.changed,
             each.took,

@@ -68,10 +68,8 @@ def _line(entry: Entry, folder: Path) -> DiaryLine:
         command=entry.command,
         finished=entry.finished,
         changed=_changed(entry),
-        value=given.value,
-        low=given.low,
-        high=given.high,
-        num_rows=given.num_rows,
+        score="" if given is None else given.as_percent(),
+        interval=None if given is None else (given.low, given.value, given.high),
         beside=[f"{name} {score.as_percent()}" for name, score in scores.items() if score is not None],
         verdict=entry.verdict(),
         marks=entry.leaks,
@@ -98,12 +96,10 @@ def _took(entry: Entry) -> str:
 
 def _cells(entry: Entry) -> tuple[object, ...]:
     given, seen = entry.accuracy_on_given, entry.against_baseline
-    differing = (
-        (None, None, None, None)
-        if seen is None
-        else (seen.difference.value, seen.difference.low, seen.difference.high, seen.p_value)
-    )
-    return (
-        *(entry.finished, entry.run, entry.command, given.num_rows, given.value, given.low, given.high),
-        *(entry.verdict(), *differing, "; ".join(entry.leaks), _changed(entry), entry.seconds),
-    )
+    nothing: tuple[float | None, ...] = (None, None, None, None)
+    scored = nothing if given is None else (given.num_rows, given.value, given.low, given.high)
+    compared = nothing
+    if seen is not None:
+        compared = (seen.difference.value, seen.difference.low, seen.difference.high, seen.p_value)
+    told = ("; ".join(entry.leaks), _changed(entry), entry.seconds)
+    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *told)

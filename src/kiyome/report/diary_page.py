@@ -19,11 +19,10 @@ class DiaryLine:
     command: str
     finished: str
     changed: str
-    value: float
-    """Share of all rows whose likeliest class is the given label."""
-    low: float
-    high: float
-    num_rows: int
+    score: str
+    """Share of all rows whose likeliest class is the given label, in words."""
+    interval: tuple[float, float, float] | None
+    """The same, to draw: lower end, value, upper end; None for a step without score."""
     beside: Sequence[str]
     """Other scores, none of which may stand alone."""
     verdict: str
@@ -39,23 +38,26 @@ class IntervalChart:
 
     width: int
     height: int
-    intervals: list[tuple[float, float, float, float]]
-    """y, then x of the lower end, the value and the upper end."""
+    intervals: list[tuple[str, float, float, float, float]]
+    """Name, y, then x of the lower end, the value and the upper end."""
     x_ticks: list[tuple[float, str]]
     baseline: float
     """x of the first line's value."""
 
 
-def interval_chart(lines: Sequence[DiaryLine], *, width: int = 600) -> IntervalChart:
-    """Where each interval lies between the lowest and the highest end of all.
+def interval_chart(lines: Sequence[DiaryLine], *, width: int = 600) -> IntervalChart | None:
+    """Where each interval lies between the lowest and the highest end of all; None where there is none.
 
-    >>> line = DiaryLine(run="a", command="train", finished="", changed="", value=0.9, low=0.8, high=1.0,
-    ...                  num_rows=9, beside=(), verdict="", marks=(), took="", report="")
+    >>> line = DiaryLine(run="a", command="train", finished="", changed="", score="", beside=(), verdict="",
+    ...                  marks=(), took="", report="", interval=(0.8, 0.9, 1.0))
     >>> chart = interval_chart([line])
     >>> chart.intervals, chart.baseline
-    ([(13.0, 0.0, 300.0, 600.0)], 300.0)
+    ([('a', 13.0, 0.0, 300.0, 600.0)], 300.0)
     """
-    low, high = min(line.low for line in lines), max(line.high for line in lines)
+    drawn = [(line.run, line.interval) for line in lines if line.interval is not None]
+    if not drawn:
+        return None
+    low, high = min(ends[0] for _, ends in drawn), max(ends[2] for _, ends in drawn)
     span = max(high - low, 1e-6)
 
     def x(share: float) -> float:
@@ -63,16 +65,16 @@ def interval_chart(lines: Sequence[DiaryLine], *, width: int = 600) -> IntervalC
 
     return IntervalChart(
         width=width,
-        height=ROW_HEIGHT * len(lines),
+        height=ROW_HEIGHT * len(drawn),
         intervals=[
-            (ROW_HEIGHT * (place + 0.5), x(line.low), x(line.value), x(line.high))
-            for place, line in enumerate(lines)
+            (name, ROW_HEIGHT * (place + 0.5), x(ends[0]), x(ends[1]), x(ends[2]))
+            for place, (name, ends) in enumerate(drawn)
         ],
         x_ticks=[
             (x(share), f"{100 * share:.1f} %")
             for share in (low + span * part / NUM_TICKS for part in range(NUM_TICKS + 1))
         ],
-        baseline=x(lines[0].value),
+        baseline=x(drawn[0][1][1]),
     )
 
 
@@ -83,5 +85,5 @@ def write_diary_page(lines: Sequence[DiaryLine], path: str | Path, *, title: str
 
 def render_diary_page(lines: Sequence[DiaryLine], *, title: str) -> str:
     """The page as text: the same lines give the same text."""
-    chart = interval_chart(lines) if lines else None
+    chart = interval_chart(lines)
     return render_page("diary_page", style="train_report", title=title, lines=lines, chart=chart)

@@ -1,0 +1,214 @@
+"""Issues and people's decisions -> a new version of the table, to train on again. N rows, K classes.
+
+    keep       the row stays as it is
+    drop       weight 0: never taught, still predicted and scored
+    relabel    the label becomes another class
+    weight     weight * (1 - chance that the label is wrong)
+    soften     target = (1 - chance) * label + chance * out-of-fold probabilities
+
+No row leaves the table and given labels stay, so a cleaning step never chooses the rows, or the labels, that
+it is judged on. What people decided comes before what was flagged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.issues import Issues
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError
+
+Action = Literal["keep", "drop", "relabel", "weight", "soften"]
+Verdict = Literal["keep", "drop", "relabel", "unsure"]
+Mask = NDArray[np.bool_]
+
+MAX_LOST = 0.5
+"""The share of a class's rows that a cleaning may take, unless told otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a person said of one row."""
+
+    verdict: Verdict
+    label: int | None = None
+    """The class of a row that is relabeled."""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in get_args(Verdict):
+            raise InputError(
+                f"A decision is one of {', '.join(get_args(Verdict))}.",
+                came=repr(self.verdict),
+                remedy="Correct it.",
+            )
+        if (self.verdict == "relabel") != (self.label is not None):
+            raise InputError(
+                "A row that is relabeled has a label, and no other row has one.",
+                came=f"{self.verdict} with label {self.label}",
+                remedy="Name the class beside relabel only.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curated:
+    """The new version, and what became of each row."""
+
+    table: Table
+    actions: NDArray[np.object_]
+    """(N,) of Action."""
+    by_people: Mask
+    """(N,) rows that a person decided about."""
+    targets: NDArray[np.float32] | None = None
+    """(N, K) softened labels; None where nothing was softened."""
+
+    @property
+    def num_changed(self) -> dict[str, int]:
+        """How many rows each action changed."""
+        names, counts = np.unique(self.actions[self.actions != "keep"].astype(str), return_counts=True)
+        return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def curate_table(
+    table: Table,
+    issues: Issues,
+    *,
+    action: Action = "drop",
+    min_chance: float = 0.0,
+    decisions: Mapping[str, Decision] | None = None,
+    pred_probs: NDArray[np.floating] | None = None,
+    max_lost: float = MAX_LOST,
+) -> Curated:
+    """The next version of a table.
+
+    Parameters
+    ----------
+    table
+        N rows; it stays as it is.
+    issues
+        What was found about the same rows.
+    action
+        What becomes of flagged rows that nobody decided about; "keep" leaves them to people.
+    min_chance
+        Act only where the label is wrong with at least this chance.
+    decisions
+        By image id. An unsure row is kept.
+    pred_probs
+        (N, K) out of fold; needed to soften.
+    max_lost
+        The largest share of a class's rows that may be dropped or relabeled away.
+
+    Raises
+    ------
+    InputError
+        For unknown names, or when a class would lose all, or more than `max_lost`, of its rows.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> table = Table(root=Path("."), image_ids=["a", "b", "c"], paths=[""] * 3, given_labels=[0, 0, 1],
+    ...               class_names=("healthy", "blight"))
+    >>> issues = Issues(is_label_issue=np.array([False, True, False]), probability=np.array([0.1, 0.9, 0.2]),
+    ...                 suggested_labels=np.array([0, 1, 1]))
+    >>> curate_table(table, issues, action="relabel").table.labels.tolist()
+    [0, 1, 1]
+    >>> curate_table(table, issues, decisions={"b": Decision(verdict="keep")}).num_changed
+    {}
+    """
+    _check_options(action, pred_probs)
+    actions = np.full(len(table), "keep", dtype=object)
+    actions[issues.is_label_issue & (issues.probability >= min_chance)] = action
+    labels, by_people = issues.suggested_labels.astype(np.int32), np.zeros(len(table), dtype=np.bool_)
+    for row, decision in _rows_decided(table, decisions or {}).items():
+        actions[row], by_people[row] = "keep" if decision.verdict == "unsure" else decision.verdict, True
+        labels[row] = labels[row] if decision.label is None else decision.label
+    actions[(actions == "relabel") & (labels == table.labels)] = "keep"
+    curated = replace(
+        table,
+        labels=np.where(actions == "relabel", labels, table.labels),
+        weights=_weights(table, actions, issues.probability),
+    )
+    check_classes_left(table, curated, max_lost)
+    targets = None if pred_probs is None else _targets(curated, actions, issues.probability, pred_probs)
+    return Curated(table=curated, actions=actions, by_people=by_people, targets=targets)
+
+
+def check_classes_left(before: Table, after: Table, max_lost: float = MAX_LOST) -> None:
+    """Refuse a version in which a class has lost all, or more than `max_lost`, of the rows that teach it.
+
+    Raises
+    ------
+    InputError
+        Naming the class that lost the greatest share.
+    """
+    taught = after.weights is None or after.weights > 0
+    had = np.bincount(before.labels, minlength=before.num_classes)
+    stayed = np.bincount(before.labels, (before.labels == after.labels) & taught, before.num_classes)
+    lost = 1 - stayed / had.clip(min=1)
+    lost[had == 0] = 0
+    worst = int(lost.argmax())
+    if lost[worst] > max_lost or lost[worst] == 1:
+        gone = f"{had[worst] - int(stayed[worst])} of {had[worst]}"
+        raise InputError(
+            f"A class keeps some of its rows and loses at most {max_lost:.0%} of them.",
+            came=f"{gone} rows of {before.class_names[worst]!r} lost",
+            remedy="Look at these rows; raise min_chance to act on surer ones, or max_lost if all is well.",
+        )
+
+
+def _weights(
+    table: Table, actions: NDArray[np.object_], chance: NDArray[np.float64]
+) -> NDArray[np.float32] | None:
+    """Weights (N,) after dropping and weighing down; none where there were none and nothing is weighed."""
+    factors = np.select([actions == "drop", actions == "weight"], [0.0, 1 - chance], default=1.0)
+    if table.weights is None and (factors == 1).all():
+        return None
+    weights: NDArray[np.float32] = (factors if table.weights is None else table.weights * factors).astype(
+        np.float32
+    )
+    return weights
+
+
+def _targets(
+    table: Table, actions: NDArray[np.object_], chance: NDArray[np.float64], pred_probs: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Targets (N, K): labels, and softened ones in the rows that are softened."""
+    share = np.where(actions == "soften", chance, 0.0)[:, np.newaxis]
+    hard = np.eye(table.num_classes)[table.labels]
+    targets: NDArray[np.float32] = ((1 - share) * hard + share * pred_probs).astype(np.float32)
+    return targets
+
+
+def _rows_decided(table: Table, decisions: Mapping[str, Decision]) -> dict[int, Decision]:
+    row_of = {image_id: row for row, image_id in enumerate(table.image_ids)}
+    unknown = [image_id for image_id in decisions if image_id not in row_of]
+    if unknown:
+        raise InputError(
+            "Decisions are about rows of the table.",
+            came=f"{len(unknown)} other ids, such as {unknown[0]!r}",
+            remedy="Take decisions of a review of this run.",
+        )
+    beyond = [
+        d.label for d in decisions.values() if d.label is not None and not 0 <= d.label < table.num_classes
+    ]
+    if beyond:
+        raise InputError(
+            f"Labels lie in 0..{table.num_classes - 1}.",
+            came=f"label {beyond[0]}",
+            remedy="Correct the decision.",
+        )
+    return {row_of[image_id]: decision for image_id, decision in decisions.items()}
+
+
+def _check_options(action: str, pred_probs: NDArray[np.floating] | None) -> None:
+    if action not in get_args(Action):
+        names = ", ".join(get_args(Action))
+        raise InputError(f"The action is one of {names}.", came=repr(action), remedy="Choose one of these.")
+    if (action == "soften") != (pred_probs is not None):
+        raise InputError(
+            "Softening leans on out-of-fold probabilities, which nothing else needs.",
+            came=f"{action} {'with' if pred_probs is not None else 'without'} pred_probs",
+            remedy="Pass pred_probs with action='soften' only.",
+        )

@@ -1,0 +1,199 @@
+"""From what `find` flagged and people decided to a new version of the table.
+
+find run ── issues ──┐
+decisions ───────────┴── curate ── table, corrected_labels.csv, changes.csv ── kiyome train
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from kiyome.artifacts.finished_run import FinishedRun, open_run
+from kiyome.artifacts.issues import Issues, read_issues, safe_cell
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.records import read_records
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
+from kiyome.artifacts.table import Table, write_table
+from kiyome.curate import MAX_LOST, Action, Curated, Decision, curate_table
+from kiyome.diary import note_step
+from kiyome.errors import InputError
+
+ISSUES_FILE = "label_issues.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CurateResult:
+    """What a curation left behind; everything here is in the run folder, too."""
+
+    folder: Path
+    curated: Curated
+    source: Path
+    """The run whose issues were acted on."""
+
+    @property
+    def table(self) -> Table:
+        """The new version."""
+        return self.curated.table
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "source": str(self.source),
+            "rows": len(self.table),
+            "changed": self.curated.num_changed,
+            "decided_by_people": int(self.curated.by_people.sum()),
+            "table": str(self.folder / "table.parquet"),
+        }
+
+
+def curate(
+    run: Path | str,
+    *,
+    action: str | None = None,
+    decisions: Path | str | None = None,
+    min_chance: float = 0.0,
+    max_lost: float = MAX_LOST,
+    output: Path | str | None = None,
+) -> CurateResult:
+    """Make the next version of a table: act on flagged rows, and on what people decided.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished `find`.
+    action
+        What becomes of flagged rows that nobody decided about: ``drop``, ``relabel``, ``weight``, ``soften``
+        or ``keep``; ``drop`` if there are no decisions, ``keep`` if there are.
+    decisions
+        A CSV or Parquet file with columns image_id, decision (keep, drop, relabel, unsure) and label.
+    min_chance, max_lost
+        As for `kiyome.curate.curate_table`.
+    output
+        The run folder; ``RUN-ACTION`` beside the run if not given.
+
+    Returns
+    -------
+    CurateResult
+        Its folder holds the new ``table`` as CSV and Parquet, ``corrected_labels.csv`` (rows that still
+        teach), ``changes.csv``, and ``predictions/`` where labels were softened: train on them with
+        ``soft_labels=global:FOLDER given_share=0``.
+
+    Raises
+    ------
+    InputError
+        Where the run is none of `find`, or a class would lose too many rows.
+    """
+    opened = open_run(run)
+    chosen = cast("Action", action or ("keep" if decisions else "drop"))
+    issues = read_issues(opened.path / ISSUES_FILE, opened.table)
+    curated = curate_table(
+        opened.table,
+        issues,
+        action=chosen,
+        min_chance=min_chance,
+        decisions=None if decisions is None else read_decisions(decisions, opened.table),
+        pred_probs=opened.predictions.pred_probs if chosen == "soften" else None,
+        max_lost=max_lost,
+    )
+    config = {
+        "source": opened.name,
+        "issues": sha256_of_file(opened.path / ISSUES_FILE),
+        "action": chosen,
+        "min_chance": min_chance,
+        "max_lost": max_lost,
+        "decisions": None if decisions is None else sha256_of_file(decisions),
+    }
+    place = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
+    with RunFolder.create_or_reopen(
+        place, command="curate", config=config, table=opened.table, named_by_user=output is not None
+    ) as folder:
+        result = CurateResult(folder=folder.path, curated=curated, source=opened.path)
+        _write(result, opened, issues)
+    note_step(result.folder)
+    return result
+
+
+def read_decisions(path: Path | str, table: Table) -> dict[str, Decision]:
+    """Decisions by image id, from a file with the columns image_id, decision and label (a class name).
+
+    Raises
+    ------
+    InputError
+        With the line, where a decision or a class is unknown.
+    """
+    records = read_records(Path(path))
+    missing = [name for name in ("image_id", "decision") if name not in records.columns]
+    if missing:
+        raise InputError(
+            "Decisions have the columns image_id, decision and, where rows are relabeled, label.",
+            came=f"no {missing[0]} in {records.source.name}",
+            remedy="Add it.",
+        )
+    label_of = {name: label for label, name in enumerate(table.class_names)}
+    ids, verdicts = records.texts("image_id"), records.texts("decision")
+    labels = records.texts("label") if "label" in records.columns else [""] * len(ids)
+    strange = [row for row, label in enumerate(labels) if label and label not in label_of]
+    if strange:
+        records.fail(
+            "A label is the name of a class.",
+            strange,
+            describe=lambda row: repr(labels[row]),
+            remedy=f"The classes are {', '.join(table.class_names)}.",
+        )
+    return {
+        image_id: Decision(verdict=cast("Any", verdict), label=label_of.get(label))
+        for image_id, verdict, label in zip(ids, verdicts, labels, strict=True)
+    }
+
+
+def _write(result: CurateResult, run: FinishedRun, issues: Issues) -> None:
+    folder, table, curated = result.folder, result.table, result.curated
+    for name in ("table.csv", "table.parquet"):
+        write_table(table, folder / name)
+    names = np.array(table.class_names, dtype=object)
+    teaches = curated.actions != "drop"
+    rows = zip(table.image_ids[teaches], names[table.labels[teaches]], strict=True)
+    write_csv(folder / "corrected_labels.csv", [("image_id", "label"), *rows])
+    changed = np.flatnonzero((curated.actions != "keep") | curated.by_people).tolist()
+    write_csv(
+        folder / "changes.csv", [CHANGES, *(_change(row, run.table, curated, issues) for row in changed)]
+    )
+    if curated.targets is not None:
+        Predictions(
+            pred_probs=curated.targets,
+            kind="out_of_fold",
+            source=f"labels softened by {run.name}",
+            table_fingerprint=table.fingerprint,
+        ).save(folder / "predictions")
+    write_text(folder / "curate.json", json.dumps(result.summary(), indent=2))
+
+
+CHANGES = (
+    "image_id",
+    "action",
+    "by",
+    "given_label",
+    "label_before",
+    "label_now",
+    "weight_now",
+    "chance_wrong",
+)
+
+
+def _change(row: int, before: Table, curated: Curated, issues: Issues) -> tuple[object, ...]:
+    now, names = curated.table, before.class_names
+    return (
+        safe_cell(before.image_ids[row]),
+        curated.actions[row],
+        "people" if curated.by_people[row] else "flag",
+        safe_cell(names[before.given_labels[row]]),
+        safe_cell(names[before.labels[row]]),
+        safe_cell(names[now.labels[row]]),
+        1.0 if now.weights is None else float(now.weights[row]),
+        round(float(issues.probability[row]), 6),
+    )

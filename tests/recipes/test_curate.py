@@ -1,0 +1,81 @@
+"""`kiyome curate` on real runs: versions on disk, decisions from files, the diary."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.sources import read_table
+from kiyome.cli import app
+from kiyome.diary import read_diary
+from kiyome.errors import InputError
+from kiyome.recipes.curate import curate
+from kiyome.recipes.find import find
+from kiyome.testing import write_digits
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory):
+    place = tmp_path_factory.mktemp("curate")
+    write_digits(place / "digits", num_photos=300)
+    return find(place / "digits", backbone="tiny", output=place / "run", cache_folder=place / "cache")
+
+
+def test_a_version_is_written_beside_the_old_one_and_noted(found) -> None:
+    before = (found.folder / "table.parquet").read_bytes()
+    result = curate(found.folder, action="relabel")
+    assert result.folder.name == "run-relabel"
+    assert (found.folder / "table.parquet").read_bytes() == before
+    again = read_table(result.folder / "table.parquet", allow_missing=True)
+    assert again.content_digest == result.table.content_digest
+    changed = again.labels != again.given_labels
+    assert 0 < changed.sum() <= found.num_issues
+    with (result.folder / "changes.csv").open(newline="") as file:
+        listed = {row["image_id"]: row["label_now"] for row in csv.DictReader(file)}
+    names = np.array(again.class_names, dtype=object)
+    assert listed == dict(zip(again.image_ids[changed], names[again.labels[changed]], strict=True))
+    entry = read_diary(found.folder.parent)[-1]
+    assert (entry.command, entry.verdict()) == ("curate", "no score")
+    assert entry.config["rows_relabeled"] == changed.sum()
+
+
+def test_dropped_rows_leave_the_list_of_labels_and_no_table(found) -> None:
+    answer = CliRunner().invoke(app, ["curate", str(found.folder), "--json"])
+    assert answer.exit_code == 0, answer.output
+    folder = found.folder.with_name("run-drop")
+    with (folder / "corrected_labels.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 300 - found.num_issues
+    assert len(read_table(folder / "table.parquet", allow_missing=True)) == 300
+
+
+def test_softened_labels_are_predictions_that_training_takes(found) -> None:
+    result = curate(found.folder, action="soften")
+    targets = Predictions.load(result.folder / "predictions", result.table).pred_probs
+    issue = found.is_label_issue
+    assert (targets[issue].max(axis=1) < 1).all()
+    assert (targets[~issue].max(axis=1) == 1).all()
+
+
+def test_decisions_come_from_a_file(found, tmp_path: Path) -> None:
+    ids, names = found.table.image_ids, found.table.class_names
+    label = int(found.table.given_labels[1] == 0)
+    said = f"image_id,decision,label\n{ids[0]},drop,\n{ids[1]},relabel,{names[label]}\n{ids[2]},unsure,\n"
+    (tmp_path / "said.csv").write_text(said)
+    result = curate(found.folder, decisions=tmp_path / "said.csv", output=tmp_path / "out")
+    assert result.curated.num_changed == {"drop": 1, "relabel": 1}
+    assert result.table.labels[1] == label
+    (tmp_path / "bad.csv").write_text(f"image_id,decision,label\n{ids[0]},relabel,=1+1\n")
+    with pytest.raises(InputError, match="'=1\\+1' line 2"):
+        curate(found.folder, decisions=tmp_path / "bad.csv", output=tmp_path / "bad")
+    (tmp_path / "none.csv").write_text("image_id\n1\n")
+    with pytest.raises(InputError, match=r"no decision in none\.csv"):
+        curate(found.folder, decisions=tmp_path / "none.csv", output=tmp_path / "bad")
+
+
+def test_a_run_without_issues_is_told_apart(found, tmp_path: Path) -> None:
+    curated = curate(found.folder, action="soften", output=tmp_path / "soft")
+    with pytest.raises(InputError, match="Issues are what `kiyome find` wrote"):
+        curate(curated.folder)

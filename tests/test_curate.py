@@ -1,0 +1,138 @@
+"""A new version of the table: who stays, who teaches, what is believed; and what may not be lost."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiyome.artifacts.issues import Issues
+from kiyome.artifacts.table import Table
+from kiyome.curate import Decision, check_classes_left, curate_table
+from kiyome.errors import InputError
+
+N, K = 12, 3
+
+
+def leaves() -> Table:
+    return Table(
+        root=Path(),
+        image_ids=[f"{row}.jpg" for row in range(N)],
+        paths=[""] * N,
+        given_labels=np.arange(N) % K,
+        class_names=("a", "b", "c"),
+        folds=np.arange(N) % 2,
+    )
+
+
+def found(*flagged: int, chance: float = 0.9) -> Issues:
+    is_issue = np.isin(np.arange(N), flagged)
+    labels = leaves().given_labels
+    return Issues(
+        is_label_issue=is_issue,
+        probability=np.where(is_issue, chance, 0.1),
+        suggested_labels=np.where(is_issue, (labels + 1) % K, labels).astype(np.int32),
+    )
+
+
+@given(st.sets(st.integers(0, 5)), st.sampled_from(["drop", "relabel", "weight", "keep"]))
+@settings(derandomize=True, deadline=None)
+def test_rows_given_labels_and_folds_never_change_and_the_old_version_stays(
+    flagged: set[int], action
+) -> None:
+    table = leaves()
+    before = table.content_digest
+    curated = curate_table(table, found(*flagged), action=action).table
+    assert table.content_digest == before
+    assert curated.fingerprint == table.fingerprint
+    assert np.array_equal(curated.given_labels, table.given_labels)
+    assert np.array_equal(curated.folds, table.folds)
+    untouched = ~np.isin(np.arange(N), list(flagged))
+    assert np.array_equal(curated.labels[untouched], table.labels[untouched])
+    assert curated.weights is None or (curated.weights[untouched] == 1).all()
+
+
+def test_each_action_does_what_it_says() -> None:
+    table, issues = leaves(), found(0, 4, chance=0.75)
+    assert curate_table(table, issues, action="drop").table.weights[[0, 1, 4]].tolist() == [0, 1, 0]
+    assert curate_table(table, issues, action="relabel").table.labels[[0, 1, 4]].tolist() == [1, 1, 2]
+    assert curate_table(table, issues, action="weight").table.weights[[0, 1]].tolist() == [0.25, 1]
+    kept = curate_table(table, issues, action="keep")
+    assert kept.num_changed == {}
+    assert kept.table.content_digest == table.content_digest
+
+
+def test_softened_labels_lean_by_the_chance_of_being_wrong() -> None:
+    probs = np.tile([0.2, 0.7, 0.1], (N, 1))
+    curated = curate_table(leaves(), found(0, chance=0.5), action="soften", pred_probs=probs)
+    assert curated.targets[0].tolist() == pytest.approx([0.6, 0.35, 0.05])
+    assert curated.targets[1:].tolist() == np.eye(K)[leaves().given_labels[1:]].tolist()
+
+
+def test_people_come_before_flags_and_the_unsure_are_left_alone() -> None:
+    said = {
+        "0.jpg": Decision(verdict="keep"),
+        "4.jpg": Decision(verdict="unsure"),
+        "1.jpg": Decision(verdict="relabel", label=2),
+        "2.jpg": Decision(verdict="drop"),
+    }
+    curated = curate_table(leaves(), found(0, 4, 8), action="drop", decisions=said)
+    assert curated.actions[[0, 1, 2, 4, 8]].tolist() == ["keep", "relabel", "drop", "keep", "drop"]
+    assert curated.table.labels[1] == 2
+    assert curated.table.weights[[0, 2, 4, 8]].tolist() == [1, 0, 1, 0]
+    assert np.flatnonzero(curated.by_people).tolist() == [0, 1, 2, 4]
+
+
+def test_only_sure_rows_are_acted_on_where_asked() -> None:
+    issues = found(0, 1)
+    issues.probability[1] = 0.5
+    assert curate_table(leaves(), issues, min_chance=0.8).num_changed == {"drop": 1}
+
+
+def test_weights_of_an_earlier_version_are_kept() -> None:
+    first = curate_table(leaves(), found(0), action="drop").table
+    second = curate_table(first, found(1), action="weight").table
+    assert second.weights[[0, 1, 2]].tolist() == pytest.approx([0, 0.1, 1])
+
+
+@pytest.mark.parametrize("flagged", [(0, 3, 6), (0, 3, 6, 9)])
+def test_a_class_that_would_lose_too_much_is_refused(flagged: tuple[int, ...]) -> None:
+    for action in ("drop", "relabel"):
+        with pytest.raises(InputError, match=f"{len(flagged)} of 4 rows of 'a' lost") as caught:
+            curate_table(leaves(), found(*flagged), action=action)
+        assert "raise min_chance" in str(caught.value)
+    if len(flagged) == 4:
+        with pytest.raises(InputError, match="A class keeps some of its rows"):
+            curate_table(leaves(), found(*flagged), max_lost=1.0)
+    else:
+        assert curate_table(leaves(), found(*flagged), max_lost=0.75).num_changed == {"drop": 3}
+
+
+def test_a_class_without_rows_loses_nothing() -> None:
+    table = Table(
+        root=Path(), image_ids=["x", "y"], paths=["", ""], given_labels=[0, 1], class_names=("a", "b", "none")
+    )
+    check_classes_left(table, table)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"action": "erase"}, "The action is one of keep, drop"),
+        ({"action": "soften"}, "soften without pred_probs"),
+        ({"action": "drop", "pred_probs": np.ones((N, K)) / K}, "drop with pred_probs"),
+        ({"decisions": {"x.jpg": Decision(verdict="keep")}}, "1 other ids, such as 'x.jpg'"),
+        ({"decisions": {"0.jpg": Decision(verdict="relabel", label=9)}}, "label 9"),
+    ],
+)
+def test_bad_options_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        curate_table(leaves(), found(0), **options)
+
+
+def test_a_decision_is_whole() -> None:
+    with pytest.raises(InputError, match="A decision is one of"):
+        Decision(verdict="maybe")
+    with pytest.raises(InputError, match="A row that is relabeled has a label"):
+        Decision(verdict="relabel")
