@@ -1,0 +1,67 @@
+"""Predictions of several models as one, or of one model made better: arrays in, arrays out, no torch.
+
+checked              the one place that checks members and folds
+blend                means, fitted weights, what members are worth
+stack                a final estimator on out-of-fold probabilities
+classifiers          the two of them, written as text
+calibrate            temperature, reliability, calibration error
+error_distribution   predictions carried from the truth to given labels, or back
+
+Whatever is fitted on labels here is fitted for each fold on the other folds.
+"""
+
+from kiyome.ensemble.blend import (
+    Diversity,
+    FittedBlend,
+    blend_pred_probs,
+    cross_fitted_blend,
+    diversity,
+    fit_weights,
+)
+from kiyome.ensemble.calibrate import (
+    Calibrated,
+    CalibrationError,
+    ReliabilityCurve,
+    at_temperature,
+    calibrate_pred_probs,
+    calibration_error,
+    fit_temperature,
+    reliability_curve,
+)
+from kiyome.ensemble.error_distribution import (
+    Corrected,
+    apply_error_distribution,
+    correct_pred_probs,
+)
+from kiyome.ensemble.stack import (
+    Stack,
+    Stacked,
+    cross_fitted_stack,
+    fit_stack,
+    out_of_fold_flag_chance,
+)
+
+__all__ = [
+    "Calibrated",
+    "CalibrationError",
+    "Corrected",
+    "Diversity",
+    "FittedBlend",
+    "ReliabilityCurve",
+    "Stack",
+    "Stacked",
+    "apply_error_distribution",
+    "at_temperature",
+    "blend_pred_probs",
+    "calibrate_pred_probs",
+    "calibration_error",
+    "correct_pred_probs",
+    "cross_fitted_blend",
+    "cross_fitted_stack",
+    "diversity",
+    "fit_stack",
+    "fit_temperature",
+    "fit_weights",
+    "out_of_fold_flag_chance",
+    "reliability_curve",
+]

@@ -1,0 +1,312 @@
+"""Several members as one: means, and weights that were fitted on other rows than they are scored on.
+
+N rows, K classes, M members, F folds.
+
+    blend_pred_probs      a mean of members: of probabilities, of logarithms, of ranks
+    fit_weights           weights on the simplex that make the given labels most likely
+    cross_fitted_blend    the same, each fold weighted by what the others say: an honest score
+    diversity             which members say something else, and what each is worth
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiyome.ensemble.checked import (
+    Labels,
+    Probs,
+    check_folds,
+    check_given,
+    check_members,
+    held_out,
+    log_loss,
+    logs,
+    normalized,
+    softmax,
+)
+from kiyome.errors import InputError
+from kiyome.noise.arrays import known
+
+Weights = NDArray[np.float64]
+
+GAP = 1e-6
+"""The fit ends when no weights can have a log loss that is better by more than this, in nats."""
+
+ROUNDS = 10_000
+
+
+def blend_pred_probs(
+    members: Sequence[ArrayLike],
+    *,
+    how: str = "mean",
+    weights: ArrayLike | None = None,
+    reference: Sequence[ArrayLike] | None = None,
+) -> Probs:
+    """Probabilities (N, K) that are a mean of the members'.
+
+    Parameters
+    ----------
+    members
+        M arrays (N, K), rows sum to one.
+    how
+        "mean": of probabilities. "log": of their logarithms, that is the geometric mean: one member's veto
+        counts. "rank": each class's probabilities are replaced by the place that they have among all rows,
+        places are averaged, and read back as the mean probability that members give at such a place:
+        members that are differently sure so count alike.
+    weights
+        (M,) not negative; equal ones if not given. They are brought to one.
+    reference
+        For "rank": the rows among which places are counted, M arrays (R, K). The members' own if not given;
+        new photos are placed among the rows that were known before, so that they do not depend on each other.
+
+    Raises
+    ------
+    InputError
+        No member, unequal shapes, rows that are no distributions, weights that are none.
+
+    Examples
+    --------
+    >>> blend_pred_probs([[[0.9, 0.1]], [[0.5, 0.5]]]).round(3)
+    array([[0.7, 0.3]])
+    >>> blend_pred_probs([[[0.9, 0.1]], [[0.5, 0.5]]], how="log").round(3)
+    array([[0.75, 0.25]])
+    """
+    known("how", how, dict.fromkeys((*MEANS, "rank")))
+    stacked = check_members(members)
+    share = _check_weights(weights, len(stacked))
+    if how != "rank":
+        return MEANS[how](stacked, share)
+    among = stacked if reference is None else check_members(reference)
+    if among.shape[::2] != stacked.shape[::2]:
+        raise InputError(
+            "The reference holds each member's probabilities for the same classes.",
+            came=f"shape {among.shape} for members {stacked.shape}",
+            remedy="Pass the members' out-of-fold predictions, in the same order.",
+        )
+    return _rank_mean(stacked, share, np.sort(among, axis=1))
+
+
+def arithmetic_mean(members: Probs, weights: Weights) -> Probs:
+    """Weighted mean of probabilities (M, N, K)."""
+    mean: Probs = np.tensordot(weights, members, axes=1)
+    return mean
+
+
+def geometric_mean(members: Probs, weights: Weights) -> Probs:
+    """Weighted mean of log probabilities (M, N, K), rows brought to one."""
+    return softmax(np.tensordot(weights, logs(members), axes=1))
+
+
+def _rank_mean(members: Probs, weights: Weights, ordered: Probs) -> Probs:
+    """`ordered` (M, R, K) holds the reference's columns, sorted."""
+    typical = arithmetic_mean(ordered, weights)  # (R, K) what members give at a place, on average
+    places = np.arange(ordered.shape[1], dtype=np.float64)
+    blended = np.empty(members.shape[1:])
+    for k in range(members.shape[2]):
+        ranks = [_places(column[:, k], base[:, k]) for column, base in zip(members, ordered, strict=True)]
+        blended[:, k] = np.interp(np.average(ranks, axis=0, weights=weights), places, typical[:, k])
+    return normalized(np.maximum(blended, np.finfo(np.float64).tiny))
+
+
+def _places(values: Probs, ordered: Probs) -> Probs:
+    """Where values stand in a sorted column: the middle of equals, between neighbors where there is none."""
+    first = np.searchsorted(ordered, values, side="left")
+    after = np.searchsorted(ordered, values, side="right")
+    places = np.arange(len(ordered), dtype=np.float64)
+    return np.where(after > first, (first + after - 1) / 2, np.interp(values, ordered, places))
+
+
+def _check_weights(weights: ArrayLike | None, num_members: int) -> Weights:
+    if weights is None:
+        return np.full(num_members, 1 / num_members)
+    share = np.asarray(weights, dtype=np.float64)
+    if share.shape != (num_members,) or not (np.isfinite(share) & (share >= 0)).all() or share.sum() <= 0:
+        raise InputError(
+            "Weights are finite and not negative, one a member, and some are above zero.",
+            came=f"{share.tolist()} for {num_members} members",
+            remedy="Correct them.",
+        )
+    return _to_one(share)
+
+
+def _to_one(weights: Weights) -> Weights:
+    share: Weights = weights / weights.sum()
+    return share
+
+
+def fit_weights(labels: ArrayLike, members: Sequence[ArrayLike]) -> Weights:
+    """Weights (M,), not negative, sum one, of the mean of probabilities that has the least log loss.
+
+    Parameters
+    ----------
+    labels
+        (N,) given labels, whole numbers from 0 to K-1.
+    members
+        M arrays (N, K) of out-of-fold probabilities, rows sum to one.
+
+    Raises
+    ------
+    InputError
+        As `blend_pred_probs`; labels that do not fit.
+
+    Notes
+    -----
+    The log loss is convex in the weights. They are the mixture proportions that Expectation Maximization
+    finds (Dempster, Laird and Rubin 1977): each member's weight becomes the mean share it has in what the
+    blend gives to the given label. The largest mean ratio of a member to the blend, less one, bounds what
+    any other weights could gain; the fit ends below 1e-6 nats.
+
+    Fitted on the rows that are scored, a blend by weights flatters itself: see `cross_fitted_blend`.
+
+    Examples
+    --------
+    >>> good, blind = [[0.9, 0.1], [0.1, 0.9]], [[0.5, 0.5], [0.5, 0.5]]
+    >>> fit_weights([0, 1], [good, blind]).round(3)
+    array([1., 0.])
+    """
+    stacked = check_members(members)
+    given = check_given(labels, *stacked.shape[1:])
+    return _fitted(_own(stacked, given))
+
+
+def _own(members: Probs, labels: Labels) -> Probs:
+    """(N, M) what each member gives to each row's label."""
+    own: Probs = members[:, np.arange(len(labels)), labels].T
+    return np.maximum(own, np.finfo(np.float32).tiny)
+
+
+def _fitted(own: Probs) -> Weights:
+    weights = np.full(own.shape[1], 1 / own.shape[1])
+    for _ in range(ROUNDS):
+        gains = (own / (own @ weights)[:, np.newaxis]).mean(axis=0)
+        if gains.max() - 1 < GAP:
+            break
+        weights *= gains
+    return _to_one(weights)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedBlend:
+    """Members weighted by out-of-fold fit."""
+
+    pred_probs: Probs
+    """(N, K) each row by weights that were fitted on the other folds: what an honest score is taken of."""
+    weights_by_fold: dict[int, Weights]
+    """For each fold, the weights (M,) that its rows got."""
+    weights: Weights
+    """(M,) fitted on all rows: for new photos."""
+
+
+def cross_fitted_blend(labels: ArrayLike, members: Sequence[ArrayLike], folds: ArrayLike) -> FittedBlend:
+    """Members weighted by what the *other* folds say, and the weights for new photos.
+
+    Parameters
+    ----------
+    labels, members
+        As for `fit_weights`.
+    folds
+        (N,) the folds that the members were trained on, at least two.
+
+    Raises
+    ------
+    InputError
+        As `fit_weights`; folds that do not fit.
+
+    Notes
+    -----
+    No row has a say in its own weights. What remains: members that predicted the other folds were trained on
+    this fold's labels. M - 1 numbers can hardly carry that.
+
+    Examples
+    --------
+    >>> good, blind = np.tile([[0.9, 0.1], [0.1, 0.9]], (2, 1)), np.full((4, 2), 0.5)
+    >>> fitted = cross_fitted_blend([0, 1, 0, 1], [good, blind], [0, 0, 1, 1])
+    >>> fitted.weights.round(3), fitted.pred_probs[0].round(3)
+    (array([1., 0.]), array([0.9, 0.1]))
+    """
+    stacked = check_members(members)
+    given = check_given(labels, *stacked.shape[1:])
+    dealt = check_folds(folds, len(given))
+    own = _own(stacked, given)
+    by_fold = {fold: _fitted(own[~held]) for fold, held in held_out(dealt)}
+    blended = np.empty(stacked.shape[1:])
+    for fold, held in held_out(dealt):
+        blended[held] = arithmetic_mean(stacked[:, held], by_fold[fold])
+    return FittedBlend(pred_probs=blended, weights_by_fold=by_fold, weights=_fitted(own))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Diversity:
+    """How members differ, and what each is worth to the blend. M members."""
+
+    disagreement: NDArray[np.float64]
+    """(M, M) share of rows where two members' likeliest classes differ."""
+    error_correlation: NDArray[np.float64]
+    """(M, M) correlation of being wrong about the given label; nan for a member that is never, or always."""
+    agreement_with_blend: NDArray[np.float64]
+    """(M,) share of rows where a member's likeliest class is the blend's."""
+    log_loss_gain_when_left_out: NDArray[np.float64]
+    """(M,) log loss with all, less without this member: positive where the others do better alone."""
+    accuracy_gain_when_left_out: NDArray[np.float64]
+    """(M,) accuracy on given labels without this member, less with all."""
+
+
+def diversity(
+    labels: ArrayLike,
+    members: Sequence[ArrayLike],
+    *,
+    blend: Callable[[Sequence[Probs]], Probs] = blend_pred_probs,
+) -> Diversity:
+    """What tells members apart, pair by pair, and what the blend would be without each.
+
+    Parameters
+    ----------
+    labels, members
+        As for `fit_weights`.
+    blend
+        From members to probabilities (N, K): the blend that is asked about.
+
+    Raises
+    ------
+    InputError
+        As `fit_weights`.
+
+    Examples
+    --------
+    >>> one, other = [[0.9, 0.1], [0.4, 0.6]], [[0.8, 0.2], [0.7, 0.3]]
+    >>> diversity([0, 1], [one, other]).disagreement
+    array([[0. , 0.5],
+           [0.5, 0. ]])
+    """
+    stacked = check_members(members)
+    given = check_given(labels, *stacked.shape[1:])
+    choices, together = stacked.argmax(axis=2), blend(list(stacked))
+    wrong = choices != given
+    without = [_without(stacked, m, blend) for m in range(len(stacked))]
+    losses = [log_loss(given, probs) for probs in without]
+    accuracies = [(probs.argmax(axis=1) == given).mean() for probs in without]
+    return Diversity(
+        disagreement=(choices[:, np.newaxis] != choices).mean(axis=2),
+        error_correlation=_correlation(wrong.astype(np.float64)),
+        agreement_with_blend=(choices == together.argmax(axis=1)).mean(axis=1),
+        log_loss_gain_when_left_out=log_loss(given, together) - np.array(losses),
+        accuracy_gain_when_left_out=np.array(accuracies) - (together.argmax(axis=1) == given).mean(),
+    )
+
+
+def _without(members: Probs, left_out: int, blend: Callable[[Sequence[Probs]], Probs]) -> Probs:
+    others = [probs for m, probs in enumerate(members) if m != left_out]
+    return blend(others) if others else np.full(members.shape[1:], 1 / members.shape[2])
+
+
+def _correlation(wrong: Probs) -> Probs:
+    """Of rows (M, N); where one never changes there is none."""
+    centered = wrong - wrong.mean(axis=1, keepdims=True)
+    size = np.sqrt((centered**2).sum(axis=1))
+    scale = np.outer(size, size)
+    return np.where(scale > 0, centered @ centered.T / np.where(scale > 0, scale, 1), np.nan)
+
+
+MEANS: dict[str, Callable[[Probs, Weights], Probs]] = {"mean": arithmetic_mean, "log": geometric_mean}
