@@ -78,6 +78,16 @@ def test_images_are_normalized_as_timm_does_and_lie_with_channels_last():
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_long_rows_are_normalized_to_the_bits_of_the_plain_formula():
+    network = build_model("test_efficientnet", num_classes=4, pretrained=False)
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3 * 5).view(2, 16, 40, 3)
+    mean, std = torch.tensor(network.mean) * 255, torch.tensor(network.std) * 255
+    plain = ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+    assert torch.equal(network.normalize(pixels), plain)
+    assert torch.equal(network.normalize(pixels[1:]), plain[1:])
+    assert torch.equal(network.normalize(pixels[:, :, 5:20]), plain[..., 5:20])  # not contiguous
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in fp16")
 def test_fp16_on_a_cpu_is_refused():
     with pytest.raises(InputError, match=r"fp16 needs a GPU"):

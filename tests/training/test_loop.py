@@ -228,6 +228,6 @@ def test_bf16_trains_and_stays_near(recipe, lessons):
     depthwise = learner.network.module.blocks[0]
     images = torch.randn(2, 16, 8, 8)
     with compute.autocast():
-        assert depthwise(images).dtype == torch.float32
+        assert depthwise(images).dtype == torch.bfloat16
         assert learner.network.module.blocks[2](images).dtype == torch.bfloat16
-    assert copy.deepcopy(learner.network.module).blocks[0].forward.args[0] is not depthwise
+    assert copy.deepcopy(learner.network.module).blocks[0].forward.layer is not depthwise

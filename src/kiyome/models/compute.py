@@ -2,13 +2,13 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kiyome.errors import InputError
+from kiyome.models.depthwise import make_depthwise_fast
 
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 
@@ -29,17 +29,12 @@ class Compute:
         return context
 
     def ready(self, module: nn.Module, *, channels_last: bool = True) -> nn.Module:
-        """The same module on the device; depthwise convolutions stay in float32 on a CPU.
-
-        In bf16 autocast oneDNN's backward of depthwise convolutions is so slow that the whole network is.
-        """
+        """The same module on the device; in bf16 on a CPU its depthwise convolutions take fast gradients."""
         module.to(self.device)
         if channels_last:
             module.to(memory_format=torch.channels_last)
         if self.device.type == "cpu" and self.precision == "bf16":
-            for layer in module.modules():
-                if isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels:
-                    layer.forward = partial(_in_float32, layer)
+            make_depthwise_fast(module)
         return module
 
 
@@ -70,9 +65,3 @@ def _has_bf16(device: torch.device) -> bool:
         return major >= 8  # before, it is emulated
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16"))
-
-
-def _in_float32(layer: nn.Conv2d, images: Tensor) -> Tensor:
-    with torch.autocast(images.device.type, enabled=False):
-        result: Tensor = type(layer).forward(layer, images.float())
-        return result

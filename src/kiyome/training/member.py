@@ -46,7 +46,7 @@ from kiyome.training.processes import is_main_process, num_processes, wait_for_e
 from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
 
-METHOD = 1
+METHOD = 2
 """Raise it when members come out otherwise from the same recipe: those of before are then not taken."""
 
 PREDICTION_BATCH = 64

@@ -108,7 +108,7 @@ class Recipe:
     """Views of each photo at prediction: the plain one, then random ones; their mean counts."""
 
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    """auto is bf16 where the device computes in it, with depthwise convolutions in float32 on a CPU."""
+    """auto is bf16 where the device computes in it, else float32."""
     channels_last: bool = True
     """Keep images with channels last in memory, which is faster almost everywhere."""
     compile: bool = False
