@@ -79,7 +79,7 @@ def _padded(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, Pair]:
     return images, layer.padding
 
 
-class _Depthwise(torch.autograd.Function):
+class _Depthwise(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> Tensor:
         ctx.save_for_backward(images, weights)
