@@ -21,7 +21,7 @@ from kiyome.errors import InputError
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.noise import find_label_issues
 from kiyome.noise.label_issues import check_filter
-from kiyome.progress import Progress, silent
+from kiyome.progress import News, Progress, silent, unheard
 from kiyome.training.recipe import GLOBAL, NESTED, Recipe, nearest
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def lessons_of_recipes(
 
 
 def teach_without_leak(
-    members: Sequence["Member"], folder: Path, *, on_progress: Progress = silent
+    members: Sequence["Member"], folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
 ) -> list["Member"]:
     """The members, those of nested recipes with lessons that no label of their held-out fold has touched.
 
@@ -117,7 +117,7 @@ def teach_without_leak(
     """
     from kiyome.training.nested import plan_pairs, train_pairs
 
-    pairs = train_pairs(plan_pairs(members), folder, on_progress=on_progress)
+    pairs = train_pairs(plan_pairs(members), folder, on_progress=on_progress, on_news=on_news)
     lessons: dict[tuple[str, int], Lessons] = {}
     taught = []
     for member in members:
@@ -135,8 +135,7 @@ def _nested_lessons(member: "Member", pairs: Sequence["FinishedMember"]) -> "Les
     from kiyome.training.soft_labels import soften
 
     recipe, lessons, fold = member.recipe, member.lessons, member.fold
-    table = lessons.table
-    outside = np.asarray(table.folds) != fold
+    table, outside = lessons.table, _outside(member)
     pred_probs = nested_probs(pairs, fold)
     targets, is_taught = lessons.targets, lessons.is_taught & outside
     if recipe.soft_labels == NESTED:
@@ -211,11 +210,15 @@ def flagged_rows(run: Path, table: Table, *, method: str = "adaptive") -> Mask:
 
 
 def kept_rows(members: Sequence["Member"]) -> Mask:
-    """A mask (N,) of the rows that no member left out for their label, but for those that it holds out."""
-    held_out = (np.asarray(member.lessons.table.folds) == member.fold for member in members)
-    taught = [member.lessons.is_taught | own for member, own in zip(members, held_out, strict=True)]
-    kept: Mask = np.all(taught, axis=0)
+    """A mask (N,) of the rows that no member left out for their label; the ones it holds out do not count."""
+    kept: Mask = np.all([member.lessons.is_taught | ~_outside(member) for member in members], axis=0)
     return kept
+
+
+def num_rows_taught(members: Sequence["Member"]) -> int:
+    """How many rows at least one member was taught."""
+    taught = np.any([member.lessons.is_taught & _outside(member) for member in members], axis=0)
+    return int(taught.sum())
 
 
 def notes_on_lessons(members: Sequence["Member"]) -> list[str]:
@@ -229,15 +232,19 @@ def notes_on_lessons(members: Sequence["Member"]) -> list[str]:
         if not recipe.leave_out:
             continue
         own = {member.fold: member for member in members if member.recipe.name == recipe.name}.values()
-        outside = [np.asarray(member.lessons.table.folds) != member.fold for member in own]
         left_out = [
-            f"{(rows & ~member.lessons.is_taught).sum():,} of {rows.sum():,}"
-            for rows, member in zip(outside, own, strict=True)
+            f"{(_outside(member) & ~member.lessons.is_taught).sum():,} of {_outside(member).sum():,}"
+            for member in own
         ]
         notes.append(
             f"{recipe.title}: flagged rows left out of the training part, fold by fold: {', '.join(left_out)}"
         )
     return notes
+
+
+def _outside(member: "Member") -> Mask:
+    """(N,) rows of the other folds."""
+    return np.asarray(np.asarray(member.lessons.table.folds) != member.fold)
 
 
 def _run_of(form: str) -> Path | None:

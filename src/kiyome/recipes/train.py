@@ -22,7 +22,7 @@ from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
 from kiyome.images.reader import PhotoRecord
-from kiyome.progress import Progress, silent
+from kiyome.progress import News, Progress, silent, unheard
 from kiyome.recipes.check import missing_list_of, open_table, run_place, write_photo_lists
 from kiyome.recipes.evidence import readable_rows_dealt
 from kiyome.recipes.lessons import (
@@ -30,6 +30,7 @@ from kiyome.recipes.lessons import (
     kept_rows,
     lessons_of_recipes,
     notes_on_lessons,
+    num_rows_taught,
     teach_without_leak,
 )
 from kiyome.recipes.predict import PredictResult, predict_photos, write_submission
@@ -37,6 +38,7 @@ from kiyome.report.train_report import TrainReport, write_train_report
 from kiyome.training.processes import is_main_process, main_process_first
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
+from kiyome.training.tracking import Tracking, check_trackers, tracking
 
 if TYPE_CHECKING:
     from kiyome.training.cross_validate import CrossValidation
@@ -58,7 +60,7 @@ class TrainResult:
     """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows, and
     beside it, where cleaning left rows out, of the others only."""
     num_rows_taught: int
-    """Rows that no member left out for their label."""
+    """Rows that at least one member was taught."""
     models: tuple[str, ...] = ()
     """Each model's name with the form in which labels reached it; `global` marks a small leak."""
     submission: PredictResult | None = None
@@ -96,7 +98,9 @@ def train(
     id_column: str | None = None,
     label_column: str | None = None,
     cache_folder: Path | str | None = None,
+    trackers: Sequence[str] = (),
     on_progress: Progress = silent,
+    on_news: News = unheard,
 ) -> TrainResult:
     """Train the members of a recipe over folds, and predict every row by members that never saw it.
 
@@ -123,8 +127,14 @@ def train(
         The deal of the folds; a `fold` column in the data is taken instead.
     cache_folder
         Where decoded photos are kept between runs.
+    trackers
+        Of ``wandb``, ``trackio``, ``tensorboard``, ``mlflow``: each gets the metrics as well, one tracked run
+        a member, below ``tracking/`` in the run folder. Nothing goes over a network unless WANDB_MODE=online,
+        TRACKIO_SPACE_ID, TRACKIO_SERVER_URL or MLFLOW_TRACKING_URI say so. Results stay the same.
     on_progress
-        Called as ``on_progress(stage, done, total)``.
+        Called as ``on_progress(stage, done, total)``; a stage for each member counts its steps.
+    on_news
+        Called with a `MemberNews` when something becomes of a member, and after each epoch.
 
     Returns
     -------
@@ -142,6 +152,7 @@ def train(
     KiyomeError
         Where a training stops; the same command goes on after its last whole epoch.
     """
+    check_trackers(trackers)
     recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)])
     place = run_place(data, output, _ending(recipes))
     cache = Path(cache_folder or default_cache_folder())
@@ -168,16 +179,21 @@ def train(
         "named_by_user": output is not None,
     }
     if members or not is_main_process():
-        return _some_members(recipes, lessons, announce_run(place, **identity), members, on_progress)
-    with RunFolder.create_or_reopen(place, **identity) as run:
+        shared = announce_run(place, **identity)
+        with tracking(trackers, shared, on_news=on_news) as tracked:
+            return _some_members(recipes, lessons, shared, members, on_progress, tracked)
+    with (
+        RunFolder.create_or_reopen(place, **identity) as run,
+        tracking(trackers, run.path, on_news=on_news) as tracked,
+    ):
         from kiyome.training.cross_validate import cross_validate, plan_members
 
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
         planned = plan_members(recipes, lessons)
-        taught = teach_without_leak(planned, run.path, on_progress=on_progress)
-        trained = cross_validate(taught, run.path, on_progress=on_progress)
-        result = _result(run.path, recipes, trained, _notes(photos, run))
+        taught = teach_without_leak(planned, run.path, on_progress=on_progress, on_news=tracked)
+        trained = cross_validate(taught, run.path, on_progress=on_progress, on_news=tracked)
+        result = _result(run.path, recipes, trained, [*_notes(photos, run), *tracked.notes])
         if listed is not None:
             predicted = predict_photos(
                 run.path,
@@ -250,24 +266,30 @@ def _some_members(
     place: Path,
     only: Sequence[str],
     on_progress: Progress,
+    tracked: Tracking,
 ) -> TrainResult:
     from kiyome.training.cross_validate import pick_members, plan_members, train_members
     from kiyome.training.nested import plan_pairs, train_pairs
 
     members = plan_members(recipes, lessons)
     picked = pick_members([*plan_pairs(members), *members], only)
-    pairs = train_pairs([each for each in picked if each.is_pair], place, on_progress=on_progress)
-    taught = teach_without_leak([each for each in picked if not each.is_pair], place, on_progress=on_progress)
-    trained = [*pairs, *train_members(taught, place, on_progress=on_progress)]
+    others = [each for each in members if each not in picked]
+    pairs, own = ([each for each in picked if each.is_pair == is_pair] for is_pair in (True, False))
+    trained = train_pairs(pairs, place, on_progress=on_progress, on_news=tracked)
+    taught = teach_without_leak(own, place, on_progress=on_progress, on_news=tracked)
+    trained += train_members(taught, place, others=others, on_progress=on_progress, on_news=tracked)
     return TrainResult(
         folder=place,
         table=members[0].lessons.table,
         predictions=None,
         members=tuple(member.facts for member in trained),
         scores={},
-        num_rows_taught=int(kept_rows(taught or members).sum()),
+        num_rows_taught=num_rows_taught(taught or members),
         models=tuple(recipe.title for recipe in recipes),
-        notes=("only some members were trained; the same command without --members puts all together",),
+        notes=(
+            "only some members were trained; the same command without --members puts all together",
+            *tracked.notes,
+        ),
     )
 
 
@@ -291,7 +313,7 @@ def _result(
         ),
         members=tuple(member.facts for member in trained.members),
         scores=scores,
-        num_rows_taught=int(kept_rows(members).sum()),
+        num_rows_taught=num_rows_taught(members),
         models=models,
         notes=(
             *notes,

@@ -17,7 +17,7 @@ import numpy as np
 
 from kiyome.errors import InputError
 from kiyome.inference import Probs
-from kiyome.progress import Progress, silent
+from kiyome.progress import News, Progress, silent, unheard
 from kiyome.training.cross_validate import train_members
 from kiyome.training.member import FinishedMember, Member
 from kiyome.training.recipe import Recipe
@@ -56,10 +56,10 @@ def plan_pairs(members: Sequence[Member]) -> list[Member]:
 
 
 def train_pairs(
-    pairs: Sequence[Member], folder: Path, *, on_progress: Progress = silent
+    pairs: Sequence[Member], folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
 ) -> list[FinishedMember]:
     """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`."""
-    return train_members(pairs, folder / NESTED, on_progress=on_progress)
+    return train_members(pairs, folder / NESTED, on_progress=on_progress, on_news=on_news)
 
 
 def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:

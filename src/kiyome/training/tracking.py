@@ -1,0 +1,257 @@
+"""Metrics to TensorBoard, W&B, Trackio or MLflow, besides the JSON lines that a run always writes.
+
+    RUN/tracking/tensorboard/MEMBER/      tensorboard --logdir RUN/tracking/tensorboard
+    RUN/tracking/wandb/wandb/             wandb sync RUN/tracking/wandb/wandb/offline-run-*
+    RUN/tracking/trackio/RUN.db           TRACKIO_DIR=RUN/tracking/trackio trackio show
+    RUN/tracking/mlflow/mlflow.db         mlflow ui --backend-store-uri sqlite:///RUN/tracking/mlflow/mlflow.db
+
+One tracked run a member. A tracker is a second copy of metrics.jsonl: where a member goes on after a kill,
+what the tracker held of it is forgotten, and told again from the first epoch, so that no line stands twice.
+Nothing leaves the machine unless the user says so in the tracker's own words: WANDB_MODE=online,
+TRACKIO_SPACE_ID or TRACKIO_SERVER_URL, MLFLOW_TRACKING_URI. A tracker that fails is let go with a note.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import secrets
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kiyome.artifacts.run import TRACKING
+from kiyome.artifacts.storage import write_text
+from kiyome.errors import InputError, MissingExtra
+from kiyome.progress import MemberNews, News, unheard
+from kiyome.training.recipe import nearest
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse an unknown tracker, or one whose package is absent, before any work is done.
+
+    Raises
+    ------
+    InputError
+        With the known names.
+    MissingExtra
+        With the pip line.
+
+    Examples
+    --------
+    >>> check_trackers(["tensorbord"])
+    Traceback (most recent call last):
+    kiyome.errors.InputError: ... Came: 'tensorbord'. Did you mean tensorboard?
+    """
+    for name in names:
+        if name not in TRACKERS:
+            must = f"A tracker is one of {', '.join(TRACKERS)}."
+            raise InputError(must, came=repr(name), remedy=nearest(name, TRACKERS))
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:  # a folder ./wandb is found as well, and is no package
+            raise MissingExtra(f"Tracking by {name}", extra=name)
+
+
+class Tracking:
+    """A listener for `MemberNews` that tells them to trackers; made by `tracking`."""
+
+    def __init__(self, names: Sequence[str], run: Path, on_news: News) -> None:
+        self.notes: list[str] = []
+        """What people should hear: which tracker failed, and when."""
+        self._names = list(dict.fromkeys(names))
+        self._run, self._on_news = run.resolve(), on_news
+        self._open: dict[tuple[str, str], tuple[GeneralTracker, int]] = {}
+
+    def __call__(self, news: MemberNews) -> None:
+        """Pass the news on, then tell every tracker that still works; never raises what a tracker raises."""
+        self._on_news(news)
+        for name in list(self._names):
+            try:
+                with _quiet():
+                    self._tell(name, news)
+            except Exception as error:  # whatever it is, training goes on
+                self._names.remove(name)
+                said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+                self.notes.append(
+                    f"{name} stopped tracking at {news.member} ({said}); metrics.jsonl is whole"
+                )
+
+    def close(self) -> None:
+        """Let go of trackers whose member did not finish."""
+        while self._open:
+            _, (tracker, _) = self._open.popitem()
+            with suppress(Exception), _quiet():
+                tracker.finish()
+
+    def _tell(self, name: str, news: MemberNews) -> None:
+        mark, place = self._run / TRACKING / "told" / name / news.member, (name, news.member)
+        if news.state == "taken" and mark.is_file() and mark.read_text() == str(len(news.metrics)):
+            return
+        if news.state in ("learning", "taken") and place not in self._open:
+            self._open[place] = (self._start(name, news), 0)
+        if place not in self._open:
+            return
+        tracker, told = self._open[place]
+        for line in news.metrics[told:]:
+            tracker.log(_numbers(line), step=line["epoch"])
+            told += 1
+            self._open[place] = (tracker, told)
+        if news.state in ("finished", "taken"):
+            del self._open[place]
+            tracker.finish()
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            write_text(mark, str(told))
+
+    def _start(self, name: str, news: MemberNews) -> "GeneralTracker":
+        folder = self._run / TRACKING / name
+        folder.mkdir(parents=True, exist_ok=True)
+        tracker = TRACKERS[name](self._run, folder, news.member)
+        tracker.main_process_only = False  # only the main process hears news; do not ask which one this is
+        tracker.start()
+        tracker.store_init_configuration(_flat(news.config))
+        return tracker
+
+
+@contextmanager
+def tracking(names: Sequence[str], run: Path, *, on_news: News = unheard) -> Iterator[Tracking]:
+    """A `Tracking` into ``run / "tracking"`` while the block runs; `on_news` hears all news, too."""
+    listener = Tracking(names, run, on_news)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def _tensorboard(run: Path, folder: Path, member: str) -> "GeneralTracker":  # noqa: ARG001
+    from accelerate.tracking import TensorBoardTracker
+
+    shutil.rmtree(folder / member, ignore_errors=True)
+    return TensorBoardTracker(member, folder)
+
+
+def _wandb(run: Path, folder: Path, member: str) -> "GeneralTracker":
+    import wandb
+    from accelerate.tracking import WandBTracker
+
+    own_id, mode = _own_id(run, member), os.environ.get("WANDB_MODE", "offline")
+    if mode != "online":  # a server knows the steps that it has; files do not
+        os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "cache"))  # else it logs into the home folder
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        for old in (folder / "wandb").glob(f"*run-*-{own_id}"):
+            shutil.rmtree(old)
+    return WandBTracker(
+        os.environ.get("WANDB_PROJECT", "kiyome"),
+        name=member,
+        id=own_id,
+        group=run.name,
+        resume="allow",
+        dir=folder,
+        mode=mode,
+        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+    )
+
+
+def _trackio(run: Path, folder: Path, member: str) -> "GeneralTracker":
+    from accelerate.tracking import TrackioTracker
+
+    if "TRACKIO_DIR" not in os.environ:
+        _point_trackio_to(folder)
+    import trackio
+    from trackio.sqlite_storage import SQLiteStorage
+
+    project = "".join(c if c.isalnum() or c in "-_" else "-" for c in run.name)
+    if not {"TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"} & set(os.environ):
+        SQLiteStorage.delete_run(project, member)
+    tracker = TrackioTracker(project, name=member, group=run.name, auto_log_cpu=False, auto_log_gpu=False)
+    tracker.finish = trackio.finish  # a run that is ended any other way is ended again at exit, aloud
+    return tracker
+
+
+def _point_trackio_to(folder: Path) -> None:
+    """Trackio reads where to write once, when it is imported; two runs in one process need two places."""
+    os.environ["TRACKIO_DIR"] = str(folder)
+    try:
+        import trackio  # noqa: F401
+    finally:
+        del os.environ["TRACKIO_DIR"]
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "trackio" and hasattr(module, "TRACKIO_DIR"):
+            vars(module)["TRACKIO_DIR"] = folder
+
+
+def _mlflow(run: Path, folder: Path, member: str) -> "GeneralTracker":
+    is_local = "MLFLOW_TRACKING_URI" not in os.environ
+    if is_local:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+    from accelerate.tracking import MLflowTracker
+
+    for teller in ("alembic", "mlflow.store.db.utils"):  # of every table that is made
+        logging.getLogger(teller).setLevel(logging.WARNING)
+    if is_local:
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    own_id = _own_id(run, member)
+    for old in mlflow.search_runs(
+        filter_string=f"tags.`kiyome.member` = '{own_id}'", search_all_experiments=True, output_format="list"
+    ):
+        mlflow.delete_run(old.info.run_id)
+    return MLflowTracker(
+        run.name,
+        logging_dir=(folder / "artifacts").as_uri() if is_local else None,
+        run_name=member,
+        tags={"kiyome.member": own_id},
+    )
+
+
+def _own_id(run: Path, member: str) -> str:
+    """The same for a member of this run folder each time, and another one in any other folder."""
+    place = run / TRACKING / "id"
+    with suppress(FileExistsError), place.open("x") as file:
+        file.write(secrets.token_hex(8))
+    return hashlib.sha256(f"{place.read_text()} {member}".encode()).hexdigest()[:16]
+
+
+def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in line.items() if key != "epoch" and not isinstance(value, str)}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options in options as ``augment.scale``, lists as text: what all trackers can hold.
+
+    >>> _flat({"epochs": 3, "augment": {"scale": [0.7, 1.0]}})
+    {'epochs': 3, 'augment.scale': '[0.7, 1.0]'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            plain = isinstance(value, str | int | float)
+            flat[prefix + key] = value if plain else json.dumps(value)
+    return flat
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep trackers off stdout, which holds the answer, and their warnings off stderr."""
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+TRACKERS: dict[str, Callable[[Path, Path, str], "GeneralTracker"]] = {
+    "wandb": _wandb,
+    "trackio": _trackio,
+    "tensorboard": _tensorboard,
+    "mlflow": _mlflow,
+}
+"""By the name of the package: the tracker of a member in a run folder, with what it held of it forgotten."""
