@@ -62,8 +62,9 @@ def one_form(leaves: NoisyLeaves, name: str) -> tuple[float, ...]:
         return *leaves.scores(probs), float(not_flagged), float(kept.mean())
     output = leaves.folder / name.replace(", ", "-")
     trained = _train(leaves, output, [change.replace("{plain}", str(plain)) for change in FORMS[name]])
-    not_flagged = trained.scores["all members"].get(f"{NOT_FLAGGED}_accuracy_on_labels", np.nan)
-    share = trained.num_rows_taught / NUM_PHOTOS
+    scores = trained.scores["all members"]
+    not_flagged = scores.get(f"{NOT_FLAGGED}_accuracy_on_labels", np.nan)
+    share = scores.get("rows_not_flagged", NUM_PHOTOS) / NUM_PHOTOS
     return *leaves.scores(trained.predictions.pred_probs), not_flagged, share
 
 

@@ -7,6 +7,7 @@ dynamics        what training says of each row: margin, loss, wrong predictions
 checkpoints     a member's state at the end of an epoch, whole or absent
 member          one model: a recipe, a fold, a seed; from first epoch to out-of-fold probabilities
 cross_validate  all members over all folds
-soft_labels     targets that lean on an earlier run's out-of-fold probabilities
+soft_labels     targets that lean on out-of-fold probabilities
+nested          pairs: members that hold out two folds, behind cleaning and softening that leak nothing
 mixing          two photos in one
 """
