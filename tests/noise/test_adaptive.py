@@ -3,6 +3,7 @@
 Predictions of `simulate_pred_probs` come from a model that never saw a wrong label.
 """
 
+import sys
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.metrics import average_precision_score
 from kiyome.errors import InputError
 from kiyome.noise import (
     arrays,
+    blocks,
     class_dependent_transition,
     find_label_issues,
     inject_label_noise,
@@ -21,6 +23,7 @@ from kiyome.noise import (
     label_quality,
     posterior_matrix,
     rank_label_issues,
+    reading,
     simulate_pred_probs,
     transition_matrix,
 )
@@ -75,6 +78,18 @@ def test_blocks_are_nothing(monkeypatch, entries):
     whole = label_quality(labels, probs)
     monkeypatch.setattr(arrays, "BLOCK_ENTRIES", entries)
     np.testing.assert_array_equal(label_quality(labels, probs), whole)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("worth_compiled", [0, sys.maxsize])
+def test_threads_and_compiled_code_are_nothing(monkeypatch, threads, worth_compiled):
+    _, labels, probs = noisy_set(N=30_000, K=30)
+    scores, flagged = label_quality(labels, probs), find_label_issues(labels, probs)
+    monkeypatch.setattr(reading, "WORTH_COMPILED", worth_compiled)
+    monkeypatch.setattr(blocks, "WORTH_THREADS", 0)
+    monkeypatch.setattr(blocks, "num_threads", lambda: threads)
+    np.testing.assert_array_equal(label_quality(labels, probs), scores)
+    np.testing.assert_array_equal(find_label_issues(labels, probs), flagged)
 
 
 def test_merged_chunks_are_one_read():

@@ -44,7 +44,7 @@ def sample_of(labels, probs):
 def unsorted(labels, probs, sample):
     """All K probabilities of the sample's rows, in its order: K up to 16, so nothing is lumped."""
     full = np.empty((len(labels), probs.shape[1]))
-    np.put_along_axis(full, sample.classes, np.exp(sample.logs[:, :-1]), axis=1)
+    np.put_along_axis(full, sample.classes.T, np.exp(sample.logs[:-1].T), axis=1)
     return sample.given, full
 
 
@@ -57,7 +57,7 @@ def test_power_is_where_the_likelihood_is_largest(seed, temperature, K):
 
     def surprise(log_power):
         q, _ = tempered(sample, np.exp(log_power))
-        return -np.log(q[:, 0]).sum()
+        return -np.log(q[0]).sum()
 
     best = minimize_scalar(surprise, bounds=np.log(POWER_RANGE), method="bounded", options={"xatol": 1e-6})
     assert calibrating_power(sample) == pytest.approx(np.exp(best.x), rel=1e-4)
@@ -158,14 +158,14 @@ def test_what_is_not_kept_counts_as_one_lump():
     sample = sample_of(labels, probs)
     q, rest = tempered(sample, 2.0)
     full = probs**2 / (probs**2).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(q[:, 0], full[np.arange(N), labels], rtol=1e-9)
+    np.testing.assert_allclose(q[0], full[np.arange(N), labels], rtol=1e-9)
     np.testing.assert_allclose(rest, (0.3 / (K - 2)) ** 2 / (probs[0] ** 2).sum(), rtol=1e-9)
-    np.testing.assert_allclose(q.sum(axis=1) + rest * sample.num_rest, 1)
+    np.testing.assert_allclose(q.sum(axis=0) + rest * sample.num_rest, 1)
 
 
 def test_zeros_get_half_of_the_smallest_positive_probability():
     labels, probs = np.array([0, 1, 0]), np.array([[0.75, 0.25, 0], [0, 0.5, 0.5], [0.5, 0, 0.5]])
-    logs = sample_of(labels, probs).logs[:, :-1]
+    logs = sample_of(labels, probs).logs[:-1]
     assert np.exp(logs).min() == pytest.approx(0.125)
     # without zeros nothing is raised, however small
     assert np.exp(sample_of(labels, np.array([[1 - 1e-9, 1e-9]] * 3)).logs).min() <= 1e-9

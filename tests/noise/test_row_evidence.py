@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiyome.noise import arrays, row_evidence
-from kiyome.noise.row_evidence import likeliest, merge_rows, read_rows, row_keys, sample_size, smallest_keys
+from kiyome.noise import arrays, reading, row_evidence
+from kiyome.noise.row_evidence import (
+    likeliest,
+    merge_rows,
+    read_rows,
+    row_keys,
+    sample_size,
+    sampled_rows,
+    smallest_keys,
+)
 
 examples = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -59,6 +67,26 @@ def test_chunks_merge_to_one_read(seed, cuts, random):
     same_evidence(merge_rows([merge_rows(chunks[:1]), *chunks[1:]]), whole)
     random.shuffle(chunks)
     np.testing.assert_array_equal(merge_rows(chunks).sample.probs, whole.sample.probs)
+
+
+@examples
+@given(st.integers(0, 2**32 - 1), st.sampled_from([2, 6, 30]), st.sampled_from([np.float32, np.float64]))
+def test_the_compiled_sample_is_the_plain_one(seed, K, dtype):
+    pytest.importorskip("numba")
+    labels, probs = tied_set(seed, K=K, dtype=dtype)
+    plain = read_rows(labels, probs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "WORTH_COMPILED", 0)
+        same_evidence(read_rows(labels, probs), plain)
+
+
+@examples
+@given(st.integers(0, 2**40), st.integers(1, 40_000), st.sampled_from([1, 20, 10_000]))
+def test_the_sample_has_the_smallest_keys_of_all(first_row, num_rows, size):
+    rows, keys = sampled_rows(first_row, num_rows, size)
+    all_keys = row_keys(first_row, num_rows)
+    np.testing.assert_array_equal(keys, np.sort(all_keys)[:size])
+    np.testing.assert_array_equal(all_keys[rows], keys)
 
 
 @pytest.mark.parametrize("entries", [1, 7, 100])

@@ -13,6 +13,7 @@ from kiyome.noise.row_evidence import KEPT_CLASSES, likeliest
 from kiyome.noise.suspicion import (
     LEAST_CHANCE,
     POWER,
+    along_curve,
     best_f1_mask,
     chance_wrong,
     monotone_fit,
@@ -60,6 +61,21 @@ def test_no_zero_and_no_power_makes_it_infinite(seed):
     probs = np.eye(5)[rng.integers(0, 5, 20)]
     z = suspicion(*likeliest(rng.integers(0, 5, 20), probs, 3), made_model(5, rng, power=50.0))
     assert np.isfinite(z).all()
+
+
+@examples
+@given(seeds, st.integers(1, 40), st.integers(1, 300))
+def test_along_the_curve_as_numpy_and_as_compiled(seed, num_knots, N):
+    rng = np.random.default_rng(seed)
+    knots, values = np.sort(rng.permutation(99)[:num_knots] / 7), np.sort(rng.random(num_knots))
+    slopes = np.append(np.diff(values) / np.diff(knots), 0.0)
+    z = np.concatenate([rng.uniform(-3, 17, N), knots])
+    found = along_curve(z, knots, values, slopes)
+    np.testing.assert_allclose(found, np.interp(z, knots, values), rtol=1e-12)
+    kernels = pytest.importorskip("kiyome.noise.kernels")
+    compiled = np.empty_like(found)
+    kernels.along_curve(z, knots, values, slopes, compiled)
+    np.testing.assert_array_equal(compiled, found)
 
 
 @examples

@@ -88,7 +88,7 @@ def judge_rows(rows: RowEvidence) -> Judgement:
         suspicion=z,
         probability=chance_wrong(z, curve),
         accuracy_on_given=float((rows.probs[:, 0] >= rows.probs[:, 1]).mean()),
-        sureness=float(tempered(sample, model.power)[0].max(axis=1).mean()),
+        sureness=float(tempered(sample, model.power)[0].max(axis=0).mean()),
     )
 
 

@@ -83,4 +83,4 @@ def sampling_deviation(judged: Judgement, *, seed: int = 0) -> float:
 def _disagreement(judged: Judgement) -> float:
     """Share of sampled rows where some class is likelier than the given one."""
     logs = judged.sample.logs
-    return float((logs[:, 1] > logs[:, 0]).mean())
+    return float((logs[1] > logs[0]).mean())

@@ -33,8 +33,11 @@ def on_threads(work: Callable[[slice], None], num_items: int, *, entries: int) -
         work(slice(0, num_items))
         return
     edges = [num_items * worker // workers for worker in range(workers + 1)]
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, map(slice, edges[:-1], edges[1:])))
+    shares = list(map(slice, edges[:-1], edges[1:]))
+    with ThreadPoolExecutor(workers - 1) as pool:
+        others = pool.map(work, shares[1:])
+        work(shares[0])  # here: a thread less to start
+        list(others)
 
 
 def over_blocks(work: Callable[[slice], None], pred_probs: Numbers, *, entries: int = BLOCK_ENTRIES) -> None:

@@ -231,7 +231,13 @@ def _rounded_rows(values: Numbers) -> Counts:
     missing = (values.sum(axis=1).round() - rounded.sum(axis=1)).round().astype(np.int64)
     uneven = np.flatnonzero(missing)
     # cleanlab's sort: equal remainders, of which there are many, fall the same way
-    by_remainder = np.argsort(values[uneven] - rounded[uneven], axis=1)
+    by_remainder = np.empty((len(uneven), values.shape[1]), dtype=np.intp)
+
+    def sort(share: slice) -> None:
+        rows = uneven[share]
+        by_remainder[share] = np.argsort(values[rows] - rounded[rows], axis=1)
+
+    on_threads(sort, len(uneven), entries=by_remainder.size)
     for step in range(int(np.abs(missing).max())):
         up, down = missing[uneven] > step, missing[uneven] < -step
         rounded[uneven[up], by_remainder[up, -1 - step]] += 1

@@ -7,6 +7,8 @@ N rows, K classes, C kept classes of each row (the given one first).
     place_by_kept       twin of confident_joint.place_by_kept
     place_among_all     twin of confident_joint.place_among_all
     count_pairs         twin of np.bincount over pairs of classes
+    along_curve         twin of suspicion.along_curve
+    keep_many           twin of reading.likeliest for more classes of few rows
     offer_best, offer_rest, cut_lists    together a twin of pruning.strongest_leads
 
 No kernel decides what is wrong input: `keep_likeliest` only says that a block is doubtful, and the plain
@@ -24,7 +26,8 @@ from kiyome.noise.arrays import Labels, Numbers
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-NARROW = 24  # up to so many classes, one scalar loop beats several vectorized ones
+NARROW = 24  # up to so many classes, loops over rows beat loops over classes
+TILE = 128  # rows that such loops take at a time, near the processor
 REORDER = {"reassoc", "nsz"}  # sums may be added in any order; the screen below allows for it
 
 
@@ -104,57 +107,108 @@ def keep_likeliest(
     `bits` are the probabilities seen as signed integers, which order them as long as none is negative. A
     sign, a NaN and an infinity all show as an integer below zero or above `highest`.
     """
+    if bits.shape[1] <= NARROW:
+        return _keep_of_narrow(labels, pred_probs, bits, slack, classes, probs)
     whole = bits.dtype.type  # class numbers as wide as probabilities, so that loops vectorize
     K, C, nothing = whole(bits.shape[1]), classes.shape[1], whole(-1)
-    # value and class in one number, of which the largest is sought: of equal values, the lower class
-    packed = C == 2 and bits.itemsize == 4 and K <= NARROW
     doubtful = False
     for i in range(len(labels)):
         given, row, p = whole(labels[i]), bits[i], pred_probs[i]
         best, second, signs = nothing, nothing, whole(0)
         at, at_second = K, K
         total = p.dtype.type(0)
-        if packed:
-            key = np.uint64(0)
-            for k in range(K):
-                total += p[k]
-                signs |= row[k]
-                this = np.uint64(np.uint32(row[k])) << np.uint64(32) | np.uint64(K - k)
-                key = max(key, np.uint64(0) if whole(k) == given else this)
-            best, at = whole(key >> np.uint64(32)), whole(K - np.int64(key & np.uint64(0xFFFFFFFF)))
-        elif K <= NARROW:
-            for k in range(K):
-                total += p[k]
-                signs |= row[k]
-                value = nothing if whole(k) == given else row[k]
-                better = value > best
-                next_best = value > second
-                second = best if better else (value if next_best else second)
-                at_second = at if better else (whole(k) if next_best else at_second)
-                best, at = (value, whole(k)) if better else (best, at)
-        else:
-            for k in range(K):
-                total += p[k]
-                signs |= row[k]
-                best = max(best, nothing if whole(k) == given else row[k])
-            for k in range(K):
-                at = min(at, whole(k) if (row[k] == best) & (whole(k) != given) else K)
-            if C > 2:
-                for k in range(K):
-                    second = max(second, nothing if (whole(k) == given) | (whole(k) == at) else row[k])
-                for k in range(K):
-                    at_second = min(
-                        at_second,
-                        whole(k) if (row[k] == second) & (whole(k) != given) & (whole(k) != at) else K,
-                    )
+        for k in range(K):
+            total += p[k]
+            signs |= row[k]
+            best = max(best, nothing if whole(k) == given else row[k])
+        for k in range(K):
+            at = min(at, whole(k) if (row[k] == best) & (whole(k) != given) else K)
         doubtful |= (signs < 0) | (max(best, row[given]) > highest) | (not abs(total - 1) <= slack)
         at = min(at, whole(K - 1))  # of a doubtful row
         classes[i, 0], probs[i, 0] = given, p[given]
         classes[i, 1], probs[i, 1] = at, p[at]
         if C > 2:
+            for k in range(K):
+                second = max(second, nothing if (whole(k) == given) | (whole(k) == at) else row[k])
+            for k in range(K):
+                at_second = min(
+                    at_second, whole(k) if (row[k] == second) & (whole(k) != given) & (whole(k) != at) else K
+                )
             at_second = min(at_second, whole(K - 1))
             classes[i, 2], probs[i, 2] = at_second, p[at_second]
     return doubtful
+
+
+@part
+def _keep_of_narrow(
+    labels: Labels, pred_probs: Numbers, bits: Numbers, slack: float, classes: Numbers, probs: Numbers
+) -> bool:
+    """The same of rows too narrow for one loop over each: classes outside, rows of a tile inside."""
+    kind, C = pred_probs.dtype, classes.shape[1]
+    numbers = np.empty((5, TILE), kind)
+    places = np.empty((3, TILE), bits.dtype)
+    doubtful = False
+    for start in range(0, len(labels), TILE):
+        n = min(TILE, len(labels) - start)
+        column, total, least = numbers[0, :n], numbers[1, :n], numbers[2, :n]
+        best, second = numbers[3, :n], numbers[4, :n]
+        given, at, at_second = places[0, :n], places[1, :n], places[2, :n]
+        given[:] = labels[start : start + n]
+        total[:], least[:], best[:], second[:], at[:], at_second[:] = 0, 0, -1, -1, 0, 0
+        for k in range(pred_probs.shape[1]):
+            _lift(pred_probs, start, k, column)
+            _add(column, total, least)
+            if C == 2:
+                _lead(column, k, given, best, at)
+            else:
+                _lead_two(column, k, given, best, at, second, at_second)
+        for r in range(n):
+            i = start + r
+            doubtful |= (least[r] < 0) | (not abs(total[r] - 1) <= slack)
+            classes[i, 0], probs[i, 0] = given[r], pred_probs[i, given[r]]
+            classes[i, 1], probs[i, 1] = at[r], pred_probs[i, at[r]]
+            if C > 2:
+                classes[i, 2], probs[i, 2] = at_second[r], pred_probs[i, at_second[r]]
+    return doubtful
+
+
+# Four loops over a tile, each so small that it becomes a few vector instructions.
+
+
+@part
+def _lift(pred_probs: Numbers, start: int, k: int, column: Numbers) -> None:
+    for r in range(len(column)):
+        column[r] = pred_probs[start + r, k]
+
+
+@part
+def _add(column: Numbers, total: Numbers, least: Numbers) -> None:
+    for r in range(len(column)):
+        total[r] += column[r]
+        least[r] = min(least[r], column[r])
+
+
+@part
+def _lead(column: Numbers, k: int, given: Labels, best: Numbers, at: Labels) -> None:
+    number = at.dtype.type(k)
+    for r in range(len(column)):
+        value = column.dtype.type(-1) if given[r] == number else column[r]
+        better = value > best[r]
+        best[r], at[r] = (value, number) if better else (best[r], at[r])
+
+
+@part
+def _lead_two(
+    column: Numbers, k: int, given: Labels, best: Numbers, at: Labels, second: Numbers, at_second: Labels
+) -> None:
+    number = at.dtype.type(k)
+    for r in range(len(column)):
+        value = column.dtype.type(-1) if given[r] == number else column[r]
+        better, next_best = value > best[r], value > second[r]
+        second[r] = best[r] if better else (value if next_best else second[r])
+        at_second[r] = at[r] if better else (number if next_best else at_second[r])
+        best[r] = value if better else best[r]
+        at[r] = number if better else at[r]
 
 
 @compiled
@@ -209,6 +263,54 @@ def count_pairs(places: Numbers, classes: Numbers, counts: Numbers) -> None:
     for i in range(len(places)):
         if places[i] >= 0:
             counts[places[i], classes[i, 0]] += 1
+
+
+@compiled
+def along_curve(z: Numbers, knots: Numbers, values: Numbers, slopes: Numbers, found: Numbers) -> None:
+    """Fill `found` (n,) by halving: numpy's search of each number takes five times as long."""
+    size = 1
+    while size < len(knots):
+        size *= 2
+    filled = np.full(size, np.inf)  # to a power of two, so that no step needs a condition
+    filled[: len(knots)] = knots
+    places = np.empty(TILE, np.uint32)
+    for start in range(0, len(z), TILE):
+        part_of_z, last = z[start : start + TILE], places[: min(TILE, len(z) - start)]
+        last[:] = 0
+        step = size // 2
+        while step:
+            _halve(part_of_z, filled, np.uint32(step), last)
+            step //= 2
+        for r in range(len(last)):
+            at = min(max(part_of_z[r], knots[0]), knots[-1])
+            found[start + r] = values[last[r]] + slopes[last[r]] * (at - knots[last[r]])
+
+
+@part
+def _halve(z: Numbers, knots: Numbers, step: Any, last: Numbers) -> None:
+    """Move up by a step where that knot is not above z yet: a loop of vector instructions."""
+    for r in range(len(last)):
+        last[r] += step if knots[last[r] + step] <= z[r] else np.uint32(0)
+
+
+@compiled
+def keep_many(labels: Labels, pred_probs: Numbers, at: Labels, classes: Numbers, probs: Numbers) -> None:
+    """Fill (n, M) `classes` and `probs` of the rows `at`: each class sinks to its place."""
+    most = classes.shape[1]
+    for n in range(len(at)):
+        p, given = pred_probs[at[n]], labels[at[n]]
+        classes[n, 0], probs[n, 0] = given, p[given]
+        num, bar = 1, p.dtype.type(-1)  # what a class must exceed once all places are taken
+        for k in range(len(p)):
+            if not p[k] > bar or k == given:
+                continue
+            num = min(num + 1, most)
+            place = num - 1
+            while place > 1 and probs[n, place - 1] < p[k]:
+                classes[n, place], probs[n, place] = classes[n, place - 1], probs[n, place - 1]
+                place -= 1
+            classes[n, place], probs[n, place] = k, p[k]
+            bar = probs[n, most - 1] if num == most else bar
 
 
 @compiled

@@ -21,10 +21,12 @@ from kiyome.noise.adaptive import (
     Judgement,
     check_precision,
     issues,
+    judge_labels,
     judge_rows,
     precision_note,
+    quality,
 )
-from kiyome.noise.arrays import Labels, Mask, Numbers, check_chunks, known, rows_by_class
+from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, check_chunks, known, rows_by_class
 from kiyome.noise.chunks import Chunks, Run
 from kiyome.noise.confident_joint import NOWHERE, Counts
 from kiyome.noise.label_quality import label_quality, normalized_margin, self_confidence
@@ -137,7 +139,7 @@ def find_label_issues_in_chunks(
     _check_options(method, frac_noise, min_examples_per_class)
     if method == ADAPTIVE:
         evidence = merge_rows(list(run(read_rows, *check_chunks(chunks))))
-        return _adaptive(judge_rows(evidence), precision)
+        return _adaptive(judge_rows(evidence), precision, stacklevel=4)
     table = Chunks.read(chunks, run=run)
     if method in PLAIN_METHODS:
         return PLAIN_METHODS[method](table)
@@ -179,15 +181,21 @@ def rank_label_issues(
     >>> rank_label_issues([0, 0, 1, 1, 1, 0], pred_probs, method="predicted_neq_given")
     array([4, 5])
     """
-    flagged = find_label_issues(
-        labels,
-        pred_probs,
-        method=method,
-        precision=precision,
-        frac_noise=frac_noise,
-        min_examples_per_class=min_examples_per_class,
-    )
-    scores = label_quality(labels, pred_probs, method=score, adjust=adjust)
+    if method == score == ADAPTIVE and not adjust:  # both from one judgement
+        check_filter(method, precision)
+        _check_options(method, frac_noise, min_examples_per_class)
+        judged = judge_labels(*check_arrays(labels, pred_probs))
+        flagged, scores = _adaptive(judged, precision, stacklevel=3), quality(judged)
+    else:
+        flagged = find_label_issues(
+            labels,
+            pred_probs,
+            method=method,
+            precision=precision,
+            frac_noise=frac_noise,
+            min_examples_per_class=min_examples_per_class,
+        )
+        scores = label_quality(labels, pred_probs, method=score, adjust=adjust)
     rows = np.flatnonzero(flagged)
     ranked: Labels = rows[np.argsort(scores[rows], kind="stable")]
     return ranked
@@ -206,11 +214,11 @@ def check_filter(method: str, precision: float | None) -> None:
         check_precision(precision)
 
 
-def _adaptive(judged: Judgement, precision: float | None) -> Mask:
+def _adaptive(judged: Judgement, precision: float | None, *, stacklevel: int) -> Mask:
     flagged = issues(judged, precision=precision)
     note = None if precision is None else precision_note(judged)
     if note is not None:
-        warnings.warn(note, stacklevel=4)  # at the line that called find_label_issues
+        warnings.warn(note, stacklevel=stacklevel)  # at the line that called us
     return flagged
 
 

@@ -13,7 +13,7 @@ ways: what a predictor doubts comes now and then, so A shrinks what is not stead
 noise what surprises a sharpened predictor. Each fails where the other holds, and the leak bounds both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,25 +28,31 @@ SLACK = 1e-9  # a row this close below a mean counts as above it
 
 POWER_RANGE = 0.02, 50.0  # a predictor beyond it is one-hot or blind, and tau has no meaning
 NEWTON_ROUNDS = 20
-CONVERGED = 1e-12  # of the power; Newton doubles the digits at each step
+CONVERGED = 1e-7  # of the power: Newton doubles the digits, so the next step would be rounding
+NEAR = 1e-2  # of the power by some of the rows, where Newton starts with all of them
+ONE_IN = 10  # rows for that
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LogProbs:
-    """A sample's log probabilities, the classes that were not kept as one column. S rows."""
+    """A sample's log probabilities, the classes that were not kept as one. S rows, each a column here.
+
+    So sums over classes run through memory in order, which is several times faster.
+    """
 
     num_classes: int
     classes: Labels
-    """(S, M) the given class, then the likeliest others."""
+    """(M, S) the given class, then the likeliest others."""
     logs: Matrix
-    """(S, M + 1) of the kept classes, then of one class of the rest."""
+    """(M + 1, S) of the kept classes, then of one class of the rest."""
     num_rest: int
-    """K - M, how many classes the last column stands for."""
+    """K - M, how many classes the last one stands for."""
 
     @property
     def given(self) -> Labels:
         """(S,) given labels."""
-        return self.classes[:, 0]
+        given: Labels = self.classes[0]
+        return given
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,25 +83,27 @@ def fit_noise(sample: LogProbs) -> NoiseModel:
 
 def log_probs(sample: Sample, num_classes: int) -> LogProbs:
     """Logs of a sample, in whose place of zeros stands half of its smallest positive probability."""
-    probs = sample.probs.astype(np.float64)
-    num_rest = num_classes - probs.shape[1]
-    rest = (1 - probs.sum(axis=1)).clip(min=0) / max(num_rest, 1)
+    probs = np.ascontiguousarray(sample.probs.T, dtype=np.float64)
+    num_rest = num_classes - len(probs)
+    rest = (1 - probs.sum(axis=0)).clip(min=0) / max(num_rest, 1)
     # forests and neighbors give exact zeros; a floor above their steps would change what they say
     floor = probs.min(where=probs > 0, initial=1) / 2 if (probs <= 0).any() else 0.0
-    values = np.column_stack([probs.clip(min=max(floor, TINY)), rest.clip(min=TINY)])
+    values = np.vstack([probs.clip(min=max(floor, TINY)), rest.clip(min=TINY)])
     return LogProbs(
         num_classes=num_classes,
-        classes=sample.classes.astype(np.intp),
+        classes=np.ascontiguousarray(sample.classes.T, dtype=np.intp),
         logs=np.log(values),
         num_rest=num_rest,
     )
 
 
 def tempered(sample: LogProbs, power: float) -> tuple[Matrix, Matrix]:
-    """Rows of p ** power, brought to one: (S, M) of the kept classes, and (S,) of one class of the rest."""
-    q = np.exp(power * (sample.logs - sample.logs.max(axis=1, keepdims=True)))
-    q /= (q @ _column_sizes(sample))[:, np.newaxis]
-    return q[:, :-1], q[:, -1]
+    """Rows of p ** power, brought to one: (M, S) of the kept classes, and (S,) of one class of the rest."""
+    q = sample.logs - sample.logs.max(axis=0)
+    q *= power
+    np.exp(q, out=q)
+    q /= q[:-1].sum(axis=0) + sample.num_rest * q[-1]
+    return q[:-1], q[-1]
 
 
 def calibrating_power(sample: LogProbs) -> float:
@@ -103,35 +111,44 @@ def calibrating_power(sample: LogProbs) -> float:
 
     The log-likelihood is concave in tau: Newton's steps, none of which more than doubles or halves it.
     """
-    power = 1.0
+    some = replace(sample, classes=sample.classes[:, ::ONE_IN], logs=sample.logs[:, ::ONE_IN])
+    power = _newton(sample, _newton(some, 1.0, NEAR), CONVERGED)
+    return float(np.clip(power, *POWER_RANGE))
+
+
+def _newton(sample: LogProbs, power: float, tolerance: float) -> float:
     for _ in range(NEWTON_ROUNDS):
         q, rest = tempered(sample, power)
-        mass = np.column_stack([q, rest * sample.num_rest])
-        means = (mass * sample.logs).sum(axis=1)
-        slope = float((sample.logs[:, 0] - means).sum())
-        curvature = float((mass * sample.logs**2).sum() - (means**2).sum())
+        weighted = np.vstack([q, rest * sample.num_rest])
+        weighted *= sample.logs
+        means = weighted.sum(axis=0)
+        slope = float(sample.logs[0].sum() - means.sum())
+        weighted *= sample.logs
+        curvature = float(weighted.sum() - (means**2).sum())
         before, step = power, slope / max(curvature, TINY)
         power = float(np.clip(power + step, power / 2, power * 2))
-        if abs(power - before) < CONVERGED * power:
+        if abs(power - before) < tolerance * power:
             break
-    return float(np.clip(power, *POWER_RANGE))
+    return power
 
 
 def anchors(sample: LogProbs, q: Matrix) -> tuple[Matrix, Matrix]:
     """Both t (K,) and A (K, K) [true, given]: what rows surely of one class steadily give to another."""
-    K, own, given = sample.num_classes, q[:, 0], sample.given
+    K, own, given = sample.num_classes, q[0], sample.given
     t = _means(given, own, np.full(K, 1 / K)).clip(min=2e-6)
     confident = own >= t[given] - SLACK
     bars = _means(given[confident], own[confident], t)
-    rows, best = np.arange(len(q)), (q / t[sample.classes]).argmax(axis=1)
-    anchor_class = sample.classes[rows, best]
-    sure = q[rows, best] >= bars[anchor_class] - TINY
+    relative = q / t[sample.classes]
+    best, rows = _first_largest(relative), np.arange(len(own))
+    anchor_class = sample.classes[best, rows]
+    sure = q[best, rows] >= bars[anchor_class] - TINY
     counts = np.bincount(anchor_class[sure], minlength=K)[:, np.newaxis]
-    cells = _cells(anchor_class[sure, np.newaxis], sample.classes[sure], K)
-    means = _sums(cells, q[sure], K) / counts.clip(min=1)
-    squares = _sums(cells, q[sure] ** 2, K) / counts.clip(min=1)
+    q = q[:, sure]
+    cells = anchor_class[sure] * K + sample.classes[:, sure]
+    means = _sums(cells, q, K) / counts.clip(min=1)
+    squares = _sums(cells, q**2, K) / counts.clip(min=1)
     # a class without a sure row is taken at its word
-    A = np.where(counts > 0, means**3 / squares.clip(min=1e-30), np.eye(K))
+    A = np.where(counts > 0, means * means * means / squares.clip(min=1e-30), np.eye(K))
     return t, A
 
 
@@ -148,18 +165,19 @@ def latent_transition(
     The true class of a row is drawn from p ** power, its label from T[true]; T's rows carry one
     pseudo-count, spread evenly.
     """
-    K, given = sample.num_classes, sample.given
+    K, cells = sample.num_classes, _cells(sample)
     q, rest = tempered(sample, power)
-    rest = rest * sample.num_rest
-    cells = _cells(sample.classes, given[:, np.newaxis], K)
-    T = _mostly_right(K) if start is None else start
-    joint, total = _evidence(T, q, rest, cells, given)
+    weights = 1.0 if row_weights is None else row_weights
+    transposed = (_mostly_right(K) if start is None else start).T
+    joint, total = _evidence(transposed, q, rest, cells, sample)
     for _ in range(num_rounds):
-        scale = 1 / total if row_weights is None else row_weights / total
-        counts = _sums(cells, joint * scale[:, np.newaxis], K)
-        T = (counts + 1 / K) / (counts.sum(axis=1, keepdims=True) + 1)
-        joint, total = _evidence(T, q, rest, cells, given)
-    return T, joint[:, 0] / total
+        joint *= weights / total
+        counts = _sums(cells, joint, K)
+        totals = counts.sum(axis=0) + 1
+        counts += 1 / K
+        transposed = np.divide(counts, totals, out=counts)
+        joint, total = _evidence(transposed, q, rest, cells, sample)
+    return transposed.T, joint[0] / total
 
 
 def chance_right(sample: LogProbs, T: Matrix, power: float) -> Matrix:
@@ -169,17 +187,19 @@ def chance_right(sample: LogProbs, T: Matrix, power: float) -> Matrix:
 
 def expected_joint(sample: LogProbs, T: Matrix, power: float) -> Matrix:
     """Expected counts (K, K) [true, given] of the sample's rows, true classes being p ** power under T."""
-    q, rest = tempered(sample, power)
-    cells = _cells(sample.classes, sample.given[:, np.newaxis], sample.num_classes)
-    joint, total = _evidence(T, q, rest * sample.num_rest, cells, sample.given)
-    return _sums(cells, joint / total[:, np.newaxis], sample.num_classes)
+    cells = _cells(sample)
+    joint, total = _evidence(T.T, *tempered(sample, power), cells, sample)
+    return _sums(cells, joint / total, sample.num_classes).T
 
 
-def _evidence(T: Matrix, q: Matrix, rest: Matrix, cells: Labels, given: Labels) -> tuple[Matrix, Matrix]:
-    """P(true class and given label) of the kept classes (S, M), and its sum over all classes (S,)."""
-    joint = q * T.ravel()[cells]
-    off_diagonal = (T.sum(axis=0) - T.diagonal()) / max(len(T) - 1, 1)
-    return joint, joint.sum(axis=1) + rest * off_diagonal[given]
+def _evidence(
+    transposed: Matrix, q: Matrix, rest: Matrix, cells: Labels, sample: LogProbs
+) -> tuple[Matrix, Matrix]:
+    """P(true class and given label) of the kept classes (M, S), and its sum over all classes (S,)."""
+    joint = transposed.ravel().take(cells)
+    joint *= q
+    off_diagonal = (transposed.sum(axis=1) - transposed.diagonal()) / max(len(transposed) - 1, 1)
+    return joint, joint.sum(axis=0) + sample.num_rest * rest * off_diagonal[sample.given]
 
 
 def _mostly_right(num_classes: int) -> Matrix:
@@ -189,8 +209,13 @@ def _mostly_right(num_classes: int) -> Matrix:
     return T
 
 
-def _column_sizes(sample: LogProbs) -> Matrix:
-    return np.append(np.ones(sample.classes.shape[1]), sample.num_rest)
+def _first_largest(values: Matrix) -> Labels:
+    """Where in each column the first of its largest values stands; argmax over rows is far slower."""
+    best, place = values[0].copy(), np.zeros(values.shape[1], dtype=np.intp)
+    for row in range(1, len(values)):
+        place[values[row] > best] = row
+        np.maximum(best, values[row], out=best)
+    return place
 
 
 def _means(classes: Labels, values: Matrix, default: Matrix) -> Matrix:
@@ -200,8 +225,9 @@ def _means(classes: Labels, values: Matrix, default: Matrix) -> Matrix:
     return np.where(counts > 0, sums / counts.clip(min=1), default)
 
 
-def _cells(true: Labels, given: Labels, num_classes: int) -> Labels:
-    return true * num_classes + given
+def _cells(sample: LogProbs) -> Labels:
+    """Where (M, S) in a flat [given, true] table each kept class counts: a row's cells lie together."""
+    return sample.given * sample.num_classes + sample.classes
 
 
 def _sums(cells: Labels, values: Numbers, num_classes: int) -> Matrix:

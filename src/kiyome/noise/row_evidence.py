@@ -9,20 +9,21 @@ A kept row holds its given class first, then the likeliest others (of equal ones
 gathered, never computed, so they are exact in the type of pred_probs and do not depend on blocks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.noise.arrays import Labels, Numbers, row_blocks
-from kiyome.noise.blocks import release
-from kiyome.noise.reading import Classes, KeptRows, join_kept, likeliest, read_kept
+from kiyome.noise.arrays import Labels, Numbers
+from kiyome.noise.blocks import is_readable, over_blocks, release
+from kiyome.noise.reading import Classes, KeptRows, join_kept, kernels_for, likeliest, read_kept
 
 KEPT_CLASSES = 3  # the given one and two others: more move no ranking by 0.001 of average precision
 SAMPLE_CLASSES = 16  # with fewer, what is not kept begins to look like noise
 SAMPLE_ROWS = 10_000  # half or twice as many move average precision by less than 0.001
 SAMPLE_ROWS_A_CLASS = 20
+HASHED_ROWS = 2**14  # at a time, near the processor
 
 Keys = NDArray[np.uint64]
 
@@ -55,26 +56,58 @@ def read_rows(labels: Labels, pred_probs: Numbers, first_row: int = 0) -> RowEvi
     """
     K = pred_probs.shape[1]
     kept = read_kept(labels, pred_probs, first_row, num_kept=KEPT_CLASSES)
-    keys = row_keys(first_row, len(labels))
-    chosen = smallest_keys(keys, sample_size(K))
-    sampled = list(_kept_of_sample(labels, pred_probs, chosen))
+    chosen, keys = sampled_rows(first_row, len(labels), sample_size(K))
+    classes, probs = _kept_of_sample(labels, pred_probs, chosen)
     return RowEvidence(
         num_classes=K,
         classes=kept.classes,
         probs=kept.probs,
-        sample=Sample(
-            keys=keys[chosen],
-            classes=np.concatenate([classes for classes, _ in sampled]),
-            probs=np.concatenate([probs for _, probs in sampled]),
-        ),
+        sample=Sample(keys=keys, classes=classes, probs=probs),
     )
 
 
-def _kept_of_sample(labels: Labels, pred_probs: Numbers, chosen: Labels) -> Iterator[tuple[Classes, Numbers]]:
-    for block in row_blocks(pred_probs[: len(chosen)]):
-        rows = chosen[block]
-        yield likeliest(labels[rows], pred_probs[rows], SAMPLE_CLASSES)
+def _kept_of_sample(labels: Labels, pred_probs: Numbers, chosen: Labels) -> tuple[Classes, Numbers]:
+    shape = len(chosen), min(SAMPLE_CLASSES, pred_probs.shape[1])
+    classes = np.empty(shape, dtype=np.min_scalar_type(pred_probs.shape[1] - 1))
+    probs = np.empty(shape, dtype=pred_probs.dtype)
+    kernels = kernels_for(pred_probs.size) if is_readable(pred_probs) else None
+    readable = pred_probs.view(np.ndarray)
+    readable.flags.writeable = False  # one type for the compiler, whatever came
+
+    def keep(part: slice) -> None:
+        rows = chosen[part]
+        if kernels is None:
+            classes[part], probs[part] = likeliest(labels[rows], pred_probs[rows], SAMPLE_CLASSES)
+        else:
+            kernels.keep_many(labels, readable, rows, classes[part], probs[part])
         release(pred_probs)  # sampled rows lie all over a mapped file
+
+    over_blocks(keep, pred_probs[: len(chosen)])
+    return classes, probs
+
+
+def sampled_rows(first_row: int, num_rows: int, size: int) -> tuple[Labels, Keys]:
+    """The rows of smallest keys, and these, in their order.
+
+    Keys are as good as random: of many rows, only those among the lowest of all possible keys are looked at.
+    """
+    share = min(2 * size / num_rows, 1)
+    rows, keys = _rows_below(share, first_row, num_rows)
+    if len(rows) < min(size, num_rows):
+        rows, keys = _rows_below(1, first_row, num_rows)
+    chosen = smallest_keys(keys, size)
+    return rows[chosen], keys[chosen]
+
+
+def _rows_below(share: float, first_row: int, num_rows: int) -> tuple[Labels, Keys]:
+    highest = np.uint64(min(share * 2.0**64, 2.0**64 - 2**11))
+    rows, keys = [], []
+    for start in range(0, num_rows, HASHED_ROWS):
+        block = row_keys(first_row + start, min(HASHED_ROWS, num_rows - start))
+        low = np.flatnonzero(block <= highest) if share < 1 else np.arange(len(block))
+        rows.append(start + low)
+        keys.append(block[low])
+    return np.concatenate(rows), np.concatenate(keys)
 
 
 def merge_rows(chunks: Sequence[RowEvidence]) -> RowEvidence:
