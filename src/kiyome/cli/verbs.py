@@ -9,6 +9,7 @@ import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering, line
+from kiyome.cli.combining import blend, calibrate, correct, stack
 from kiyome.progress import silent
 
 Data = Annotated[
@@ -323,6 +324,10 @@ VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "train": train,
     "predict": predict,
+    "blend": blend,
+    "stack": stack,
+    "calibrate": calibrate,
+    "correct": correct,
     "curate": curate,
     "diary": diary,
     "demo": demo,

@@ -6,6 +6,7 @@ from kiyome.cli.answers import line, visible
 
 if TYPE_CHECKING:
     from kiyome.recipes.check import CheckResult
+    from kiyome.recipes.combined import CombinedResult
     from kiyome.recipes.curate import CurateResult
     from kiyome.recipes.demo import DemoResult
     from kiyome.recipes.diary import DiaryResult
@@ -121,6 +122,29 @@ def show_train(result: "TrainResult") -> None:
     if result.scores:
         line(f"Look at   {result.folder / 'report.html'}")
         line(f"Then      kiyome find DATA --pred-probs {result.folder / 'oof.parquet'}")
+
+
+def show_combined(result: "CombinedResult") -> None:
+    """The scores out of fold, and whether the result beats the best input by more than luck."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    for note in result.notes:
+        line(f"note: {note}")
+    shown = Table(f"out of fold, all {len(result.table):,} rows", box=SIMPLE, pad_edge=False)
+    for column in ("agrees with labels", "95 % interval", "log loss", "calibration error"):
+        shown.add_column(column, justify="right")
+    for name, score in {result.verb: result.score, **result.inputs}.items():
+        agrees, error = score.accuracy_on_given, score.calibration_error.value
+        between = f"{agrees.low:.2%} to {agrees.high:.2%}"
+        shown.add_row(visible(name), f"{agrees.value:.2%}", between, f"{score.log_loss:.4f}", f"{error:.4f}")
+    Console().print(shown)
+    line(f"Against {result.best_input}: {result.against_best.in_words()}")
+    line("The labels may be wrong: agreement with them is not accuracy.")
+    line()
+    line(f"Look at   {result.folder / 'report.html'}")
+    line(f"Then      kiyome predict {result.folder} PHOTOS")
 
 
 def show_predict(result: "PredictResult") -> None:

@@ -11,7 +11,6 @@ twice. Likewise p @ P takes it out of a model of the truth once more. Both are r
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,8 +20,7 @@ from kiyome.errors import InputError
 from kiyome.noise import find_label_issues, posterior_matrix, transition_matrix
 from kiyome.noise.arrays import known
 
-Estimates = Literal["given", "true"]
-Rows = Literal["all", "flagged", "disagree"]
+READINGS, ROWS = ("given", "true"), ("all", "flagged", "disagree")
 
 MATRICES: dict[str, Callable[..., NDArray[np.float64]]] = {
     "given": transition_matrix,
@@ -58,9 +56,9 @@ def correct_pred_probs(
     pred_probs: ArrayLike,
     folds: ArrayLike,
     *,
-    estimates: Estimates,
-    reading: Estimates = "given",
-    rows: Rows = "all",
+    estimates: str,
+    reading: str = "given",
+    rows: str = "all",
     noise_from: ArrayLike | None = None,
     clean_pred_probs: ArrayLike | None = None,
     anyway: bool = False,
@@ -153,8 +151,8 @@ def disagreeing(pred_probs: ArrayLike, clean_pred_probs: ArrayLike) -> Mask:
 
 def _notes(estimates: str, reading: str, rows: str, *, anyway: bool) -> tuple[str, ...]:
     for what, name in (("estimates", estimates), ("reading", reading)):
-        known(what, name, dict.fromkeys(get_args(Estimates)))
-    known("rows", rows, dict.fromkeys(get_args(Rows)))
+        known(what, name, dict.fromkeys(READINGS))
+    known("rows", rows, dict.fromkeys(ROWS))
     if estimates == reading and not anyway:
         raise InputError(
             "The error distribution carries predictions from what the model estimates to what it does not.",

@@ -5,17 +5,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
-from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.run import Manifest, verify_run
 from kiyome.artifacts.storage import write_csv, write_parquet
 from kiyome.errors import InputError
 from kiyome.features.cache import default_cache_folder
 from kiyome.progress import Progress, silent
+from kiyome.recipes.combined import NEW, check_for_new, combine_new, inputs_of
 
 Probs = NDArray[np.float32]
 
@@ -66,7 +67,8 @@ def predict(
     Parameters
     ----------
     run
-        The folder of a finished `train` run; each file in it is checked first.
+        The folder of a finished `train` run, or of a `blend`, `stack`, `calibrate` or `correct` of such runs;
+        each file in it is checked first.
     photos
         A folder, or a table with an id column such as Kaggle's sample_submission.csv.
     output
@@ -87,23 +89,49 @@ def predict(
     TableError
         Where an id of the sample has no photo.
     """
-    run = Path(run)
+    source = _source(Path(run))
+    listed = read_photo_list(sample or photos, images=photos if sample else images)
+    cache = Path(cache_folder or default_cache_folder())
+    result = _predict_by(source, listed, cache, on_progress)
+    return write_submission(result, Path(output)) if output else result
+
+
+class _Source(NamedTuple):
+    """A run that can predict photos, and those that it was made of."""
+
+    run: Path
+    manifest: Manifest
+    inputs: tuple["_Source", ...]
+
+
+def _source(run: Path) -> _Source:
+    """The run with its inputs down to trainings, all checked before the first photo is read."""
     manifest = verify_run(run)
+    if manifest["command"] in NEW:
+        check_for_new(run)
+        return _Source(run, manifest, tuple(map(_source, inputs_of(run, manifest))))
     if manifest["command"] != "train":
         raise InputError(
-            "Photos are predicted by a run of `kiyome train`.",
+            "Photos are predicted by a run of `kiyome train`, or by what was made of such runs.",
             came=f"a run of {manifest['command']!r} in {run}",
             remedy="Name the folder that `kiyome train` wrote.",
         )
-    listed = read_photo_list(sample or photos, images=photos if sample else images)
-    result = predict_photos(
-        run,
-        listed,
-        class_names=manifest["table"]["classes"],
-        cache_folder=Path(cache_folder or default_cache_folder()),
-        on_progress=on_progress,
-    )
-    return write_submission(result, Path(output)) if output else result
+    return _Source(run, manifest, ())
+
+
+def _predict_by(source: _Source, listed: PhotoList, cache: Path, on_progress: Progress) -> PredictResult:
+    """What trainings say, combined as the run combined their out-of-fold predictions."""
+    if not source.inputs:
+        classes = source.manifest["table"]["classes"]
+        return predict_photos(
+            source.run, listed, class_names=classes, cache_folder=cache, on_progress=on_progress
+        )
+    said = [_predict_by(each, listed, cache, on_progress) for each in source.inputs]
+    probs = combine_new(source.run, source.manifest, [each.pred_probs for each in said]).astype(np.float32)
+    first = said[0]
+    read = [row for row in range(len(probs)) if row not in first.set_aside]
+    probs[list(first.set_aside)] = probs[read].mean(axis=0)
+    return replace(first, pred_probs=probs, num_models=sum(each.num_models for each in said))
 
 
 def predict_photos(

@@ -1,0 +1,116 @@
+"""The verbs that make one run of others: blend, stack, calibrate, correct."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kiyome.cli import words
+from kiyome.cli.answers import answering
+
+Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
+Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows and folds.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run folder; beside the first run if not given.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
+
+
+def blend(
+    runs: Runs,
+    how: Annotated[
+        str, typer.Option(help="mean, log (geometric), rank, or weights fitted to the given labels.")
+    ] = "mean",
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Make one of several runs' predictions, and say whether it beats the best of them by more than luck.
+
+    Examples:
+      kiyome blend runs/effnet runs/resnext runs/vit
+      kiyome blend runs/effnet runs/vit --how weights      each fold weighted by what the others say
+      kiyome predict runs/effnet-blend test_images         then goes on with new photos
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.blend import blend as blend_runs
+
+        result = blend_runs(runs, how=how, output=output)
+        say(result.summary(), lambda: words.show_combined(result))
+
+
+def stack(
+    runs: Runs,
+    model: Annotated[str, typer.Option(help="linear, or lightgbm (needs the extra stack).")] = "linear",
+    is_noisy: Annotated[
+        bool, typer.Option("--is-noisy", help="Add the chance of a flag, predicted without the row's label.")
+    ] = False,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Fit an estimator on runs' out-of-fold predictions; each fold is scored by one that never saw it.
+
+    Examples:
+      kiyome stack runs/effnet runs/vit
+      kiyome stack runs/effnet runs/vit --model lightgbm --is-noisy
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.stack import stack as stack_runs
+
+        result = stack_runs(runs, model=model, is_noisy=is_noisy, output=output, on_progress=on_progress)
+        say(result.summary(), lambda: words.show_combined(result))
+
+
+def calibrate(run: Run, output: Output = None, as_json: Json = False) -> None:
+    """Bring a run's predictions to the temperature that its labels ask for, and draw their reliability.
+
+    Examples:
+      kiyome calibrate runs/leaves-train
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.calibrate import calibrate as calibrate_run
+
+        result = calibrate_run(run, output=output)
+        say(result.summary(), lambda: words.show_combined(result))
+
+
+def correct(
+    run: Run,
+    rows: Annotated[
+        str, typer.Option(help="all; flagged, by their own labels (leaks); or disagree, with --clean.")
+    ] = "all",
+    clean: Annotated[
+        Path | None, typer.Option(help="A run that was trained without flagged rows, for --rows disagree.")
+    ] = None,
+    reading: Annotated[
+        str, typer.Option(help="given: apply P(given | true). true: apply P(true | given).")
+    ] = "given",
+    estimates: Annotated[
+        str | None,
+        typer.Option(help="What the model says, given labels or the true class; known of our own trainings."),
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Apply the noise twice, where that is what was asked for.")
+    ] = False,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Apply the distribution of label errors to a run's predictions, to all rows or where they look noisy.
+
+    Examples:
+      kiyome correct runs/leaves-clean                          a model of the truth, scored on given labels
+      kiyome correct runs/leaves-train --reading true           a model of given labels, asked for the truth
+      kiyome correct runs/leaves-train --rows disagree --clean runs/leaves-clean --anyway
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.correct import correct as correct_run
+
+        result = correct_run(
+            run,
+            rows=rows,
+            clean=clean,
+            reading=reading,
+            estimates=estimates,
+            anyway=anyway,
+            output=output,
+        )
+        say(result.summary(), lambda: words.show_combined(result))
