@@ -8,6 +8,7 @@ import pytest
 
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.sources import read_table
+from kiyome.diary import read_diary
 from kiyome.errors import InputError
 from kiyome.folds import deal_folds
 from kiyome.images.pixel_cache import StoredSize, cache_photos
@@ -247,7 +248,7 @@ def test_scores_are_of_all_rows_and_those_of_kept_rows_stand_beside_them(data, t
     assert scores["out_of_fold_accuracy_on_labels"] == pytest.approx(right.mean(), abs=1e-6)
     assert 0 < scores["rows_not_flagged"] < result.num_rows_taught <= NUM_PHOTOS
     summary = json.loads((tmp_path / "run" / "train.json").read_text())
-    assert summary["models"] == ["quick-clean"]
+    assert (summary["models"], summary["leaks"]) == (["quick-clean"], [])
     assert "out_of_fold_rows_not_flagged_only_accuracy_on_labels" in summary["scores"]["all members"]
     assert summary["members"][0] == "quick-clean-fold0-seed0"
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
@@ -266,6 +267,9 @@ def test_a_global_form_is_marked_wherever_it_shows(data, tmp_path, monkeypatch):
     assert result.models == ("quick-clean-global-soft-global",)
     assert "quick-clean-global-soft-global" in result.predictions.source
     assert {GLOBAL_LEAK, CLEANING_LEAK} < set(result.notes)
+    assert result.summary()["leaks"] == [GLOBAL_LEAK, CLEANING_LEAK]
+    [_, entry] = read_diary(result.folder.parent)
+    assert entry.leaks == result.leaks
     page = (result.folder / "report.html").read_text("utf-8")
     assert GLOBAL_LEAK in page
     assert CLEANING_LEAK in page
@@ -283,3 +287,12 @@ def test_pairs_may_be_trained_apart_and_predict_no_new_photo(data, tmp_path):
     again = run_train(data, "soft_labels=nested", "epochs=1", **options)
     assert same(whole.predictions.pred_probs, again.predictions.pred_probs)
     assert predict(tmp_path / "whole", data[1], output=None).num_models == FOLDS
+
+
+def test_models_side_by_side_are_scored_by_titles_that_tell_the_leak(data, tmp_path):
+    plain = run_train(data, output=tmp_path / "plain")
+    (tmp_path / "two.toml").write_text(f'[models.all]\n[models.clean]\nleave_out = "global:{plain.folder}"\n')
+    result = run_train(data, *FLAG_CHANGES, recipe=tmp_path / "two.toml", output=tmp_path / "run")
+    assert list(result.scores) == ["all members", "all", "clean-clean-global"]
+    assert ["rows_not_flagged" in score for score in result.scores.values()] == [True, False, True]
+    assert result.num_rows_taught == NUM_PHOTOS

@@ -221,14 +221,23 @@ def num_rows_taught(members: Sequence["Member"]) -> int:
     return int(taught.sum())
 
 
-def notes_on_lessons(members: Sequence["Member"]) -> list[str]:
-    """What people should hear about the labels that were learned from: leaks, and rows left out."""
+def leaks_of(recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    """What scores of these recipes owe to the labels that they are judged on, in words.
+
+    >>> len(leaks_of([Recipe(soft_labels="nested"), Recipe(leave_out="global:runs/leaves")]))
+    1
+    """
     from kiyome.training.soft_labels import GLOBAL_LEAK
 
-    recipes = {member.recipe.name: member.recipe for member in members}.values()
-    notes = [GLOBAL_LEAK] if any(_run_of(recipe.soft_labels) for recipe in recipes) else []
-    notes += [CLEANING_LEAK] if any(_run_of(recipe.leave_out) for recipe in recipes) else []
-    for recipe in recipes:
+    softened = any(_run_of(recipe.soft_labels) for recipe in recipes)
+    cleaned = any(_run_of(recipe.leave_out) for recipe in recipes)
+    return (*[GLOBAL_LEAK] * softened, *[CLEANING_LEAK] * cleaned)
+
+
+def notes_on_rows(members: Sequence["Member"]) -> list[str]:
+    """How many flagged rows each recipe's members left out, fold by fold."""
+    notes = []
+    for recipe in {member.recipe.name: member.recipe for member in members}.values():
         if not recipe.leave_out:
             continue
         own = {member.fold: member for member in members if member.recipe.name == recipe.name}.values()

@@ -18,6 +18,7 @@ from kiyome.artifacts.predictions import Predictions, Probs, write_out_of_fold
 from kiyome.artifacts.run import RunFolder, announce_run
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.artifacts.table import Table, write_table
+from kiyome.diary import note_run
 from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
@@ -28,8 +29,9 @@ from kiyome.recipes.evidence import readable_rows_dealt
 from kiyome.recipes.lessons import (
     changes_for_labels,
     kept_rows,
+    leaks_of,
     lessons_of_recipes,
-    notes_on_lessons,
+    notes_on_rows,
     num_rows_taught,
     teach_without_leak,
 )
@@ -63,6 +65,10 @@ class TrainResult:
     """Rows that at least one member was taught."""
     models: tuple[str, ...] = ()
     """Each model's name with the form in which labels reached it; `global` marks a small leak."""
+    leaks: tuple[str, ...] = ()
+    """What the scores owe to the labels that they are judged on, in words; notes say it, too."""
+    is_kept: NDArray[np.bool_] | None = None
+    """(N,) rows that no member left out for their label."""
     submission: PredictResult | None = None
     notes: tuple[str, ...] = ()
     """What people should hear."""
@@ -74,6 +80,7 @@ class TrainResult:
             "rows": len(self.table),
             "rows_taught": self.num_rows_taught,
             "models": list(self.models),
+            "leaks": list(self.leaks),
             "members": [member["member"] for member in self.members],
             "scores": {name: dict(values) for name, values in self.scores.items()},
             "submission": None if self.submission is None else self.submission.summary(),
@@ -204,6 +211,8 @@ def train(
             )
             result = replace(result, submission=write_submission(predicted, run.path / "submission.csv"))
         _write(result, trained, recipes, title=Path(data).resolve().name)
+    left_out = result.is_kept is not None and not result.is_kept.all()
+    note_run(result.folder, leaks=result.leaks, is_kept=result.is_kept if left_out else None)
     return result
 
 
@@ -299,8 +308,9 @@ def _result(
     members = [each.member for each in trained.members]
     table = members[0].lessons.table
     scores = {"all members": _scores(trained.members, trained.pred_probs)}
-    for name, probs in trained.by_recipe.items() if len(recipes) > 1 else ():
-        scores[name] = _scores([each for each in trained.members if each.member.recipe.name == name], probs)
+    for recipe in recipes if len(recipes) > 1 else ():
+        own = [each for each in trained.members if each.member.recipe.name == recipe.name]
+        scores[recipe.title] = _scores(own, trained.by_recipe[recipe.name])
     models = tuple(recipe.title for recipe in recipes)
     return TrainResult(
         folder=folder,
@@ -315,9 +325,12 @@ def _result(
         scores=scores,
         num_rows_taught=num_rows_taught(members),
         models=models,
+        leaks=leaks_of(recipes),
+        is_kept=kept_rows(members),
         notes=(
             *notes,
-            *notes_on_lessons(members),
+            *leaks_of(recipes),
+            *notes_on_rows(members),
             *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"]),
         ),
     )
@@ -375,7 +388,7 @@ def _write(result: TrainResult, trained: "CrossValidation", recipes: Sequence[Re
         by_number_of_views={m["member"]: m["by_number_of_views"] for m in result.members},
         curves=curves,
         notes=result.notes,
-        recipes={recipe.name: recipe.as_dict() for recipe in recipes},
+        recipes={recipe.title: recipe.as_dict() for recipe in recipes},
     )
     write_train_report(report, folder / "report.html")
 

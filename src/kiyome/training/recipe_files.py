@@ -13,7 +13,7 @@ import dataclasses
 import inspect
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -190,7 +190,11 @@ def _sentences() -> dict[str, str]:
     }
 
 
-def _check_one_deal(recipes: Iterable[Recipe]) -> None:
+def _check_one_deal(recipes: Sequence[Recipe]) -> None:
+    titles = [recipe.title for recipe in recipes]
+    if len(set(titles)) < len(titles):
+        must = "Models are told apart by name and form."
+        raise InputError(must, came=", ".join(titles), remedy="Rename one.")
     deals = {recipe.num_folds for recipe in recipes}
     if len(deals) > 1:
         raise InputError(
