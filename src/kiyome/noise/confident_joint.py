@@ -110,9 +110,11 @@ class JointCounts:
     def calibrated(self) -> Counts:
         """Counts scaled so that column k sums to the number of labels k, in whole numbers."""
         counts = self.counts
-        scaled = counts / counts.sum(axis=0) * self.labels
         # this order of operations, in this memory layout, decides which halves round up in cleanlab
-        scaled = scaled / scaled.sum() * self.labels.sum()
+        scaled = counts / counts.sum(axis=0)
+        scaled *= self.labels
+        scaled /= scaled.sum()
+        scaled *= self.labels.sum()
         return _rounded_rows(np.ascontiguousarray(scaled.T)).T
 
 
@@ -230,12 +232,12 @@ def _rounded_rows(values: Numbers) -> Counts:
     rounded = values.round()
     missing = (values.sum(axis=1).round() - rounded.sum(axis=1)).round().astype(np.int64)
     uneven = np.flatnonzero(missing)
-    # cleanlab's sort: equal remainders, of which there are many, fall the same way
+    remainders = values - rounded
     by_remainder = np.empty((len(uneven), values.shape[1]), dtype=np.intp)
 
     def sort(share: slice) -> None:
-        rows = uneven[share]
-        by_remainder[share] = np.argsort(values[rows] - rounded[rows], axis=1)
+        # cleanlab's sort: equal remainders, of which there are many, fall the same way
+        by_remainder[share] = np.argsort(remainders[uneven[share]], axis=1)
 
     on_threads(sort, len(uneven), entries=by_remainder.size)
     for step in range(int(np.abs(missing).max())):
