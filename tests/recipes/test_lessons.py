@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.sources import read_table
+from kiyome.cli import app
+from kiyome.cli.words import show_train
 from kiyome.diary import read_diary
 from kiyome.errors import InputError
 from kiyome.folds import deal_folds
@@ -216,6 +220,20 @@ def test_labels_and_flags_that_do_not_go_together_are_refused(labels, flags, sai
         changes_for_labels(labels, flags)
 
 
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (["--labels", "clean"], 'leave_out = "nested"'),
+        (["--labels", "all", "leave_out=nested"], 'leave_out = ""'),
+        (["--labels", "clean-global", "--flags", "runs/a"], 'leave_out = "global:runs/a"'),
+        (["soft_labels=nested"], 'soft_labels = "nested"'),
+    ],
+)
+def test_the_command_line_sets_the_field(options, field):
+    done = CliRunner().invoke(app, ["train", "photos", *options, "--print-recipe"])
+    assert field in done.output.splitlines()
+
+
 @pytest.mark.parametrize("form", ["runs/a", "global:", "Nested"])
 def test_a_form_says_whether_it_leaks(form):
     with pytest.raises(InputError, match=r"leave_out is nested, global:RUN, or nothing"):
@@ -241,7 +259,7 @@ def run_train(data, *changes, **options):
 FLAG_CHANGES = [f"{key}={value}" for key, value in FLAGS.items()]
 
 
-def test_scores_are_of_all_rows_and_those_of_kept_rows_stand_beside_them(data, tmp_path):
+def test_scores_are_of_all_rows_and_those_of_kept_rows_stand_beside_them(data, tmp_path, capsys):
     result = run_train(data, *FLAG_CHANGES, labels="clean", output=tmp_path / "run")
     [scores] = result.scores.values()
     right = result.predictions.pred_probs.argmax(axis=1) == result.table.given_labels
@@ -254,6 +272,10 @@ def test_scores_are_of_all_rows_and_those_of_kept_rows_stand_beside_them(data, t
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "agrees with labels, all rows" in page
     assert f"of {scores['rows_not_flagged']}</td>" in page
+    show_train(result)
+    said = capsys.readouterr().out
+    assert re.search(r"agrees with labels, all rows +log loss +rows not flagged only", said)
+    assert f"{scores['out_of_fold_accuracy_on_labels']:.1%}" in said
     verify_run(tmp_path / "run")
     assert not any("leak" in note for note in result.notes)
 
