@@ -294,6 +294,30 @@ def curate(
         say(result.summary(), lambda: words.show_curate(result))
 
 
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
+    photos: Annotated[Path, typer.Argument(help="Real photos to check with: a folder, or a table.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the files go; RUN/onnx if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write each model of a training as ONNX, once it gives torch's probabilities on real photos.
+
+    Photos go in as uint8, probabilities come out; a JSON file beside each says classes, size and cut.
+    timm needs no export: timm.create_model("local-dir:RUN/members/MEMBER/models/EPOCH") loads what is there.
+
+    Examples:
+      kiyome export runs/leaves-train photos/
+      kiyome export runs/leaves-train test_images -o onnx
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.export import export as export_models
+
+        result = export_models(run, photos, output=output, on_progress=on_progress)
+        say(result.summary(), lambda: words.show_export(result))
+
+
 def diary(
     runs: Annotated[Path, typer.Argument(help="The folder that holds the runs and their diary.")] = Path(
         "runs"
@@ -324,6 +348,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "train": train,
     "predict": predict,
+    "export": export,
     "blend": blend,
     "stack": stack,
     "calibrate": calibrate,

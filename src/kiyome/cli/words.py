@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kiyome.recipes.curate import CurateResult
     from kiyome.recipes.demo import DemoResult
     from kiyome.recipes.diary import DiaryResult
+    from kiyome.recipes.export import ExportResult
     from kiyome.recipes.found import FindResult
     from kiyome.recipes.predict import PredictResult
     from kiyome.recipes.train import TrainResult
@@ -168,6 +169,16 @@ def show_curate(result: "CurateResult") -> None:
     line(f"Lists     {result.folder / 'changes.csv'}, {result.folder / 'corrected_labels.csv'}")
     soft = f" soft_labels=global:{result.folder} given_share=0" if result.curated.targets is not None else ""
     line(f"Then      kiyome train {summary['table']} --images PHOTOS{soft}")
+
+
+def show_export(result: "ExportResult") -> None:
+    """Which files were written, and how near they come to torch."""
+    summary = result.summary()
+    for name in summary["files"]:
+        line(f"  {name}")
+    line(f"{len(result.files)} ONNX files, {summary['megabytes']} MB; on {result.num_photos} photos each")
+    line(f"their probabilities are within {result.largest_difference:.1g} of torch's")
+    line(f"Files     {result.folder}")
 
 
 def show_diary(result: "DiaryResult") -> None:

@@ -1,0 +1,108 @@
+"""A network as ONNX: uint8 photos in, probabilities out, for programs without torch.
+
+Normalization and softmax lie inside, so that whoever runs it has two things less to get wrong.
+"""
+
+import io
+import warnings
+from contextlib import redirect_stdout
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kiyome.errors import KiyomeError, MissingExtra
+from kiyome.models.build import Network
+
+INPUT, OUTPUT = "photos", "pred_probs"
+
+
+class _Whole(nn.Module):  # type: ignore[misc]
+    """From photos as they are decoded to probabilities."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network, self.module = network, network.module
+
+    def forward(self, photos: Tensor) -> Tensor:
+        probs: Tensor = self.module(self.network.normalize(photos)).float().softmax(1)
+        return probs
+
+
+def onnx_of(network: Network, *, image_size: int) -> bytes:
+    """An ONNX file's content: ``photos`` (n, S, S, 3) uint8 RGB to ``pred_probs`` (n, K) float32, any n.
+
+    Parameters
+    ----------
+    network
+        As `load_timm_folder` gives it.
+    image_size
+        S; the file takes no other.
+
+    Raises
+    ------
+    MissingExtra
+        If onnx or onnxscript are not installed.
+    KiyomeError
+        If torch cannot write this network as ONNX.
+
+    Examples
+    --------
+    >>> from kiyome.models import build_model
+    >>> network = build_model("tiny", num_classes=5, image_size=32)
+    >>> content = onnx_of(network, image_size=32)
+    >>> probs = run_onnx(content, np.zeros((3, 32, 32, 3), np.uint8))
+    >>> probs.shape, float(probs[0].sum().round(4))
+    ((3, 5), 1.0)
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("Writing ONNX", extra="onnx") from error
+    network.module.cpu().eval()
+    photos = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _Whole(network).eval(),
+                (photos,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"photos": {0: torch.export.Dim("n")}},
+                dynamo=True,
+                verbose=False,
+            )
+        content: bytes = program.model_proto.SerializeToString()
+    except Exception as error:  # torch's, onnxscript's or protobuf's own, which share no family
+        raise KiyomeError(
+            f"torch can write {network.architecture} as ONNX, in 2 GB at most.",
+            came=f"{type(error).__name__}: {error}".splitlines()[0][:300],
+            remedy="Take the folder that timm loads instead, or train another architecture.",
+        ) from error
+    return content
+
+
+def run_onnx(content: bytes, *batches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities (n, K) that ONNX Runtime gets from batches (., S, S, 3) of n photos, on the CPU.
+
+    Raises
+    ------
+    MissingExtra
+        If onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra("Running ONNX", extra="onnx") from error
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run([OUTPUT], {INPUT: photos})[0] for photos in batches])
+
+
+def run_torch(network: Network, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The same from torch in float32: what an ONNX file must give."""
+    with torch.inference_mode():
+        probs: NDArray[np.float32] = _Whole(network).cpu().eval()(torch.from_numpy(photos)).numpy()
+    return probs

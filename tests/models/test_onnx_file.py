@@ -1,0 +1,47 @@
+"""ONNX Runtime says what torch says, for any number of photos, from the raw pixels."""
+
+import numpy as np
+import pytest
+
+from kiyome.errors import KiyomeError, MissingExtra
+from kiyome.models import build_model
+from kiyome.models.onnx_file import onnx_of, run_onnx, run_torch
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("tiny", 32), pytest.param("efficientnet_lite0", 96, marks=pytest.mark.slow)]
+)
+def test_any_number_of_photos_gives_torchs_probabilities(name, side):
+    name = {"efficientnet_lite0": "lite0"}.get(name, name)
+    network = build_model(name, num_classes=7, image_size=side)
+    content = onnx_of(network, image_size=side)
+    photos = np.random.default_rng(0).integers(0, 256, (9, side, side, 3), dtype=np.uint8)
+    expected = run_torch(network, photos)
+    for num in (1, 2, 9):
+        np.testing.assert_allclose(run_onnx(content, photos[:num]), expected[:num], atol=1e-5)
+    np.testing.assert_array_equal(run_onnx(content, photos[:4], photos[4:]).shape, (9, 7))
+    np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-3  # photos differ, so the check could fail
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'kiyome\[onnx\]'"):
+        onnx_of(build_model("tiny", num_classes=2), image_size=32)
+
+
+def test_what_torch_cannot_write_is_told():
+    network = build_model("tiny", num_classes=2)
+
+    class Fickle(type(network.module)):
+        def forward(self, images):
+            return super().forward(images) if images.sum() > 0 else images
+
+    network.module.__class__ = Fickle
+    with pytest.raises(KiyomeError, match=r"torch can write kiyome_tiny as ONNX"):
+        onnx_of(network, image_size=32)
