@@ -9,6 +9,7 @@ import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering, line
+from kiyome.cli.member_table import watching
 from kiyome.cli.combining import blend, calibrate, correct, stack
 from kiyome.progress import silent
 
@@ -154,7 +155,7 @@ def train(
         str | None,
         typer.Option(
             help="'all' rows, as most recipes; 'clean': without those flagged by models that saw nothing of"
-            " the held-out fold; 'clean-global': without those that --flags names, which leaks a little."
+            " the held-out fold; 'clean-global': without those that --flags names, which leaks."
         ),
     ] = None,
     flags: Annotated[
@@ -178,6 +179,12 @@ def train(
     print_recipe: Annotated[
         bool, typer.Option("--print-recipe", help="Print the recipe with its changes, and stop.")
     ] = False,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metrics to wandb, trackio, tensorboard or mlflow, too; in the run folder, offline."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train models over folds; predict each photo by models that never saw it, and new photos by all.
@@ -191,9 +198,11 @@ def train(
       kiyome train photos/ --labels clean                without rows whose label is probably wrong
       kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
       kiyome train photos/ --members fold=0              one of several machines on one --output
+      kiyome train photos/ --tracker tensorboard         curves in RUN/tracking, besides metrics.jsonl
+      WANDB_MODE=online kiyome train photos/ --tracker wandb
       kiyome train --recipe modern --print-recipe > mine.toml
     """
-    with answering(as_json) as (say, on_progress):
+    with answering(as_json) as (say, _), watching() as (on_progress, on_news):
         wanted = list(changes or [])
         if print_recipe:
             from kiyome.recipes.lessons import changes_for_labels
@@ -221,7 +230,9 @@ def train(
             class_map=class_map,
             id_column=id_column,
             label_column=label_column,
+            trackers=tracker or (),
             on_progress=on_progress if is_main_process() else silent,
+            on_news=on_news,
         )
         if is_main_process():
             say(result.summary(), lambda: words.show_train(result))

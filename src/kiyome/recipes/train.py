@@ -64,7 +64,7 @@ class TrainResult:
     num_rows_taught: int
     """Rows that at least one member was taught."""
     models: tuple[str, ...] = ()
-    """Each model's name with the form in which labels reached it; `global` marks a small leak."""
+    """Each model's name with the form in which labels reached it; `global` marks a leak."""
     leaks: tuple[str, ...] = ()
     """What the scores owe to the labels that they are judged on, in words; notes say it, too."""
     is_kept: NDArray[np.bool_] | None = None
@@ -119,8 +119,8 @@ def train(
         As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``.
     labels
         ``all`` rows are trained on; or ``clean``, those that models which saw nothing of the held-out fold do
-        not flag; or ``clean-global``, those that the earlier run `flags` does not flag, which leaks a little.
-        As the recipe says where not given.
+        not flag; or ``clean-global``, those that the earlier run `flags` does not flag, which leaks. As the
+        recipe says where not given.
     flags
         The folder of a `find` or `train` run, for clean-global only.
     output

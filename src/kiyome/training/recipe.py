@@ -68,12 +68,12 @@ class Recipe:
     """Epochs before which nothing is left out."""
     soft_labels: str = ""
     """Soften labels by probabilities: nested trains models for it that saw nothing of the held-out fold;
-    global:RUN takes the out-of-fold ones of an earlier run on the same folds, which leaks a little."""
+    global:RUN takes the out-of-fold ones of an earlier run on the same folds, which leaks."""
     given_share: float = 0.7
     """Weight of the given label beside soft ones; above 0.5 the likeliest class never changes."""
     leave_out: str = ""
     """Leave flagged rows out of training, and predict them still: nested flags by models that saw nothing of
-    the held-out fold; global:RUN takes those of an earlier `find` or `train` run, which leaks a little."""
+    the held-out fold; global:RUN takes those of an earlier `find` or `train` run, which leaks."""
     flag_method: str = "adaptive"
     """Which rows are flagged, as in kiyome.find_label_issues; a `find` run brings its own flags."""
     max_left_out: float = 0.5
@@ -154,7 +154,7 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """What its members are called: its name, and how labels reach them; `global` marks a small leak."""
+        """What its members are called: its name, and how labels reach them; `global` marks a leak."""
         parts = {"clean": self.leave_out, "soft": self.soft_labels}
         forms = [word if form == NESTED else f"{word}-global" for word, form in parts.items() if form]
         return "-".join([self.name, *forms])
@@ -248,7 +248,7 @@ def _check_form(name: str, form: str) -> None:
         raise InputError(
             f"{name} is nested, global:RUN, or nothing.",
             came=repr(form),
-            remedy=f"Say {name}=nested; {name}=global:RUN takes an earlier run, and leaks a little.",
+            remedy=f"Say {name}=nested; {name}=global:RUN takes an earlier run, and leaks.",
         )
 
 
