@@ -1,0 +1,129 @@
+"""Eight networks as one on CIFAR-10's test photos: blends and stacks against the best single network.
+
+    python benchmarks/blend_cifar10.py [FOLDER]
+
+FOLDER holds cifar10_test_logits_8models.npz (jcpeterson/cifar10-human-experiments) and
+cifar10_test_humans.npz (CIFAR-10H, CC BY-NC-SA 4.0). They are not part of the project.
+
+No network was trained on these photos, so all 10,000 rows are out of fold for each of them. What is fitted
+here (weights, temperatures, stacks) is fitted fold by fold on the test set's given labels: five folds, dealt
+by seed 0. People's votes, 47 to 63 a photo, are never fitted on: accuracy on votes is agreement with the most
+frequent one (ties: the first), expected accuracy the mean share of people who chose what the model chose, log
+loss on votes the mean over people. Differences are paired with the best single network on the same rows,
+which was chosen on them: that favors the network.
+"""
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from kiyome.ensemble import (
+    blend_pred_probs,
+    calibrate_pred_probs,
+    calibration_error,
+    cross_fitted_blend,
+    cross_fitted_stack,
+    diversity,
+)
+from kiyome.ensemble.checked import logs, softmax
+from kiyome.evaluate.compare import compare
+from kiyome.evaluate.shares import share_of_rows
+from kiyome.folds import deal_folds
+from measured import SHARED_DATA, show
+
+SHORT = {
+    "densenet_BC_100_12": "densenet",
+    "pyramidnet_basic_110_270": "pyramidnet",
+    "resnet_basic_110": "resnet",
+    "resnet_preact_bottleneck_164": "preact",
+    "resnext_29_8x64d": "resnext",
+    "shake_shake_26_2x64d_SSI_cutout16": "shake-shake",
+    "vgg_15_BN_64": "vgg",
+    "wrn_28_10": "wide-resnet",
+}
+
+
+def read(folder: Path):
+    """Given labels, votes (N, K) and the networks' probabilities by name."""
+    with np.load(folder / "cifar10_test_humans.npz") as people:
+        labels, votes = people["label"].astype(int), people["cifar10h_counts"].astype(float)
+    with np.load(folder / "cifar10_test_logits_8models.npz") as stored:
+        return labels, votes, {SHORT[name]: softmax(stored[name].astype(float)) for name in stored}
+
+
+def combinations(labels, members, folds) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and out-of-fold probabilities of what the networks are together."""
+    tempered = [calibrate_pred_probs(labels, member, folds).pred_probs for member in members]
+    for how in ("mean", "log", "rank"):
+        yield f"blend, {how}", blend_pred_probs(members, how=how)
+    yield "calibrated, then mean", blend_pred_probs(tempered)
+    yield "calibrated, then log", blend_pred_probs(tempered, how="log")
+    yield "blend, fitted weights", cross_fitted_blend(labels, members, folds).pred_probs
+    yield "calibrated, then weights", cross_fitted_blend(labels, tempered, folds).pred_probs
+    for model in ("linear", "lightgbm"):
+        yield f"stack, {model}", cross_fitted_stack(labels, members, folds, model=model).pred_probs
+
+
+def line(name, probs, labels, votes, best) -> str:
+    """Scores, and paired differences to the best network where there is one."""
+    choice, rows = probs.argmax(axis=1), np.arange(len(labels))
+    people = votes / votes.sum(axis=1, keepdims=True)
+    majority = votes.argmax(axis=1)
+    error = calibration_error(labels, probs)
+    text = (
+        f"  {name:25} {share_of_rows(choice == labels).value:.4f} {-logs(probs)[rows, labels].mean():.4f} "
+        f"{error.value:.4f}   {(choice == majority).mean():.4f} {people[rows, choice].mean():.4f} "
+        f"{-(people * logs(probs)).sum(axis=1).mean():.4f}"
+    )
+    if best is None:
+        return text
+    theirs = best.argmax(axis=1)
+    on = [compare(choice == truth, theirs == truth) for truth in (labels, majority)]
+    gain = people[rows, choice] - people[rows, theirs]
+    half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
+    return (
+        f"{text}   {' | '.join(points(each) for each in on)} | {100 * gain.mean():+.2f} +- {100 * half:.2f}"
+    )
+
+
+def points(compared) -> str:
+    d = compared.difference
+    return f"{100 * d.value:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f}) {compared.verdict}"
+
+
+def report(folder: Path) -> Iterator[str]:
+    """The lines to print."""
+    labels, votes, networks = read(folder)
+    members, folds = list(networks.values()), deal_folds(labels, num_folds=5, seed=0)
+    best = max(networks, key=lambda name: (networks[name].argmax(axis=1) == labels).sum())
+    yield f"rows {len(labels):,}, networks {len(members)}, best single network {best}"
+    yield "on given labels: accuracy, log loss, calibration error; on people: accuracy, expected, log loss"
+    yield f"then points against {best}, 95 %: on given labels | on majority votes | expected accuracy"
+    for name, probs in networks.items():
+        yield line(name, probs, labels, votes, None)
+    for name, probs in combinations(labels, members, folds):
+        yield line(name, probs, labels, votes, networks[best])
+    weights = cross_fitted_blend(labels, members, folds)
+    yield "fitted weights for new photos, and their range over folds"
+    by_fold = np.array(list(weights.weights_by_fold.values()))
+    for m, name in enumerate(networks):
+        yield f"  {name:12} {weights.weights[m]:.3f} ({by_fold[:, m].min():.3f} to {by_fold[:, m].max():.3f})"
+    yield "diversity: same choice as the mean, then what the mean gains without it (points, log loss)"
+    found = diversity(labels, members, blend=partial(blend_pred_probs, how="mean"))
+    for m, name in enumerate(networks):
+        yield (
+            f"  {name:12} {found.agreement_with_blend[m]:.4f} "
+            f"{100 * found.accuracy_gain_when_left_out[m]:+.2f} {found.log_loss_gain_when_left_out[m]:+.4f}"
+        )
+    pairs = np.triu_indices(len(members), 1)
+    for what in ("disagreement", "error_correlation"):
+        values = getattr(found, what)[pairs]
+        yield f"{what} of pairs: mean {values.mean():.3f}, {values.min():.3f} to {values.max():.3f}"
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED_DATA / "cifar10"
+    show(__file__, report(folder), "numpy", "scikit-learn", "lightgbm")
