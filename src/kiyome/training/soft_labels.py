@@ -7,7 +7,7 @@ Above a given share of 0.5 the label stays the likeliest class of every target: 
 There are two forms. `nested` is free of leaks (training/nested.py). `global` takes the out-of-fold
 probabilities of an earlier run: the models behind the soft label of a row in fold A were trained on the other
 folds, fold B among them. A member that holds B out learns from that soft label, so something of B's labels
-reaches the member that predicts B. Scores of such a run come out too high, and it says so wherever it is shown:
+reaches the member that predicts B. Scores of such a run come out too high; it says so wherever it is shown:
 where labels were shuffled, so that nothing can be learned, linear heads scored points above chance
 (benchmarks/leak_of_heads.py).
 """
