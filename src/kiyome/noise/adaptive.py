@@ -20,7 +20,6 @@ from kiyome.noise.latent_noise import (
     SHARPNESS,
     LogProbs,
     NoiseModel,
-    chance_right,
     expected_joint,
     fit_noise,
     latent_transition,
@@ -75,9 +74,8 @@ def judge_rows(rows: RowEvidence) -> Judgement:
     """The judgement of one read, or of chunks that were merged."""
     kept = slice(0, KEPT_CLASSES)
     sample = log_probs(rows.sample, rows.num_classes)
-    model = fit_noise(sample)
+    model, right = fit_noise(sample)
     sample_z = suspicion(rows.sample.classes[:, kept], rows.sample.probs[:, kept], model)
-    right = chance_right(sample, model.transition, SHARPNESS * model.power)
     curve = monotone_fit(sample_z, 1 - right)
     z = suspicion(rows.classes, rows.probs, model)
     return Judgement(

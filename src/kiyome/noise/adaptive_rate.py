@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 
 from kiyome.noise.adaptive import Judgement, careful_curve, weakness_note
-from kiyome.noise.latent_noise import SHARPNESS, chance_right, latent_transition
+from kiyome.noise.latent_noise import SHARPNESS, latent_transition
 
 LEARNED = 1.25  # the predictor has learned at most a fifth of the errors, which it then agrees with
 NUM_DRAWS = 40  # a standard deviation within about a tenth of itself
@@ -73,10 +73,10 @@ def sampling_deviation(judged: Judgement, *, seed: int = 0) -> float:
     rates = []
     for _ in range(NUM_DRAWS):
         weights = rng.multinomial(num_sampled, np.full(num_sampled, 1 / num_sampled)).astype(np.float64)
-        drawn, _ = latent_transition(
+        _, right = latent_transition(
             judged.sample, power, row_weights=weights, start=T, num_rounds=ROUNDS_A_DRAW
         )
-        rates.append(1 - np.average(chance_right(judged.sample, drawn, power), weights=weights))
+        rates.append(1 - np.average(right, weights=weights))
     return float(np.std(rates, ddof=1))
 
 

@@ -70,15 +70,16 @@ class NoiseModel:
     """(K, K) T = P(given given true)."""
 
 
-def fit_noise(sample: LogProbs) -> NoiseModel:
-    """The noise model of a sample: order S * M and K * K."""
+def fit_noise(sample: LogProbs) -> tuple[NoiseModel, Matrix]:
+    """The noise model of a sample, and each row's chance (S,) of a right label: order S * M and K * K."""
     power = calibrating_power(sample)
     q, _ = tempered(sample, power)
     t, A = anchors(sample, q)
-    T, _ = latent_transition(sample, SHARPNESS * power)
+    T, right = latent_transition(sample, SHARPNESS * power)
     leak = LEAK / float(t.mean())
     weights = (A + T) / 2 + leak * (1 - np.eye(sample.num_classes))
-    return NoiseModel(power=power, self_confidence=t, weights=weights.clip(min=TINY), leak=leak, transition=T)
+    weights = weights.clip(min=TINY)
+    return NoiseModel(power=power, self_confidence=t, weights=weights, leak=leak, transition=T), right
 
 
 def log_probs(sample: Sample, num_classes: int) -> LogProbs:
@@ -178,11 +179,6 @@ def latent_transition(
         transposed = np.divide(counts, totals, out=counts)
         joint, total = _evidence(transposed, q, rest, cells, sample)
     return transposed.T, joint[0] / total
-
-
-def chance_right(sample: LogProbs, T: Matrix, power: float) -> Matrix:
-    """Each row's chance (S,) that its given label is right, true classes being p ** power under T."""
-    return latent_transition(sample, power, start=T, num_rounds=0)[1]
 
 
 def expected_joint(sample: LogProbs, T: Matrix, power: float) -> Matrix:
