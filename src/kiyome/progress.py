@@ -8,8 +8,8 @@ Progress = Callable[[str, int, int], None]
 """Called as ``on_progress(stage, done, total)``; only the command line turns it into bars."""
 
 
-State = Literal["waiting", "learning", "predicting", "finished", "taken", "begun"]
-"""`taken`: finished before, and as it was; `begun`: seen on disk only, by another process or cut off."""
+State = Literal["waiting", "learning", "predicting", "finished", "taken", "elsewhere"]
+"""`taken`: finished before, and as it was; `elsewhere`: another process sees to it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The command line: a verb is a function of the same name, and only this room prints or exits.
 
-verbs     what can be said, with options and examples
-answers   bars, JSON, errors and exit codes
-words     results in words
+verbs         what can be said, with options and examples
+answers       bars, JSON, errors and exit codes
+member_table  the members of a training while they are trained
+words         results in words
 """
 
 from kiyome.cli.answers import visible

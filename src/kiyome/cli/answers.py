@@ -7,12 +7,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from kiyome.errors import KiyomeError
 from kiyome.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
 
 Say = Callable[[dict[str, Any], Callable[[], None]], None]
 
@@ -51,6 +55,22 @@ def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
 @contextmanager
 def _bars() -> Iterator[Progress]:
     from rich.console import Console
+
+    bars, on_stage = new_bars(Console(stderr=True))
+
+    def on_progress(stage: str, done: int, total: int) -> None:
+        bars.start()
+        on_stage(stage, done, total)
+
+    try:
+        yield on_progress
+    finally:
+        if bars.tasks:
+            bars.stop()
+
+
+def new_bars(console: "Console") -> "tuple[RichProgress, Progress]":
+    """A bar for each stage, not shown yet, and what moves them."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
@@ -60,20 +80,14 @@ def _bars() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    bars = RichProgress(*columns, console=Console(stderr=True))
-    tasks: dict[str, Any] = {}
+    bars, tasks = RichProgress(*columns, console=console), {}
 
-    def on_progress(stage: str, done: int, total: int) -> None:
-        bars.start()
+    def on_stage(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total)
         bars.update(tasks[stage], completed=done, total=total)
 
-    try:
-        yield on_progress
-    finally:
-        if tasks:
-            bars.stop()
+    return bars, on_stage
 
 
 def visible(text: str) -> str:

@@ -9,8 +9,8 @@ import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering, line
-from kiyome.cli.member_table import watching
 from kiyome.cli.combining import blend, calibrate, correct, stack
+from kiyome.cli.member_table import watching
 from kiyome.progress import silent
 
 Data = Annotated[

@@ -198,7 +198,7 @@ def news_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] =
 def seen_on_disk(member: Member, folder: Path) -> MemberNews:
     """What lies in the folder of a member that another process sees to, without a look at digests."""
     metrics = _metrics_until(folder, member.recipe.epochs)
-    state: State = "finished" if (folder / SEAL).is_file() else "begun" if metrics else "waiting"
+    state: State = "finished" if (folder / SEAL).is_file() else "elsewhere"
     return news_of(member, state, metrics)
 
 

@@ -1,0 +1,208 @@
+"""The members of a training as a live table on a terminal, and as plain lines in a pipe or in CI."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from kiyome.cli.answers import new_bars, visible
+from kiyome.progress import MemberNews, News, Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+OTHER_LINES = 12
+"""Of a terminal: bars, heads, total, and a look at what was said before."""
+
+
+@dataclass(kw_only=True)
+class MemberLine:
+    """One member, as far as this process knows."""
+
+    news: MemberNews
+    began: float | None = None
+    """When it began to learn here, with `share_before` of it done already."""
+    share_before: float = 0.0
+    steps: tuple[int, int] = (0, 0)
+    """Done, and all."""
+
+    @property
+    def epochs(self) -> str:
+        """Such as 3/10."""
+        return f"{len(self.news.metrics)}/{self.news.config['epochs']}"
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1."""
+        if self.news.state in ("finished", "taken"):
+            return 1.0
+        done, total = self.steps if self.steps[1] else (len(self.news.metrics), self.news.config["epochs"])
+        return done / total
+
+    @property
+    def state(self) -> str:
+        """In words."""
+        epochs = self.news.config["epochs"]
+        return {
+            "waiting": "waiting",
+            "learning": f"epoch {min(len(self.news.metrics) + 1, epochs)}/{epochs}",
+            "predicting": "predicts",
+            "finished": "done",
+            "taken": "done before",
+            "elsewhere": f"elsewhere, {self.epochs}",
+        }[self.news.state]
+
+    @property
+    def last(self) -> tuple[str, str]:
+        """Loss on training rows, and agreement with the labels of held-out rows, after the last epoch."""
+        if not self.news.metrics:
+            return "", ""
+        line = self.news.metrics[-1]
+        return f"{line['train_loss']:.4f}", f"{line['held_out_accuracy_on_labels']:.1%}"
+
+    def seconds_left(self, now: float) -> float | None:
+        """At the pace so far; None where there is no pace yet."""
+        learned = self.share - self.share_before
+        if self.news.state != "learning" or self.began is None or learned <= 0:
+            return None
+        return (now - self.began) / learned * (1 - self.share)
+
+
+class MemberTable:
+    """What became of each member so far."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.lines: dict[str, MemberLine] = {}
+        self._clock = clock
+
+    def on_news(self, news: MemberNews) -> None:
+        """Take up what became of a member."""
+        line = self.lines.setdefault(news.member, MemberLine(news=news))
+        line.news = news
+        if news.state == "learning" and line.began is None:
+            line.began, line.share_before = self._clock(), line.share
+
+    def on_step(self, member: str, done: int, total: int) -> None:
+        """Take up a step of its training."""
+        self.lines[member].steps = (done, total)
+
+    def seconds_left(self) -> float | None:
+        """Of all members that this process trains, each taken to be as long as those before."""
+        own = [line for line in self.lines.values() if line.news.state != "elsewhere"]
+        began = [line.began for line in own if line.began is not None]
+        learned = sum(line.share - line.share_before for line in own if line.began is not None)
+        if not began or learned <= 0:
+            return None
+        return (self._clock() - min(began)) / learned * sum(1 - line.share for line in own)
+
+    def cells(self, most: int = 1000) -> list[tuple[str, str, float, str, str, str]]:
+        """For the total and for each member: name, state, share done, loss, agreement, time left.
+
+        At most so many members, those around the one that is learning.
+        """
+        now, lines = self._clock(), list(self.lines.values())
+        done = sum(line.share == 1 for line in lines)
+        share = sum(line.share for line in lines) / max(1, len(lines))
+        total = (f"{len(lines)} members", f"{done} done", share, "", "", in_words(self.seconds_left()))
+        active = [at for at, line in enumerate(lines) if line.news.state in ("learning", "predicting")]
+        start = max(0, min((active or [0])[-1] - most // 2, len(lines) - most))
+        shown = [
+            (line.news.member, line.state, line.share, *line.last, in_words(line.seconds_left(now)))
+            for line in lines[start : start + most]
+        ]
+        return [total, *shown]
+
+
+def in_words(seconds: float | None) -> str:
+    """A time as people read it.
+
+    >>> in_words(65), in_words(3725), in_words(None)
+    ('1:05', '1:02:05', '')
+    """
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def watching(console: "Console | None" = None) -> Iterator[tuple[Progress, News]]:
+    """Listeners whose words go to stderr: a table that changes on a terminal, else a line an epoch."""
+    from rich.console import Console
+
+    console = console or Console(stderr=True)
+    with (_live if console.is_terminal else _plain)(console) as listeners:
+        yield listeners
+
+
+@contextmanager
+def _live(console: "Console") -> Iterator[tuple[Progress, News]]:
+    from rich.console import Group
+    from rich.live import Live
+
+    table, bars, on_stage = MemberTable(), *new_bars(console)
+
+    def drawn() -> "RenderableType":
+        most = max(3, console.height - OTHER_LINES)
+        return Group(bars, _drawn(table, most=most)) if table.lines else bars
+
+    def on_progress(stage: str, done: int, total: int) -> None:
+        live.start()
+        (table.on_step if stage in table.lines else on_stage)(stage, done, total)
+
+    live = Live(get_renderable=drawn, console=console, refresh_per_second=4)
+    try:
+        yield on_progress, table.on_news
+    finally:
+        live.stop()
+
+
+def _drawn(table: MemberTable, *, most: int) -> "RenderableType":
+    from rich.box import SIMPLE
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table("member", "", "", box=SIMPLE, pad_edge=False)
+    for head in ("loss", "agrees", "left"):
+        drawn.add_column(head, justify="right")
+    for name, state, share, *rest in table.cells(most):
+        bar = ProgressBar(total=1.0, completed=share, width=20)
+        drawn.add_row(Text(visible(name)), state, bar, *rest)
+    return drawn
+
+
+@contextmanager
+def _plain(console: "Console") -> Iterator[tuple[Progress, News]]:
+    table = MemberTable()
+
+    def on_progress(stage: str, done: int, total: int) -> None:
+        if stage in table.lines:
+            table.on_step(stage, done, total)
+        elif done == total:
+            tell(f"{stage}: {total:,}")
+
+    def on_news(news: MemberNews) -> None:
+        before = table.lines.get(news.member)
+        told = (before.news.state, len(before.news.metrics)) if before else None
+        table.on_news(news)
+        if told != (news.state, len(news.metrics)) and (words := _words(table, table.lines[news.member])):
+            tell(f"{news.member}  {words}")
+
+    def tell(text: str) -> None:
+        print(visible(text), file=console.file)
+
+    yield on_progress, on_news
+
+
+def _words(table: MemberTable, line: MemberLine) -> str:
+    """What a line says of a member; nothing where nothing new became of it here."""
+    if line.news.state in ("finished", "taken"):
+        return line.state
+    if line.news.state != "learning" or not line.news.metrics:
+        return ""
+    loss, agrees = line.last
+    left = in_words(table.seconds_left())
+    return f"epoch {line.epochs}  loss {loss}  agrees {agrees}" + (f"  {left} left in all" if left else "")
