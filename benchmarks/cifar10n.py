@@ -3,7 +3,7 @@
     python benchmarks/cifar10n.py WORK [--seeds 0 1 2] [--countermeasures NAME ...]
 
 6,000 photos of CIFAR-10's training set with human labels of CIFAR-10N: `aggre`, the majority of three people
-(9 % wrong), and `random_label1`, one person (17 % wrong). The recipe `quick` at 64 px (3 folds, 3 epochs, from
+(9 % wrong), and `random_label1`, one person (17 % wrong). The recipe `quick` at 64 px (3 folds, 3 epochs, of
 EfficientNet-Lite0) is trained with plain cross entropy and with each countermeasure, by its name in
 countermeasures.py. Accuracy against the given labels and against CIFAR-10's own, over the rows of all seeds,
 and each countermeasure against plain on the same rows; a photo that several seeds drew counts as one group. A
