@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
-from kiyome.artifacts.run import Manifest, verify_run
+from kiyome.artifacts.run import Manifest, photos_of_run, verify_run
 from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
@@ -71,7 +71,7 @@ def open_run(path: str | Path) -> FinishedRun:
             came=f"a run of '{manifest['command']}' in {path}, without predictions",
             remedy="Name a run of find or train, or one made from these.",
         )
-    table = read_table(path / "table.parquet", allow_missing=True)
+    table = read_table(path / "table.parquet", images=photos_of_run(path), allow_missing=True)
     return FinishedRun(
         path=path, manifest=manifest, table=table, predictions=Predictions.load(path / "predictions", table)
     )

@@ -175,6 +175,13 @@ def verify_run(path: str | Path) -> Manifest:
     return manifest
 
 
+def photos_of_run(path: str | Path) -> Path | None:
+    """The folder of the photos that the run in `path` looked at, where it is still there."""
+    manifest = _manifest_of(Path(path))
+    photos = Path(manifest["table"].get("photos", "")) if manifest else Path()
+    return photos if photos.is_absolute() and photos.is_dir() else None
+
+
 def _new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Manifest:
     return {
         "command": command,
@@ -184,6 +191,7 @@ def _new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Mani
             "content": table.content_digest,
             "rows": len(table),
             "classes": list(table.class_names),
+            "photos": str(table.root.resolve()),
         },
         "versions": _versions(),
         "platform": platform.platform(),

@@ -329,6 +329,26 @@ def export(
         say(result.summary(), lambda: words.show_export(result))
 
 
+def noise_classifier(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome find` on photos.")],
+    changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Train models to tell from a photo whether its label was flagged, and say how well that works.
+
+    Examples:
+      kiyome noise-classifier runs/leaves
+      kiyome noise-classifier runs/leaves epochs=5
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.noise_classifier import noise_classifier as classify
+
+        result = classify(run, recipe=recipe, changes=changes or (), output=output, on_progress=on_progress)
+        say(result.summary(), lambda: words.show_noise_classifier(result))
+
+
 def diary(
     runs: Annotated[Path, typer.Argument(help="The folder that holds the runs and their diary.")] = Path(
         "runs"
@@ -365,6 +385,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "correct": correct,
     "curate": curate,
+    "noise-classifier": noise_classifier,
     "diary": diary,
     "demo": demo,
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kiyome.recipes.diary import DiaryResult
     from kiyome.recipes.export import ExportResult
     from kiyome.recipes.found import FindResult
+    from kiyome.recipes.noise_classifier import NoiseClassifierResult
     from kiyome.recipes.predict import PredictResult
     from kiyome.recipes.train import TrainResult
 
@@ -179,6 +180,20 @@ def show_export(result: "ExportResult") -> None:
     line(f"{len(result.files)} ONNX files, {summary['megabytes']} MB; on {result.num_photos} photos each")
     line(f"their probabilities are within {result.largest_difference:.1g} of torch's")
     line(f"Files     {result.folder}")
+
+
+def show_noise_classifier(result: "NoiseClassifierResult") -> None:
+    """What photos tell of flags, beside chance and beside the predictor's doubt."""
+    photo, doubt, gain = result.by_photo, result.by_doubt, result.gain
+    precision = "no photo is" if photo.precision is None else photo.precision.as_percent()
+    line(f"share of flagged rows (chance)       {photo.chance.as_percent()}")
+    line(f"average precision by photo           {photo.average_precision.as_percent()}")
+    line(f"average precision by 1 - max prob    {doubt.average_precision.as_percent()}")
+    line(f"difference                           {gain.as_percent()}")
+    line(f"of {photo.num_above:,} photos called flagged, are so  {precision}")
+    line(f"flagged rows that are called so      {photo.recall.as_percent()}")
+    line()
+    line(f"Lists     {result.folder}")
 
 
 def show_diary(result: "DiaryResult") -> None:

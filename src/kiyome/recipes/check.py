@@ -11,7 +11,7 @@ import numpy as np
 
 from kiyome.artifacts.issues import safe_cell
 from kiyome.artifacts.names import text_of_path
-from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.run import RunFolder, photos_of_run
 from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.storage import write_csv
 from kiyome.artifacts.table import Table
@@ -105,14 +105,29 @@ def missing_list_of(place: Path) -> Path:
 
 
 def open_table(
-    data: Path | str, *, missing_list: Path, on_progress: Progress = silent, **options: Any
+    data: Path | str,
+    *,
+    missing_list: Path,
+    images: Path | str | None = None,
+    on_progress: Progress = silent,
+    **options: Any,
 ) -> Table:
-    """The table in the data; photos inside a Parquet file are unpacked into the cache."""
+    """The table in the data; photos inside a Parquet file are unpacked into the cache.
+
+    Photos of a table in a run folder are where that run found them, unless told otherwise.
+    """
+    if images is None and Path(data).is_file():
+        images = photos_of_run(Path(data).parent)
     missing_list.parent.mkdir(parents=True, exist_ok=True)
     name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     unpack_to = default_cache_folder() / f"photos-{name}"
     return read_table(
-        data, unpack_to=unpack_to, missing_list=missing_list, on_progress=on_progress, **options
+        data,
+        images=images,
+        unpack_to=unpack_to,
+        missing_list=missing_list,
+        on_progress=on_progress,
+        **options,
     )
 
 
