@@ -134,7 +134,8 @@ def show_combined(result: "CombinedResult") -> None:
 
     for note in result.notes:
         line(f"note: {note}")
-    shown = Table(f"out of fold, all {len(result.table):,} rows", box=SIMPLE, pad_edge=False)
+    line(f"Out of fold, on all {len(result.table):,} rows:")
+    shown = Table("", box=SIMPLE, pad_edge=False)
     for column in ("agrees with labels", "95 % interval", "log loss", "calibration error"):
         shown.add_column(column, justify="right")
     for name, score in {result.verb: result.score, **result.inputs}.items():
