@@ -1,6 +1,6 @@
 """A training epoch on a CPU, ours and as users write it today: photos a second.
 
-    OMP_WAIT_POLICY=passive python benchmarks/training_speed.py [ROUNDS [SETTING ...]]
+    python benchmarks/training_speed.py [ROUNDS [SETTING ...]]
 
 Today: torchvision's ImageFolder, PIL, RandomResizedCrop, flip, ColorJitter 0.4, ToTensor, Normalize, a
 DataLoader with 2 workers that live on, float32, AdamW. Ours: photos decoded once into mapped uint8, the same
@@ -9,8 +9,8 @@ The same networks with random weights, batches of 32, torch's own number of thre
 then epochs in turn. JPEGs as in loader.py; the cache was made before, and its cost is said. Settings are
 numbered from 0. What it does to accuracy is in training_accuracy.py.
 
-Wall time is what a user waits for, on a machine that does nothing else. CPU time, with that of workers, also
-holds where the machine does; waiting threads must sleep then, hence the policy.
+Wall time is what a user waits for, on a machine that does nothing else. CPU time, with that of workers, holds
+on a busy machine too, if only one thread computes (OMP_NUM_THREADS=1): threads that wait for each other burn it.
 """
 
 import multiprocessing
@@ -41,7 +41,8 @@ Pass = Callable[[], object]
 
 def lines(folder: Path, num_rounds: int, chosen: list[int]) -> Iterator[str]:
     origin, paths = write_photos(folder / "photos")
-    yield f"{NUM_PHOTOS} JPEGs of 800 x 600 ({origin}), epochs in turn; {choose_compute().precision} is ours"
+    yield f"{NUM_PHOTOS} JPEGs of 800 x 600 ({origin}), epochs in turn; ours in {choose_compute().precision}; "
+    yield f"{torch.get_num_threads()} threads of torch"
     yield f"{'':<30}photos a second, wall: today, ours, ratio  and a second of CPU: today, ours, ratio"
     for architecture, size in [SETTINGS[each] for each in chosen]:
         started = time.perf_counter()
