@@ -17,6 +17,7 @@ from kiyome.noise import (
 )
 from kiyome.recipes.check import CheckResult, check
 from kiyome.recipes.demo import DemoResult, demo
+from kiyome.recipes.export import ExportResult, export
 from kiyome.recipes.find import find
 from kiyome.recipes.found import FindResult
 from kiyome.recipes.predict import PredictResult, predict
@@ -25,6 +26,7 @@ from kiyome.recipes.train import TrainResult, train
 __all__ = [
     "CheckResult",
     "DemoResult",
+    "ExportResult",
     "FindResult",
     "NoiseRate",
     "PredictResult",
@@ -33,6 +35,7 @@ __all__ = [
     "combine_pred_probs",
     "confident_joint",
     "demo",
+    "export",
     "find",
     "find_label_issues",
     "label_issue_probability",

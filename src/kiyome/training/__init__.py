@@ -9,5 +9,6 @@ member          one model: a recipe, a fold, a seed; from first epoch to out-of-
 cross_validate  all members over all folds
 soft_labels     targets that lean on out-of-fold probabilities
 nested          pairs: members that hold out two folds, behind cleaning and softening that leak nothing
+tracking        metrics to TensorBoard, W&B, Trackio, MLflow as well
 mixing          two photos in one
 """
