@@ -1,4 +1,4 @@
-"""On a GPU: photos a second into EfficientNet-B3 at 512 px, from our cache and by other loaders; a talk recipe.
+"""On a GPU: photos a second into EfficientNet-B3 at 512 px, from our cache and by other loaders; a recipe.
 
     python benchmarks/gpu_training.py [--workers N] [--pretrained]
     python benchmarks/gpu_training.py --tiny        the same path on a CPU in seconds; its figures say nothing

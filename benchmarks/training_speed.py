@@ -10,7 +10,7 @@ then epochs in turn. JPEGs as in loader.py; the cache was made before, and its c
 numbered from 0. What it does to accuracy is in training_accuracy.py.
 
 Wall time is what a user waits for, on a machine that does nothing else. CPU time, with that of workers, holds
-on a busy machine too, if only one thread computes (OMP_NUM_THREADS=1): threads that wait for each other burn it.
+on a busy machine too, where one thread computes (OMP_NUM_THREADS=1): threads that wait for each other burn it.
 """
 
 import multiprocessing
@@ -41,8 +41,8 @@ Pass = Callable[[], object]
 
 def lines(folder: Path, num_rounds: int, chosen: list[int]) -> Iterator[str]:
     origin, paths = write_photos(folder / "photos")
-    yield f"{NUM_PHOTOS} JPEGs of 800 x 600 ({origin}), epochs in turn; ours in {choose_compute().precision}; "
-    yield f"{torch.get_num_threads()} threads of torch"
+    yield f"{NUM_PHOTOS} JPEGs of 800 x 600 ({origin}), {num_rounds} rounds of epochs in turn"
+    yield f"ours in {choose_compute().precision}; torch computes with {torch.get_num_threads()} thread(s)"
     yield f"{'':<30}photos a second, wall: today, ours, ratio  and a second of CPU: today, ours, ratio"
     for architecture, size in [SETTINGS[each] for each in chosen]:
         started = time.perf_counter()
