@@ -226,7 +226,7 @@ def test_the_command_line_prints_words_or_json_or_one_plain_line(brought):
     words = command("calibrate", brought)
     assert words.returncode == 0, words.stderr
     assert "Out of fold, on all 300 rows:" in words.stdout
-    assert "Against found: cannot tell" in words.stdout
+    assert "Calibration error 0." in words.stdout
     answer = json.loads(command("calibrate", brought, "--json").stdout)
     assert answer["score"]["accuracy_on_given"]["num_rows"] == 300
     refused = command("correct", brought, "--output", brought.parent / "refused")

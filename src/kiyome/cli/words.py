@@ -143,7 +143,7 @@ def show_combined(result: "CombinedResult") -> None:
         between = f"{agrees.low:.2%} to {agrees.high:.2%}"
         shown.add_row(visible(name), f"{agrees.value:.2%}", between, f"{score.log_loss:.4f}", f"{error:.4f}")
     Console().print(shown)
-    line(f"Against {result.best_input}: {result.against_best.in_words()}")
+    line(result.in_words())
     line("The labels may be wrong: agreement with them is not accuracy.")
     line()
     line(f"Look at   {result.folder / 'report.html'}")

@@ -66,6 +66,12 @@ def blend_pred_probs(
     InputError
         No member, unequal shapes, rows that are no distributions, weights that are none.
 
+    Notes
+    -----
+    Equal weights suit members of about equal worth. Of eight networks on CIFAR-10's test photos (accuracy
+    0.932 to 0.973) every equal mean lost to the best one, by 0.4 to 0.6 points; fitted weights gained 0.16
+    points (95 % interval 0.02 to 0.31, n = 10,000; benchmarks/blend_cifar10.py).
+
     Examples
     --------
     >>> blend_pred_probs([[[0.9, 0.1]], [[0.5, 0.5]]]).round(3)

@@ -1,7 +1,7 @@
 """What blend, stack, calibrate and correct share: runs in, a run folder with an honest score out.
 
     finished runs on the same rows and folds ─► one array function of `ensemble` ─► run folder, score, report
-                                                                   └─► combine.json: the same for new photos
+                                                                   └─► VERB.json: how to do it with new photos
 
 N rows, K classes, M members.
 """
@@ -42,7 +42,7 @@ from kiyome.report.reliability import Reliability
 
 Probs = NDArray[np.floating[Any]]
 
-COMBINE, FINAL_TEXT, FLAGS_TEXT = "combine.json", "final.txt", "flags.txt"
+FINAL_TEXT, FLAGS_TEXT = "final.txt", "flags.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,14 @@ class CombinedResult:
     for_new: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
+    def in_words(self) -> str:
+        """A sentence for people."""
+        if self.verb == "calibrate":  # choices stay, so that accuracy has nothing to tell
+            errors = [each.calibration_error for each in (self.score, self.inputs[self.best_input])]
+            after, before = (f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in errors)
+            return f"Calibration error {after}, before {before}, n = {len(self.table):,}"
+        return f"Against {self.best_input}: {self.against_best.in_words()}"
+
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
         return {"folder": str(self.folder), **self.findings()}
@@ -103,7 +111,7 @@ class CombinedResult:
             "inputs": {name: asdict(score) for name, score in self.inputs.items()},
             "best_input": self.best_input,
             "against_best_input": {**asdict(self.against_best), "verdict": self.against_best.verdict},
-            "for_new_photos": {key: value for key, value in self.for_new.items() if key != "verb"},
+            "for_new_photos": dict(self.for_new),
             "notes": list(self.notes),
         }
 
@@ -228,7 +236,6 @@ def _write(result: CombinedResult, made: Made, runs: Sequence[FinishedRun]) -> N
         write_table(table, folder / name)
     result.predictions.save(folder / "predictions")
     write_out_of_fold(result.predictions, table, folder)
-    write_text(folder / COMBINE, json.dumps({**made.for_new, "verb": result.verb}, indent=2))
     for name, text in made.files.items():
         write_text(folder / name, text)
     write_text(folder / f"{result.verb}.json", json.dumps(result.findings(), indent=2))
@@ -239,8 +246,7 @@ def _write(result: CombinedResult, made: Made, runs: Sequence[FinishedRun]) -> N
         verb=result.verb,
         num_rows=len(table),
         scores={name: _cells(score) for name, score in {result.verb: result.score, **result.inputs}.items()},
-        best_input=result.best_input,
-        against_best=result.against_best.in_words(),
+        answer=result.in_words(),
         reliability={name: _reliability(table, probs) for name, probs in curves.items()},
         tables=made.tables,
         notes=result.notes,
@@ -286,10 +292,9 @@ def inputs_of(run: Path, manifest: Manifest) -> list[Path]:
     return [path for path, _ in paths]
 
 
-def check_for_new(run: Path) -> None:
+def check_for_new(run: Path, manifest: Manifest) -> None:
     """Refuse a run that cannot be made of photos without labels."""
-    facts = json.loads((run / COMBINE).read_bytes())
-    if facts.get("rows") == "flagged":
+    if manifest["config"].get("rows") == "flagged":
         raise InputError(
             "New photos have no labels, so none of them can be flagged.",
             came=f"a correction of flagged rows in {run}",
@@ -299,8 +304,9 @@ def check_for_new(run: Path) -> None:
 
 def combine_new(run: Path, manifest: Manifest, members: Sequence[Probs]) -> Probs:
     """Probabilities (N, K) of new photos: what the run did with its members, done with theirs."""
-    facts = json.loads((run / COMBINE).read_bytes())
-    return NEW[facts["verb"]](run, manifest, facts, members)
+    verb = manifest["command"]
+    facts = json.loads((run / f"{verb}.json").read_bytes())["for_new_photos"]
+    return NEW[verb](run, manifest, facts, members)
 
 
 def _blend_new(run: Path, manifest: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:

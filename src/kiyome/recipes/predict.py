@@ -108,7 +108,7 @@ def _source(run: Path) -> _Source:
     """The run with its inputs down to trainings, all checked before the first photo is read."""
     manifest = verify_run(run)
     if manifest["command"] in NEW:
-        check_for_new(run)
+        check_for_new(run, manifest)
         return _Source(run, manifest, tuple(map(_source, inputs_of(run, manifest))))
     if manifest["command"] != "train":
         raise InputError(

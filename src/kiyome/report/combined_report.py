@@ -24,9 +24,8 @@ class CombinedReport:
     num_rows: int
     scores: Mapping[str, Sequence[str]]
     """Of the result, then of each input: agreement with given labels, log loss, calibration error."""
-    best_input: str
-    against_best: str
-    """The paired comparison in words."""
+    answer: str
+    """What it was good for, in a sentence."""
     reliability: Mapping[str, Sequence[Reliability]]
     """Bins of the result and of the best input."""
     tables: Mapping[str, Cells]
@@ -39,8 +38,8 @@ def write_combined_report(report: CombinedReport, path: str | Path) -> None:
     Examples
     --------
     >>> import tempfile
-    >>> report = CombinedReport(title="a-blend", verb="blend", num_rows=9, scores={}, best_input="a",
-    ...                         against_best="cannot tell", reliability={}, tables={})
+    >>> report = CombinedReport(title="a-blend", verb="blend", num_rows=9, scores={},
+    ...                         answer="Against a: cannot tell", reliability={}, tables={})
     >>> path = Path(tempfile.mkdtemp()) / "report.html"
     >>> write_combined_report(report, path)
     >>> "cannot tell" in path.read_text("utf-8")
