@@ -148,6 +148,8 @@ def test_flagged_rows_are_told_as_a_leak_wherever_the_score_is_shown(brought):
     assert leak in result.notes[0]
     assert leak in (result.folder / "report.html").read_text("utf-8")
     assert leak in next(e for e in read_diary(brought.parent) if e.run == "flagged").leaks[0]
+    of_it = blend([result.folder], output=brought.parent / "of-flagged")  # it stays with what is made of it
+    assert leak in of_it.leaks[0]
     with pytest.raises(InputError, match=r"New photos have no labels, so none of them can be flagged"):
         predict(result.folder, brought, output=None)
 
@@ -158,7 +160,8 @@ def test_what_a_clean_model_estimates_is_known(runs):
     changes = [*SMALL, f"leave_out=global:{runs / 'found'}"]
     train(data, changes=changes, output=runs / "clean", **cache)
     result = correct(runs / "clean", output=runs / "clean-correct")  # not refused
-    assert "taken to estimate the truth" in result.notes[0]
+    assert any("taken to estimate the truth" in note for note in result.notes)
+    assert "Cleaning is global" in result.leaks[0]
     differ = correct(
         runs / "a", rows="disagree", clean=runs / "clean", reading="true", output=runs / "disagree"
     )

@@ -88,6 +88,8 @@ class CombinedResult:
     against_best: Comparison
     """The result against that input, row by row."""
     for_new: Mapping[str, Any]
+    leaks: tuple[str, ...] = ()
+    """What the score owes to labels that it is judged on, of this step and of all inputs."""
     notes: tuple[str, ...] = ()
 
     def in_words(self) -> str:
@@ -112,6 +114,7 @@ class CombinedResult:
             "best_input": self.best_input,
             "against_best_input": {**asdict(self.against_best), "verdict": self.against_best.verdict},
             "for_new_photos": dict(self.for_new),
+            "leaks": list(self.leaks),
             "notes": list(self.notes),
         }
 
@@ -180,7 +183,7 @@ def combine_runs(
     with folder as run:
         result = _result(run.path, verb, runs, made)
         _write(result, made, runs)
-    note_run(result.folder, leaks=made.leaks)
+    note_run(result.folder, leaks=result.leaks)
     return result
 
 
@@ -194,6 +197,7 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
     )
     names = names_of(runs)
     best = max(range(len(runs)), key=lambda m: runs[m].right_on_given.sum())
+    leaks = tuple(dict.fromkeys([*made.leaks, *(leak for run in runs for leak in _leaks_of(run))]))
     chosen = ("the best input was chosen on the rows that it is compared on, which favors it",)
     return CombinedResult(
         folder=folder,
@@ -211,8 +215,16 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
             groups=table.groups,
         ),
         for_new=made.for_new,
-        notes=(*made.leaks, *made.notes, *(chosen if len(runs) > 1 else ())),
+        leaks=leaks,
+        notes=(*leaks, *made.notes, *(chosen if len(runs) > 1 else ())),
     )
+
+
+def _leaks_of(run: FinishedRun) -> list[str]:
+    """What an input's score owes to labels that it is judged on: it stays with what is made of it."""
+    told = run.path / f"{run.command}.json"
+    leaks: list[str] = json.loads(told.read_bytes()).get("leaks", []) if told.is_file() else []
+    return leaks
 
 
 def names_of(runs: Sequence[FinishedRun]) -> list[str]:
