@@ -11,7 +11,7 @@ from kiyome.recipes.combined import CombinedResult, Made, Probs, combine_runs, o
 
 
 def calibrate(run: Path | str, *, output: Path | str | None = None) -> CombinedResult:
-    """A run's predictions at the temperature that given labels ask for, each fold at that of the others.
+    r"""A run's predictions at the temperature that given labels ask for, each fold at that of the others.
 
     Parameters
     ----------
@@ -29,6 +29,18 @@ def calibrate(run: Path | str, *, output: Path | str | None = None) -> CombinedR
     ------
     InputError
         Where the run has no folds.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from kiyome.recipes.find import find
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> rows = "".join(f"{n},{n % 2},{n % 3}\n" for n in range(60))
+    >>> _ = (folder / "train.csv").write_text("id,label,fold\n" + rows)
+    >>> np.save(folder / "oof.npy", np.tile(np.float32([[0.8, 0.2], [0.4, 0.6]]), (30, 1)))
+    >>> run = find(folder / "train.csv", pred_probs=folder / "oof.npy", output=folder / "run").folder
+    >>> calibrate(run).for_new["temperature"] < 1  # all are right: it could have been surer
+    True
     """
 
     def make(labels: NDArray[np.int32], members: list[Probs], folds: Any) -> Made:

@@ -26,7 +26,7 @@ def correct(
     anyway: bool = False,
     output: Path | str | None = None,
 ) -> CombinedResult:
-    """A run's predictions after the error distribution of its labels, with the out-of-fold score.
+    r"""A run's predictions after the error distribution of its labels, with the out-of-fold score.
 
     Parameters
     ----------
@@ -51,6 +51,18 @@ def correct(
     ------
     InputError
         Where the noise would count twice; as `blend`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from kiyome.recipes.find import find
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> rows = "".join(f"{n},{n % 2},{n % 3}\n" for n in range(60))
+    >>> _ = (folder / "train.csv").write_text("id,label,fold\n" + rows)
+    >>> np.save(folder / "oof.npy", np.tile(np.float32([[0.8, 0.2], [0.4, 0.6]]), (30, 1)))
+    >>> run = find(folder / "train.csv", pred_probs=folder / "oof.npy", output=folder / "run").folder
+    >>> correct(run, reading="true").for_new["matrix"]  # no label seems wrong
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     opened = open_members([run] if clean is None else [run, clean])
     estimated = estimates or what_it_estimates(opened[0])

@@ -36,7 +36,7 @@ def stack(
     output: Path | str | None = None,
     on_progress: Progress = silent,
 ) -> CombinedResult:
-    """What an estimator on runs' out-of-fold predictions says, each fold by one that never saw its labels.
+    r"""What an estimator on runs' out-of-fold predictions says, each fold by one that never saw its labels.
 
     Parameters
     ----------
@@ -62,6 +62,18 @@ def stack(
         As `blend`; an unknown model; fewer than three folds.
     MissingExtra
         For "lightgbm" without the package.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from kiyome.recipes.find import find
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> rows = "".join(f"{n},{n % 2},{n % 3}\n" for n in range(60))
+    >>> _ = (folder / "train.csv").write_text("id,label,fold\n" + rows)
+    >>> np.save(folder / "oof.npy", np.tile(np.float32([[0.8, 0.2], [0.4, 0.6]]), (30, 1)))
+    >>> run = find(folder / "train.csv", pred_probs=folder / "oof.npy", output=folder / "run").folder
+    >>> stack([run]).score.log_loss < 0.1
+    True
     """
     known("model", model, FINAL)
     if not isinstance(is_noisy, bool):
