@@ -69,9 +69,9 @@ def blend_pred_probs(
     Notes
     -----
     Equal weights suit members of about equal worth: three networks on CIFAR-10N's majority labels gained 1.5
-    points of true accuracy over the best one, with fitted weights 1.2 (n = 50,000). Of eight networks on CIFAR-10's test photos (accuracy
-    0.932 to 0.973) every equal mean lost to the best one, by 0.4 to 0.6 points; fitted weights gained 0.16
-    points (95 % interval 0.02 to 0.31, n = 10,000; benchmarks/blend_cifar10.py).
+    points of true accuracy over the best one, with fitted weights 1.2 (n = 50,000). Of eight networks on
+    CIFAR-10's test photos (accuracy 0.932 to 0.973) every equal mean lost to the best one, by 0.4 to 0.6
+    points; fitted weights gained 0.16 (95 % interval 0.02 to 0.31, n = 10,000; benchmarks/blend_cifar10.py).
 
     Examples
     --------
