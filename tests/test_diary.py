@@ -46,8 +46,8 @@ def test_each_experiment_is_compared_row_by_row_with_the_first(tmp_path: Path) -
     alike = note_run(run_of(tmp_path / "alike", table, wrong=58, loss="elr"))
     assert first.verdict() == "the baseline"
     assert (first.accuracy_on_given.value, better.accuracy_on_given.value) == (0.8, 0.9)
-    assert better.verdict().startswith("better: +10.0 points (")
-    assert alike.verdict().startswith("cannot tell: +0.7 points (")
+    assert better.verdict().startswith("better: +10.00 points (")
+    assert alike.verdict().startswith("cannot tell: +0.67 points (")
     assert "rows would be needed" in alike.verdict()
     assert better.changed == {"loss": ("cross_entropy", "elr")}
     assert alike.changed == {}
@@ -94,7 +94,7 @@ def test_another_baseline_can_be_asked_for(tmp_path: Path) -> None:
     for name, wrong in (("first", 60), ("second", 30), ("third", 60)):
         note_run(run_of(tmp_path / name, leaves(), wrong=wrong))
     verdicts = [entry.verdict() for entry in compared_with(read_diary(tmp_path), tmp_path, "second")]
-    assert verdicts[0].startswith("worse: -10.0")
+    assert verdicts[0].startswith("worse: -10.00")
     assert verdicts[1] == "the baseline"
     (tmp_path / "third" / "predictions" / "pred_probs.npy").unlink()
     gone = compared_with(read_diary(tmp_path), tmp_path, "second")[2]

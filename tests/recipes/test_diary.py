@@ -30,7 +30,7 @@ def test_find_writes_the_diary_by_itself_and_the_verb_shows_it(tmp_path: Path) -
     with (tmp_path / "runs" / "diary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == ["digits <b>", "again"]
-    assert rows[1]["verdict"] == "cannot tell: +0.0 points (-3.1 to +3.1, n = 120)"
+    assert rows[1]["verdict"] == "cannot tell: +0.00 points (-3.10 to +3.10, n = 120)"
 
 
 def test_a_folder_without_diary_is_an_error_in_words(tmp_path: Path) -> None:

