@@ -10,7 +10,7 @@ then epochs in turn. JPEGs as in loader.py; the cache was made before, and its c
 numbered from 0. What it does to accuracy is in training_accuracy.py.
 
 Wall time is what a user waits for, on a machine that does nothing else. CPU time, with that of workers, holds
-on a busy machine too, where one thread computes (OMP_NUM_THREADS=1): threads that wait for each other burn it.
+on a busy machine too, where one thread computes (OMP_NUM_THREADS=1): threads that wait for others burn it.
 """
 
 import multiprocessing

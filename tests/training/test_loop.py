@@ -220,6 +220,15 @@ def test_broken_statistics_stop_before_the_epoch_is_kept(recipe, lessons):
     assert learner.epochs_done == 1
 
 
+def test_large_finite_weights_pass_though_their_sum_is_infinite(recipe, lessons):
+    learner, _, _, epochs = started(recipe, lessons, epochs=2)
+    next(epochs)
+    learner.network.module.stem[1].running_mean[:4] = 3e38  # moves by a tenth a step, and is not used
+    assert not torch.isfinite(learner.network.module.stem[1].running_mean.sum())
+    next(epochs)
+    assert learner.epochs_done == 2
+
+
 def test_bf16_trains_and_stays_near(recipe, lessons):
     if choose_compute("auto").precision != "bf16":
         pytest.skip("this CPU does not compute in bf16")

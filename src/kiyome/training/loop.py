@@ -11,6 +11,7 @@ training that was cut off after an epoch goes on to the same bits.
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,14 +185,13 @@ def _refuse_not_finite(loss: Tensor, dynamics: EpochDynamics, epoch: int) -> Non
 
 def _refuse_broken_weights(learner: Learner, epoch: int) -> None:
     """BatchNorm and averages take up a broken number before the loss shows it; none may reach a file."""
-    for module in (learner.network.module, learner.best_module):
-        for name, value in module.state_dict().items():
-            if not torch.isfinite(value).all():
-                raise KiyomeError(
-                    "Weights stay finite numbers.",
-                    came=f"{name} after epoch {epoch + 1}",
-                    remedy=CALM_DOWN,
-                )
+    modules = [learner.network.module] + ([] if learner.average is None else [learner.average])
+    for name, value in chain.from_iterable(module.state_dict().items() for module in modules):
+        # a sum is ten times faster, and finite only where all are
+        if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
+            raise KiyomeError(
+                "Weights stay finite numbers.", came=f"{name} after epoch {epoch + 1}", remedy=CALM_DOWN
+            )
 
 
 def _of_all_processes(dynamics: EpochDynamics, accelerator: "Accelerator") -> EpochDynamics:
