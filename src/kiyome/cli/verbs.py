@@ -329,6 +329,49 @@ def export(
         say(result.summary(), lambda: words.show_export(result))
 
 
+def clean_and_retrain(
+    data: Data,
+    changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    action: Annotated[
+        str, typer.Option(help="What becomes of flagged rows: drop, relabel, weight, soften or keep.")
+    ] = "drop",
+    min_chance: Annotated[
+        float, typer.Option(help="Act only where the label is wrong with at least this chance.")
+    ] = 0.0,
+    decisions: Annotated[
+        Path | None, typer.Option(help="What people decided: a file with image_id, decision and label.")
+    ] = None,
+    images: Images = None,
+    output: Output = None,
+    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train, find wrong labels by these members, act on them, train again, blend; the diary tells each step.
+
+    Examples:
+      kiyome clean-and-retrain photos/
+      kiyome clean-and-retrain photos/ --action relabel --min-chance 0.9 epochs=5
+    """
+    with answering(as_json) as (say, _), watching() as (on_progress, on_news):
+        from kiyome.recipes.clean_and_retrain import clean_and_retrain as second_round
+
+        result = second_round(
+            data,
+            recipe=recipe,
+            changes=changes or (),
+            action=action,
+            min_chance=min_chance,
+            decisions=decisions,
+            images=images,
+            output=output,
+            seed=seed,
+            on_progress=on_progress,
+            on_news=on_news,
+        )
+        say(result.summary(), lambda: words.show_diary(result.history))
+
+
 def noise_classifier(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome find` on photos.")],
     changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
@@ -385,6 +428,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "correct": correct,
     "curate": curate,
+    "clean-and-retrain": clean_and_retrain,
     "noise-classifier": noise_classifier,
     "diary": diary,
     "demo": demo,

@@ -1,0 +1,115 @@
+"""The second round as one flow to copy and change: train, find, curate, train again, blend.
+
+data ── train ── find ── (people decide) ── curate ── train again ──┐
+          └──────────────────────── blend ──────────────────────────┴── diary
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kiyome.progress import News, Progress, silent, unheard
+from kiyome.recipes.blend import blend
+from kiyome.recipes.check import run_place
+from kiyome.recipes.combined import CombinedResult
+from kiyome.recipes.curate import CurateResult, curate
+from kiyome.recipes.diary import DiaryResult, diary
+from kiyome.recipes.find import find
+from kiyome.recipes.found import FindResult
+from kiyome.recipes.train import TrainResult, train
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CleanAndRetrainResult:
+    """Every step of the second round; each has its own run folder in `folder`."""
+
+    folder: Path
+    first: TrainResult
+    found: FindResult
+    curated: CurateResult
+    again: TrainResult
+    blended: CombinedResult
+    history: DiaryResult
+    """Every step with its score, on all rows and given labels."""
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "flagged": self.found.num_issues,
+            "changed": self.curated.curated.num_changed,
+            "verdicts": {entry.run: entry.verdict() for entry in self.history.entries},
+            "leaks": list(self.blended.leaks),
+        }
+
+
+def clean_and_retrain(
+    data: Path | str,
+    *,
+    recipe: Path | str = "quick",
+    changes: Sequence[str] = (),
+    action: str = "drop",
+    min_chance: float = 0.0,
+    decisions: Path | str | None = None,
+    images: Path | str | None = None,
+    output: Path | str | None = None,
+    seed: int = 0,
+    cache_folder: Path | str | None = None,
+    on_progress: Progress = silent,
+    on_news: News = unheard,
+) -> CleanAndRetrainResult:
+    """Train, find wrong labels by these members, act on them, train again, and blend both rounds.
+
+    Parameters
+    ----------
+    data, recipe, changes, images, seed, cache_folder, on_progress, on_news
+        As for `train`.
+    action, min_chance, decisions
+        As for `kiyome.recipes.curate.curate`: what becomes of flagged rows, and what people decided.
+    output
+        The folder of all steps; ``runs/NAME-clean-and-retrain`` if not given. The same command goes on in it.
+
+    Returns
+    -------
+    CleanAndRetrainResult
+        In its folder: ``first``, ``found``, ``curated``, ``again``, ``blended``, and the diary of these.
+
+    Raises
+    ------
+    KiyomeError
+        As the steps.
+
+    Notes
+    -----
+    Each score is on all rows against given labels. The second round still leaks: labels of a held-out fold
+    had a say in what was cleaned. ``train(..., labels="clean")`` is the form that does not.
+    """
+    place = run_place(data, output, "-clean-and-retrain")
+    how: dict[str, Any] = {"recipe": recipe, "seed": seed, "cache_folder": cache_folder}
+    how |= {"on_progress": on_progress, "on_news": on_news}
+    first = train(data, images=images, changes=changes, output=place / "first", **how)
+    found = find(
+        first.folder / "table.parquet", pred_probs=first.folder / "oof.parquet", output=place / "found"
+    )
+    curated = curate(
+        found.folder, action=action, min_chance=min_chance, decisions=decisions, output=place / "curated"
+    )
+    softened = [f"soft_labels=global:{curated.folder}", "given_share=0"]
+    again = train(
+        curated.folder / "table.parquet",
+        images=first.table.root,
+        changes=[*changes, *(softened if curated.curated.targets is not None else ())],
+        output=place / "again",
+        **how,
+    )
+    blended = blend([first.folder, again.folder], output=place / "blended")
+    return CleanAndRetrainResult(
+        folder=place,
+        first=first,
+        found=found,
+        curated=curated,
+        again=again,
+        blended=blended,
+        history=diary(place),
+    )
