@@ -13,10 +13,11 @@ import torch
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import KiyomeError
 from kiyome.models.compute import choose_compute
-from kiyome.training import member as member_module
+from kiyome.training import train_member as training_module
 from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
 from kiyome.training.learner import new_learner
-from kiyome.training.member import Member, finished_member, is_out_of_memory, train_member
+from kiyome.training.member import Member, finished_member
+from kiyome.training.train_member import is_out_of_memory, train_member
 
 
 class Stop(Exception):
@@ -158,7 +159,7 @@ def test_out_of_memory_once_passes_the_batch_in_two_parts(member, tmp_path, monk
     """The first pass in one part asks the allocator for more than there is; the second, in two, does not."""
     recipe = dataclasses.replace(member.recipe, freeze_batchnorm=1.0)
     member = dataclasses.replace(member, recipe=recipe)
-    whole = member_module.fit
+    whole = training_module.fit
 
     def fit_hungry(*args, parts, **options):
         for number, dynamics in enumerate(whole(*args, parts=parts, **options)):
@@ -166,7 +167,7 @@ def test_out_of_memory_once_passes_the_batch_in_two_parts(member, tmp_path, monk
                 torch.empty(2**60)
             yield dynamics
 
-    monkeypatch.setattr(member_module, "fit", fit_hungry)
+    monkeypatch.setattr(training_module, "fit", fit_hungry)
     done = train_member(member, tmp_path)
     assert done.facts["parts"] == 2
     assert "batches pass in 2 parts" in done.facts["notes"][0]
@@ -177,7 +178,7 @@ def test_out_of_memory_twice_says_what_to_do(member, tmp_path, monkeypatch):
     def fit_greedy(*args, **options):
         yield torch.empty(2**60)
 
-    monkeypatch.setattr(member_module, "fit", fit_greedy)
+    monkeypatch.setattr(training_module, "fit", fit_greedy)
     with pytest.raises(KiyomeError, match=r"Raise accumulate=, lower batch_size= or image_size="):
         train_member(member, tmp_path)
 

@@ -5,7 +5,9 @@ loop            fit: the training loop in sight
 averages        of weights along training: the moving average
 dynamics        what training says of each row: margin, loss, wrong predictions
 checkpoints     a member's state at the end of an epoch, whole or absent
-member          one model: a recipe, a fold, a seed; from first epoch to out-of-fold probabilities
+member          one model to be: a recipe, a fold, a seed; and what a finished one says
+train_member    a member trained, and gone on with where it was cut off
+processes       which of several processes this is
 cross_validate  all members over all folds
 soft_labels     targets that lean on out-of-fold probabilities
 nested          pairs: members that hold out two folds, behind cleaning and softening that leak nothing

@@ -17,9 +17,10 @@ from kiyome.errors import InputError, RunBusy
 from kiyome.inference import Probs
 from kiyome.progress import MemberNews, News, Progress, silent, unheard
 from kiyome.training.dynamics import Dynamics, summarize_dynamics
-from kiyome.training.member import FinishedMember, Lessons, Member, news_of, seen_on_disk, train_member
+from kiyome.training.member import FinishedMember, Lessons, Member, news_of, seen_on_disk
 from kiyome.training.processes import is_main_process
 from kiyome.training.recipe import Recipe, nearest
+from kiyome.training.train_member import train_member
 
 MEMBERS = "members"
 

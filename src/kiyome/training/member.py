@@ -12,12 +12,9 @@ The key holds all that decides the result: recipe, table, labels, targets, deal,
 member with that key and whole files is finished, whatever its folder is called.
 """
 
-import gc
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,24 +22,13 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 from numpy.typing import NDArray
 
-from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
+from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError, KiyomeError
-from kiyome.images.loader import Loader
 from kiyome.images.pixel_cache import CachedPhotos
-from kiyome.inference import Probs, predict, predict_views
-from kiyome.models import Network, load_timm_folder, save_timm_folder
-from kiyome.models.compute import Compute, choose_compute
-from kiyome.progress import MemberNews, News, Progress, State, silent, unheard
-from kiyome.training.averages import mean_of_weights
-from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
-from kiyome.training.dynamics import EpochDynamics
-from kiyome.training.learner import Learner, new_accelerator, new_learner
-from kiyome.training.loop import Truth, fit
-from kiyome.training.processes import is_main_process, num_processes, wait_for_everyone
+from kiyome.inference import Probs
+from kiyome.progress import MemberNews, State
 from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
 
@@ -50,7 +36,7 @@ METHOD = 2
 """Raise it when members come out otherwise from the same recipe: those of before are then not taken."""
 
 PREDICTION_BATCH = 64
-CHECKPOINTS, SEAL = "checkpoints", "member.json"
+SEAL = "member.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,178 +183,18 @@ def news_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] =
 
 def seen_on_disk(member: Member, folder: Path) -> MemberNews:
     """What lies in the folder of a member that another process sees to, without a look at digests."""
-    metrics = _metrics_until(folder, member.recipe.epochs)
+    metrics = metrics_until(folder, member.recipe.epochs)
     state: State = "finished" if (folder / SEAL).is_file() else "elsewhere"
     return news_of(member, state, metrics)
 
 
-def train_member(
-    member: Member, folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
-) -> FinishedMember:
-    """The finished member; what of it lies in `folder` already is not done again.
-
-    Where memory runs out the batch is passed in twice as many parts, once; member.json says so.
-
-    Raises
-    ------
-    KiyomeError
-        When the loss is not finite, the disk is full, or memory runs out twice. The last whole checkpoint
-        stays, and the same call goes on from it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if finished := finished_member(member, folder):
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
-        if is_main_process():
-            on_news(news_of(member, "taken", finished.metrics()))
-        return finished
-    if num_processes() > 1:
-        return _train_together(member, folder, on_progress, on_news)
-    _remove_leftovers(folder)
-    compute = choose_compute(member.recipe.precision)
-    parts = member.recipe.accumulate
+def metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
+    """Lines of the epochs that a resumed training does not go through again."""
     try:
-        notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        notes = [f"memory ran out ({str(error).splitlines()[0][:120]}): batches pass in {2 * parts} parts"]
-    else:
-        return _finish(
-            member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news
-        )
-    _free_memory()  # outside of the except, whose traceback holds what is to be freed
-    parts *= 2
-    with _out_of_memory_told():
-        notes += _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
-        return _finish(
-            member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news
-        )
-
-
-def _train_together(member: Member, folder: Path, on_progress: Progress, on_news: News) -> FinishedMember:
-    """The same by several processes, each with its share of every batch; the main one writes."""
-    if member.recipe.loss == "early_learning":
-        raise InputError(
-            "early_learning remembers rows in one process.",
-            came=f"{num_processes()} processes",
-            remedy="Train members apart with --members, or take another loss.",
-        )
-    compute = choose_compute(member.recipe.precision)
-    parts = member.recipe.accumulate
-    notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
-    if is_main_process():
-        notes.append(f"trained by {num_processes()} processes")
-        _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news)
-    wait_for_everyone()
-    finished = finished_member(member, folder)
-    assert finished is not None  # noqa: S101
-    return finished
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; on a CPU torch says so with a plain RuntimeError.
-
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
-    (True, False)
-    """
-    said = str(error)
-    known = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in known)
-
-
-def _learn(
-    member: Member, folder: Path, compute: Compute, *, parts: int, on_progress: Progress, on_news: News
-) -> list[str]:
-    """Train to the last epoch, with a checkpoint after each; what people should hear."""
-    recipe, table = member.recipe, member.lessons.table
-    accelerator = new_accelerator(compute, frozen_at_times=recipe.freeze_batchnorm > 0)
-    learner = new_learner(
-        recipe, num_classes=table.num_classes, num_rows=len(table), seed=member.own_seed, compute=compute
-    )
-    learner.scaler = accelerator.scaler
-    notes = load_last_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
-    metrics = _metrics_until(folder, learner.epochs_done)
-    if accelerator.is_main_process:
-        on_news(news_of(member, "learning", metrics))
-    rows = member.training_rows
-    batch_size = max(1, recipe.batch_size // accelerator.num_processes)
-    loader = Loader(
-        photos=member.lessons.photos,
-        rows=rows,
-        augment=recipe.training_views(),
-        batch_size=batch_size,
-        seed=member.own_seed,
-        shuffle=True,
-        drop_last=accelerator.num_processes > 1 or len(rows) % batch_size == 1,  # BatchNorm needs two
-        rank=accelerator.process_index,
-        num_ranks=accelerator.num_processes,
-    )
-    epochs = fit(
-        learner,
-        loader,
-        _truth(member, accelerator.device),
-        recipe=recipe,
-        accelerator=accelerator,
-        seed=member.own_seed,
-        parts=parts,
-        on_progress=on_progress,
-    )
-    for dynamics in epochs:
-        if accelerator.is_main_process:
-            metrics.append(_score(member, learner, dynamics, compute))
-            _keep_epoch(member, learner, dynamics, folder, metrics)
-            on_news(news_of(member, "learning", metrics))
-        accelerator.wait_for_everyone()
-    return notes
-
-
-def _keep_epoch(
-    member: Member, learner: Learner, dynamics: EpochDynamics, folder: Path, metrics: list[dict[str, Any]]
-) -> None:
-    """Write what the epoch leaves behind; the checkpoint last, since it says that the epoch is done."""
-    name = f"epoch-{learner.epochs_done:04d}"
-    tensors = {"margins": dynamics.margins.cpu(), "losses": dynamics.losses.cpu()}
-    (folder / "dynamics").mkdir(exist_ok=True)
-    write_bytes(folder / "dynamics" / f"{name}.safetensors", safetensors.torch.save(tensors))
-    if learner.epochs_done > member.recipe.epochs - member.recipe.average_last:
-        _save_model(member, learner.network, learner.best_module, folder / "models" / name)
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
-    save_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
-
-
-def _save_model(member: Member, network: Network, module: torch.nn.Module, folder: Path) -> None:
-    folder.parent.mkdir(exist_ok=True)
-    save_timm_folder(
-        network.with_module(module),
-        folder,
-        class_names=member.lessons.table.class_names,
-        image_size=member.recipe.image_size,
-        note=member.label,
-    )
-
-
-def _score(member: Member, learner: Learner, dynamics: EpochDynamics, compute: Compute) -> dict[str, Any]:
-    """One line of metrics: how training went, and how the held-out rows are predicted from one plain view."""
-    recipe, held_out = member.recipe, member.held_out
-    network = learner.network.with_module(learner.best_module)
-    views = [recipe.prediction_views(0, crop_pct=network.crop_pct)]
-    probs = predict(
-        network,
-        member.lessons.photos,
-        held_out,
-        views=views,
-        compute=compute,
-        batch_size=PREDICTION_BATCH,
-        seed=member.own_seed,
-    )
-    seen = ~torch.isnan(dynamics.margins)
-    return {
-        "member": member.label,
-        "epoch": learner.epochs_done,
-        "train_loss": round(dynamics.losses[seen].mean().item(), 6),
-        "train_agreement": round((dynamics.margins[seen] > 0).float().mean().item(), 6),
-        **agreement(probs, member.lessons.table.labels[held_out], "held_out"),
-    }
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    except (OSError, ValueError):
+        return []
+    return [line for line in lines if line["epoch"] <= epochs_done]
 
 
 def agreement(probs: Probs, labels: NDArray[np.int32], prefix: str) -> dict[str, float]:
@@ -382,132 +208,3 @@ def agreement(probs: Probs, labels: NDArray[np.int32], prefix: str) -> dict[str,
         f"{prefix}_accuracy_on_labels": round(float((probs.argmax(axis=1) == labels).mean()), 6),
         f"{prefix}_log_loss": round(float(-np.log(np.maximum(own, 1e-12)).mean()), 6),
     }
-
-
-def _finish(
-    member: Member,
-    folder: Path,
-    compute: Compute,
-    *,
-    notes: list[str],
-    parts: int,
-    on_progress: Progress,
-    on_news: News,
-) -> FinishedMember:
-    """Predict the held-out rows with each epoch that counts, and seal the folder."""
-    metrics = _metrics_until(folder, member.recipe.epochs)
-    on_news(news_of(member, "predicting", metrics))
-    models = _models_that_count(member, folder)
-    by_view = np.mean([_by_view(member, path, compute, on_progress) for path in models], axis=0)
-    labels = member.lessons.table.labels[member.held_out]
-    with writing(folder / "pred_probs.npy") as file:
-        np.save(file, by_view.mean(axis=0, dtype=np.float64).astype(np.float32), allow_pickle=False)
-    num_views = member.recipe.views
-    facts = {
-        "key": member.key,
-        "member": member.label,
-        "recipe": member.recipe.as_dict(),
-        "fold": member.fold,
-        "second_fold": member.second_fold,
-        "seed": member.seed,
-        "parts": parts,
-        "device": compute.device.type,
-        "precision": compute.precision,
-        "models": [str(path.relative_to(folder)) for path in models],
-        "by_number_of_views": [
-            agreement(by_view[:count].mean(axis=0), labels, "held_out") for count in range(1, num_views + 1)
-        ],
-        "notes": notes,
-    }
-    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
-    kept = [name for name in names if name != SEAL and not name.startswith(CHECKPOINTS)]
-    facts["files"] = {name: sha256_of_file(folder / name) for name in kept}
-    write_text(folder / SEAL, json.dumps(facts, indent=2) + "\n")
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    on_news(news_of(member, "finished", metrics))
-    return FinishedMember(member=member, folder=folder, facts=facts)
-
-
-def _models_that_count(member: Member, folder: Path) -> list[Path]:
-    """The model folders to predict with; where weights are averaged, the one that holds their mean."""
-    recipe = member.recipe
-    last = range(recipe.epochs - recipe.average_last + 1, recipe.epochs + 1)
-    paths = [folder / "models" / f"epoch-{epoch:04d}" for epoch in last]
-    if recipe.average == "predictions" or len(paths) == 1:
-        return paths
-    mean = folder / "models" / f"mean-of-last-{len(paths)}"
-    if not (mean / "config.json").is_file():
-        networks = [load_timm_folder(path) for path in paths]
-        weights = mean_of_weights([network.module.state_dict() for network in networks])
-        networks[-1].module.load_state_dict(weights)
-        _save_model(member, networks[-1], networks[-1].module, mean)
-    return [mean]
-
-
-def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progress) -> NDArray[np.float32]:
-    """Probabilities (V, n, K) of the held-out rows, for each view by itself."""
-    network, recipe = load_timm_folder(model), member.recipe
-    compute.ready(network.module, channels_last=recipe.channels_last)
-    views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
-    return np.stack(
-        list(
-            predict_views(
-                network,
-                member.lessons.photos,
-                member.held_out,
-                views=views,
-                compute=compute,
-                batch_size=PREDICTION_BATCH,
-                seed=member.own_seed,
-                on_progress=on_progress,
-            )
-        )
-    )
-
-
-def _truth(member: Member, device: torch.device) -> Truth:
-    table = member.lessons.table
-    weights = np.ones(len(table), np.float32) if table.weights is None else table.weights.copy()
-    return Truth(
-        labels=torch.from_numpy(table.labels.astype(np.int64)).to(device),
-        targets=torch.from_numpy(member.lessons.targets.copy()).to(device),
-        weights=torch.from_numpy(weights).to(device),
-    )
-
-
-def _metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
-    """Lines of the epochs that a resumed training does not go through again."""
-    try:
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    except (OSError, ValueError):
-        return []
-    return [line for line in lines if line["epoch"] <= epochs_done]
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Clear away what a killed writer left half done."""
-    for path in folder.rglob(".*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif is_temporary(path):
-            path.unlink()
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-@contextmanager
-def _out_of_memory_told() -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise KiyomeError(
-            "A batch fits into memory, in parts if need be.",
-            came=str(error).splitlines()[0][:200] or "not enough memory",
-            remedy="Raise accumulate=, lower batch_size= or image_size=, and give the command again.",
-        ) from error
