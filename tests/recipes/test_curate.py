@@ -29,7 +29,7 @@ def test_a_version_is_written_beside_the_old_one_and_noted(found) -> None:
     result = curate(found.folder, action="relabel")
     assert result.folder.name == "run-relabel"
     assert (found.folder / "table.parquet").read_bytes() == before
-    again = read_table(result.folder / "table.parquet", allow_missing=True)
+    again = read_table(result.folder / "table.parquet", images=found.table.root)
     assert again.content_digest == result.table.content_digest
     changed = again.labels != again.given_labels
     assert 0 < changed.sum() <= found.num_issues
@@ -46,6 +46,9 @@ def test_dropped_rows_leave_the_list_of_labels_and_no_table(found) -> None:
     answer = CliRunner().invoke(app, ["curate", str(found.folder), "--json"])
     assert answer.exit_code == 0, answer.output
     folder = found.folder.with_name("run-drop")
+    said = CliRunner().invoke(app, ["curate", str(found.folder)]).output
+    assert f"{found.num_issues:,} drop" in said
+    assert f"kiyome train {folder}" in said.replace("\n", "")
     with (folder / "corrected_labels.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 300 - found.num_issues
     assert len(read_table(folder / "table.parquet", allow_missing=True)) == 300

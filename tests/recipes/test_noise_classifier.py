@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from kiyome.cli import app
+from kiyome.cli.words import show_noise_classifier
 from kiyome.errors import InputError
 from kiyome.recipes.find import find
 from kiyome.recipes.noise_classifier import noise_classifier
@@ -37,13 +38,18 @@ def mislabeled_by_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return find(table, images=place / "photos", pred_probs=place / "oof.npy", output=place / "run").folder
 
 
-def test_what_shows_in_photos_is_found_out_of_fold(mislabeled_by_kind: Path, tmp_path: Path) -> None:
+def test_what_shows_in_photos_is_found_out_of_fold(
+    mislabeled_by_kind: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = noise_classifier(
         mislabeled_by_kind, changes=TINY, output=tmp_path / "out", cache_folder=tmp_path / "cache"
     )
     assert result.by_photo.average_precision.low > 2 * result.by_photo.chance.value
     assert result.gain.low > 0
     assert result.trained.table.class_names == ("not flagged", "flagged")
+    show_noise_classifier(result)
+    said = capsys.readouterr().out
+    assert f"average precision by photo           {result.by_photo.average_precision.as_percent()}" in said
 
 
 def test_a_run_that_flagged_nothing_is_told(tmp_path: Path) -> None:
