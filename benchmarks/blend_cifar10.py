@@ -28,13 +28,13 @@ import numpy as np
 from kiyome.ensemble import (
     blend_pred_probs,
     calibrate_pred_probs,
-    calibration_error,
     correct_pred_probs,
     cross_fitted_blend,
     cross_fitted_stack,
     diversity,
 )
 from kiyome.ensemble.checked import logs, softmax
+from kiyome.evaluate.calibration import calibration_error
 from kiyome.evaluate.compare import compare
 from kiyome.evaluate.shares import share_of_rows
 from kiyome.folds import deal_folds

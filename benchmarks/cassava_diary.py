@@ -21,13 +21,13 @@ import numpy as np
 
 from kiyome.ensemble import (
     calibrate_pred_probs,
-    calibration_error,
     correct_pred_probs,
     cross_fitted_stack,
     fit_stack,
     out_of_fold_flag_chance,
 )
 from kiyome.ensemble.checked import log_loss
+from kiyome.evaluate.calibration import calibration_error
 from kiyome.evaluate.compare import compare
 from kiyome.evaluate.shares import share_of_rows
 from kiyome.noise import find_label_issues, transition_matrix

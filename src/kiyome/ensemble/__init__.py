@@ -4,7 +4,7 @@ checked              the one place that checks members and folds
 blend                means, fitted weights, what members are worth
 stack                a final estimator on out-of-fold probabilities
 classifiers          the two of them, written as text
-calibrate            temperature, reliability, calibration error
+calibrate            temperature
 error_distribution   predictions carried from the truth to given labels, or back
 
 Whatever is fitted on labels here is fitted for each fold on the other folds.
@@ -20,13 +20,9 @@ from kiyome.ensemble.blend import (
 )
 from kiyome.ensemble.calibrate import (
     Calibrated,
-    CalibrationError,
-    ReliabilityCurve,
     at_temperature,
     calibrate_pred_probs,
-    calibration_error,
     fit_temperature,
-    reliability_curve,
 )
 from kiyome.ensemble.error_distribution import (
     Corrected,
@@ -43,18 +39,15 @@ from kiyome.ensemble.stack import (
 
 __all__ = [
     "Calibrated",
-    "CalibrationError",
     "Corrected",
     "Diversity",
     "FittedBlend",
-    "ReliabilityCurve",
     "Stack",
     "Stacked",
     "apply_error_distribution",
     "at_temperature",
     "blend_pred_probs",
     "calibrate_pred_probs",
-    "calibration_error",
     "correct_pred_probs",
     "cross_fitted_blend",
     "cross_fitted_stack",
@@ -63,5 +56,4 @@ __all__ = [
     "fit_temperature",
     "fit_weights",
     "out_of_fold_flag_chance",
-    "reliability_curve",
 ]

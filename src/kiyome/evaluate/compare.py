@@ -66,7 +66,7 @@ class Comparison:
         """A sentence for people, in points of a hundred.
 
         >>> compare(np.repeat([True, False], [80, 20]), np.repeat([True, False], [78, 22])).in_words()
-        'cannot tell: +2.00 points (-1.82 to +6.97, n = 100); about 391 rows would be needed'
+        'cannot tell: +2.00 points (-1.77 to +7.00, n = 100); about 391 rows would be needed'
         """
         points = [100 * x for x in (self.difference.value, self.difference.low, self.difference.high)]
         seen = "{:+.2f} points ({:+.2f} to {:+.2f}".format(*points) + f", n = {self.difference.num_rows:,})"

@@ -23,18 +23,16 @@ from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.diary import note_run
 from kiyome.ensemble import (
-    CalibrationError,
     Stack,
     apply_error_distribution,
     at_temperature,
     blend_pred_probs,
-    calibration_error,
-    reliability_curve,
 )
 from kiyome.ensemble.checked import log_loss
 from kiyome.ensemble.classifiers import read_classifier
 from kiyome.ensemble.error_distribution import disagreeing
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.evaluate.calibration import CalibrationError, calibration_error, reliability_curve
 from kiyome.evaluate.compare import Comparison, compare
 from kiyome.evaluate.shares import Estimate, share, share_of_rows
 from kiyome.report.combined_report import Cells, CombinedReport, write_combined_report
