@@ -114,18 +114,22 @@ def test_the_last_partial_batch_can_be_left_out(photos: CachedPhotos):
     assert taken(make(photos, batch_size=20, drop_last=True)) == []
 
 
-@pytest.mark.parametrize("drop_last", [False, True])
-def test_ranks_share_the_batches_of_one(photos: CachedPhotos, *, drop_last: bool):
-    whole = make(photos, batch_size=6, drop_last=True)
-    ranks = [
-        make(photos, batch_size=3, rank=rank, num_ranks=2, drop_last=drop_last, rows=ROWS) for rank in (0, 1)
-    ]
+@pytest.mark.parametrize(("batch_size", "num_ranks"), [(6, 2), (5, 2), (4, 2), (7, 3), (3, 4)])
+def test_ranks_share_the_batches_of_one(photos: CachedPhotos, batch_size: int, num_ranks: int):
+    """The mean of the ranks' weighted means is the mean of the batch, whatever part of it each has."""
+    whole = make(photos, batch_size=batch_size)
+    ranks = [make(photos, batch_size=batch_size, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
     shared = [[rows for rows, _ in taken(rank, 5)] for rank in ranks]
+    assert {len(rank) for rank in [*ranks, *shared]} == {len(whole)}
     for number, (rows, _) in enumerate(taken(whole, 5)):
-        assert sorted(shared[0][number] + shared[1][number]) == sorted(rows)
-    every = sorted(row for rank in shared for rows in rank for row in rows)
-    assert len(shared[0]) == len(shared[1]) == len(ranks[0]) == (1 if drop_last else 2)
-    assert drop_last or every == sorted(ROWS.tolist())
+        own = [each[number] for each in shared]
+        assert min(map(len, own)) >= min(2, len(rows))
+        if len(rows) < 2 * num_ranks:
+            assert own == [rows] * num_ranks
+        else:
+            assert sorted(np.concatenate(own)) == sorted(rows)
+        means = [rank.weight(number) * np.mean(part) for rank, part in zip(ranks, own, strict=True)]
+        assert np.mean(means) == pytest.approx(np.mean(rows))
 
 
 def test_only_a_few_batches_are_made_ahead(photos: CachedPhotos, monkeypatch: pytest.MonkeyPatch):

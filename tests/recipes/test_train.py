@@ -2,18 +2,14 @@
 
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.errors import InputError, RunBusy, StaleArtifact
 from kiyome.recipes.find import find
@@ -243,37 +239,6 @@ def test_a_second_process_is_refused(trained, digits):
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(RunBusy):
             train(digits / "data", changes=SMALL, output=digits / "run", cache_folder=digits / "cache")
-
-
-@pytest.mark.slow
-def test_two_processes_train_what_one_does(digits, tmp_path):
-    """With BatchNorm frozen and no dropout two halves of a batch are a whole one, but for rounding."""
-    changes = [*SMALL, "freeze_batchnorm=1.0", "optimizer=sgd", "num_folds=2", "views=1"]
-    one = train(
-        digits / "data",
-        changes=[*changes, "batch_size=16"],
-        output=tmp_path / "a",
-        cache_folder=digits / "cache",
-    )
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    verb = [
-        "-m",
-        "kiyome",
-        "train",
-        digits / "data",
-        *changes,
-        "batch_size=16",
-        "--output",
-        tmp_path / "b",
-        "--json",
-    ]
-    environment = {**os.environ, "KIYOME_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *verb], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows"] == 90  # the other process says nothing
-    verify_run(tmp_path / "b")
-    two = Predictions.load(tmp_path / "b" / "predictions", one.table)
-    np.testing.assert_allclose(two.pred_probs, one.predictions.pred_probs, atol=2e-3)
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ class Loader:
     augment: Augment
     """What a view is: random for training and TTA, `Augment(size=..., crop="center")` for evaluation."""
     batch_size: int
+    """Rows of a batch, over all ranks."""
     seed: int = 0
     """Of the order and of the views."""
     shuffle: bool = False
@@ -50,7 +51,7 @@ class Loader:
     """Leave out a last batch that is smaller than the others."""
     rank: int = 0
     num_ranks: int = 1
-    """Processes that share each epoch, `batch_size` rows each at a time; `drop_last` keeps them in step."""
+    """Processes that share each batch. One of less than two rows for each of them goes whole to all."""
     num_threads: int | None = None
     """One for each core that this process may use, if not given."""
     num_ahead: int = 2
@@ -71,8 +72,18 @@ class Loader:
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
-        num_rows = len(self._rows_of_rank(self.rows))
+        num_rows = len(self.rows)
         return num_rows // self.batch_size if self.drop_last else -(-num_rows // self.batch_size)
+
+    def weight(self, number: int) -> float:
+        """What this rank's mean over batch `number` counts for, where the means of all ranks are averaged.
+
+        1 where the ranks have as many rows each: then the mean of means is that of the whole batch.
+        """
+        num_rows = min(self.batch_size, len(self.rows) - number * self.batch_size)
+        if not self._is_shared(num_rows):
+            return 1.0
+        return len(range(self.rank, num_rows, self.num_ranks)) * self.num_ranks / num_rows
 
     def epoch(self, epoch: int = 0, *, view: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from batch `start` on, with view number `view` of each photo.
@@ -102,20 +113,25 @@ class Loader:
             return self.rows
         return self.rows[np.argsort(random_bits(ORDER, self.seed, epoch, self.rows), kind="stable")]
 
-    def _rows_of_rank(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        own = rows[self.rank :: self.num_ranks]
-        return own[: len(rows) // self.num_ranks] if self.drop_last else own
+    def _is_shared(self, num_rows: int) -> bool:
+        """Whether a batch of so many rows is: BatchNorm needs two rows on each rank."""
+        return num_rows >= 2 * self.num_ranks
+
+    def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of a batch that are for this rank."""
+        return rows[self.rank :: self.num_ranks] if self._is_shared(len(rows)) else rows
 
     def _batches(self, epoch: int, view: int, start: int) -> Iterator[Batch]:
-        order = self._rows_of_rank(self.order(epoch))
+        order = self.order(epoch)
         size, num_buffers = self.augment.size, self.num_ahead + 1
-        buffers = [np.empty((self.batch_size, size, size, 3), np.uint8) for _ in range(num_buffers)]
+        most = max(-(-self.batch_size // self.num_ranks), min(self.batch_size, 2 * self.num_ranks - 1))
+        buffers = [np.empty((most, size, size, 3), np.uint8) for _ in range(num_buffers)]
         num_threads = self.num_threads or _usable_cores()
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(num_threads, "kiyome-views") as pool:
 
             def make_ready(number: int) -> None:
-                rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+                rows = self._own(order[number * self.batch_size : (number + 1) * self.batch_size])
                 batch = Batch(rows, buffers[number % num_buffers][: len(rows)])
                 parts = [range(first, len(rows), num_threads) for first in range(num_threads)]
                 fill = self._filler(batch, epoch, view)

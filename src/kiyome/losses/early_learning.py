@@ -53,7 +53,7 @@ class EarlyLearning:
     Notes
     -----
     Source: Liu et al. 2020, arXiv 2007.00151. A row appears at most once in a batch. Each process has its own
-    memory: under several, keep a row in the same process or let each hold what it saw.
+    memory: under several, put together after each epoch what each of them saw, as training does.
 
     Examples
     --------

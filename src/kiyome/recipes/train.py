@@ -37,7 +37,7 @@ from kiyome.recipes.lessons import (
 )
 from kiyome.recipes.predict import PredictResult, predict_photos, write_submission
 from kiyome.report.train_report import TrainReport, write_train_report
-from kiyome.training.processes import is_main_process, main_process_first
+from kiyome.training.processes import is_main_process, main_process_first, wait_for_everyone
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.tracking import Tracking, check_trackers, tracking
@@ -186,7 +186,8 @@ def train(
         "named_by_user": output is not None,
     }
     if members or not is_main_process():
-        shared = announce_run(place, **identity)
+        with main_process_first():  # it holds the folder, or has announced it
+            shared = announce_run(place, **identity)
         with tracking(trackers, shared, on_news=on_news) as tracked:
             return _some_members(recipes, lessons, shared, members, on_progress, tracked)
     with (
@@ -195,6 +196,7 @@ def train(
     ):
         from kiyome.training.cross_validate import cross_validate, plan_members
 
+        wait_for_everyone()  # others come into the folder now
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
         planned = plan_members(recipes, lessons)

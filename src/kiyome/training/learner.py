@@ -2,23 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from kiyome.errors import MissingExtra
 from kiyome.losses import LossFunction, make_loss
 from kiyome.models import Network, build_model
 from kiyome.models.compute import Compute
 from kiyome.training.averages import start_average
+from kiyome.training.processes import join_processes
 from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
-
-PATIENCE = timedelta(hours=12)
-"""How long a process waits for the others, one of which predicts and writes."""
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -114,20 +110,18 @@ def new_accelerator(compute: Compute, *, frozen_at_times: bool = False) -> "Acce
     ------
     MissingExtra
         If Accelerate is not installed.
+    InputError
+        As for `join_processes`.
     """
-    try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-        from accelerate.state import AcceleratorState
-    except ImportError as error:
-        raise MissingExtra("Training", extra="torch") from error
+    join_processes()
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
     AcceleratorState._reset_state()  # noqa: SLF001  (else the first member's precision holds for all)
-    handlers = [InitProcessGroupKwargs(timeout=PATIENCE)]
-    if frozen_at_times:
-        handlers.append(DistributedDataParallelKwargs(find_unused_parameters=True))
     return Accelerator(
         mixed_precision="no" if compute.precision == "float32" else compute.precision,
         cpu=compute.device.type == "cpu",
-        kwargs_handlers=handlers,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] * frozen_at_times,
     )
 
 

@@ -67,7 +67,7 @@ def fit(
     learner
         From `new_learner`, or brought back from a checkpoint; training goes on after `epochs_done`.
     loader
-        Over the training rows; each batch is one step of the optimizer on this process.
+        Over the training rows; each batch is one step of the optimizer, shared by all processes.
     truth
         Of all rows of the table.
     recipe, seed
@@ -94,8 +94,8 @@ def fit(
         model.train()
         dynamics = EpochDynamics.start(len(truth.labels), accelerator.device)
         loss = torch.zeros((), device=accelerator.device)
-        for step, batch in enumerate(loader.epoch(epoch), start=epoch * len(loader)):
-            loss_before = loss
+        for number, batch in enumerate(loader.epoch(epoch)):
+            step, loss_before = epoch * len(loader) + number, loss
             set_learning_rate(optimizer, recipe, step=step, num_steps=num_steps)
             pieces = _pieces(batch, parts, accelerator.device)
             for rows, pixels in pieces:
@@ -108,7 +108,8 @@ def fit(
                     losses = _losses(learner.loss_fn, logits, mixed.targets, rows)
                     dynamics.record(rows, logits, truth.labels[rows], losses)
                     losses = losses * mixed.weights * truth.weights[rows]
-                    loss = _kept(losses, recipe, epoch).mean() * (len(rows) / len(batch.rows))
+                    share = len(rows) / len(batch.rows) * loader.weight(number)
+                    loss = _kept(losses, recipe, epoch).mean() * share
                     accelerator.backward(loss)
             if recipe.clip_norm:
                 accelerator.clip_grad_norm_(model.parameters(), recipe.clip_norm)
@@ -122,7 +123,7 @@ def fit(
         _refuse_not_finite(loss, dynamics, epoch)
         _refuse_broken_weights(learner, epoch)
         learner.epochs_done = epoch + 1
-        yield _of_all_processes(dynamics, accelerator)
+        yield _of_all_processes(dynamics, learner, accelerator)
 
 
 def _set_batchnorm(module: torch.nn.Module, recipe: Recipe, epoch: int) -> None:
@@ -194,12 +195,25 @@ def _refuse_broken_weights(learner: Learner, epoch: int) -> None:
             )
 
 
-def _of_all_processes(dynamics: EpochDynamics, accelerator: "Accelerator") -> EpochDynamics:
-    """What all processes saw of the epoch together; each saw other rows."""
+def _of_all_processes(dynamics: EpochDynamics, learner: Learner, accelerator: "Accelerator") -> EpochDynamics:
+    """What all processes saw of the epoch together, and what a loss remembers of it; each saw other rows."""
     if accelerator.num_processes == 1:
         return dynamics
-    seen = (~torch.isnan(dynamics.margins)).float()
-    both = [torch.nan_to_num(each) for each in (dynamics.margins, dynamics.losses)]
-    count, *sums = (accelerator.reduce(each, "sum") for each in (seen, *both))
-    margins, losses = (torch.where(count > 0, total / count, torch.nan) for total in sums)
-    return EpochDynamics(margins=margins, losses=losses)
+    seen = ~torch.isnan(dynamics.margins)
+    times: Tensor = accelerator.reduce(seen.float(), "sum")
+
+    def mean(values: Tensor, unseen: Tensor | float) -> Tensor:
+        """Of each row over the processes that saw it, mostly one."""
+        own = torch.where(_beside(seen, values), values, 0.0)
+        total: Tensor = accelerator.reduce(own, "sum")
+        return torch.where(_beside(times > 0, values), total / _beside(times, values), unseen)
+
+    if isinstance(learner.loss_fn, EarlyLearning):
+        beliefs = learner.loss_fn.beliefs
+        learner.loss_fn.beliefs = mean(beliefs, beliefs)
+    return EpochDynamics(margins=mean(dynamics.margins, torch.nan), losses=mean(dynamics.losses, torch.nan))
+
+
+def _beside(of_rows: Tensor, values: Tensor) -> Tensor:
+    """One number a row, in the shape that meets values (N,) or (N, K)."""
+    return of_rows.view(-1, *[1] * (values.ndim - 1))

@@ -1,8 +1,24 @@
-"""Which of several processes this is, under `accelerate launch`; alone, everything here is free of cost."""
+"""Which of several processes this is, under torchrun or `accelerate launch`; alone, nothing here costs time.
+
+    torchrun --nproc-per-node 2 -m kiyome train photos/ --output runs/leaves
+    accelerate launch --multi_gpu --num_processes 2 -m kiyome train photos/ --output runs/leaves
+
+`--multi_gpu` starts processes on a machine without GPUs, too; `--cpu` starts one (accelerate 1.15).
+"""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from kiyome.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for the others, one of which predicts and writes."""
 
 
 def num_processes() -> int:
@@ -19,12 +35,39 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def join_processes() -> "PartialState":
+    """Accelerate's view of all processes, joined by this one.
+
+    Who asks Accelerate first decides for good whether processes find each other on CPUs, and how long they
+    wait: so everybody asks here.
+
+    Raises
+    ------
+    MissingExtra
+        If Accelerate is not installed.
+    InputError
+        Where the processes that were started do not find each other: each would train by itself.
+    """
+    try:
+        import torch
+        from accelerate import PartialState
+    except ImportError as error:
+        raise MissingExtra("Training", extra="torch") from error
+    started = num_processes()
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    if state.num_processes != started:
+        raise InputError(
+            "Processes that train together find each other.",
+            came=f"WORLD_SIZE {started}, and {state.num_processes} found",
+            remedy="Start them with torchrun, or with accelerate launch --multi_gpu, also without GPUs.",
+        )
+    return state
+
+
 def wait_for_everyone() -> None:
     """Return when all processes have come here."""
     if num_processes() > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
+        join_processes().wait_for_everyone()
 
 
 @contextmanager

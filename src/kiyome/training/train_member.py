@@ -90,22 +90,29 @@ def train_member(
 
 def _train_together(member: Member, folder: Path, on_progress: Progress, on_news: News) -> FinishedMember:
     """The same by several processes, each with its share of every batch; the main one writes."""
-    if member.recipe.loss == "early_learning":
+    if member.recipe.omit_largest:
         raise InputError(
-            "early_learning remembers rows in one process.",
+            "omit_largest= compares the losses of a whole batch, in one process.",
             came=f"{num_processes()} processes",
-            remedy="Train members apart with --members, or take another loss.",
+            remedy="Train members apart with --members fold=..., or say omit_largest=0.",
         )
+    if is_main_process():
+        _remove_leftovers(folder)
     compute = choose_compute(member.recipe.precision)
     parts = member.recipe.accumulate
-    notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
+    with _out_of_memory_told():
+        notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
     if is_main_process():
         notes.append(f"trained by {num_processes()} processes")
         _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news)
     wait_for_everyone()
-    finished = finished_member(member, folder)
-    assert finished is not None  # noqa: S101
-    return finished
+    if finished := finished_member(member, folder):
+        return finished
+    raise InputError(
+        "All processes see one run folder.",
+        came=f"no finished {member.label} in {folder}",
+        remedy="Name a folder that every host shares with --output.",
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -134,15 +141,14 @@ def _learn(
     if accelerator.is_main_process:
         on_news(news_of(member, "learning", metrics))
     rows = member.training_rows
-    batch_size = max(1, recipe.batch_size // accelerator.num_processes)
     loader = Loader(
         photos=member.lessons.photos,
         rows=rows,
         augment=recipe.training_views(),
-        batch_size=batch_size,
+        batch_size=recipe.batch_size,
         seed=member.own_seed,
         shuffle=True,
-        drop_last=accelerator.num_processes > 1 or len(rows) % batch_size == 1,  # BatchNorm needs two
+        drop_last=len(rows) % recipe.batch_size == 1,  # BatchNorm needs two
         rank=accelerator.process_index,
         num_ranks=accelerator.num_processes,
     )
@@ -241,6 +247,7 @@ def _finish(
         "second_fold": member.second_fold,
         "seed": member.seed,
         "parts": parts,
+        "processes": num_processes(),
         "device": compute.device.type,
         "precision": compute.precision,
         "models": [str(path.relative_to(folder)) for path in models],
