@@ -62,14 +62,23 @@ def share(hits: int, rows: int, *, confidence: float = 0.95) -> Estimate:
             came=f"{hits} hits in {rows} rows",
             remedy="Count again.",
         )
-    z = _two_sided_quantile(confidence)
     value = hits / rows
+    low, high = wilson_interval(value, rows, confidence=confidence)
+    return Estimate(value=value, low=low, high=high, num_rows=rows)
+
+
+def wilson_interval(value: float, rows: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share seen on so many independent rows, or on what is worth as many.
+
+    >>> low, high = wilson_interval(0.1, 37.5)
+    >>> round(low, 3), round(high, 3)
+    (0.038, 0.236)
+    """
+    z = _two_sided_quantile(confidence)
     center = (value + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z * sqrt(value * (1 - value) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
     # At the ends one bound is the end itself; rounding must not move it.
-    low = 0.0 if hits == 0 else center - half
-    high = 1.0 if hits == rows else center + half
-    return Estimate(value=value, low=low, high=high, num_rows=rows)
+    return 0.0 if value == 0 else center - half, 1.0 if value == 1 else center + half
 
 
 def share_of_rows(
