@@ -8,16 +8,21 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from kiyome.artifacts.issues import Issues
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.sources import read_table
+from kiyome.artifacts.table import write_table
 from kiyome.cli import app
 from kiyome.cli.words import show_train
+from kiyome.curate import curate_table
 from kiyome.diary import read_diary
 from kiyome.errors import InputError
 from kiyome.folds import deal_folds
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.noise import find_label_issues
 from kiyome.recipes.lessons import (
+    CHANGED_LABELS_LEAK,
+    CHANGED_WEIGHTS_LEAK,
     CLEANING_LEAK,
     changes_for_labels,
     check_classes_kept,
@@ -243,8 +248,6 @@ def test_a_form_says_whether_it_leaks(form):
 @pytest.fixture(scope="module")
 def data(digits, tmp_path_factory):
     """The digits as a table on disk, with folds."""
-    from kiyome.artifacts.table import write_table
-
     folder = tmp_path_factory.mktemp("table")
     write_table(digits[0], folder / "digits.csv")
     return folder / "digits.csv", digits[0].root, folder
@@ -297,6 +300,33 @@ def test_a_global_form_is_marked_wherever_it_shows(data, tmp_path, monkeypatch):
     assert CLEANING_LEAK in page
     flagged = find_label_issues(plain.table.labels, plain.predictions.pred_probs, method="confident_learning")
     assert result.num_rows_taught == (~flagged).sum()
+
+
+@pytest.mark.parametrize(
+    ("action", "leaks", "num_taught"),
+    [
+        ("drop", [CHANGED_WEIGHTS_LEAK], NUM_PHOTOS - 3),
+        ("weight", [CHANGED_WEIGHTS_LEAK], NUM_PHOTOS),
+        ("relabel", [CHANGED_LABELS_LEAK], NUM_PHOTOS),
+        ("keep", [], NUM_PHOTOS),
+    ],
+)
+def test_a_table_that_was_curated_is_marked_wherever_its_score_shows(
+    data, tmp_path, action, leaks, num_taught
+):
+    path, root, folder = data
+    table = read_table(path, images=root)
+    is_issue = np.arange(len(table)) < 3
+    suggested = np.where(is_issue, (table.labels + 1) % 3, table.labels).astype(np.int32)
+    issues = Issues(is_label_issue=is_issue, probability=np.full(len(table), 0.9), suggested_labels=suggested)
+    write_table(curate_table(table, issues, action=action).table, tmp_path / "curated.csv")
+    result = run_train((tmp_path / "curated.csv", root, folder), "epochs=1", output=tmp_path / "run")
+    assert list(result.leaks) == result.summary()["leaks"] == leaks
+    assert result.num_rows_taught == num_taught
+    [entry] = read_diary(tmp_path)
+    assert list(entry.leaks) == leaks
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert all(leak in page for leak in leaks)
 
 
 def test_pairs_may_be_trained_apart_and_predict_no_new_photo(data, tmp_path):

@@ -37,6 +37,15 @@ CLEANING_LEAK = (
     " The score comes out too high, the more so the closer models fit; leave_out=nested does not leak."
 )
 
+CHANGED_LABELS_LEAK = (
+    "Labels were changed before training, with a view of all rows: labels of the held-out fold may have had a"
+    " say. The score may come out too high; soft_labels=nested and leave_out=nested do not leak."
+)
+CHANGED_WEIGHTS_LEAK = (
+    "Rows were weighed before training, or left out by a weight of 0: where labels of all rows decided it,"
+    " those of the held-out fold had a say. The score may come out too high; leave_out=nested does not leak."
+)
+
 
 def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str]:
     """The changes to a recipe that stand behind `--labels` and `--flags`; none where neither is given.
@@ -217,21 +226,34 @@ def kept_rows(members: Sequence["Member"]) -> Mask:
 
 def num_rows_taught(members: Sequence["Member"]) -> int:
     """How many rows at least one member was taught."""
-    taught = np.any([member.lessons.is_taught & _outside(member) for member in members], axis=0)
-    return int(taught.sum())
+    return len(np.unique(np.concatenate([member.training_rows for member in members])))
 
 
-def leaks_of(recipes: Sequence[Recipe]) -> tuple[str, ...]:
+def leaks_of(recipes: Sequence[Recipe], table: Table) -> tuple[str, ...]:
     """What scores of these recipes owe to the labels that they are judged on, in words.
 
-    >>> len(leaks_of([Recipe(soft_labels="nested"), Recipe(leave_out="global:runs/leaves")]))
+    The table speaks, too: in one that `curate` made, labels or weights are not as they were given.
+
+    >>> table = Table(root=Path(), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
+    ...               class_names=("healthy", "blight"))
+    >>> len(leaks_of([Recipe(soft_labels="nested"), Recipe(leave_out="global:runs/leaves")], table))
     1
+    >>> leaks_of([Recipe()], table), leaks_of([Recipe()], table.with_labels([1, 1]))[0][:19]
+    ((), 'Labels were changed')
     """
     from kiyome.training.soft_labels import GLOBAL_LEAK
 
     softened = any(_run_of(recipe.soft_labels) for recipe in recipes)
     cleaned = any(_run_of(recipe.leave_out) for recipe in recipes)
-    return (*[GLOBAL_LEAK] * softened, *[CLEANING_LEAK] * cleaned)
+    changed = not np.array_equal(table.labels, table.given_labels)
+    weighed = table.weights is not None and bool(np.ptp(table.weights) > 0)
+    leaks = {
+        GLOBAL_LEAK: softened,
+        CLEANING_LEAK: cleaned,
+        CHANGED_LABELS_LEAK: changed,
+        CHANGED_WEIGHTS_LEAK: weighed,
+    }
+    return tuple(words for words, is_so in leaks.items() if is_so)
 
 
 def notes_on_rows(members: Sequence["Member"]) -> list[str]:

@@ -327,11 +327,11 @@ def _result(
         scores=scores,
         num_rows_taught=num_rows_taught(members),
         models=models,
-        leaks=leaks_of(recipes),
+        leaks=leaks_of(recipes, table),
         is_kept=kept_rows(members),
         notes=(
             *notes,
-            *leaks_of(recipes),
+            *leaks_of(recipes, table),
             *notes_on_rows(members),
             *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"]),
         ),
