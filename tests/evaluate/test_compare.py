@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluate.compare import compare, score_interval
+from kiyome.evaluate.compare import compare, rows_to_tell, score_interval
 
 counts = st.integers(0, 40)
 
@@ -89,6 +89,13 @@ def test_the_rows_needed_show_the_difference_four_times_in_five() -> None:
     shown = [score_interval(int(f), int(s), n, 0.95)[0] > 0 for f, s, _ in drawn]
     assert 0.74 <= np.mean(shown) <= 0.86
     assert compare(*rows(5, 2, 2, 1)).rows_needed is None
+
+
+def test_noise_that_shrinks_a_difference_asks_for_more_rows() -> None:
+    clean, noisy = rows_to_tell(0.01, 0.05), rows_to_tell(-0.01, 0.05, shrinkage=0.5)
+    assert noisy == pytest.approx(4 * clean, rel=0.01)
+    with pytest.raises(InputError, match="A difference is not 0"):
+        rows_to_tell(0.1, 0.05)
 
 
 def test_more_rows_never_widen_the_interval() -> None:

@@ -51,16 +51,12 @@ class Comparison:
 
     @property
     def rows_needed(self) -> int | None:
-        """Rows on which a difference as seen would show four times in five; None where there is none.
-
-        Connor (1987), Biometrics 43, 207-211.
-        """
-        d = abs(self.difference.value)
-        if d == 0:
+        """Rows on which a difference as seen would show four times in five; None where there is none."""
+        seen = self.difference
+        if seen.value == 0:
             return None
-        normal, differing = NormalDist(), (self.only_first + self.only_second) / self.difference.num_rows
-        z, power = normal.inv_cdf((1 + self.confidence) / 2), normal.inv_cdf(POWER)
-        return int(np.ceil((z * sqrt(differing) + power * sqrt(max(differing - d * d, 0))) ** 2 / d**2))
+        differing = (self.only_first + self.only_second) / seen.num_rows
+        return rows_to_tell(seen.value, differing, confidence=self.confidence)
 
     def in_words(self) -> str:
         """A sentence for people, in points of a hundred.
@@ -140,6 +136,48 @@ def compare(
         p_value=_exact_mcnemar(only_first, only_second),
         confidence=confidence,
     )
+
+
+def rows_to_tell(
+    difference: float, differing: float, *, shrinkage: float = 1.0, confidence: float = 0.95
+) -> int:
+    """Rows on which a true difference of two models would show four times in five.
+
+    Parameters
+    ----------
+    difference
+        Of the shares that they get right, not 0.
+    differing
+        Share of rows that only one of them gets right, at least the difference.
+    shrinkage
+        What noise in the labels leaves of a difference: 1 where labels are right, see `shrinkage`.
+    confidence
+        Of the interval that shall not hold 0.
+
+    Raises
+    ------
+    InputError
+        Shares that cannot be.
+
+    Notes
+    -----
+    Connor (1987), Biometrics 43, 207-211.
+
+    Examples
+    --------
+    >>> rows_to_tell(0.005, 0.04), rows_to_tell(0.005, 0.04, shrinkage=0.65)
+    (12556, 29722)
+    """
+    d = abs(difference) * shrinkage
+    if not 0 < d <= differing <= 1:
+        raise InputError(
+            "A difference is not 0, and at most the share of rows that only one model gets right.",
+            came=f"difference {difference}, shrinkage {shrinkage}, differing {differing}",
+            remedy="Correct the number.",
+        )
+    normal = NormalDist()
+    z, power = normal.inv_cdf((1 + confidence) / 2), normal.inv_cdf(POWER)
+    return int(np.ceil((z * sqrt(differing) + power * sqrt(max(differing - d * d, 0))) ** 2 / d**2))
 
 
 def score_interval(only_first: int, only_second: int, rows: int, confidence: float) -> tuple[float, float]:

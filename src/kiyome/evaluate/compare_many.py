@@ -1,0 +1,232 @@
+"""Many experiments on the same rows: which differ by more than luck, and what choosing the best adds.
+
+N rows, M experiments.
+
+    rights (N, M) ─► rows drawn again ─► errors of the means (B, M) ─┬─► optimism of the best
+                                                                     └─► intervals that hold at once
+
+The best of many on the same rows owes part of its score to these rows: the winner's curse. Seen scores lie
+further apart than skills do, by that very luck; so draws start from scores that are drawn together first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiyome.errors import InputError
+from kiyome.evaluate.checked import check_confidence
+from kiyome.evaluate.compare import Comparison, compare
+from kiyome.evaluate.groups import group_numbers
+from kiyome.evaluate.shares import Estimate, share_of_rows
+
+NUM_DRAWS = 2000  # of the bootstrap; its 5 % point then rests on 100 draws
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyCompared:
+    """Several experiments, judged together."""
+
+    scores: Mapping[str, Estimate]
+    """Each alone: the share of rows that it gets right."""
+    best: str
+    optimism: float
+    """By how much the best is expected to owe its score to having been chosen on these rows."""
+    best_corrected: Estimate
+    """The best's score less its optimism. The interval is of draws in which the choice is made anew."""
+    pairs: Mapping[tuple[str, str], Comparison]
+    """Each pair, the better one first. All intervals hold at once; p values are Holm's."""
+
+    @property
+    def not_told_from_best(self) -> tuple[str, ...]:
+        """Those that may be as good as the best."""
+        with_best = {pair: each for pair, each in self.pairs.items() if self.best in pair}
+        alike = [pair for pair, each in with_best.items() if each.verdict == "cannot tell"]
+        return tuple(second if first == self.best else first for first, second in alike)
+
+    def in_words(self) -> tuple[str, ...]:
+        """Sentences for people."""
+        told = sum(each.verdict != "cannot tell" for each in self.pairs.values())
+        alike = ", ".join(self.not_told_from_best) or "none"
+        curse = (
+            f"Chosen on these rows, it owes {100 * self.optimism:.2f} points to the choice:"
+            f" {self.best_corrected.as_percent(2)} is to be expected."
+        )
+        return (
+            f"Best of {len(self.scores)}: {self.best}, {self.scores[self.best].as_percent(2)}.",
+            curse,
+            f"Cannot be told from it: {alike}.",
+            f"{told} of {len(self.pairs)} pairs differ by more than luck, all judged at once.",
+        )
+
+
+def compare_many(
+    rights: Mapping[str, ArrayLike],
+    *,
+    groups: ArrayLike | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> ManyCompared:
+    """Which of many experiments differ by more than luck, and what the best owes to having been chosen.
+
+    Parameters
+    ----------
+    rights
+        For each experiment, by name, (N,) true where it is right, all of the same rows. At least two.
+    groups
+        (N,) rows with the same value belong together and are drawn together; an empty text stands alone.
+    confidence
+        That all intervals of differences hold at once.
+    seed
+        Of the bootstrap over rows or groups.
+
+    Raises
+    ------
+    InputError
+        Fewer than two experiments, or arrays of other shapes or types.
+
+    Notes
+    -----
+    Intervals: the largest studentized difference over all pairs in each draw (max-t; Westfall and Young,
+    1993, Resampling-Based Multiple Testing). P values: Holm (1979), Scandinavian Journal of Statistics 6,
+    65-70, on McNemar's exact test. A verdict asks for both. Optimism: what the best of a draw exceeds its own
+    worth by, over draws of rows about scores that were first brought together as James and Stein (1961) do.
+    Experiments that were tried and not kept belong among them: they were part of the choice.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> tried = {f"run{i}": rng.random(500) < 0.9 for i in range(10)}  # all alike
+    >>> found = compare_many(tried)
+    >>> found.scores[found.best].value, round(found.best_corrected.value, 3), len(found.not_told_from_best)
+    (0.932, 0.915, 9)
+    """
+    check_confidence(confidence)
+    names, matrix = _stacked(rights)
+    together = None if groups is None else group_numbers(groups, len(matrix))
+    means = matrix.mean(axis=0)
+    errors = _drawn_means(matrix.astype(np.float64), together, seed) - means
+    scores = {
+        name: share_of_rows(matrix[:, m], groups=together, confidence=confidence, seed=seed)
+        for m, name in enumerate(names)
+    }
+    best = int(means.argmax())
+    luck = _luck_of_the_chosen(_drawn_together(means, errors, 0.5), errors)
+    most_luck = _luck_of_the_chosen(_drawn_together(means, errors, confidence), errors)
+    return ManyCompared(
+        scores=scores,
+        best=names[best],
+        optimism=float(luck.mean()),
+        best_corrected=_corrected(float(means[best]), luck, most_luck, confidence, len(matrix)),
+        pairs=_pairs(names, matrix, errors, confidence),
+    )
+
+
+def differing_share(rights: Mapping[str, ArrayLike]) -> float:
+    """Mean share of rows that only one of two experiments gets right, over all pairs.
+
+    >>> differing_share({"a": [True, True], "b": [True, False], "c": [False, False]})
+    0.6666666666666666
+    """
+    _, matrix = _stacked(rights)
+    pairs = [(matrix[:, a] != matrix[:, b]).mean() for a, b in combinations(range(matrix.shape[1]), 2)]
+    return float(np.mean(pairs))
+
+
+def _drawn_together(means: Matrix, errors: Matrix, quantile: float) -> Matrix:
+    """Scores brought to their mean by as much of their spread as this quantile of luck explains."""
+    from scipy.stats import chi2
+
+    seen, center, free = float(means.var(ddof=1)), means.mean(), len(means) - 1
+    luck = float(errors.var(axis=1, ddof=1).mean())  # of differences: what all share moves no choice
+    explained = luck * float(chi2.ppf(quantile, free)) / free
+    kept = max(1 - explained / seen, 0.0) if seen > 0 else 0.0
+    together: Matrix = center + kept * (means - center)
+    return together
+
+
+def _luck_of_the_chosen(skills: Matrix, errors: Matrix) -> Matrix:
+    """By how much (NUM_DRAWS,) whichever is best in a draw exceeds its skill."""
+    chosen = (skills + errors).argmax(axis=1)
+    luck: Matrix = errors[np.arange(len(errors)), chosen]
+    return luck
+
+
+def _corrected(score: float, luck: Matrix, most_luck: Matrix, confidence: float, num_rows: int) -> Estimate:
+    """The lower end allows for skills as close together as the scores may come from."""
+    low, high = np.quantile(luck, (1 - confidence) / 2), np.quantile(most_luck, (1 + confidence) / 2)
+    return Estimate(
+        value=score - float(luck.mean()),
+        low=max(score - float(high), 0.0),
+        high=min(score - float(low), 1.0),
+        num_rows=num_rows,
+    )
+
+
+def _pairs(
+    names: list[str], matrix: NDArray[np.bool_], errors: Matrix, confidence: float
+) -> dict[tuple[str, str], Comparison]:
+    means = matrix.mean(axis=0)
+    order = np.argsort(-means, kind="stable").tolist()
+    places = list(combinations(order, 2))
+    first, second = (list(each) for each in zip(*places, strict=True))
+    scatter = errors[:, first] - errors[:, second]
+    spread = scatter.std(axis=0, ddof=1)
+    largest = np.abs(scatter / np.where(spread > 0, spread, np.inf)).max(axis=1)
+    half = np.quantile(largest, confidence) * spread
+    alone = [compare(matrix[:, a], matrix[:, b], confidence=confidence) for a, b in places]
+    adjusted = _holm([each.p_value for each in alone])
+    return {
+        (names[a], names[b]): replace(
+            each,
+            p_value=p,
+            difference=replace(
+                each.difference,
+                low=max(each.difference.value - float(wide), -1.0),
+                high=min(each.difference.value + float(wide), 1.0),
+            ),
+        )
+        for (a, b), each, p, wide in zip(places, alone, adjusted, half, strict=True)
+    }
+
+
+def _holm(p_values: list[float]) -> list[float]:
+    """P values that may be read together: the k-th least times those that are left, never falling.
+
+    >>> _holm([0.03, 0.01, 0.04])
+    [0.06, 0.03, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    left = len(p_values) - np.arange(len(p_values))
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(np.minimum(np.array(p_values)[order] * left, 1))
+    return [float(p) for p in adjusted]
+
+
+def _drawn_means(rights: Matrix, together: NDArray[np.intp] | None, seed: int) -> Matrix:
+    """Means (NUM_DRAWS, M) over draws of whole groups; groups that are alike are drawn by their count."""
+    if together is None:
+        summed, sizes = rights, np.ones(len(rights))
+    else:
+        sizes = np.bincount(together).astype(np.float64)
+        summed = np.column_stack([np.bincount(together, column) for column in rights.T])
+    kinds, counts = np.unique(np.column_stack([summed, sizes]), axis=0, return_counts=True)
+    times = np.random.default_rng(seed).multinomial(len(sizes), counts / len(sizes), size=NUM_DRAWS)
+    means: Matrix = (times @ kinds[:, :-1]) / (times @ kinds[:, -1:])
+    return means
+
+
+def _stacked(rights: Mapping[str, ArrayLike]) -> tuple[list[str], NDArray[np.bool_]]:
+    columns = [np.asarray(each) for each in rights.values()]
+    alike = {(column.shape, column.dtype) for column in columns}
+    if len(columns) < 2 or len(alike) != 1 or columns[0].dtype != np.bool_ or columns[0].ndim != 1:
+        raise InputError(
+            "Two or more experiments say of the same rows whether they are right.",
+            came=", ".join(f"{name}: {np.shape(each)}" for name, each in rights.items()) or "none",
+            remedy="Pass pred_probs.argmax(axis=1) == labels of each, by its name.",
+        )
+    return list(rights), np.column_stack(columns)

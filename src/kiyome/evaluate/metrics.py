@@ -1,0 +1,244 @@
+"""What predictions are worth on labels at hand, each number with its interval. N rows, K classes.
+
+    score_predictions(labels, pred_probs) -> Scores
+        accuracy_on_given, accuracy_on_true    shares of rows: Wilson's interval
+        log_loss                               a mean over rows: normal interval
+        balanced_accuracy, macro_f1            bootstrap of the confusion counts
+        recall and precision of each class     shares: Wilson's interval
+
+Rows of a group are drawn together. All but `accuracy_on_true` is against labels as given, which may be wrong.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiyome.evaluate.calibration import CalibrationError, calibration_error
+from kiyome.evaluate.checked import Labels, Probs, check_confidence, check_scored
+from kiyome.evaluate.groups import group_numbers
+from kiyome.evaluate.shares import Estimate, share_of_rows
+from kiyome.noise.arrays import check_labels
+
+NUM_DRAWS = 1000  # of the bootstrap; its 2.5 % point then rests on 25 draws
+LEAST_PROBABILITY = 1e-7  # that a logarithm is taken of: what single precision leaves of one minus another
+UNKNOWN = -1  # the true label of a row whose true label nobody knows
+
+Counts = NDArray[np.float64]
+Metric = Callable[[Counts], float]
+
+
+class Options(TypedDict):
+    """Of every interval here."""
+
+    confidence: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """How one class is met. None where there is no row to count on."""
+
+    recall: Estimate | None
+    """Of the rows given this label, the share that is predicted as it."""
+    precision: Estimate | None
+    """Of the rows predicted as this class, the share that was given its label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What predictions are worth, against labels as given."""
+
+    accuracy_on_given: Estimate
+    accuracy_on_true: Estimate | None
+    """Of the rows whose true label is known; None where none is."""
+    balanced_accuracy: Estimate
+    """Mean recall over classes that rows were given."""
+    macro_f1: Estimate
+    """Mean F1 over classes that rows were given or predicted as."""
+    log_loss: Estimate
+    calibration_error: CalibrationError
+    by_class: tuple[ClassScore, ...]
+
+
+def score_predictions(
+    labels: ArrayLike,
+    pred_probs: ArrayLike,
+    *,
+    true_labels: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Scores:
+    """Accuracy, balanced accuracy, macro F1, log loss, calibration error, and each class, with intervals.
+
+    Parameters
+    ----------
+    labels
+        (N,) given labels, whole numbers from 0 to K-1.
+    pred_probs
+        (N, K) probabilities of models that did not see the row; rows sum to one.
+    true_labels
+        (N,) right labels where known, -1 elsewhere.
+    groups
+        (N,) rows with the same value belong together and are drawn together; an empty text stands alone.
+    confidence, seed
+        Of the intervals, and of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        Arrays that break a stated rule; the message names the first such row.
+
+    Notes
+    -----
+    Good for nothing on predictions of rows that a model was taught, nor on rows that a cleaning step chose:
+    such scores rise whatever was cleaned. Calibration error keeps no groups together.
+
+    Examples
+    --------
+    >>> scores = score_predictions([0, 0, 0, 1], [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    >>> scores.accuracy_on_given.value, round(scores.balanced_accuracy.value, 3)
+    (0.75, 0.833)
+    >>> scores.by_class[1].precision.value
+    0.5
+    """
+    check_confidence(confidence)
+    given, probs = check_scored(labels, pred_probs)
+    choice, (N, K) = probs.argmax(axis=1), probs.shape
+    together = None if groups is None else group_numbers(groups, N)
+    confusion = confusion_counts(given, choice, K)
+    drawn = list(_drawn_confusions(given, choice, K, together, seed))
+
+    def from_confusion(of: Metric) -> Estimate:
+        low, high = np.quantile([of(each) for each in drawn], [(1 - confidence) / 2, (1 + confidence) / 2])
+        return Estimate(value=of(confusion), low=float(low), high=float(high), num_rows=N)
+
+    options: Options = {"confidence": confidence, "seed": seed}
+    return Scores(
+        accuracy_on_given=share_of_rows(choice == given, groups=together, **options),
+        accuracy_on_true=_accuracy_on_true(choice, true_labels, K, together, options),
+        balanced_accuracy=from_confusion(balanced_accuracy),
+        macro_f1=from_confusion(macro_f1),
+        log_loss=mean_of_rows(row_log_loss(given, probs), groups=together, confidence=confidence),
+        calibration_error=calibration_error(given, probs),
+        by_class=tuple(_class_score(given == k, choice == k, together, options) for k in range(K)),
+    )
+
+
+def mean_of_rows(values: ArrayLike, *, groups: ArrayLike | None = None, confidence: float = 0.95) -> Estimate:
+    """Mean of values (N,), with the normal interval; the spread is that of whole groups.
+
+    Liang and Zeger (1986), Biometrika 73, 13-22. Not good for fewer than some thirty groups.
+
+    >>> mean_of_rows(np.arange(100) % 2).as_percent()
+    '50.0 % (40.2 to 59.8 %, n = 100)'
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    together = np.arange(len(rows)) if groups is None else group_numbers(groups, len(rows))
+    value = float(rows.mean())
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * _deviation_of_mean(rows - value, together)
+    return Estimate(value=value, low=value - half, high=value + half, num_rows=len(rows))
+
+
+def row_log_loss(labels: Labels, pred_probs: Probs) -> NDArray[np.float64]:
+    """Minus the logarithm (N,) of what each row gives to its label, of nothing below 1e-7.
+
+    >>> row_log_loss(np.array([1]), np.array([[0.5, 0.5]])).round(4)
+    array([0.6931])
+    """
+    own = pred_probs[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(own, LEAST_PROBABILITY))
+
+
+def confusion_counts(labels: Labels, choice: Labels, num_classes: int) -> Counts:
+    """Rows (K, K) by [given, predicted].
+
+    >>> confusion_counts(np.array([0, 1, 1]), np.array([0, 0, 1]), 2)
+    array([[1., 0.],
+           [1., 1.]])
+    """
+    cells = np.bincount(labels * num_classes + choice, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes).astype(np.float64)
+
+
+def balanced_accuracy(confusion: Counts) -> float:
+    """Mean recall over the classes that rows were given.
+
+    >>> balanced_accuracy(np.array([[2, 2], [0, 1]]))
+    0.75
+    """
+    rows = confusion.sum(axis=1)
+    return float((np.diag(confusion) / np.maximum(rows, 1))[rows > 0].mean())
+
+
+def macro_f1(confusion: Counts) -> float:
+    """Mean F1 over the classes that rows were given or predicted as.
+
+    >>> round(macro_f1(np.array([[2, 2], [0, 1]])), 4)
+    0.5833
+    """
+    either = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float((2 * np.diag(confusion) / np.maximum(either, 1))[either > 0].mean())
+
+
+def _drawn_confusions(
+    labels: Labels, choice: Labels, num_classes: int, together: NDArray[np.intp] | None, seed: int
+) -> Iterator[Counts]:
+    """Confusion counts of draws of whole groups."""
+    rng, shape = np.random.default_rng(seed), (num_classes, num_classes)
+    if together is None:  # rows alike are drawn by their count: the cost is that of the cells
+        shares = confusion_counts(labels, choice, num_classes).ravel() / len(labels)
+        for counts in rng.multinomial(len(labels), shares, size=NUM_DRAWS):
+            yield counts.reshape(shape).astype(np.float64)
+        return
+    num_groups, cell = int(together.max()) + 1, labels * num_classes + choice
+    for _ in range(NUM_DRAWS):
+        times = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)
+        counts = np.bincount(cell, weights=times[together], minlength=num_classes**2)
+        yield counts.reshape(shape).astype(np.float64)
+
+
+def _accuracy_on_true(
+    choice: Labels,
+    true_labels: ArrayLike | None,
+    num_classes: int,
+    together: NDArray[np.intp] | None,
+    options: Options,
+) -> Estimate | None:
+    if true_labels is None:
+        return None
+    known = np.asarray(true_labels) != UNKNOWN
+    if not known.any():
+        return None
+    truth = np.where(known, true_labels, 0)
+    check_labels(truth, num_rows=len(choice), num_classes=num_classes)
+    return share_of_rows(
+        (choice == truth)[known], groups=None if together is None else together[known], **options
+    )
+
+
+def _class_score(
+    is_given: NDArray[np.bool_],
+    is_chosen: NDArray[np.bool_],
+    together: NDArray[np.intp] | None,
+    options: Options,
+) -> ClassScore:
+    def among(rows: NDArray[np.bool_]) -> Estimate | None:
+        if not rows.any():
+            return None
+        hits = (is_given & is_chosen)[rows]
+        return share_of_rows(hits, groups=None if together is None else together[rows], **options)
+
+    return ClassScore(recall=among(is_given), precision=among(is_chosen))
+
+
+def _deviation_of_mean(residuals: NDArray[np.float64], together: NDArray[np.intp]) -> float:
+    sums = np.bincount(together, residuals)
+    sums = sums[np.bincount(together) > 0]
+    if len(sums) < 2:
+        return float("inf")
+    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(residuals))

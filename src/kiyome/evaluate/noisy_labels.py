@@ -1,0 +1,353 @@
+"""How good a model is in truth, when the labels that it is scored on may be wrong. N rows, K classes.
+
+    h  the model's choice     s  the given label     y  the truth, hidden     e  P(s != y)
+
+    A - A~ = e (d - c)        truth less score: c = P(h = s | s != y) of wrong labels are repeated by the
+                              model, in d = P(h = y | s != y) of them it is right nevertheless
+
+    accuracy_under_noise(labels, pred_probs) -> AccuracyUnderNoise
+        bounds        no assumption but e: from all wrong labels repeated to none
+        estimate      model and labels err apart, given the class: mean over rows of inv(T)[s, h]
+        sensitivity   from there to c = 1, where nothing is left but A = A~ - e
+        ceiling       1 - e, what a model that knows every truth is expected to score
+
+Labels and predictions cannot say how often model and people make the same mistake. Rows that people check
+again can: see `audit`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiyome.errors import InputError
+from kiyome.evaluate.checked import Labels, Probs, check_confidence, check_scored
+from kiyome.evaluate.groups import group_numbers
+from kiyome.evaluate.shares import Estimate, share_of_rows
+from kiyome.noise import noise_rate
+from kiyome.noise.adaptive import judge_labels, judged_joint
+from kiyome.noise.transition import transition_of
+
+NUM_DRAWS = 100  # each fits the noise again; a standard deviation within 7 % of itself
+MOST_ROWS_A_DRAW = 10_000  # of more rows each draw takes these, and deviations shrink by the root of it
+REPEATS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SEEN_REPEATS = 0.15  # what twelve networks on labels by people stayed below: 0.064 to 0.140
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Between which values a number lies; no confidence interval unless it says so."""
+
+    low: float
+    high: float
+
+    def as_percent(self) -> str:
+        """Words for people.
+
+        >>> Range(low=0.812, high=0.9765).as_percent()
+        '81.2 to 97.7 %'
+        """
+        return f"{100 * self.low:.1f} to {100 * self.high:.1f} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A share of wrong labels and where it may lie: measured, or a band of what cannot be decided."""
+
+    value: float
+    low: float
+    high: float
+    source: str
+    """Where it comes from, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivityPoint:
+    """True accuracy, were the model to repeat this share of the wrong labels."""
+
+    repeats: float
+    true_accuracy: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyUnderNoise:
+    """A score on given labels, and what it leaves open about the truth."""
+
+    accuracy_on_given: Estimate
+    noise_rate: Rate
+    bounds: Range
+    """Of the true accuracy, whatever the mistakes are like, over the range of the noise rate and chance."""
+    estimated_true_accuracy: Estimate
+    """If model and labels err apart, given the true class. People's labels break this: it is then too high.
+    The interval is of chance alone."""
+    plausible: Range
+    """From no wrong label repeated to more than networks were seen to repeat, over the noise rate's range."""
+    sensitivity: tuple[SensitivityPoint, ...]
+    """From wrong labels that are met by coincidence only to all of them repeated."""
+    ceiling: Rate
+    """What a model that knows every truth is expected to score on labels as noisy as these."""
+    errs_together: bool
+    """The score is higher than it could be by chance if model and labels erred apart."""
+
+    def in_words(self) -> tuple[str, ...]:
+        """Sentences for people."""
+        rate, top = self.noise_rate, self.ceiling
+        apart = (
+            f"Right in {self.estimated_true_accuracy.as_percent()} if model and labels err apart, given the"
+            " class; the interval is of chance alone. Where people label, this is too high."
+        )
+        repeated = (
+            f"Right in {self.plausible.as_percent()} if the model repeats up to {SEEN_REPEATS:.0%} of"
+            " the wrong labels, more than twelve networks did on labels by people."
+        )
+        ceiling = (
+            f"A model that knows every truth is expected to score {top.value:.1%} ({top.low:.1%} to"
+            f" {top.high:.1%}) on such labels; one that has learned the annotators' habits may score more."
+        )
+        said = (
+            f"Agrees with {self.accuracy_on_given.as_percent()} of the given labels.",
+            f"About {rate.value:.1%} of these are wrong ({rate.low:.1%} to {rate.high:.1%}; {rate.source}).",
+            f"Right in {self.bounds.as_percent()}, whatever the mistakes are like.",
+            *(apart, repeated, ceiling),
+        )
+        together = "The score is above what errors apart allow: the model repeats some of the mistakes."
+        return (*said, together) if self.errs_together else said
+
+
+def accuracy_under_noise(
+    labels: ArrayLike,
+    pred_probs: ArrayLike,
+    *,
+    transition_matrix: ArrayLike | None = None,
+    measured: Estimate | None = None,
+    groups: ArrayLike | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> AccuracyUnderNoise:
+    """How good predictions are in truth, as far as labels that may be wrong can tell.
+
+    Parameters
+    ----------
+    labels
+        (N,) given labels, whole numbers from 0 to K-1.
+    pred_probs
+        (N, K) probabilities of models that did not see the row; rows sum to one.
+    transition_matrix
+        (K, K) [true, given], where the noise is known; else that of `method="adaptive"`, which takes these
+        very predictions' word, and takes a weak predictor's own mistakes for wrong labels.
+    measured
+        The share of wrong labels, where people measured it: by an audit, or by labels given twice. The
+        matrix is then brought to that share.
+    groups
+        (N,) rows with the same value belong together and are drawn together; an empty text stands alone.
+    confidence, seed
+        Of intervals of chance, and of their bootstrap, which estimates the matrix anew in each draw.
+
+    Raises
+    ------
+    InputError
+        A matrix and a measured share at once; arrays that break a stated rule.
+
+    Notes
+    -----
+    Under class-conditional noise the order of models is kept: Chen et al. (2020), arXiv 2012.04193. The
+    estimate is the trace of G inv(T), with G the counts of [choice, given]. For twelve networks on labels by
+    people (CIFAR-10N) it was 1 to 11 points too high where the truth was known; the share of wrong labels
+    that would have to be repeated to come out right was 0.064 to 0.140, so `plausible`
+    ends at 0.15.
+
+    Examples
+    --------
+    >>> from kiyome.noise import inject_label_noise, simulate_pred_probs
+    >>> rng, T = np.random.default_rng(0), np.full((3, 3), 0.1) + 0.7 * np.eye(3)
+    >>> truth = np.arange(3000) % 3
+    >>> probs = simulate_pred_probs(truth, 3, rng, accuracy=0.9)
+    >>> found = accuracy_under_noise(inject_label_noise(truth, T, rng), probs, transition_matrix=T)
+    >>> found.accuracy_on_given.as_percent()
+    '73.6 % (72.0 to 75.1 %, n = 3,000)'
+    >>> found.estimated_true_accuracy.as_percent()
+    '90.8 % (88.5 to 93.1 %, n = 3,000)'
+    """
+    check_confidence(confidence)
+    given, probs = check_scored(labels, pred_probs)
+    N, choice = len(given), probs.argmax(axis=1)
+    together = None if groups is None else group_numbers(groups, N)
+    known = None if transition_matrix is None else checked_matrix(transition_matrix, probs.shape[1])
+    _refuse_both(known, measured)
+
+    def curve(rows: NDArray[np.intp] | slice, share: float | None) -> Matrix:
+        T = _matrix_of(given[rows], probs[rows]) if known is None else known
+        return _curve(given[rows], choice[rows], T, share)
+
+    T = _matrix_of(given, probs) if known is None else known
+    rate = _rate(given, probs, T, measured, is_known=known is not None)
+    score = share_of_rows(choice == given, groups=together, confidence=confidence, seed=seed)
+    values = _curve(given, choice, T, None if measured is None else measured.value)
+    spread = _bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
+    bounds = bounds_without_assumption(score, rate)
+    ends = [_curve(given, choice, T, share) for share in (rate.low, rate.value, rate.high)]
+    return AccuracyUnderNoise(
+        accuracy_on_given=score,
+        noise_rate=rate,
+        bounds=bounds,
+        estimated_true_accuracy=_estimate(values[0], half[0], N),
+        plausible=_plausible(np.array([values, *ends]), half, bounds),
+        sensitivity=tuple(
+            SensitivityPoint(repeats=repeats, true_accuracy=_estimate(value, wide, N))
+            for repeats, value, wide in zip(REPEATS, values, half, strict=True)
+        ),
+        ceiling=Rate(value=1 - rate.value, low=1 - rate.high, high=1 - rate.low, source=rate.source),
+        errs_together=bool(values[0] - half[0] > 1),
+    )
+
+
+def bounds_without_assumption(score: Estimate, noise_rate: Rate) -> Range:
+    """Between which the true accuracy lies for any mistakes, over both intervals: |A - A~| <= e and more.
+
+    The lower end has every wrong label repeated, the upper one none, as far as there are rows to have it so:
+    A <= 1 - |1 - e - A~|.
+
+    >>> score = Estimate(value=0.9, low=0.9, high=0.9, num_rows=100)
+    >>> rate = Rate(value=0.08, low=0.08, high=0.08, source="known")
+    >>> found = bounds_without_assumption(score, rate)
+    >>> round(found.low, 2), round(found.high, 2)
+    (0.82, 0.98)
+    """
+    # the nearest that a score and one less a rate come to each other
+    gap = max(1 - noise_rate.high - score.high, score.low - (1 - noise_rate.low), 0.0)
+    return Range(low=max(score.low - noise_rate.high, 0.0), high=1 - gap)
+
+
+def matrix_with_noise_rate(transition_matrix: Matrix, true_shares: Matrix, noise_rate: float) -> Matrix:
+    """The matrix (K, K) whose errors are spread as before and, over all rows, as frequent as asked for.
+
+    A class whose labels would all be wrong stays at that, so the rate may be missed where it is very high.
+
+    >>> matrix_with_noise_rate(np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([0.5, 0.5]), 0.1)
+    array([[0.95, 0.05],
+           [0.15, 0.85]])
+    """
+    wrong = 1 - np.diag(transition_matrix)
+    now = float(true_shares @ wrong)
+    if now <= 0:  # no error shows how errors are spread: all alike
+        K = len(wrong)
+        return np.full((K, K), noise_rate / (K - 1)) + (1 - noise_rate * K / (K - 1)) * np.eye(K)
+    factor = np.minimum(noise_rate / now, 1 / np.maximum(wrong, 1e-12))
+    scaled = transition_matrix * factor[:, np.newaxis]
+    np.fill_diagonal(scaled, 1 - wrong * factor)
+    return scaled
+
+
+def _curve(labels: Labels, choice: Labels, T: Matrix, noise_rate: float | None) -> Matrix:
+    """True accuracy at each of REPEATS; the first is the estimate under errors apart."""
+    shares = true_shares(labels, T)
+    if noise_rate is not None:
+        T = matrix_with_noise_rate(T, shares, noise_rate)
+    e = 1 - float(true_shares(labels, T) @ np.diag(T))
+    score, apart = float((choice == labels).mean()), float(np.linalg.pinv(T)[labels, choice].mean())
+    if e <= 0:
+        return np.full(len(REPEATS), score)
+    repeats = np.array(REPEATS)
+    alike = _where_errors_fall_alike(score, e, len(T), repeats)
+    # what T knows of the classes counts less as mistakes are repeated, which leaves nothing to it
+    curve: Matrix = alike + (1 - repeats) * (apart - alike[0])
+    return curve
+
+
+def _where_errors_fall_alike(score: float, e: float, num_classes: int, repeats: Matrix) -> Matrix:
+    """True accuracy if a share of wrong labels is repeated, and else errors fall on all classes alike."""
+    met = e * (1 - repeats) / (num_classes - 1)  # wrong labels that a wrong choice meets by coincidence
+    right_on_right = (score - e * repeats - met) / np.maximum(1 - e - met, 1e-3)
+    true_accuracy: Matrix = right_on_right * (1 - e * repeats)
+    return true_accuracy
+
+
+def true_shares(labels: Labels, T: Matrix) -> Matrix:
+    """Shares (K,) of the true classes that T turns into those of the given labels.
+
+    >>> true_shares(np.array([0, 0, 0, 1]), np.array([[1.0, 0.0], [0.5, 0.5]]))
+    array([0.5, 0.5])
+    """
+    given = np.bincount(labels, minlength=len(T)) / len(labels)
+    shares: Matrix = (given @ np.linalg.pinv(T)).clip(min=0)
+    shares /= shares.sum()
+    return shares
+
+
+def _matrix_of(labels: Labels, pred_probs: Probs) -> Matrix:
+    return transition_of(judged_joint(judge_labels(labels, pred_probs)))
+
+
+def _rate(labels: Labels, pred_probs: Probs, T: Matrix, measured: Estimate | None, *, is_known: bool) -> Rate:
+    if measured is not None:
+        source = f"measured, n = {measured.num_rows:,}"
+        return Rate(value=measured.value, low=measured.low, high=measured.high, source=source)
+    if is_known:
+        e = 1 - float(true_shares(labels, T) @ np.diag(T))
+        return Rate(value=e, low=e, high=e, source="by the matrix at hand")
+    found = noise_rate(labels, pred_probs)
+    return Rate(value=found.value, low=found.low, high=found.high, source="estimated from these predictions")
+
+
+def _bootstrap_spread(
+    curve: Callable[[NDArray[np.intp], float | None], Matrix],
+    together: NDArray[np.intp],
+    measured: Estimate | None,
+    seed: int,
+) -> Matrix:
+    """Standard deviation of the curve over draws of whole groups, and of the measured share."""
+    rng, num_groups = np.random.default_rng(seed), int(together.max()) + 1
+    rows_of = np.split(np.argsort(together, kind="stable"), np.cumsum(np.bincount(together))[:-1])
+    taken = max(min(num_groups, MOST_ROWS_A_DRAW * num_groups // len(together)), 1)
+    curves = []
+    for _ in range(NUM_DRAWS):
+        rows = np.concatenate([rows_of[group] for group in rng.integers(num_groups, size=taken)])
+        share = None
+        if measured is not None:
+            by_chance = (measured.high - measured.low) / 3.92 * np.sqrt(num_groups / taken)
+            share = float(np.clip(rng.normal(measured.value, by_chance), 1e-6, 0.99))
+        curves.append(curve(rows, share))
+    spread: Matrix = np.std(curves, axis=0, ddof=1) * np.sqrt(taken / num_groups)
+    return spread
+
+
+def _estimate(value: float, half: float, num_rows: int) -> Estimate:
+    """Clipped to shares: sampling can carry the estimate past one."""
+    low, middle, high = (min(max(float(x), 0.0), 1.0) for x in (value - half, value, value + half))
+    return Estimate(value=middle, low=low, high=high, num_rows=num_rows)
+
+
+def _plausible(curves: Matrix, half: Matrix, bounds: Range) -> Range:
+    """Over all curves, up to the share of repeated labels that was seen."""
+    seen = np.array(REPEATS) <= SEEN_REPEATS
+    low, high = (curves - half)[:, seen].min(), (curves + half)[:, seen].max()
+    return Range(
+        low=float(np.clip(low, bounds.low, bounds.high)), high=float(np.clip(high, bounds.low, bounds.high))
+    )
+
+
+def _refuse_both(known: Matrix | None, measured: Estimate | None) -> None:
+    if known is not None and measured is not None:
+        raise InputError(
+            "The noise is known by a matrix, or by its share.",
+            came="transition_matrix and measured",
+            remedy="Leave one of them out.",
+        )
+
+
+def checked_matrix(transition_matrix: ArrayLike, num_classes: int) -> Matrix:
+    """The matrix (K, K) as numbers, once each row is a distribution over K classes."""
+    T = np.asarray(transition_matrix, dtype=np.float64)
+    fits = T.shape == (num_classes, num_classes) and (T >= 0).all() and np.allclose(T.sum(axis=1), 1)
+    if not fits:
+        raise InputError(
+            "transition_matrix is [true, given], one row and column a class, and its rows sum to one.",
+            came=f"shape {T.shape}, row sums {T.sum(axis=-1)}",
+            remedy="Pass T[true, given]; cleanlab's noise_matrix is the transpose.",
+        )
+    return T
