@@ -205,15 +205,14 @@ def show_diary(result: "DiaryResult") -> None:
     from rich.text import Text
 
     shown = Table(box=SIMPLE, pad_edge=False)
-    for column in ("run", "agrees with given labels", "against the baseline", "changed", "took"):
-        shown.add_column(column)
+    for column in ("run", "agrees with given labels", "against the baseline", "changed"):
+        shown.add_column(column, overflow="fold")
     for each in result.lines:
         cells = (
-            f"{each.run}\n{each.command}, {each.finished[:10]}",
+            f"{each.run}\n{each.command}\n{each.finished}\n{each.took}",
             "\n".join([each.score, *each.beside]),
             "\n".join([each.verdict, *(f"leak: {mark}" for mark in each.marks)]),
             each.changed,
-            each.took,
         )
         shown.add_row(*(Text(visible(cell)) for cell in cells))
     Console().print(shown)

@@ -66,7 +66,7 @@ def _line(entry: Entry, folder: Path) -> DiaryLine:
     return DiaryLine(
         run=entry.run,
         command=entry.command,
-        finished=entry.finished,
+        finished=entry.finished[:16].replace("T", " "),
         changed=_changed(entry),
         score="" if given is None else given.as_percent(),
         interval=None if given is None else (given.low, given.value, given.high),
@@ -79,13 +79,15 @@ def _line(entry: Entry, folder: Path) -> DiaryLine:
 
 
 def _changed(entry: Entry) -> str:
-    """The config's difference to the entry before by the same command.
-
-    A name such as `recipes.loss` is shown by its last parts.
-    """
+    """The config's difference to the entry before by the same command, such as `loss: elr → mix`."""
     return ", ".join(
-        f"{name.removeprefix('recipes.')}: {before} → {now}" for name, (before, now) in entry.changed.items()
+        f"{name.removeprefix('recipes.')}: {_said(before)} → {_said(now)}"
+        for name, (before, now) in entry.changed.items()
     )
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None or value == "" else str(value)
 
 
 def _took(entry: Entry) -> str:

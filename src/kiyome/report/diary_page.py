@@ -7,7 +7,7 @@ from pathlib import Path
 from kiyome.artifacts.storage import write_text
 from kiyome.report.page import render_page
 
-ROW_HEIGHT = 26
+ROW_HEIGHT = 20
 NUM_TICKS = 4
 
 
@@ -45,14 +45,14 @@ class IntervalChart:
     """x of the first line's value."""
 
 
-def interval_chart(lines: Sequence[DiaryLine], *, width: int = 600) -> IntervalChart | None:
+def interval_chart(lines: Sequence[DiaryLine], *, width: int = 400) -> IntervalChart | None:
     """Where each interval lies between the lowest and the highest end of all; None where there is none.
 
     >>> line = DiaryLine(run="a", command="train", finished="", changed="", score="", beside=(), verdict="",
     ...                  marks=(), took="", report="", interval=(0.8, 0.9, 1.0))
     >>> chart = interval_chart([line])
     >>> chart.intervals, chart.baseline
-    ([('a', 13.0, 0.0, 300.0, 600.0)], 300.0)
+    ([('a', 10.0, 0.0, 200.0, 400.0)], 200.0)
     """
     drawn = [(line.run, line.interval) for line in lines if line.interval is not None]
     if not drawn:
