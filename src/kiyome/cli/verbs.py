@@ -9,6 +9,7 @@ import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering, line
+from kiyome.cli.auditing import audit, audit_sample
 from kiyome.cli.combining import blend, calibrate, correct, stack
 from kiyome.cli.member_table import watching
 from kiyome.progress import silent
@@ -430,6 +431,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "curate": curate,
     "clean-and-retrain": clean_and_retrain,
     "noise-classifier": noise_classifier,
+    "audit-sample": audit_sample,
+    "audit": audit,
     "diary": diary,
     "demo": demo,
 }

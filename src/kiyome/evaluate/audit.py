@@ -129,11 +129,16 @@ def audited_accuracy(
     known, true = Drawn.of(design, rows[decided]), said[decided]
     unsure = ~decided
     model_right, label_wrong = predicted[rows] == said, (given[rows] != said) & decided
+    accuracy = known.share(model_right[decided], confidence)
+    noise = known.share(label_wrong[decided], confidence)
+    bounds = [(accuracy.low, accuracy.high), (noise.low, noise.high)]
+    if unsure.any():
+        bounds = [_bounds(every, hits, unsure, confidence) for hits in (model_right, label_wrong)]
     return AuditedScore(
-        accuracy_on_true=known.share(model_right[decided], confidence),
-        noise_rate=known.share(label_wrong[decided], confidence),
-        accuracy_bounds=_bounds(every, model_right, unsure, confidence),
-        noise_bounds=_bounds(every, label_wrong, unsure, confidence),
+        accuracy_on_true=accuracy,
+        noise_rate=noise,
+        accuracy_bounds=bounds[0],
+        noise_bounds=bounds[1],
         transition=_transition(known, true, given[known.rows], num_classes, confidence),
         noise_by_given_class=tuple(
             known.ratio(given[known.rows] == k, given[known.rows] != true, confidence)

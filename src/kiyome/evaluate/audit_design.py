@@ -117,7 +117,17 @@ def draw_audit(
     >>> len(np.unique(design.rows)), round(design.weights.sum())
     (60, 600)
     """
-    strata = strata_of(labels, pred_probs, num_strata=num_strata)
+    return draw_from(strata_of(labels, pred_probs, num_strata=num_strata), n, seed=seed)
+
+
+def draw_from(strata: Strata, n: int, *, seed: int = 0) -> AuditDesign:
+    """As `draw_audit`, of strata at hand.
+
+    >>> strata = Strata(stratum_of_row=np.repeat([0, 1], [10, 90]).astype(np.int8), num_disagreeing=1,
+    ...                 guesses=np.array([0.5, 0.9]), spreads=np.array([0.5, 0.3]))
+    >>> draw_from(strata, 20).rows_drawn
+    array([ 3, 17])
+    """
     least = int(np.minimum(strata.sizes, LEAST_ROWS).sum())
     if not least <= n <= len(strata.stratum_of_row):
         raise InputError(

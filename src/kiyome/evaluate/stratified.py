@@ -49,8 +49,9 @@ def stratified_share(
     than 2.5 % on that side, at the likeliest strata with that share (Carpenter, 1999, JRSS B 61, 159-172);
     what lies exactly on the estimate counts half (mid-p). Chances are exact, by the characteristic function
     of independent binomials (Gil-Pelaez, 1951, Biometrika 38, 481-482). A stratum of which many rows are
-    checked counts as more rows, by the finite population correction. Measured coverage: 93 to 99 %, see
-    benchmarks/results/audit_coverage.txt.
+    checked counts as more rows, by the finite population correction. Over 60 simulated truths it covered
+    95.6 to 96.6 % on average, 91 % at the least; above a truth of 0.97 with 100 rows 98.0 %, where the plain
+    normal interval covered 59 % (benchmarks/results/audit_coverage.txt).
 
     Examples
     --------

@@ -1,0 +1,74 @@
+"""The verbs of the audit: rows for people to check, and what their answers say of all rows."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kiyome.cli.answers import answering, line
+
+Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
+
+
+def audit_sample(
+    run: Run,
+    rows: Annotated[int, typer.Option("-n", "--rows", help="How many rows people are to check.")] = 200,
+    seed: Annotated[int, typer.Option(help="Decides the draw.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder; RUN-audit if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw rows for people to check, so that the true accuracy of all rows follows without any assumption.
+
+    Examples:
+      kiyome audit-sample runs/leaves            200 rows; says how many are needed for 1, 2 and 3 points
+      kiyome audit-sample runs/leaves -n 500
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.audit_sample import AUDIT_FILE
+        from kiyome.recipes.audit_sample import audit_sample as draw
+
+        sample = draw(run, n=rows, seed=seed, output=output)
+
+        def in_words() -> None:
+            expected = 100 * sample.design.expected_half_width()
+            line(f"{rows:,} of {len(sample.labels):,} rows drawn; expect to know the true accuracy to about")
+            line(f"+-{expected:.1f} points, 95 times in 100. As far as can be told before anyone looks,")
+            for half, needed in sample.rows_needed.items():
+                line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")
+            line()
+            line(f"Fill      {sample.folder / AUDIT_FILE} (see how_to.txt beside it)")
+            line(f"Then      kiyome audit {sample.folder / AUDIT_FILE}")
+
+        say(sample.summary(), in_words)
+
+
+def audit(
+    answers: Annotated[Path, typer.Argument(help="The filled audit.csv.")],
+    sample: Annotated[
+        Path | None,
+        typer.Option(help="The folder that kiyome audit-sample wrote; the file's own if not given."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a checked sample tells of all rows: true accuracy, wrong labels, and the noise by class.
+
+    Examples:
+      kiyome audit runs/leaves-audit/audit.csv
+      kiyome audit filled.csv --sample runs/leaves-audit
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.audit import audit as judge
+
+        result = judge(answers, sample=sample)
+
+        def in_words() -> None:
+            for sentence in result.in_words():
+                line(sentence)
+            line()
+            line(f"Look at   {result.folder / 'report.html'}")
+            line(f"Numbers   {result.folder / 'audit.json'}, the noise by class too")
+
+        say(result.summary(), in_words)
