@@ -89,7 +89,8 @@ def test_unsure_rows_and_a_stopped_audit_are_said(sample: SealedSample, lines, t
     result = audit(written(lines, tmp_path / "filled.csv"), sample=sample.folder)
     assert (result.score.num_checked, result.score.num_unsure) == (40, 1)
     said = " ".join(result.in_words())
-    assert "1 rows were unsure" in said
+    assert "Unsure: 1 of 40 rows" in said
+    assert "of 10 classes fewer than 10 rows were seen" in said
     assert f"40 of {NUM_ROWS} rows are checked" in said
 
 

@@ -16,7 +16,7 @@ from kiyome.artifacts.finished_run import FinishedRun
 from kiyome.artifacts.records import Records, read_records
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.errors import InputError
-from kiyome.evaluate.audit import UNSURE, AuditedScore, audited_accuracy
+from kiyome.evaluate.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
 from kiyome.evaluate.shares import Estimate
 from kiyome.recipes.audit_sample import COLUMNS, UNSURE_WORD, SealedSample, digest_of, read_sample
 from kiyome.report.audit_report import AuditReport, write_audit_report
@@ -51,14 +51,19 @@ class AuditResult:
             low, high = (100 * end for end in score.accuracy_bounds)
             wrong_low, wrong_high = (100 * end for end in score.noise_bounds)
             sentences.append(
-                f"{score.num_unsure} rows were unsure. Above they count as the other rows of their stratum;"
-                f" whatever they are, the model is right on {low:.1f} to {high:.1f} %, and {wrong_low:.1f} to"
-                f" {wrong_high:.1f} % of the labels are wrong."
+                f"Unsure: {score.num_unsure} of {score.num_checked} rows, which count above as the others of"
+                f" their stratum. Whatever they are, the model is right on {low:.1f} to {high:.1f} %, and"
+                f" {wrong_low:.1f} to {wrong_high:.1f} % of the labels are wrong."
             )
         if score.num_checked < drawn:
             sentences.append(
                 f"{score.num_checked} of {drawn} rows are checked: a random sample too, if nobody stopped"
                 " because of what they saw."
+            )
+        if few := int((~score.transition.is_enough).sum()):
+            sentences.append(
+                f"Of {few} of {len(self.sample.class_names)} classes fewer than {ENOUGH_ROWS} rows were seen:"
+                " their noise by class says little."
             )
         return sentences
 
