@@ -174,3 +174,20 @@ def test_noise_shrinks_a_difference_as_said_and_the_estimate_undoes_it() -> None
 def test_bad_input_is_told(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         accuracy_under_noise([0, 1], [[0.9, 0.1], [0.2, 0.8]], **options)
+
+
+def test_the_plausible_range_widens_with_what_the_rate_leaves_open_even_where_noise_is_strong() -> None:
+    rng, K = np.random.default_rng(6), 10
+    y = rng.integers(K, size=2000)
+    T = class_dependent_transition(K, 0.4, rng, concentration=0.2)
+    probs = simulate_pred_probs(y, K, rng, accuracy=0.75)
+    labels = inject_label_noise(y, T, rng)
+    ranges = [
+        accuracy_under_noise(
+            labels, probs, measured=Estimate(value=0.4, low=0.4 - d, high=0.4 + d, num_rows=99)
+        ).plausible
+        for d in (0.01, 0.1, 0.25)
+    ]
+    assert ranges[0].low > ranges[1].low > ranges[2].low
+    assert ranges[0].high <= ranges[1].high <= ranges[2].high
+    assert all(each.low < 0.75 < each.high for each in ranges)

@@ -11,6 +11,7 @@ from kiyome.cli import words
 from kiyome.cli.answers import answering, line
 from kiyome.cli.auditing import audit, audit_sample
 from kiyome.cli.combining import blend, calibrate, correct, stack
+from kiyome.cli.judging import evaluate
 from kiyome.cli.member_table import watching
 from kiyome.progress import silent
 
@@ -431,6 +432,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "curate": curate,
     "clean-and-retrain": clean_and_retrain,
     "noise-classifier": noise_classifier,
+    "evaluate": evaluate,
     "audit-sample": audit_sample,
     "audit": audit,
     "diary": diary,

@@ -190,7 +190,11 @@ def accuracy_under_noise(
     spread = _bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
     bounds = bounds_without_assumption(score, rate)
-    ends = [_curve(given, choice, T, share) for share in (rate.low, rate.value, rate.high)]
+    # a matrix brought to a far rate may have no inverse to speak of, so the ends let errors fall alike
+    ends = [
+        _where_errors_fall_alike(score.value, share, probs.shape[1], np.array(REPEATS))
+        for share in (rate.low, rate.high)
+    ]
     return AccuracyUnderNoise(
         accuracy_on_given=score,
         noise_rate=rate,

@@ -257,7 +257,7 @@ def _write(result: CombinedResult, made: Made, runs: Sequence[FinishedRun]) -> N
         num_rows=len(table),
         scores={name: _cells(score) for name, score in {result.verb: result.score, **result.inputs}.items()},
         answer=result.in_words(),
-        reliability={name: _reliability(table, probs) for name, probs in curves.items()},
+        reliability={name: reliability_bins(table, probs) for name, probs in curves.items()},
         tables=made.tables,
         notes=result.notes,
     )
@@ -273,7 +273,8 @@ def _cells(score: Score) -> tuple[str, str, str]:
     )
 
 
-def _reliability(table: Table, pred_probs: Probs) -> list[Reliability]:
+def reliability_bins(table: Table, pred_probs: Probs) -> list[Reliability]:
+    """Confidence and agreement with given labels, in bins, to draw."""
     curve = reliability_curve(table.given_labels, pred_probs)
     shares = [share(int(hits), int(rows)) for hits, rows in zip(curve.num_right, curve.num_rows, strict=True)]
     return [

@@ -1,0 +1,107 @@
+"""The geometry of intervals and of a curve with its band: numbers in, SVG coordinates out, no markup."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ROW_HEIGHT = 26
+NUM_TICKS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """One number with its range; no value where only the range is known."""
+
+    name: str
+    low: float
+    high: float
+    value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Intervals one under the other in a frame of `width` x `height` units."""
+
+    width: int
+    height: int
+    rows: list[tuple[str, float, float, float, float | None]]
+    """Name, y, then x of the lower end, the upper end and the value."""
+    ticks: list[tuple[float, str]]
+
+
+def draw_intervals(intervals: Sequence[Interval], *, width: int = 480) -> Intervals:
+    """Where each lies between the lowest and the highest end of all.
+
+    >>> drawn = draw_intervals([Interval(name="a", low=0.8, high=1.0, value=0.9)], width=100)
+    >>> drawn.rows, drawn.ticks[0]
+    ([('a', 13.0, 0.0, 100.0, 50.0)], (0.0, '80.0 %'))
+    """
+    low, high = min(each.low for each in intervals), max(each.high for each in intervals)
+    span = max(high - low, 1e-6)
+
+    def x(share: float) -> float:
+        return round((share - low) / span * width, 1)
+
+    return Intervals(
+        width=width,
+        height=ROW_HEIGHT * len(intervals),
+        rows=[
+            (
+                each.name,
+                ROW_HEIGHT * (place + 0.5),
+                x(each.low),
+                x(each.high),
+                None if each.value is None else x(each.value),
+            )
+            for place, each in enumerate(intervals)
+        ],
+        ticks=[(x(tick), f"{100 * tick:.1f} %") for tick in _even(low, high)],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """A curve and its band, with marks along the x axis."""
+
+    width: int
+    height: int
+    curve: str
+    band: str
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    marks: list[tuple[float, str]]
+
+
+def draw_band(
+    points: Sequence[tuple[float, float, float, float]],
+    *,
+    marks: Sequence[tuple[float, str]] = (),
+    width: int = 400,
+    height: int = 220,
+) -> Band:
+    """The curve through points (x, lower end, value, upper end), all shares, x from 0.
+
+    >>> band = draw_band([(0.0, 0.8, 0.9, 1.0), (1.0, 0.8, 0.8, 0.8)], width=100, height=100)
+    >>> band.curve, band.band
+    ('M0.0 50.0L100.0 100.0', 'M0.0 100.0L100.0 100.0L100.0 100.0L0.0 0.0Z')
+    """
+    right = max(point[0] for point in points)
+    low, high = min(point[1] for point in points), max(point[3] for point in points)
+    span = max(high - low, 1e-6)
+
+    def at(x: float, share: float) -> str:
+        return f"{round(x / right * width, 1)} {round(height * (1 - (share - low) / span), 1)}"
+
+    around = [at(p[0], p[1]) for p in points] + [at(p[0], p[3]) for p in reversed(points)]
+    return Band(
+        width=width,
+        height=height,
+        curve="M" + "L".join(at(p[0], p[2]) for p in points),
+        band="M" + "L".join(around) + "Z",
+        x_ticks=[(round(x / right * width, 1), f"{100 * x:.0f} %") for x in _even(0, right)],
+        y_ticks=[(round(height * (1 - (y - low) / span), 1), f"{100 * y:.1f} %") for y in _even(low, high)],
+        marks=[(round(x / right * width, 1), name) for x, name in marks],
+    )
+
+
+def _even(low: float, high: float) -> list[float]:
+    return [low + (high - low) * part / NUM_TICKS for part in range(NUM_TICKS + 1)]

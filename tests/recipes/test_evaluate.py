@@ -1,0 +1,176 @@
+"""What evaluate says of runs whose truth is known: verdicts, marks, refusals, and a judged run left alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.run import RunFolder, verify_run
+from kiyome.artifacts.table import Table, write_table
+from kiyome.cli import app
+from kiyome.diary import note_run
+from kiyome.errors import InputError, StaleArtifact
+from kiyome.evaluate.label_pairs import noise_rate_from_pairs
+from kiyome.recipes.evaluate import evaluate
+
+N, K = 600, 3
+
+
+def leaves(**columns: object) -> Table:
+    """A tenth of the labels is wrong; the truth is known for the first half."""
+    rng = np.random.default_rng(0)
+    true = np.arange(N) % K
+    given = np.where(rng.random(N) < 0.1, (true + 1) % K, true)
+    return Table(
+        root=Path(),
+        image_ids=[f"{row:03d}.jpg" for row in range(N)],
+        paths=[""] * N,
+        class_names=("a", "b", "<b>c"),
+        **{
+            "given_labels": given,
+            "true_labels": np.where(np.arange(N) < N // 2, true, -1),
+            "folds": np.arange(N) % 5,
+            **columns,
+        },
+    )
+
+
+def run_of(
+    place: Path,
+    table: Table,
+    *,
+    right: float = 0.95,
+    seed: int = 1,
+    kind: str = "out_of_fold",
+    **config: object,
+) -> Path:
+    """A finished run that finds this share of the truth; above one, all of the given labels."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(N) % K
+    choice = np.where(rng.random(N) < right, truth, rng.integers(K, size=N))
+    choice = table.given_labels if right > 1 else choice
+    probs = np.full((N, K), 0.02) + 0.94 * np.eye(K)[choice]
+    with RunFolder.create_or_reopen(place, command="train", config=config, table=table) as run:
+        write_table(table, run.path / "table.parquet")
+        Predictions(pred_probs=probs, kind=kind, source="test", table_fingerprint=table.fingerprint).save(
+            run.path / "predictions"
+        )
+    return place
+
+
+def test_the_score_is_judged_beside_the_run_and_the_run_left_alone(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", leaves())
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    result = evaluate(run)
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+    verify_run(result.folder)
+    assert result.folder == tmp_path / "run-evaluate"
+    told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
+    assert told["scores"]["accuracy_on_true"]["num_rows"] == N // 2
+    found = result.under_noise
+    assert found.plausible.low < 0.96 < found.bounds.high
+    assert found.accuracy_on_given.value < found.estimated_true_accuracy.value
+    assert told["under_noise"]["in_words"] == list(found.in_words())
+    assert result.marks == ()
+
+
+def test_the_page_shows_every_part_and_escapes_names(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / name, leaves(), seed=seed) for seed, name in enumerate(("one", "two"))]
+    page = (evaluate(runs[0], against=[runs[1]]).folder / "report.html").read_text("utf-8")
+    for part in ("leaves open", "err together", "Against other runs", "Chosen on these rows", "Reliability"):
+        assert part in page
+    assert "&lt;b&gt;c" in page
+    assert "<b>c" not in page
+    assert "<script" not in page
+    assert "nan" not in page
+
+
+def test_another_run_is_compared_on_given_and_on_true_labels(tmp_path: Path) -> None:
+    good, bad = run_of(tmp_path / "good", leaves(), right=0.97), run_of(tmp_path / "bad", leaves(), right=0.6)
+    against = evaluate(good, against=[bad]).against["bad"]
+    assert against.on_given.verdict == "better"
+    assert against.on_true is not None
+    assert against.on_true.verdict == "better"
+    assert against.under_noise.estimated_true_difference.value > against.on_given.difference.value
+    said = against.in_words("bad")
+    assert said[0].startswith("Against bad, on given labels: better: +")
+    assert said[2].startswith("On true labels: better")
+
+
+def test_marks_stay_with_the_number(tmp_path: Path) -> None:
+    table = leaves()
+    cleaned = table.with_labels(np.where(table.true_labels >= 0, table.true_labels, table.given_labels))
+    run = run_of(tmp_path / "run", cleaned, pred_probs_sha256="0")
+    run_of(tmp_path / "other", cleaned, seed=2)
+    note_run(tmp_path / "other")
+    note_run(run, leaks=["flags saw the labels"], is_kept=np.arange(N) > 100)
+    marks = " | ".join(evaluate(run).marks)
+    for mark in (
+        "flags saw the labels",
+        "brought from a file",
+        "rows and relabeled",
+        "taught the true label",
+        "an illusion, never a score",
+        "2 experiments were scored on these rows",
+    ):
+        assert mark in marks
+
+
+def test_predictions_that_repeat_every_mistake_are_marked_as_in_sample(tmp_path: Path) -> None:
+    honest, seen = run_of(tmp_path / "honest", leaves()), run_of(tmp_path / "seen", leaves(), right=2)
+    marks = evaluate(seen, against=[honest]).marks
+    assert any("wrong by true labels" in mark and "in sample?" in mark for mark in marks)
+    assert any("wrong by honest" in mark for mark in marks)
+    assert evaluate(honest, against=[seen]).marks == ()
+
+
+def test_labels_that_people_checked_take_the_place_of_the_estimate(tmp_path: Path) -> None:
+    result = evaluate(run_of(tmp_path / "run", leaves()), wrong="21/200")
+    assert result.under_noise.noise_rate.value == 0.105
+    assert result.under_noise.noise_rate.source == "measured, n = 200"
+    with pytest.raises(InputError, match="WRONG/CHECKED"):
+        evaluate(tmp_path / "run", wrong="10 %")
+
+
+def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", leaves())
+    other = run_of(tmp_path / "folds", leaves(folds=np.arange(N) % 3))
+    with pytest.raises(InputError, match="other folds"):
+        evaluate(run, against=[other])
+    with pytest.raises(InputError, match="other given labels"):
+        evaluate(run, against=[run_of(tmp_path / "labels", leaves(given_labels=(np.arange(N) + 1) % K))])
+    with pytest.raises(InputError, match="predicted out of fold"):
+        evaluate(run_of(tmp_path / "test", leaves(), kind="test"))
+    facts = json.loads((run / "predictions" / "predictions.json").read_text())
+    (run / "predictions" / "predictions.json").write_text(json.dumps(facts | {"table_fingerprint": "0" * 64}))
+    with pytest.raises(StaleArtifact):
+        evaluate(run)
+    assert not (tmp_path / "run-evaluate").exists()
+
+
+def test_the_verb_answers_in_words_and_as_json(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", leaves())
+    said = CliRunner().invoke(app, ["evaluate", str(run)])
+    assert said.exit_code == 0, said.output
+    assert "of the given labels." in said.output
+    assert "kiyome audit-sample" in said.output
+    told = CliRunner().invoke(app, ["evaluate", str(run), "--json", "--seed", "0"])
+    assert json.loads(told.output)["run"] == "run"
+    bad = CliRunner().invoke(app, ["evaluate", str(tmp_path / "nothing")])
+    assert bad.exit_code == 2
+
+
+def test_pairs_of_labels_tell_how_many_are_wrong() -> None:
+    rng, truth = np.random.default_rng(3), np.zeros(200_000, int)
+    first, second = (
+        np.where(rng.random(len(truth)) < 0.12, rng.integers(1, 5, size=len(truth)), truth) for _ in range(2)
+    )
+    differing = int((first != second).sum())
+    assert noise_rate_from_pairs(differing, len(truth), num_classes=5).value == pytest.approx(0.12, abs=0.003)
+    assert noise_rate_from_pairs(differing, len(truth)).value < 0.12
+    assert noise_rate_from_pairs(90, 100, num_classes=5).high == 0.8
+    with pytest.raises(InputError, match="Hits are between"):
+        noise_rate_from_pairs(5, 4)
