@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from kiyome.cli.answers import answering, line
-
-Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
+from kiyome.cli.options import Json, Run
 
 
 def audit_sample(

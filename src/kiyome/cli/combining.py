@@ -7,13 +7,11 @@ import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering
+from kiyome.cli.options import Json, Run, Runs
 
-Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
-Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows and folds.")]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder; beside the first run if not given.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
 
 
 def blend(

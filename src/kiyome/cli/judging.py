@@ -1,11 +1,13 @@
-"""The verb that says what a score is worth: evaluate."""
+"""The verbs that say what a score is worth: evaluate, diary."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kiyome.cli import words
 from kiyome.cli.answers import answering, line
+from kiyome.cli.options import Json
 
 if TYPE_CHECKING:
     from kiyome.recipes.evaluate import EvaluateResult
@@ -25,9 +27,7 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-evaluate if not given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the bootstraps.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document for machines, no words.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Say what a score on noisy labels is worth: in truth, at best, against others, and by luck.
 
@@ -41,6 +41,31 @@ def evaluate(
 
         result = evaluate_run(run, against=against or (), wrong=wrong, output=output, seed=seed)
         say(result.summary(), lambda: show_evaluate(result))
+
+
+def diary(
+    runs: Annotated[Path, typer.Argument(help="The folder that holds the runs and their diary.")] = Path(
+        "runs"
+    ),
+    baseline: Annotated[
+        str | None, typer.Option(help="The run to compare with; the first on the same rows if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show every experiment, its score with an interval, and whether it beats the baseline by more than luck.
+
+    The diary is kept by the verbs themselves, in the folder of the run folders.
+
+    Examples:
+      kiyome diary
+      kiyome diary runs --baseline leaves-train-2
+      kiyome diary runs --json
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.diary import diary as read_all
+
+        result = read_all(runs, baseline=baseline)
+        say(result.summary(), lambda: words.show_diary(result))
 
 
 def show_evaluate(result: "EvaluateResult") -> None:

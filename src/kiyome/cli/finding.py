@@ -1,0 +1,161 @@
+"""The verbs that look at photos and labels: find, check, curate, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kiyome.cli import words
+from kiyome.cli.answers import answering
+from kiyome.cli.options import ClassMap, Data, IdColumn, Images, Json, LabelColumn, Output
+
+
+def find(
+    data: Data,
+    images: Images = None,
+    pred_probs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Out-of-fold predictions that you have: CSV or Parquet with one column a class, or .npy."
+        ),
+    ] = None,
+    output: Output = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A timm name, 'lite0' (no torch) or 'tiny' (no weights).")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of the backbone from this file, not the hub.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="Which rows are flagged: 'adaptive', or one of cleanlab's filters by name.")
+    ] = "adaptive",
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Flag rows while about this share of them is wrong, 0.9 say; 'adaptive' chooses if absent."
+        ),
+    ] = None,
+    num_folds: Annotated[int, typer.Option("--folds", help="Number of folds, at least 3.")] = 5,
+    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    class_map: ClassMap = None,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    top: Annotated[int, typer.Option(help="How many suspicious rows to print.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Rank the labels that are probably wrong, and write a run folder with a report.
+
+    Examples:
+      kiyome find photos/                           one folder a class
+      kiyome find train.csv --images train_images   a Kaggle table
+      kiyome find train.csv --pred-probs oof.csv    predictions at hand, no photos
+      kiyome find photos/ --precision 0.9           fewer rows, nearly all of them wrong
+      kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.find import find as find_labels
+
+        result = find_labels(
+            data,
+            images=images,
+            pred_probs=pred_probs,
+            output=output,
+            backbone=backbone,
+            weights=weights,
+            method=method,
+            precision=precision,
+            num_folds=num_folds,
+            seed=seed,
+            class_map=class_map,
+            id_column=id_column,
+            label_column=label_column,
+            on_progress=on_progress,
+        )
+        say(result.summary(), lambda: words.show_find(result, top))
+
+
+def check(
+    data: Data,
+    images: Images = None,
+    output: Output = None,
+    class_map: ClassMap = None,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    as_json: Json = False,
+) -> None:
+    """Read every photo, and list what is unreadable, odd, doubled, or labeled in two ways.
+
+    Examples:
+      kiyome check photos/
+      kiyome check train.csv --images train_images --json
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.check import check as check_photos
+
+        result = check_photos(
+            data,
+            images=images,
+            output=output,
+            class_map=class_map,
+            id_column=id_column,
+            label_column=label_column,
+            on_progress=on_progress,
+        )
+        say(result.summary(), lambda: words.show_check(result))
+
+
+def curate(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome find`.")],
+    action: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of flagged rows: drop, relabel, weight, soften or keep;"
+            " drop if absent, keep where --decisions are given."
+        ),
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="What people decided: a file with image_id, decision and label.")
+    ] = None,
+    min_chance: Annotated[
+        float, typer.Option(help="Act only where the label is wrong with at least this chance.")
+    ] = 0.0,
+    max_lost: Annotated[float, typer.Option(help="The largest share of a class that may be lost.")] = 0.5,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Make the next version of a table from what was flagged and what people decided.
+
+    No row leaves the table: a dropped one is never taught, and still predicted and scored. The new labels
+    are in corrected_labels.csv, every change in changes.csv.
+
+    Examples:
+      kiyome curate runs/leaves                          flagged rows teach nothing from now on
+      kiyome curate runs/leaves --action relabel --min-chance 0.9
+      kiyome curate runs/leaves --decisions decisions.csv
+      kiyome train runs/leaves-drop/table.parquet --images photos
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.recipes.curate import curate as curate_run
+
+        result = curate_run(
+            run, action=action, decisions=decisions, min_chance=min_chance, max_lost=max_lost, output=output
+        )
+        say(result.summary(), lambda: words.show_curate(result))
+
+
+def demo(output: Output = None, as_json: Json = False) -> None:
+    """Find doubtful labels among 2,624 real photographs of solar cells, then ask the experts' doubt.
+
+    The experts graded each cell 0, 1/3, 2/3 or 1. kiyome sees two classes only (defect from 2/3 up); the
+    doubtful grades 1/3 and 2/3 are hidden from it, and should be far more frequent among the rows it flags.
+
+    The photographs come in the package elpv-dataset, licence CC BY-NC-SA 4.0.
+
+    Examples:
+      kiyome demo
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.demo import demo as run_demo
+
+        result = run_demo(output=output, on_progress=on_progress)
+        say(result.summary(), lambda: words.show_demo(result))

@@ -1,0 +1,25 @@
+"""What several verbs are told in the same words."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder of class folders, a CSV or Parquet table, or a Hugging Face style metadata file."
+    ),
+]
+Images = Annotated[
+    Path | None, typer.Option(help="The folder of photos that a table speaks of; found by itself if near.")
+]
+ClassMap = Annotated[Path | None, typer.Option(help="JSON file: label number to class name.")]
+IdColumn = Annotated[str | None, typer.Option(help="Column of photo names; found by itself if usual.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of labels; found by itself if usual.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run folder; runs/NAME if not given.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
+Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
+Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows and folds.")]

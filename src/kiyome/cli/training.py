@@ -1,0 +1,222 @@
+"""The verbs that train members and use them: train, predict, export, and the flows around training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kiyome.cli import words
+from kiyome.cli.answers import answering, line
+from kiyome.cli.member_table import watching
+from kiyome.cli.options import ClassMap, Data, IdColumn, Images, Json, LabelColumn, Output
+from kiyome.progress import silent
+
+
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="As for find; with --print-recipe it may be left out.")
+    ] = Path(),
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 augment.cutout=0.5 ...")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="'all' rows, as most recipes; 'clean': without those flagged by models that saw nothing of"
+            " the held-out fold; 'clean-global': without those that --flags names, which leaks."
+        ),
+    ] = None,
+    flags: Annotated[
+        Path | None, typer.Option(help="With clean-global: the run of find or train whose flags are taken.")
+    ] = None,
+    images: Images = None,
+    output: Output = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Photos to predict: a folder, or a sample submission.")
+    ] = None,
+    test_images: Annotated[
+        Path | None, typer.Option(help="The folder of photos that the sample submission speaks of.")
+    ] = None,
+    members: Annotated[
+        list[str] | None, typer.Option(help="Train these only: fold=0, fold=0,2, recipe=NAME, seed=1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    class_map: ClassMap = None,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Print the recipe with its changes, and stop.")
+    ] = False,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metrics to wandb, trackio, tensorboard or mlflow, too; in the run folder, offline."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train models over folds; predict each photo by models that never saw it, and new photos by all.
+
+    Killed at any moment, the same command goes on where it was, and ends with the same result.
+
+    Examples:
+      kiyome train photos/ --recipe quick                minutes on two cores
+      kiyome train train.csv --recipe talk-best-public --test sample_submission.csv
+      kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe
+      kiyome train photos/ --labels clean                without rows whose label is probably wrong
+      kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
+      kiyome train photos/ --members fold=0              one of several machines on one --output
+      kiyome train photos/ --tracker tensorboard         curves in RUN/tracking, besides metrics.jsonl
+      WANDB_MODE=online kiyome train photos/ --tracker wandb
+      kiyome train --recipe modern --print-recipe > mine.toml
+    """
+    with answering(as_json) as (say, _), watching() as (on_progress, on_news):
+        wanted = list(changes or [])
+        if print_recipe:
+            from kiyome.recipes.lessons import changes_for_labels
+            from kiyome.training.recipe_files import read_recipes, recipe_text
+
+            wanted = [str(data), *wanted] if "=" in str(data) else wanted
+            recipes = read_recipes(recipe, [*wanted, *changes_for_labels(labels, flags)])
+            say({each.name: each.as_dict() for each in recipes}, lambda: line(recipe_text(recipes)))
+            return
+        from kiyome.recipes.train import train as train_members
+        from kiyome.training.processes import is_main_process
+
+        result = train_members(
+            data,
+            recipe=recipe,
+            changes=wanted,
+            labels=labels,
+            flags=flags,
+            images=images,
+            output=output,
+            test=test,
+            test_images=test_images,
+            members=members or (),
+            seed=seed,
+            class_map=class_map,
+            id_column=id_column,
+            label_column=label_column,
+            trackers=tracker or (),
+            on_progress=on_progress if is_main_process() else silent,
+            on_news=on_news,
+        )
+        if is_main_process():
+            say(result.summary(), lambda: words.show_train(result))
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
+    photos: Annotated[Path, typer.Argument(help="A folder of photos, or a table with their ids.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of ids and labels.")] = Path(
+        "submission.csv"
+    ),
+    sample: Annotated[
+        Path | None, typer.Option(help="A sample submission whose ids, order and columns are taken.")
+    ] = None,
+    images: Images = None,
+    as_json: Json = False,
+) -> None:
+    """Predict photos with the models of a training; no network is needed, and no label.
+
+    Examples:
+      kiyome predict runs/leaves-train test_images -o submission.csv
+      kiyome predict runs/leaves-train sample_submission.csv --images test_images
+      kiyome predict runs/leaves-train test_images --sample sample_submission.csv
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.predict import predict as predict_photos
+
+        result = predict_photos(
+            run, photos, output=output, sample=sample, images=images, on_progress=on_progress
+        )
+        say(result.summary(), lambda: words.show_predict(result))
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
+    photos: Annotated[Path, typer.Argument(help="Real photos to check with: a folder, or a table.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the files go; RUN/onnx if not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write each model of a training as ONNX, once it gives torch's probabilities on real photos.
+
+    Photos go in as uint8, probabilities come out; a JSON file beside each says classes, size and cut.
+    timm needs no export: timm.create_model("local-dir:RUN/members/MEMBER/models/EPOCH") loads what is there.
+
+    Examples:
+      kiyome export runs/leaves-train photos/
+      kiyome export runs/leaves-train test_images -o onnx
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.export import export as export_models
+
+        result = export_models(run, photos, output=output, on_progress=on_progress)
+        say(result.summary(), lambda: words.show_export(result))
+
+
+def noise_classifier(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome find` on photos.")],
+    changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Train models to tell from a photo whether its label was flagged, and say how well that works.
+
+    Examples:
+      kiyome noise-classifier runs/leaves
+      kiyome noise-classifier runs/leaves epochs=5
+    """
+    with answering(as_json) as (say, on_progress):
+        from kiyome.recipes.noise_classifier import noise_classifier as classify
+
+        result = classify(run, recipe=recipe, changes=changes or (), output=output, on_progress=on_progress)
+        say(result.summary(), lambda: words.show_noise_classifier(result))
+
+
+def clean_and_retrain(
+    data: Data,
+    changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    action: Annotated[
+        str, typer.Option(help="What becomes of flagged rows: drop, relabel, weight, soften or keep.")
+    ] = "drop",
+    min_chance: Annotated[
+        float, typer.Option(help="Act only where the label is wrong with at least this chance.")
+    ] = 0.0,
+    decisions: Annotated[
+        Path | None, typer.Option(help="What people decided: a file with image_id, decision and label.")
+    ] = None,
+    images: Images = None,
+    output: Output = None,
+    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train, find wrong labels by these members, act on them, train again, blend; the diary tells each step.
+
+    Examples:
+      kiyome clean-and-retrain photos/
+      kiyome clean-and-retrain photos/ --action relabel --min-chance 0.9 epochs=5
+    """
+    with answering(as_json) as (say, _), watching() as (on_progress, on_news):
+        from kiyome.recipes.clean_and_retrain import clean_and_retrain as second_round
+
+        result = second_round(
+            data,
+            recipe=recipe,
+            changes=changes or (),
+            action=action,
+            min_chance=min_chance,
+            decisions=decisions,
+            images=images,
+            output=output,
+            seed=seed,
+            on_progress=on_progress,
+            on_news=on_news,
+        )
+        say(result.summary(), lambda: words.show_diary(result.history))
