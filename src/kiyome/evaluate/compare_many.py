@@ -120,7 +120,7 @@ def compare_many(
     return ManyCompared(
         scores=scores,
         best=names[best],
-        optimism=float(luck.mean()),
+        optimism=max(float(luck.mean()), 0.0),
         best_corrected=_corrected(float(means[best]), luck, most_luck, confidence, len(matrix)),
         pairs=_pairs(names, matrix, errors, confidence),
     )
@@ -160,7 +160,7 @@ def _corrected(score: float, luck: Matrix, most_luck: Matrix, confidence: float,
     """The lower end allows for skills as close together as the scores may come from."""
     low, high = np.quantile(luck, (1 - confidence) / 2), np.quantile(most_luck, (1 + confidence) / 2)
     return Estimate(
-        value=score - float(luck.mean()),
+        value=score - max(float(luck.mean()), 0.0),
         low=max(score - float(high), 0.0),
         high=min(score - float(low), 1.0),
         num_rows=num_rows,

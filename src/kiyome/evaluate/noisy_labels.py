@@ -197,8 +197,9 @@ def accuracy_under_noise(
         _where_errors_fall_alike(score.value, share, probs.shape[1], np.array(REPEATS))
         for share in (rate.low, rate.high)
     ]
-    # a measured share is drawn in the bootstrap; what these predictions leave open of it is not
-    open_ = [values] if measured is not None else [values, *ends]
+    # a measured share is drawn in the bootstrap; what these predictions leave open is not
+    is_own = measured is None and known is None
+    open_ = [values, *ends] if is_own else [values]
     lowest, highest = np.min(open_, axis=0) - half, np.max(open_, axis=0) + half
     points = tuple(
         SensitivityPoint(repeats=repeats, true_accuracy=_estimate(value, low, high, N))

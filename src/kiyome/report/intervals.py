@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 
 ROW_HEIGHT = 26
-NUM_TICKS = 5
+STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+MOST_STEPS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ def draw_intervals(intervals: Sequence[Interval], *, width: int = 480) -> Interv
             )
             for place, each in enumerate(intervals)
         ],
-        ticks=[(x(tick), f"{100 * tick:.1f} %") for tick in _even(low, high)],
+        ticks=[(x(tick), f"{100 * tick:.1f} %") for tick in _round_between(low, high)],
     )
 
 
@@ -97,11 +99,20 @@ def draw_band(
         height=height,
         curve="M" + "L".join(at(p[0], p[2]) for p in points),
         band="M" + "L".join(around) + "Z",
-        x_ticks=[(round(x / right * width, 1), f"{100 * x:.0f} %") for x in _even(0, right)],
-        y_ticks=[(round(height * (1 - (y - low) / span), 1), f"{100 * y:.1f} %") for y in _even(low, high)],
+        x_ticks=[(round(x / right * width, 1), f"{100 * x:.0f} %") for x in _round_between(0, right)],
+        y_ticks=[
+            (round(height * (1 - (y - low) / span), 1), f"{100 * y:.1f} %") for y in _round_between(low, high)
+        ],
         marks=[(round(x / right * width, 1), name) for x, name in marks],
     )
 
 
-def _even(low: float, high: float) -> list[float]:
-    return [low + (high - low) * part / NUM_TICKS for part in range(NUM_TICKS + 1)]
+def _round_between(low: float, high: float) -> list[float]:
+    """Round shares from low to high, at most seven of them.
+
+    >>> [round(tick, 3) for tick in _round_between(0.834, 1.0)]
+    [0.85, 0.9, 0.95, 1.0]
+    """
+    step = next((step for step in STEPS if high - low <= MOST_STEPS * step), STEPS[-1])
+    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    return [step * tick for tick in range(first, last + 1)]
