@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kiyome.evaluate.audit import audited_accuracy
-from kiyome.evaluate.audit_design import (
+from kiyome.evaluation.audit import audited_accuracy
+from kiyome.evaluation.audit_design import (
     AuditDesign,
     Strata,
     believed,
@@ -26,8 +26,8 @@ from kiyome.evaluate.audit_design import (
     rows_for,
     strata_of,
 )
-from kiyome.evaluate.shares import share
-from kiyome.evaluate.stratified import prediction_powered_share, stratified_share
+from kiyome.evaluation.shares import share
+from kiyome.evaluation.stratified import prediction_powered_share, stratified_share
 from measured import SHARED_DATA, show
 from noise_sets import LabelSet, human_sets, paper_sets
 

@@ -34,9 +34,9 @@ from kiyome.ensemble import (
     diversity,
 )
 from kiyome.ensemble.checked import logs, softmax
-from kiyome.evaluate.calibration import calibration_error
-from kiyome.evaluate.compare import compare
-from kiyome.evaluate.shares import share_of_rows
+from kiyome.evaluation.calibration import calibration_error
+from kiyome.evaluation.compare import compare
+from kiyome.evaluation.shares import share_of_rows
 from kiyome.folds import deal_folds
 from measured import SHARED_DATA, show
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from kiyome.artifacts.sources import read_table
-from kiyome.evaluate.compare import compare
+from kiyome.evaluation.compare import compare
 from kiyome.folds import deal_folds
 from kiyome.inference import predict
 from kiyome.models import build_model

@@ -26,8 +26,8 @@ from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.storage import sync_folder
 from kiyome.artifacts.table import UNKNOWN, Table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
-from kiyome.evaluate.compare import Comparison, compare
-from kiyome.evaluate.shares import Estimate, share_of_rows
+from kiyome.evaluation.compare import Comparison, compare
+from kiyome.evaluation.shares import Estimate, share_of_rows
 
 DIARY = "diary.jsonl"
 UNKNOWN_FOLDS = "folds unknown: whether predictions are out of fold cannot be told"

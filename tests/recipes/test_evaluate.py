@@ -13,7 +13,7 @@ from kiyome.artifacts.table import Table, write_table
 from kiyome.cli import app
 from kiyome.diary import note_run
 from kiyome.errors import InputError, StaleArtifact
-from kiyome.evaluate.label_pairs import noise_rate_from_pairs
+from kiyome.evaluation.label_pairs import noise_rate_from_pairs
 from kiyome.recipes.evaluate import evaluate
 
 N, K = 600, 3

@@ -14,7 +14,7 @@ from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.table import write_table
 from kiyome.cli import app
 from kiyome.cli.words import show_train
-from kiyome.curate import curate_table
+from kiyome.curation import curate_table
 from kiyome.diary import read_diary
 from kiyome.errors import InputError
 from kiyome.folds import deal_folds

@@ -16,8 +16,8 @@ from kiyome.artifacts.finished_run import FinishedRun
 from kiyome.artifacts.records import Records, read_records
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.errors import InputError
-from kiyome.evaluate.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
-from kiyome.evaluate.shares import Estimate
+from kiyome.evaluation.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
+from kiyome.evaluation.shares import Estimate
 from kiyome.recipes.audit_sample import COLUMNS, UNSURE_WORD, SealedSample, digest_of, read_sample
 from kiyome.report.audit_report import AuditReport, write_audit_report
 

@@ -19,8 +19,8 @@ from kiyome.artifacts.names import text_of_path
 from kiyome.artifacts.run import Manifest, RunFolder, verify_run
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.errors import InputError
-from kiyome.evaluate.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
-from kiyome.evaluate.shares import Estimate, share_of_rows
+from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
+from kiyome.evaluation.shares import Estimate, share_of_rows
 
 AUDIT_FILE, DESIGN_FILE, FACTS_FILE = "audit.csv", "design.parquet", "design.json"
 COLUMNS = ("row", "photo", "true_label")
@@ -85,7 +85,7 @@ def audit_sample(
     run
         The folder of a finished run that predicts every row of a table.
     n, num_strata, seed
-        As for `kiyome.evaluate.audit_design.draw_audit`.
+        As for `kiyome.evaluation.audit_design.draw_audit`.
     output
         The run folder; ``RUN-audit`` beside the run if not given.
 

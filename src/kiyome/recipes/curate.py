@@ -18,7 +18,7 @@ from kiyome.artifacts.records import read_records
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import Table, write_table
-from kiyome.curate import MAX_LOST, Action, Curated, Decision, curate_table
+from kiyome.curation import MAX_LOST, Action, Curated, Decision, curate_table
 from kiyome.diary import note_step
 from kiyome.errors import InputError
 
@@ -72,7 +72,7 @@ def curate(
     decisions
         A CSV or Parquet file with columns image_id, decision (keep, drop, relabel, unsure) and label.
     min_chance, max_lost
-        As for `kiyome.curate.curate_table`.
+        As for `kiyome.curation.curate_table`.
     output
         The run folder; ``RUN-ACTION`` beside the run if not given.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import write_csv
 from kiyome.errors import MissingExtra
-from kiyome.evaluate.shares import Estimate, ratio_of_shares, share
+from kiyome.evaluation.shares import Estimate, ratio_of_shares, share
 from kiyome.progress import Progress, silent
 from kiyome.recipes.check import RUNS
 from kiyome.recipes.find import find

@@ -24,12 +24,12 @@ from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.diary import DIARY, Entry, read_diary
 from kiyome.errors import InputError, KiyomeError
-from kiyome.evaluate.compare import Comparison, compare
-from kiyome.evaluate.compare_many import ManyCompared, compare_many
-from kiyome.evaluate.metrics import Scores, score_predictions
-from kiyome.evaluate.noisy_difference import DifferenceUnderNoise, difference_under_noise
-from kiyome.evaluate.noisy_labels import SEEN_REPEATS, AccuracyUnderNoise, accuracy_under_noise
-from kiyome.evaluate.shares import Estimate, share
+from kiyome.evaluation.compare import Comparison, compare
+from kiyome.evaluation.compare_many import ManyCompared, compare_many
+from kiyome.evaluation.metrics import Scores, score_predictions
+from kiyome.evaluation.noisy_difference import DifferenceUnderNoise, difference_under_noise
+from kiyome.evaluation.noisy_labels import SEEN_REPEATS, AccuracyUnderNoise, accuracy_under_noise
+from kiyome.evaluation.shares import Estimate, share
 from kiyome.noise import transition_matrix
 from kiyome.recipes.combined import reliability_bins
 from kiyome.recipes.marks import marks_of

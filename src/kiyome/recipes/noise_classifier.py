@@ -17,8 +17,8 @@ from kiyome.artifacts.issues import read_issues
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
-from kiyome.evaluate.detection import Detection, detection, gain_in_average_precision
-from kiyome.evaluate.shares import Estimate
+from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
+from kiyome.evaluation.shares import Estimate
 from kiyome.progress import Progress, silent
 from kiyome.recipes.train import TrainResult, train
 

@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from kiyome.evaluate.shares import Estimate, share
+from kiyome.evaluation.shares import Estimate, share
 
 
 def noise_rate_from_pairs(

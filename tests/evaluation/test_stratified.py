@@ -10,8 +10,8 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from kiyome.errors import InputError
-from kiyome.evaluate.shares import share
-from kiyome.evaluate.stratified import (
+from kiyome.evaluation.shares import share
+from kiyome.evaluation.stratified import (
     _chance_below,
     prediction_powered_share,
     pulled_shares,

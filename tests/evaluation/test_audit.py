@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kiyome.errors import InputError
-from kiyome.evaluate.audit import UNSURE, audited_accuracy
-from kiyome.evaluate.audit_design import AuditDesign, Strata, draw_audit, draw_from, strata_of
+from kiyome.evaluation.audit import UNSURE, audited_accuracy
+from kiyome.evaluation.audit_design import AuditDesign, Strata, draw_audit, draw_from, strata_of
 from kiyome.noise import inject_label_noise, simulate_pred_probs
 
 TRANSITION = np.array([[0.9, 0.1, 0.0], [0.05, 0.8, 0.15], [0.0, 0.1, 0.9]])

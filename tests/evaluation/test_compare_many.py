@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluate.compare import compare
-from kiyome.evaluate.compare_many import compare_many, differing_share
+from kiyome.evaluation.compare import compare
+from kiyome.evaluation.compare_many import compare_many, differing_share
 
 
 def tried(seed: int, skills: np.ndarray, N: int = 300) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluate.audit_design import (
+from kiyome.evaluation.audit_design import (
     Strata,
     draw_audit,
     draw_from,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluate.groups import bootstrap_interval, group_numbers
-from kiyome.evaluate.shares import share, share_of_rows
+from kiyome.evaluation.groups import bootstrap_interval, group_numbers
+from kiyome.evaluation.shares import share, share_of_rows
 
 
 @given(st.lists(st.sampled_from(["", "a", "b", "plant 7"]), min_size=1, max_size=30))

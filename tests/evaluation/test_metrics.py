@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as peer
 
 from kiyome.errors import InputError
-from kiyome.evaluate.metrics import mean_of_rows, score_predictions
+from kiyome.evaluation.metrics import mean_of_rows, score_predictions
 
 
 def rows_of(seed: int, N: int, K: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluate.audit_design import AuditDesign
-from kiyome.evaluate.shares import Estimate, wilson_interval
-from kiyome.evaluate.stratified import stratified_share
+from kiyome.evaluation.audit_design import AuditDesign
+from kiyome.evaluation.shares import Estimate, wilson_interval
+from kiyome.evaluation.stratified import stratified_share
 from kiyome.noise.arrays import check_labels
 
 Numbers = NDArray[np.float64]
@@ -108,7 +108,7 @@ def audited_accuracy(
 
     Examples
     --------
-    >>> from kiyome.evaluate.audit_design import draw_audit
+    >>> from kiyome.evaluation.audit_design import draw_audit
     >>> rng = np.random.default_rng(0)
     >>> pred_probs = rng.dirichlet([0.1, 0.1, 0.1], 3000)
     >>> predicted = pred_probs.argmax(axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluate.checked import check_scored
+from kiyome.evaluation.checked import check_scored
 
 NUM_BINS = 15
 

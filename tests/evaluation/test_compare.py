@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluate.compare import compare, rows_to_tell, score_interval
+from kiyome.evaluation.compare import compare, rows_to_tell, score_interval
 
 counts = st.integers(0, 40)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kiyome.artifacts.issues import Issues
 from kiyome.artifacts.table import Table
-from kiyome.curate import Decision, check_classes_left, curate_table
+from kiyome.curation import Decision, check_classes_left, curate_table
 from kiyome.errors import InputError
 
 N, K = 12, 3

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
-from kiyome.evaluate.groups import bootstrap_interval, group_numbers
+from kiyome.evaluation.groups import bootstrap_interval, group_numbers
 
 
 @dataclass(frozen=True, kw_only=True)

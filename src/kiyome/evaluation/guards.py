@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluate.shares import Estimate, share
+from kiyome.evaluation.shares import Estimate, share
 
 MOST_REPEATED = 0.8  # of wrong labels; networks that had not seen them repeated 1 to 11 %
 SURE = 0.9  # another model's probability for another class, from which it speaks against a label

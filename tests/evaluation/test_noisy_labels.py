@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluate.noisy_difference import difference_under_noise, shrinkage
-from kiyome.evaluate.noisy_labels import (
+from kiyome.evaluation.noisy_difference import difference_under_noise, shrinkage
+from kiyome.evaluation.noisy_labels import (
     Rate,
     accuracy_under_noise,
     bounds_without_assumption,
     matrix_with_noise_rate,
 )
-from kiyome.evaluate.shares import Estimate
+from kiyome.evaluation.shares import Estimate
 from kiyome.noise import class_dependent_transition, inject_label_noise, simulate_pred_probs
 
 seeds = st.integers(0, 10_000)

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluate.groups import bootstrap_interval, group_numbers
-from kiyome.evaluate.shares import Estimate
+from kiyome.evaluation.groups import bootstrap_interval, group_numbers
+from kiyome.evaluation.shares import Estimate
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
