@@ -20,7 +20,11 @@ def test_the_front_door_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["artifacts.sources", "evaluate.shares", "folds", "images.check", "noise", "report"]
+    "room",
+    [
+        *("artifacts.sources", "curation", "diary", "ensemble", "evaluation.shares", "evaluation.audit"),
+        *("folds", "images.check", "noise", "report"),
+    ],
 )
 def test_array_rooms_load_no_framework(room: str) -> None:
     assert not loaded_after(f"import kiyome.{room}") & set(HEAVY)
