@@ -6,6 +6,7 @@ KiyomeError                   says what must hold, what came, and what to do
 ├── UnreadablePhoto           one photo cannot be decoded; sets its row aside, never ends a run
 ├── StaleArtifact             a stored file belongs to another table, or was changed on disk
 ├── RunBusy                   another process holds the run folder
+├── DecisionConflict          someone decided about the row since it was shown
 └── MissingExtra              an optional package is absent; also an ImportError
 """
 
@@ -40,6 +41,10 @@ class StaleArtifact(KiyomeError):
 
 class RunBusy(KiyomeError):
     """A run folder that another living process is writing."""
+
+
+class DecisionConflict(KiyomeError):
+    """A decision about rows of which another one was made since they were shown."""
 
 
 class MissingExtra(KiyomeError, ImportError):

@@ -31,8 +31,8 @@ from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, RunBusy, StaleArtifact
 
 MANIFEST, LOCK = "run.json", ".lock"
-TRACKING = "tracking"
-"""The folder of trackers' files, which trackers change later as they like: not part of what is sealed."""
+TRACKING, REVIEW = "tracking", "review"
+"""The folders of trackers' files and of people's decisions, which grow later: not part of what is sealed."""
 PACKAGES = (
     *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
@@ -320,5 +320,5 @@ def _files(path: Path) -> dict[str, dict[str, Any]]:
     return {
         text_of_path(name): {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
         for file, name in names.items()
-        if name not in (MANIFEST, LOCK) and not is_temporary(file) and Path(name).parts[0] != TRACKING
+        if name not in (MANIFEST, LOCK) and not is_temporary(file) and Path(name).parts[0] not in (TRACKING, REVIEW)
     }

@@ -1,0 +1,1 @@
+"""People correct labels in the browser."""
