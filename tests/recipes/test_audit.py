@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from kiyome.artifacts.audit_folder import AUDIT_FILE
 from kiyome.artifacts.finished_run import open_run
 from kiyome.cli import app
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.evaluation.audit import audited_accuracy
 from kiyome.recipes.audit import audit, audits_of
-from kiyome.recipes.audit_sample import AUDIT_FILE, SealedSample, audit_sample, read_sample
+from kiyome.recipes.audit_sample import SealedSample, audit_sample, read_sample
 from kiyome.recipes.find import find
 from kiyome.testing import write_digits
 

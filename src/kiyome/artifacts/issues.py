@@ -32,7 +32,17 @@ class Issues:
     """(N,) the likeliest class where a row is flagged, the given label elsewhere."""
 
 
-def read_issues(path: str | Path, table: Table) -> Issues:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RankedIssues(Issues):
+    """What `find` wrote about the labels of N rows, with the order in which it suspects them."""
+
+    likely_labels: NDArray[np.int32]
+    """(N,) the likeliest class of each row."""
+    ranking: NDArray[np.intp]
+    """(N,) rows, the most suspicious first."""
+
+
+def read_issues(path: str | Path, table: Table) -> RankedIssues:
     """What `label_issues.parquet` says of the table's rows, matched by id.
 
     Raises
@@ -47,12 +57,13 @@ def read_issues(path: str | Path, table: Table) -> Issues:
         raise InputError(
             "Issues are what `kiyome find` wrote.", came=f"no {path}", remedy="Run kiyome find on these data."
         )
-    wanted = ["image_id", "is_label_issue", "probability", "suggested_label"]
+    wanted = ["image_id", "is_label_issue", "probability", "suggested_label", "predicted_label"]
     columns = pq.read_table(path, columns=wanted).to_pydict()
     place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
     missing = [image_id for image_id in table.image_ids if image_id not in place_of]
     label_of = {name: label for label, name in enumerate(table.class_names)}
-    strange = [name for name in set(columns["suggested_label"]) if name not in label_of]
+    named = {*columns["suggested_label"], *columns["predicted_label"]}
+    strange = [name for name in named if name not in label_of]
     if missing or strange:
         came = f"{len(missing)} rows without a verdict" if missing else f"the class {strange[0]!r}"
         raise InputError(
@@ -60,11 +71,17 @@ def read_issues(path: str | Path, table: Table) -> Issues:
             came=f"{came} in {path}",
             remedy="Run kiyome find on these data.",
         )
-    places = [place_of[image_id] for image_id in table.image_ids]
-    return Issues(
+    places = np.array([place_of[image_id] for image_id in table.image_ids], dtype=np.intp)
+    suggested, likely = (
+        np.array([label_of[name] for name in columns[column]], dtype=np.int32)[places]
+        for column in ("suggested_label", "predicted_label")
+    )
+    return RankedIssues(
         is_label_issue=np.array(columns["is_label_issue"], dtype=np.bool_)[places],
         probability=np.array(columns["probability"], dtype=np.float64)[places],
-        suggested_labels=np.array([label_of[n] for n in columns["suggested_label"]], dtype=np.int32)[places],
+        suggested_labels=suggested,
+        likely_labels=likely,
+        ranking=np.argsort(places, kind="stable"),
     )
 
 

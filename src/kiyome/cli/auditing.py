@@ -25,7 +25,7 @@ def audit_sample(
       kiyome audit-sample runs/leaves -n 500
     """
     with answering(as_json) as (say, _):
-        from kiyome.recipes.audit_sample import AUDIT_FILE
+        from kiyome.artifacts.audit_folder import AUDIT_FILE
         from kiyome.recipes.audit_sample import audit_sample as draw
 
         sample = draw(run, n=rows, seed=seed, output=output)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.audit_folder import UNSURE_WORD
 from kiyome.artifacts.finished_run import FinishedRun
 from kiyome.artifacts.records import Records, read_records
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.errors import InputError
 from kiyome.evaluation.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
 from kiyome.evaluation.shares import Estimate
-from kiyome.recipes.audit_sample import COLUMNS, UNSURE_WORD, SealedSample, digest_of, read_sample
+from kiyome.recipes.audit_sample import COLUMNS, SealedSample, digest_of, read_sample
 from kiyome.report.audit_report import AuditReport, write_audit_report
 
 RESULT_FILE = "audit.json"

@@ -13,19 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.audit_folder import (
+    AUDIT_FILE,
+    DESIGN_FILE,
+    FACTS_FILE,
+    PHOTOS,
+    UNSURE_WORD,
+    blind_names,
+    read_drawn,
+)
 from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.issues import safe_cell
 from kiyome.artifacts.names import text_of_path
-from kiyome.artifacts.run import Manifest, RunFolder, verify_run
+from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.errors import InputError
 from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
 from kiyome.evaluation.shares import Estimate, share_of_rows
 
-AUDIT_FILE, DESIGN_FILE, FACTS_FILE = "audit.csv", "design.parquet", "design.json"
 COLUMNS = ("row", "photo", "true_label")
-UNSURE_WORD = "unsure"
-"""What people write where they cannot tell."""
 
 ASKED_HALF_WIDTHS = (0.03, 0.02, 0.01)
 """Of the interval, as shares: for these the rows to check are said before anyone starts."""
@@ -54,8 +60,7 @@ class SealedSample:
     @property
     def row_names(self) -> list[str]:
         """The n blind names, in the blind order; no other sample has the same."""
-        digest = hashlib.sha256(f"{self.predictions} {self.design.rows.tolist()}".encode()).hexdigest()
-        return [f"s{digest[:6]}-{place:04d}" for place in range(1, len(self.design.rows) + 1)]
+        return blind_names(self.predictions, self.design.rows)
 
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
@@ -150,18 +155,9 @@ def read_sample(folder: Path | str) -> SealedSample:
     """
     import pyarrow.parquet as pq
 
-    folder = Path(folder)
-    manifest: Manifest = verify_run(folder)
-    if manifest["command"] != "audit-sample":
-        raise InputError(
-            "A sample is what kiyome audit-sample drew.",
-            came=f"a run of '{manifest['command']}' in {folder}",
-            remedy="Name the folder that it wrote.",
-        )
-    facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
-    columns = pq.read_table(folder / DESIGN_FILE).to_pydict()
-    places = np.array(columns["place"], dtype=np.intp)
-    drawn = np.flatnonzero(places)
+    drawn = read_drawn(folder)
+    facts = drawn.facts
+    columns = pq.read_table(drawn.folder / DESIGN_FILE).to_pydict()
     strata = Strata(
         stratum_of_row=np.array(columns["stratum"], dtype=np.int8),
         num_disagreeing=facts["num_disagreeing"],
@@ -169,11 +165,11 @@ def read_sample(folder: Path | str) -> SealedSample:
         spreads=np.array(facts["spreads"]),
     )
     return SealedSample(
-        folder=folder,
-        design=AuditDesign(rows=drawn[np.argsort(places[drawn])], strata=strata, seed=facts["seed"]),
+        folder=drawn.folder,
+        design=AuditDesign(rows=drawn.rows, strata=strata, seed=facts["seed"]),
         labels=np.array(columns["given_label"], dtype=np.intp),
         predicted_labels=np.array(columns["predicted_label"], dtype=np.intp),
-        class_names=tuple(manifest["table"]["classes"]),
+        class_names=drawn.class_names,
         source=facts["source"],
         predictions=facts["predictions"],
         accuracy_on_given=Estimate(**facts["accuracy_on_given"]),
@@ -238,12 +234,12 @@ def _blind_photos(sample: SealedSample, run: FinishedRun) -> list[str]:
     paths = np.array(run.table.photo_paths(), dtype=object)[sample.design.rows].tolist()
     if not all(path and Path(path).is_file() for path in paths):
         return [safe_cell(text_of_path(name)) for name in run.table.image_ids[sample.design.rows]]
-    photos = sample.folder / "photos"
+    photos = sample.folder / PHOTOS
     photos.mkdir(exist_ok=True)
     names = [f"{name}{Path(path).suffix.lower()}" for name, path in zip(sample.row_names, paths, strict=True)]
     for name, path in zip(names, paths, strict=True):
         shutil.copyfile(path, photos / name)  # a link would show where it leads, and so perhaps the label
-    return [f"photos/{name}" for name in names]
+    return [f"{PHOTOS}/{name}" for name in names]
 
 
 def _how_to(sample: SealedSample) -> str:
