@@ -28,6 +28,9 @@ Header = tuple[bytes, bytes]
 MAX_BODY = 4 * 2**20
 """Bytes; 5,000 decisions with long class names need less."""
 
+MAX_HEAD = 16 * 2**10
+"""Characters of the query and the headers."""
+
 BODY_SECONDS = 20.0
 """A body that has not come by then never will."""
 
@@ -200,7 +203,12 @@ def csrf_refusal(request: Request, rules: Rules) -> Refusal | None:
 
 
 def size_refusal(request: Request, rules: Rules) -> Refusal | None:
-    """Refuse a body that says itself that it is too long."""
+    """Refuse a long head, and a body that says itself that it is too long."""
+    values = (value for each in request.headers.values() for value in each)
+    if len(request.path) + len(request.query) + sum(map(len, values)) > MAX_HEAD:
+        return Refusal(
+            status=431, must="The head of a request is short.", came="a long one", remedy="Ask for less."
+        )
     length = request.only("content-length") or "0"
     small = length.isascii() and length.isdigit() and int(length[:20]) <= rules.max_body
     return None if small else _too_large(rules)

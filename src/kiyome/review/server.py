@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kiyome.errors import InputError, MissingExtra
-from kiyome.review.guard import App, Guard, Rules
+from kiyome.review.guard import MAX_HEAD, App, Guard, Rules
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -24,9 +24,6 @@ SHORTEST_TOKEN = 16
 
 STOP_SECONDS = 5
 """For so long a stop waits for answers that are under way."""
-
-MAX_HEAD = 16 * 2**10
-"""Bytes of a request line with its headers."""
 
 
 @dataclass(frozen=True, kw_only=True)
