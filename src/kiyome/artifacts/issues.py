@@ -184,9 +184,19 @@ def _plain(cell: object) -> object:
 
 
 def safe_cell(text: str) -> str:
-    """The text as a spreadsheet shows it and never runs it.
+    """The text as a spreadsheet shows it and never runs it; `text_of_safe_cell` leads back.
 
-    >>> safe_cell("=HYPERLINK(1)"), safe_cell("cat/1.jpg")
-    ("'=HYPERLINK(1)", 'cat/1.jpg')
+    >>> safe_cell("=HYPERLINK(1)"), safe_cell("'=HYPERLINK(1)"), safe_cell("cat/1.jpg")
+    ("'=HYPERLINK(1)", "''=HYPERLINK(1)", 'cat/1.jpg')
     """
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def text_of_safe_cell(cell: str) -> str:
+    """The text that `safe_cell` turned into this cell.
+
+    >>> text_of_safe_cell("'=HYPERLINK(1)"), text_of_safe_cell("'tis.jpg")
+    ('=HYPERLINK(1)', "'tis.jpg")
+    """
+    is_marked = cell.startswith("'") and cell.lstrip("'").startswith(FORMULA_STARTS)
+    return cell[1:] if is_marked else cell
