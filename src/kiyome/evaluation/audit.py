@@ -123,7 +123,7 @@ def audited_accuracy(
     num_rows = len(design.strata.stratum_of_row)
     given = check_labels(labels, num_rows=num_rows, num_classes=num_classes)
     predicted = check_labels(predicted_labels, num_rows=num_rows, num_classes=num_classes)
-    said = _said(true_labels, design, num_classes)
+    said = said_of(true_labels, design, num_classes)
     rows = design.rows[: len(said)]
     every, decided = Drawn.of(design, rows), said != UNSURE
     known, true = Drawn.of(design, rows[decided]), said[decided]
@@ -159,6 +159,8 @@ class Drawn:
     """(n,) after strata without a checked row have joined a neighbor."""
     sizes: Numbers
     """(H,) rows of each of these strata, checked or not."""
+    stratum_of_row: Labels
+    """(N,) the same of all rows."""
 
     @classmethod
     def of(cls, design: AuditDesign, rows: Labels) -> "Drawn":
@@ -166,7 +168,12 @@ class Drawn:
         stratum, sizes = design.strata.stratum_of_row[rows], design.strata.sizes
         present = np.unique(stratum)
         new = np.maximum(np.searchsorted(present, np.arange(len(sizes)), side="right") - 1, 0)
-        return cls(rows=rows, stratum=new[stratum], sizes=np.bincount(new, sizes).astype(np.float64))
+        return cls(
+            rows=rows,
+            stratum=new[stratum],
+            sizes=np.bincount(new, sizes).astype(np.float64),
+            stratum_of_row=new[design.strata.stratum_of_row],
+        )
 
     @property
     def counts(self) -> Numbers:
@@ -202,7 +209,15 @@ class Drawn:
         return value * (1 - value) / variance if variance > 1e-15 else 1 / float(parts @ parts)
 
 
-def _said(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> Labels:
+def said_of(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> Labels:
+    """What people said of the first rows of a design, once it can be.
+
+    >>> from kiyome.evaluation.audit_design import Strata
+    >>> strata = Strata(stratum_of_row=np.zeros(9, np.int8), num_disagreeing=0, guesses=np.array([0.9]),
+    ...                 spreads=np.array([0.3]))
+    >>> said_of([1, -1], AuditDesign(rows=np.array([3, 4, 7]), strata=strata, seed=0), 2)
+    array([ 1, -1])
+    """
     said = np.asarray(true_labels)
     whole = said.ndim == 1 and said.dtype.kind in "iu" and 0 < len(said) <= len(design.rows)
     if not whole or said.min() < UNSURE or said.max() >= num_classes or (said == UNSURE).all():

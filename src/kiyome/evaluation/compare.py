@@ -62,13 +62,13 @@ class Comparison:
         """A sentence for people, in points of a hundred.
 
         >>> compare(np.repeat([True, False], [80, 20]), np.repeat([True, False], [78, 22])).in_words()
-        'cannot tell: +2.00 points (-1.77 to +7.00, n = 100); about 391 rows would be needed'
+        'cannot tell: +2.00 points (-1.77 to +7.00, n = 100); about 390 rows would be needed'
         """
         points = [100 * x for x in (self.difference.value, self.difference.low, self.difference.high)]
         seen = "{:+.2f} points ({:+.2f} to {:+.2f}".format(*points) + f", n = {self.difference.num_rows:,})"
         if self.verdict != "cannot tell" or self.rows_needed is None:
             return f"{self.verdict}: {seen}"
-        return f"{self.verdict}: {seen}; about {self.rows_needed:,} rows would be needed"
+        return f"{self.verdict}: {seen}; {about(self.rows_needed)} rows would be needed"
 
 
 def compare(
@@ -178,6 +178,16 @@ def rows_to_tell(
     normal = NormalDist()
     z, power = normal.inv_cdf((1 + confidence) / 2), normal.inv_cdf(POWER)
     return int(np.ceil((z * sqrt(differing) + power * sqrt(max(differing - d * d, 0))) ** 2 / d**2))
+
+
+def about(count: int) -> str:
+    """A count in words, to two digits that mean something.
+
+    >>> about(391), about(123_456), about(7)
+    ('about 390', 'about 120,000', 'about 7')
+    """
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return f"about {round(count / step) * step:,}"
 
 
 def score_interval(only_first: int, only_second: int, rows: int, confidence: float) -> tuple[float, float]:
