@@ -7,7 +7,8 @@
     soften     target = (1 - chance) * label + chance * out-of-fold probabilities
 
 No row leaves the table and given labels stay, so a cleaning step never chooses the rows, or the labels, that
-it is judged on. What people decided comes before what was flagged.
+it is judged on. What people decided comes before what was flagged; a row that they keep has its given label
+again, whatever an earlier version made of it.
 """
 
 from collections.abc import Mapping
@@ -122,8 +123,12 @@ def curate_table(
     actions[issues.is_label_issue & (issues.probability >= min_chance)] = action
     labels, by_people = issues.suggested_labels.astype(np.int32), np.zeros(len(table), dtype=np.bool_)
     for row, decision in _rows_decided(table, decisions or {}).items():
-        actions[row], by_people[row] = "keep" if decision.verdict == "unsure" else decision.verdict, True
-        labels[row] = labels[row] if decision.label is None else decision.label
+        by_people[row] = True
+        if decision.verdict in ("keep", "relabel"):
+            actions[row] = "relabel"
+            labels[row] = table.given_labels[row] if decision.label is None else decision.label
+        else:
+            actions[row] = "drop" if decision.verdict == "drop" else "keep"
     actions[(actions == "relabel") & (labels == table.labels)] = "keep"
     curated = replace(
         table,

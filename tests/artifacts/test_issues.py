@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kiyome.artifacts.issues import safe_cell, write_issue_files
+from kiyome.artifacts.issues import safe_cell, text_of_safe_cell, write_issue_files
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
@@ -71,14 +71,15 @@ def test_pandas_reads_cleanlabs_columns_from_both(tmp_path):
         assert frame["suggested_label"].iloc[1] == "dog"
 
 
-@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x"])
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x", "'=1"])
 def test_what_a_spreadsheet_could_run_gets_an_apostrophe(text):
     assert safe_cell(text) == "'" + text
+    assert text_of_safe_cell(safe_cell(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "cat", "a=b", "'=1", "1-2", "猫"])
+@pytest.mark.parametrize("text", ["", "cat", "a=b", "'tis", "1-2", "猫"])
 def test_other_texts_stay(text):
-    assert safe_cell(text) == text
+    assert safe_cell(text) == text_of_safe_cell(text) == text
 
 
 @pytest.mark.parametrize(

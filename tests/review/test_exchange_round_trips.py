@@ -16,7 +16,7 @@ from kiyome.review.exchange.columns import COLUMNS
 from kiyome.review.exchange.cvat import NOT_XML
 from kiyome.review.exchange.formats import FORMATS, format_named, format_of_file, read_said
 from kiyome.review.exchange.photo_names import row_finder, without_ending
-from kiyome.review.exchange.values import Decided, Reading, Reviewed
+from kiyome.review.exchange.values import Held, Reading, Reviewed
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.jpg",
@@ -60,9 +60,9 @@ def reviews(draw: st.DrawFn) -> Reviewed:
         label = draw(st.sampled_from(others)) if verdict == "relabel" else None
         seconds = draw(st.none() | st.floats(0, 1e6))
         decided.append(
-            Decided(row=row, verdict=verdict, label=label, reviewer=reviewer, seconds=seconds, run="r,1")
+            Held(row=row, verdict=verdict, label=label, reviewer=reviewer, seconds=seconds, run="r,1")
         )
-    by_row: dict[int, list[Decided]] = {}
+    by_row: dict[int, list[Held]] = {}
     for each in decided:
         by_row.setdefault(each.row, []).append(each)
     agreed = {row: all_[0] for row, all_ in by_row.items() if len({(d.verdict, d.label) for d in all_}) == 1}
@@ -174,7 +174,7 @@ def test_label_studio_tasks_carry_the_suggestion_and_where_the_photo_lies() -> N
         given_labels=np.array([0, 1]),
         suggested_labels=np.array([1, 1]),
         probability=np.array([0.75, 0.1]),
-        decided=[Decided(row=0, verdict="relabel", label="rust", reviewer="anna", seconds=1.5)],
+        decided=[Held(row=0, verdict="relabel", label="rust", reviewer="anna", seconds=1.5)],
     )
     first, second = json.loads(FORMATS["label_studio"].write(reviewed).content)
     assert first["data"]["image"] == "/data/local-files/?d=x/a%20b.jpg"
@@ -187,7 +187,7 @@ def test_label_studio_tasks_carry_the_suggestion_and_where_the_photo_lies() -> N
 
 
 def test_an_audit_goes_out_without_labels_that_stay_sealed() -> None:
-    decided = [Decided(row=0, verdict="unsure", reviewer="anna")]
+    decided = [Held(row=0, verdict="unsure", reviewer="anna")]
     blind = Reviewed(
         run="r-audit", class_names=("a", "b"), image_ids=["s1"], photo_names=["s1.jpg"], decided=decided
     )

@@ -11,9 +11,9 @@ spreadsheet could run gets an apostrophe before it, which reading takes away aga
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from kiyome.artifacts.decision_events import Verdict
 from kiyome.artifacts.issues import safe_cell, text_of_safe_cell
@@ -68,7 +68,7 @@ def write_corrected_labels(reviewed: Reviewed) -> Written:
     return Written(content=_csv(("image_id", "label"), rows, str), left_out=left_out)
 
 
-def read_decisions(records: Records) -> Reading:
+def read_decisions(records: Records, class_names: Sequence[str]) -> Reading:
     """What a file with these columns says; only image_id and decision must be there.
 
     Where the file names the given label, keep says that class: a table may have been given others since.
@@ -76,7 +76,7 @@ def read_decisions(records: Records) -> Reading:
     Raises
     ------
     InputError
-        With the line, where a column is missing or a decision unknown.
+        With the line, where a column is missing, or a decision or a class unknown.
     """
     if not records.columns:  # JSON Lines without a line
         return Reading(said=())
@@ -87,9 +87,20 @@ def read_decisions(records: Records) -> Reading:
                 came=f"no {name} in {records.source.name}",
                 remedy="Add it.",
             )
-    photos, verdicts, labels, given, reviewers = (
-        _texts(records, name) for name in ("image_id", "decision", "label", "given_label", "reviewer")
+    photos, reviewers = _texts(records, "image_id"), _texts(records, "reviewer")
+    verdicts = _verdicts(records)
+    labels = _labels(records, verdicts, class_names)
+    answers = zip(photos, labels, verdicts, reviewers, strict=True)
+    return Reading(
+        said=[
+            Said(photo=photo, label=label or None, verdict=None if label else verdict, reviewer=who)
+            for photo, label, verdict, who in answers
+        ]
     )
+
+
+def _verdicts(records: Records) -> list[Verdict]:
+    verdicts = _texts(records, "decision")
     if strange := [row for row, verdict in enumerate(verdicts) if verdict not in get_args(Verdict)]:
         records.fail(
             f"A decision is one of {', '.join(get_args(Verdict))}.",
@@ -97,24 +108,30 @@ def read_decisions(records: Records) -> Reading:
             describe=lambda row: repr(verdicts[row]),
             remedy="Correct it.",
         )
-    is_wrong = [
-        (verdict == "relabel") != bool(label) for verdict, label in zip(verdicts, labels, strict=True)
-    ]
-    if any(is_wrong):
+    return cast("list[Verdict]", verdicts)
+
+
+def _labels(records: Records, verdicts: list[Verdict], class_names: Sequence[str]) -> list[str]:
+    """The class that each line speaks for; empty where it speaks for none."""
+    labels, given = _texts(records, "label"), _texts(records, "given_label")
+    pairs = zip(verdicts, labels, strict=True)
+    if unlike := [row for row, (verdict, label) in enumerate(pairs) if (verdict == "relabel") != bool(label)]:
         records.fail(
             "A row that is relabeled has a label, and no other row has one.",
-            [row for row, wrong in enumerate(is_wrong) if wrong],
+            unlike,
             describe=lambda row: f"{verdicts[row]} with label {labels[row]!r},",
             remedy="Name the class beside relabel only.",
         )
-    said = []
-    for photo, verdict, label, class_given, reviewer in zip(
-        photos, verdicts, labels, given, reviewers, strict=True
-    ):
-        named = label or (class_given if verdict == "keep" else "")
-        who: dict[str, Any] = {"photo": photo, "reviewer": reviewer}
-        said.append(Said(label=named, **who) if named else Said(verdict=cast("Verdict", verdict), **who))
-    return Reading(said=said)
+    columns = zip(verdicts, labels, given, strict=True)
+    named = [kept if verdict == "keep" else label for verdict, label, kept in columns]
+    if strange := [row for row, name in enumerate(named) if name and name not in class_names]:
+        records.fail(
+            "A label is the name of a class.",
+            strange,
+            describe=lambda row: repr(named[row]),
+            remedy=f"The classes are {', '.join(class_names)}.",
+        )
+    return named
 
 
 def _texts(records: Records, name: str) -> list[str]:

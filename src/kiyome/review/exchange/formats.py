@@ -84,7 +84,8 @@ def read_said(path: Path, class_names: Sequence[str]) -> Reading:
     if ending in READERS:
         records = read_records(path)
         is_ours = "decision" in records.columns or "annotation_id" not in records.columns
-        return read_decisions(records) if is_ours else read_label_studio_columns(records, class_names)
+        read = read_decisions if is_ours else read_label_studio_columns
+        return read(records, class_names)
     try:
         content = path.read_bytes()
     except OSError as error:

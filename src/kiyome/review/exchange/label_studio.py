@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from kiyome.artifacts.records import Records
 from kiyome.errors import InputError
-from kiyome.review.exchange.values import Decided, Reading, Reviewed, Said, Written, parse_json, some
+from kiyome.review.exchange.values import Held, Reading, Reviewed, Said, Written, parse_json, some
 
 CONTROL, OBJECT = "label", "image"
 """Names in the labeling interface that `labeling_interface` draws."""
@@ -57,7 +57,7 @@ def write_label_studio(reviewed: Reviewed) -> Written:
     Annotations of rows that people drop or are unsure of are skipped ones. Photos are where Label Studio
     serves local files, with the data folder as its document root.
     """
-    decided: dict[int, list[Decided]] = {}
+    decided: dict[int, list[Held]] = {}
     for decision in reviewed.decided:
         decided.setdefault(decision.row, []).append(decision)
     tasks = [_task(reviewed, row, decided.get(row, [])) for row in range(len(reviewed.image_ids))]
@@ -179,7 +179,7 @@ def _question(answers: Sequence[_Answer], known: set[str]) -> str:
     return next(iter(asked), CONTROL)
 
 
-def _task(reviewed: Reviewed, row: int, decided: Sequence[Decided]) -> dict[str, Any]:
+def _task(reviewed: Reviewed, row: int, decided: Sequence[Held]) -> dict[str, Any]:
     address = LOCAL_FILES + quote(reviewed.photo_names[row])
     task: dict[str, Any] = {"data": {"image": address, "image_id": reviewed.image_ids[row]}}
     if (given := reviewed.given_label(row)) is not None:

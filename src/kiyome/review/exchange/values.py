@@ -17,7 +17,7 @@ MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decided:
+class Held:
     """What one reviewer decided about one row, and still stands."""
 
     row: int
@@ -45,12 +45,12 @@ class Reviewed:
     suggested_labels: NDArray[np.integer] | None = None
     probability: NDArray[np.floating] | None = None
     """(N,) chance that the given label is wrong."""
-    decided: Sequence[Decided] = ()
+    decided: Sequence[Held] = ()
     """In order of rows."""
-    agreed: Mapping[int, Decided] = field(default_factory=dict)
+    agreed: Mapping[int, Held] = field(default_factory=dict)
     """By row, what all who decided agree on; disputed rows are absent."""
 
-    def label_of(self, decision: Decided) -> str | None:
+    def label_of(self, decision: Held) -> str | None:
         """The class that a decision stands for; None for drop and unsure."""
         return self.given_label(decision.row) if decision.verdict == "keep" else decision.label
 
