@@ -7,8 +7,12 @@ KiyomeError                   says what must hold, what came, and what to do
 ├── StaleArtifact             a stored file belongs to another table, or was changed on disk
 ├── RunBusy                   another process holds the run folder
 ├── DecisionConflict          someone decided about the row since it was shown
+├── StoreUnavailable          the store of decisions cannot be read or written now
 └── MissingExtra              an optional package is absent; also an ImportError
 """
+
+from collections.abc import Iterable
+from typing import Any
 
 
 class KiyomeError(Exception):
@@ -44,7 +48,18 @@ class RunBusy(KiyomeError):
 
 
 class DecisionConflict(KiyomeError):
-    """A decision about rows of which another one was made since they were shown."""
+    """A decision about rows of which another one was made since they were shown.
+
+    `current` holds the newest event of each of these rows, as far as it has one.
+    """
+
+    def __init__(self, must: str, *, came: str, remedy: str, current: Iterable[Any] = ()) -> None:
+        super().__init__(must, came=came, remedy=remedy)
+        self.current = list(current)
+
+
+class StoreUnavailable(KiyomeError):
+    """A store of decisions that cannot be read or written now: a full disk, a server that is away."""
 
 
 class MissingExtra(KiyomeError, ImportError):
