@@ -1,0 +1,126 @@
+"""The rows whose photos look most like one row's, by the cosine of their stored features. N rows, D features.
+
+Exact, and yet few features are read: all rows are turned by the same rotation, which changes no cosine, so
+that NUM_KEPT directions hold most of every vector. Of two unit vectors, each split into what lies in these
+directions and the rest,
+
+    cosine = kept part · kept part + rest · rest  <=  kept part · kept part + |rest| |rest|
+
+so one pass over the kept parts bounds every cosine, and whole features are read only of rows whose bound is
+above the k-th best cosine found so far.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.errors import InputError
+
+Features = NDArray[np.floating[Any]]
+Floats = NDArray[np.float32]
+
+NUM_KEPT = 64
+SAMPLE_ROWS = 4096
+"""The rotation is fitted to so many rows; any rotation is exact, a fitted one is fast."""
+BLOCK_ROWS = 4096
+FIRST_READ = 64
+"""Rows of the highest bounds that are read first, at least."""
+TINY = 1e-12
+ROUNDING = 1e-5
+"""Added to every bound, for what single precision may lose."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Near:
+    """The k nearest rows, the nearest first."""
+
+    rows: NDArray[np.intp]
+    """(k,) without the row itself."""
+    similarities: Floats
+    """(k,) cosines, -1 to 1."""
+
+
+class Neighbors:
+    """Nearest rows of any row; made once, in one pass over the features.
+
+    Parameters
+    ----------
+    features : array of float, shape (N, D)
+        Finite; may be mapped from the disk. Of each row, `NUM_KEPT` numbers are kept in memory.
+
+    Examples
+    --------
+    >>> neighbors = Neighbors(np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 1.0], [0.0, 0.0]]))
+    >>> near = neighbors.of(0, k=2)
+    >>> near.rows.tolist(), [f"{cosine:.3f}" for cosine in near.similarities]
+    ([2, 1], ['0.949', '0.000'])
+    """
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        self.norms: Floats = np.empty(len(features), np.float32)
+        rotation = _leading_directions(features)
+        self._kept: Floats = np.empty((len(features), rotation.shape[1]), np.float32)
+        for start in range(0, len(features), BLOCK_ROWS):
+            block = np.asarray(features[start : start + BLOCK_ROWS], np.float32)
+            norms = np.maximum(np.linalg.norm(block, axis=1), TINY)
+            self.norms[start : start + BLOCK_ROWS] = norms
+            self._kept[start : start + BLOCK_ROWS] = (block @ rotation) / norms[:, None]
+        squares = np.einsum("nd,nd->n", self._kept, self._kept)
+        self._rest: Floats = np.sqrt(np.clip(1 - squares, 0, None))
+
+    def of(self, row: int, *, k: int) -> Near:
+        """The k rows nearest to a row, fewer where there are not so many.
+
+        Raises
+        ------
+        InputError
+            On a row or a number that cannot be.
+        """
+        num_rows = len(self.features)
+        if not 0 <= row < num_rows or k < 1:
+            raise InputError(
+                f"A row lies in 0..{num_rows - 1}, and has at least one neighbor to show.",
+                came=f"row {row}, k {k}",
+                remedy="Take a row of the table, and k of 1 or more.",
+            )
+        bounds = self._kept @ self._kept[row] + self._rest * self._rest[row] + ROUNDING
+        bounds[row] = -np.inf
+        k = min(k, num_rows - 1)
+        if k == 0:
+            return Near(rows=np.empty(0, np.intp), similarities=np.empty(0, np.float32))
+        first = _largest(bounds, max(k, FIRST_READ))
+        cosines = self._cosines(row, first)
+        kth_best = np.partition(cosines, -k)[-k]
+        bounds[first] = -np.inf
+        more = np.flatnonzero(bounds >= kth_best)
+        rows = np.concatenate([first, more])
+        cosines = np.concatenate([cosines, self._cosines(row, more)])
+        best = np.lexsort((rows, -cosines))[:k]
+        return Near(rows=rows[best], similarities=cosines[best])
+
+    def _cosines(self, row: int, rows: NDArray[np.intp]) -> Floats:
+        """Exact cosines (n,) of a row with others."""
+        own = np.asarray(self.features[row], np.float32)
+        cosines = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows[start : start + BLOCK_ROWS]
+            cosines[start : start + BLOCK_ROWS] = np.asarray(self.features[block], np.float32) @ own
+        cosines /= self.norms[rows] * self.norms[row]
+        return cosines
+
+
+def _leading_directions(features: Features) -> Floats:
+    """Orthonormal directions (D, up to NUM_KEPT) in which a sample of unit rows is longest."""
+    step = -(-len(features) // SAMPLE_ROWS)
+    sample = np.asarray(features[::step], np.float64)
+    sample /= np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), TINY)
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    return np.ascontiguousarray(directions[:, ::-1][:, :NUM_KEPT], np.float32)
+
+
+def _largest(values: Floats, count: int) -> NDArray[np.intp]:
+    count = min(count, len(values) - 1)
+    return np.argpartition(values, -count)[-count:]
