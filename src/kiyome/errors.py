@@ -6,13 +6,16 @@ KiyomeError                   says what must hold, what came, and what to do
 ├── UnreadablePhoto           one photo cannot be decoded; sets its row aside, never ends a run
 ├── StaleArtifact             a stored file belongs to another table, or was changed on disk
 ├── RunBusy                   another process holds the run folder
+├── WorkerLost                a process or machine that did a unit of work died, again and again
 ├── DecisionConflict          someone decided about the row since it was shown
 ├── StoreUnavailable          the store of decisions cannot be read or written now
 └── MissingExtra              an optional package is absent; also an ImportError
 """
 
+import copy
+import copyreg
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 
 class KiyomeError(Exception):
@@ -25,6 +28,20 @@ class KiyomeError(Exception):
     def __init__(self, must: str, *, came: str, remedy: str) -> None:
         super().__init__(f"{must} Came: {came}. {remedy}")
         self.must, self.came, self.remedy = must, came, remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole when it comes out of another process: made without the arguments, which differ by class."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+    def of(self, whose: str) -> Self:
+        """The same error, which says whose it is.
+
+        >>> print(KiyomeError("Labels lie in 0..4.", came="label 7", remedy="Correct it.").of("row 12"))
+        Labels lie in 0..4. Came: row 12: label 7. Correct it.
+        """
+        told = copy.copy(self)
+        KiyomeError.__init__(told, self.must, came=f"{whose}: {self.came}", remedy=self.remedy)
+        return told
 
 
 class InputError(KiyomeError, ValueError):
@@ -45,6 +62,10 @@ class StaleArtifact(KiyomeError):
 
 class RunBusy(KiyomeError):
     """A run folder that another living process is writing."""
+
+
+class WorkerLost(KiyomeError):
+    """A unit of work whose worker died as often as it was tried."""
 
 
 class DecisionConflict(KiyomeError):

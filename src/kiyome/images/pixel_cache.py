@@ -15,6 +15,7 @@ from importlib.metadata import version
 from math import ceil
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,10 @@ class CachedPhotos:
         shapes = [photo.shape if photo else (0, 0) for photo in self.photos]
         object.__setattr__(self, "shapes", np.array(shapes, np.int64).reshape(-1, 2))
         object.__setattr__(self, "checked", np.zeros(len(shapes), bool))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process looks for itself whether pixels are as they were stored."""
+        return vars(self) | {"checked": np.zeros_like(self.checked)}
 
     @property
     def readable(self) -> NDArray[np.bool_]:

@@ -58,6 +58,10 @@ class Part:
     photos: tuple[StoredPhoto, ...] = field(repr=False)
     """In stored order."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process maps the pixels again; they do not travel."""
+        return _part_at, (self.path, self.photos)
+
 
 def open_parts(folder: Path, *, repair: bool) -> tuple[list[Part], list[str]]:
     """Return the whole parts in a folder, and a note of each damaged one, which `repair` removes.
@@ -117,6 +121,11 @@ def _open_part(path: Path) -> Part | None:
         return None
     whole = len(pixels) == sum(photo.num_bytes for photo in photos)
     return Part(path=path.with_suffix(".npy"), pixels=pixels, photos=photos) if whole else None
+
+
+def _part_at(path: Path, photos: tuple[StoredPhoto, ...]) -> Part:
+    with writable(path.parent):
+        return Part(path=path, pixels=_map(path), photos=photos)
 
 
 def _map(path: Path) -> Pixels:

@@ -1,0 +1,87 @@
+"""Units of work as tasks of Ray: it queues them, counts cores and GPUs, and begins again what was lost."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kiyome.errors import KiyomeError, MissingExtra
+from kiyome.executors.executor import (
+    LOOK_EVERY,
+    TRIES,
+    Result,
+    Unit,
+    attempt,
+    look_nowhere,
+    worker_lost,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnRay:
+    """A Ray cluster; all its machines see the folders that units speak of, and have kiyome installed."""
+
+    address: str | None = None
+    """As `ray.init` takes it; if not given the cluster that RAY_ADDRESS names, else Ray on this machine."""
+    gpus: float | None = None
+    """GPUs of a unit, 0.5 say; one where the cluster has any, if not given."""
+    cores: float = 1
+    """Cores of a unit, which Ray makes its number of threads, too."""
+
+    def run(
+        self,
+        work: Callable[[Unit], Result],
+        units: Mapping[str, Unit],
+        *,
+        on_wait: Callable[[], None] = look_nowhere,
+    ) -> Iterator[tuple[str, Result]]:
+        """As `Executor.run`."""
+        if not units:
+            return
+        with _joined(self.address) as ray:
+            gpus = self.gpus if self.gpus is not None else min(1, ray.cluster_resources().get("GPU", 0))
+            task = ray.remote(attempt).options(num_cpus=self.cores, num_gpus=gpus, max_retries=TRIES - 1)
+            waiting = {task.remote(work, unit): name for name, unit in units.items()}
+            try:
+                while waiting:
+                    done, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_EVERY)
+                    on_wait()
+                    for each in done:
+                        name = waiting.pop(each)
+                        yield name, _outcome(ray, each, name).of(name)
+            finally:
+                for each in waiting:
+                    ray.cancel(each, force=True)
+
+
+def _outcome(ray: Any, task: Any, name: str) -> Any:
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayError as error:
+        raise worker_lost(name, str(error).partition("\n")[0]) from error
+
+
+@contextmanager
+def _joined(address: str | None) -> Iterator[Any]:
+    """Ray, as the caller has joined it, else joined for this block; without reports to its makers."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtra("Ray", extra="ray") from error
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise KiyomeError(
+            "There is a Ray cluster to join.",
+            came=f"{address}: {error}",
+            remedy="Check the address; ray alone starts one on this machine.",
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,197 @@
+"""Units of work in processes of this machine: the pools of `concurrent.futures`, one process in each.
+
+    a thread waits for each unit ── takes a free worker ── submits to its pool ── again where the process died
+
+A pool of one process loses no other unit when it dies, and has a GPU and a share of the cores for good. A
+worker lives as long as its line to this process: it ends when the line is closed, or this process is killed.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from kiyome.errors import InputError
+from kiyome.executors.executor import (
+    LOOK_EVERY,
+    TRIES,
+    Outcome,
+    Result,
+    Unit,
+    attempt,
+    look_nowhere,
+    worker_lost,
+)
+
+SPAWN = multiprocessing.get_context("spawn")
+"""A fork would copy threads' locks and a GPU's state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """Processes of this machine, started when units come and ended with them."""
+
+    num: int | None = None
+    """How many at most; one a GPU if not given, without GPUs one a core."""
+
+    def __post_init__(self) -> None:
+        if self.num is not None and self.num < 1:
+            raise InputError("There is at least one process.", came=str(self.num), remedy="Leave it out.")
+
+    def run(
+        self,
+        work: Callable[[Unit], Result],
+        units: Mapping[str, Unit],
+        *,
+        on_wait: Callable[[], None] = look_nowhere,
+    ) -> Iterator[tuple[str, Result]]:
+        """As `Executor.run`."""
+        if not units:
+            return
+        workers = [_Worker(share) for share in shares_of_machine(self.num, most=len(units))]
+        free: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in workers:
+            free.put(worker)
+
+        def do(name: str, unit: Unit) -> Outcome[Result]:
+            worker = free.get()
+            try:
+                return worker.do(name, work, unit)
+            finally:
+                free.put(worker)
+
+        with ThreadPoolExecutor(len(workers)) as threads:
+            waiting = {threads.submit(do, name, unit): name for name, unit in units.items()}
+            try:
+                while waiting:
+                    done, _ = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
+                    on_wait()
+                    for future in done:
+                        name = waiting.pop(future)
+                        yield name, future.result().of(name)
+            finally:  # done, an error, Ctrl-C, or nobody wants the rest
+                threads.shutdown(wait=False, cancel_futures=True)
+                for worker in workers:
+                    worker.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What of the machine a process may use."""
+
+    cores: tuple[int, ...]
+    """Their numbers."""
+    gpu: str | None = None
+    """As in CUDA_VISIBLE_DEVICES; None where there are no GPUs."""
+
+
+def shares_of_machine(num: int | None, *, most: int) -> list[Share]:
+    """The shares of `num` processes, `most` at most: cores in equal parts, GPUs in turn.
+
+    >>> len(shares_of_machine(2, most=5)), len(shares_of_machine(8, most=3))
+    (2, 3)
+    """
+    gpus, cores = visible_gpus(), usable_cores()
+    wanted = min(num or len(gpus) or len(cores), most)
+    return [
+        Share(
+            cores=cores[len(cores) * i // wanted : len(cores) * (i + 1) // wanted] or cores,
+            gpu=gpus[i % len(gpus)] if gpus else None,
+        )
+        for i in range(wanted)
+    ]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return tuple(each.strip() for each in named.split(",") if each.strip())
+    try:
+        import torch
+    except ImportError:
+        return ()
+    return tuple(map(str, range(torch.cuda.device_count())))  # asks the driver, and takes no memory
+
+
+def usable_cores() -> tuple[int, ...]:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+class _Worker:
+    """A process that does one unit after another; where it dies another one takes its place."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._stopped = False
+        self._pool: ProcessPoolExecutor | None = None
+        self._line: Connection | None = None
+        self._lock = threading.Lock()
+
+    def do(self, name: str, work: Callable[[Unit], Result], unit: Unit) -> Outcome[Result]:
+        """The outcome of a unit, tried again where the process dies."""
+        for _ in range(TRIES):
+            try:
+                return self._started().submit(attempt, work, unit).result()
+            except BrokenProcessPool as error:
+                self._end()
+                lost = error
+            if self._stopped:
+                break
+        raise worker_lost(name) from lost
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        with self._lock:
+            self._stopped = True
+        self._end()
+
+    def _started(self) -> ProcessPoolExecutor:
+        with self._lock:
+            if self._stopped:
+                raise BrokenProcessPool
+            if self._pool is None:
+                theirs, self._line = SPAWN.Pipe(duplex=False)
+                self._pool = ProcessPoolExecutor(
+                    1, mp_context=SPAWN, initializer=_begin, initargs=(theirs, self._share)
+                )
+            return self._pool
+
+    def _end(self) -> None:
+        with self._lock:
+            pool, line, self._pool, self._line = self._pool, self._line, None, None
+        if line is not None:
+            line.close()
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(line: Connection, share: Share) -> None:
+    """Make this new process a worker: Ctrl-C is for its parent, and it ends with the line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    if share.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(share.cores)))
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, share.cores)  # what counts its threads by the cores at hand counts right
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:  # a script's own import of it has counted already
+        torch.set_num_threads(min(torch.get_num_threads(), len(share.cores)))
+
+
+def _end_with(line: Connection) -> None:
+    try:
+        line.recv()
+    except (EOFError, OSError):
+        os._exit(1)

@@ -1,0 +1,37 @@
+"""Engines for the tests; Ray is started once, with two cores, and only where a test wants it."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from kiyome.executors import OnRay, OnSlurm, Processes
+
+HERE = str(Path(__file__).parent)
+sys.path.insert(0, HERE)  # workers find units_of_work there, too
+os.environ["PYTHONPATH"] = os.pathsep.join([HERE, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+@pytest.fixture(scope="session")
+def ray():
+    """A Ray of two cores on this machine."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = pytest.importorskip("ray")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(params=["processes", "ray", "slurm"])
+def elsewhere(request, tmp_path):
+    """Every executor whose workers are other processes."""
+    if request.param == "ray":
+        request.getfixturevalue("ray")
+    if request.param == "slurm":
+        pytest.importorskip("submitit")
+    return {
+        "processes": Processes(num=2),
+        "ray": OnRay(),
+        "slurm": OnSlurm(partition="local", folder=tmp_path / "jobs"),
+    }[request.param]
