@@ -1,0 +1,117 @@
+"""Open the review page of a run, and keep what people decide there.
+
+run ── subject ─┐
+store ── events ┴─ desk ── app ── guard ── server ── browser
+"""
+
+import getpass
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kiyome.artifacts.decisions import open_decisions
+from kiyome.artifacts.run import REVIEW
+from kiyome.errors import MissingExtra
+from kiyome.review.server import LOOPBACK, Place, is_loopback, serve, take_place
+from kiyome.review.subject import read_subject
+
+STORE_FILE = "decisions.sqlite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenReview:
+    """A review that is about to be served."""
+
+    address: str
+    """What a browser opens, with the token where there is one."""
+    rows: int
+    blind: bool
+    store: str
+    """Where decisions are kept, without a password."""
+    token: str | None
+    notes: tuple[str, ...]
+    """What whoever runs the server should know."""
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {**vars(self), "notes": list(self.notes)}
+
+
+def review(
+    run: Path | str,
+    *,
+    name: str | None = None,
+    host: str = LOOPBACK,
+    port: int | None = None,
+    token: str | None = None,
+    blind: bool = False,
+    store: str | None = None,
+    on_open: Callable[[OpenReview], None] = lambda _: None,
+) -> None:
+    """Serve the review page of a run until Ctrl-C.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished run of find, or one that audit-sample wrote.
+    name
+        Whom the page suggests as the reviewer; the user of this machine if not given, on loopback.
+    host, port, token
+        As for `kiyome.review.server.take_place`.
+    blind
+        Withhold labels, guesses and what others decided, in random order. A sample is always blind.
+    store
+        ``sqlite:///path`` or ``postgresql://user@host/db``; ``RUN/review/decisions.sqlite`` if not given.
+    on_open
+        Called once, when the server can be reached.
+
+    Raises
+    ------
+    InputError
+        When the run is no run to review, or the server cannot listen there.
+    StaleArtifact
+        When a file of the run changed.
+    StoreUnavailable
+        When the store cannot be read or written.
+    MissingExtra
+        Without FastAPI, uvicorn or SQLAlchemy.
+    """
+    try:
+        from kiyome.review.app import make_app
+        from kiyome.review.desk import open_desk
+    except ImportError as error:
+        raise MissingExtra("The review page", extra="review") from error
+    subject = read_subject(run, blind=blind)
+    folder = Path(run) / REVIEW
+    folder.mkdir(exist_ok=True)
+    asked = name if name or not is_loopback(host) else _user()
+    decisions = open_decisions(
+        store or folder / STORE_FILE, fingerprint=subject.fingerprint, class_names=subject.class_names
+    )
+    with decisions, open_desk(subject, decisions, folder=folder, name=asked) as desk:
+        place = take_place(host, port, token)
+        on_open(
+            OpenReview(
+                address=place.address,
+                rows=len(subject),
+                blind=subject.blind,
+                store=decisions.url,
+                token=place.token,
+                notes=(*desk.warnings, *_notes(place)),
+            )
+        )
+        serve(make_app(desk), place, csrf=desk.csrf)
+
+
+def _notes(place: Place) -> list[str]:
+    taken = f"another program has the usual port; this review is on port {place.port}"
+    return [taken] if place.port_was_taken else []
+
+
+def _user() -> str | None:
+    """Who is logged in here, where the system tells."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None

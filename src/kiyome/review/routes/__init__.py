@@ -1,0 +1,1 @@
+"""What the server answers: page · rows · photos · decisions · figures."""
