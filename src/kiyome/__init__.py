@@ -6,6 +6,7 @@ The front door: arrays in, values out from `noise` and `evaluate`; whole flows o
 from kiyome.diary import read_diary
 from kiyome.evaluation.audit import AuditedScore, audited_accuracy
 from kiyome.evaluation.audit_design import AuditDesign, draw_audit, rows_to_audit
+from kiyome.evaluation.audited_difference import AuditedDifference, audited_difference
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.evaluation.compare_many import ManyCompared, compare_many
 from kiyome.evaluation.lottery import Lottery, lottery
@@ -34,7 +35,8 @@ from kiyome.recipes.combined import CombinedResult
 from kiyome.recipes.correct import correct
 from kiyome.recipes.curate import CurateResult, curate
 from kiyome.recipes.demo import DemoResult, demo
-from kiyome.recipes.evaluate import EvaluateResult, evaluate
+from kiyome.recipes.evaluate import evaluate
+from kiyome.recipes.evaluated import EvaluateResult
 from kiyome.recipes.export import ExportResult, export
 from kiyome.recipes.find import find
 from kiyome.recipes.found import FindResult
@@ -47,6 +49,7 @@ __all__ = [
     "AccuracyUnderNoise",
     "AuditDesign",
     "AuditResult",
+    "AuditedDifference",
     "AuditedScore",
     "CheckResult",
     "CleanAndRetrainResult",
@@ -70,6 +73,7 @@ __all__ = [
     "audit",
     "audit_sample",
     "audited_accuracy",
+    "audited_difference",
     "blend",
     "calibrate",
     "check",

@@ -13,8 +13,9 @@ from kiyome.artifacts.finished_run import open_run
 from kiyome.cli import app
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.evaluation.audit import audited_accuracy
-from kiyome.recipes.audit import audit, audits_of
+from kiyome.recipes.audit import audit
 from kiyome.recipes.audit_sample import SealedSample, audit_sample, read_sample
+from kiyome.recipes.audited import audits_of
 from kiyome.recipes.find import find
 from kiyome.testing import write_digits
 
@@ -80,7 +81,7 @@ def test_answers_in_any_order_of_lines_give_the_estimate(sample: SealedSample, l
     page = (sample.folder / "report.html").read_text("utf-8")
     assert result.in_words()[0] in page
     [found] = audits_of(open_run(sample.folder.parent / "run"))
-    assert found["accuracy_on_true"]["value"] == expected.accuracy_on_true.value
+    assert found.score.accuracy_on_true == expected.accuracy_on_true
 
 
 def test_unsure_rows_and_a_stopped_audit_are_said(sample: SealedSample, lines, tmp_path: Path) -> None:

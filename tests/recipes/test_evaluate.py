@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from kiyome.artifacts.predictions import Predictions
-from kiyome.artifacts.run import RunFolder, verify_run
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
 from kiyome.diary import note_run
 from kiyome.errors import InputError, StaleArtifact
@@ -19,49 +17,7 @@ from kiyome.recipes.evaluate import evaluate
 N, K = 600, 3
 
 
-def leaves(**columns: object) -> Table:
-    """A tenth of the labels is wrong; the truth is known for the first half."""
-    rng = np.random.default_rng(0)
-    true = np.arange(N) % K
-    given = np.where(rng.random(N) < 0.1, (true + 1) % K, true)
-    return Table(
-        root=Path(),
-        image_ids=[f"{row:03d}.jpg" for row in range(N)],
-        paths=[""] * N,
-        class_names=("a", "b", "<b>c"),
-        **{
-            "given_labels": given,
-            "true_labels": np.where(np.arange(N) < N // 2, true, -1),
-            "folds": np.arange(N) % 5,
-            **columns,
-        },
-    )
-
-
-def run_of(
-    place: Path,
-    table: Table,
-    *,
-    right: float = 0.95,
-    seed: int = 1,
-    kind: str = "out_of_fold",
-    **config: object,
-) -> Path:
-    """A finished run that finds this share of the truth; above one, all of the given labels."""
-    rng = np.random.default_rng(seed)
-    truth = np.arange(N) % K
-    choice = np.where(rng.random(N) < right, truth, rng.integers(K, size=N))
-    choice = table.given_labels if right > 1 else choice
-    probs = np.full((N, K), 0.02) + 0.94 * np.eye(K)[choice]
-    with RunFolder.create_or_reopen(place, command="train", config=config, table=table) as run:
-        write_table(table, run.path / "table.parquet")
-        Predictions(pred_probs=probs, kind=kind, source="test", table_fingerprint=table.fingerprint).save(
-            run.path / "predictions"
-        )
-    return place
-
-
-def test_the_score_is_judged_beside_the_run_and_the_run_left_alone(tmp_path: Path) -> None:
+def test_the_score_is_judged_beside_the_run_and_the_run_left_alone(tmp_path: Path, leaves, run_of) -> None:
     run = run_of(tmp_path / "run", leaves())
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     result = evaluate(run)
@@ -77,7 +33,7 @@ def test_the_score_is_judged_beside_the_run_and_the_run_left_alone(tmp_path: Pat
     assert result.marks == ()
 
 
-def test_the_page_shows_every_part_and_escapes_names(tmp_path: Path) -> None:
+def test_the_page_shows_every_part_and_escapes_names(tmp_path: Path, leaves, run_of) -> None:
     runs = [run_of(tmp_path / name, leaves(), seed=seed) for seed, name in enumerate(("one", "two"))]
     page = (evaluate(runs[0], against=[runs[1]]).folder / "report.html").read_text("utf-8")
     for part in ("leaves open", "err together", "Against other runs", "Chosen on these rows", "Reliability"):
@@ -88,7 +44,7 @@ def test_the_page_shows_every_part_and_escapes_names(tmp_path: Path) -> None:
     assert "nan" not in page
 
 
-def test_another_run_is_compared_on_given_and_on_true_labels(tmp_path: Path) -> None:
+def test_another_run_is_compared_on_given_and_on_true_labels(tmp_path: Path, leaves, run_of) -> None:
     good, bad = run_of(tmp_path / "good", leaves(), right=0.97), run_of(tmp_path / "bad", leaves(), right=0.6)
     against = evaluate(good, against=[bad]).against["bad"]
     assert against.on_given.verdict == "better"
@@ -100,7 +56,7 @@ def test_another_run_is_compared_on_given_and_on_true_labels(tmp_path: Path) -> 
     assert said[2].startswith("On true labels: better")
 
 
-def test_marks_stay_with_the_number(tmp_path: Path) -> None:
+def test_marks_stay_with_the_number(tmp_path: Path, leaves, run_of) -> None:
     table = leaves()
     cleaned = table.with_labels(np.where(table.true_labels >= 0, table.true_labels, table.given_labels))
     run = run_of(tmp_path / "run", cleaned, pred_probs_sha256="0")
@@ -119,7 +75,9 @@ def test_marks_stay_with_the_number(tmp_path: Path) -> None:
         assert mark in marks
 
 
-def test_predictions_that_repeat_every_mistake_are_marked_as_in_sample(tmp_path: Path) -> None:
+def test_predictions_that_repeat_every_mistake_are_marked_as_in_sample(
+    tmp_path: Path, leaves, run_of
+) -> None:
     honest, seen = run_of(tmp_path / "honest", leaves()), run_of(tmp_path / "seen", leaves(), right=2)
     marks = evaluate(seen, against=[honest]).marks
     assert any("wrong by true labels" in mark and "in sample?" in mark for mark in marks)
@@ -127,7 +85,7 @@ def test_predictions_that_repeat_every_mistake_are_marked_as_in_sample(tmp_path:
     assert evaluate(honest, against=[seen]).marks == ()
 
 
-def test_labels_that_people_checked_take_the_place_of_the_estimate(tmp_path: Path) -> None:
+def test_labels_that_people_checked_take_the_place_of_the_estimate(tmp_path: Path, leaves, run_of) -> None:
     result = evaluate(run_of(tmp_path / "run", leaves()), wrong="21/200")
     assert result.under_noise.noise_rate.value == 0.105
     assert result.under_noise.noise_rate.source == "measured, n = 200"
@@ -135,7 +93,7 @@ def test_labels_that_people_checked_take_the_place_of_the_estimate(tmp_path: Pat
         evaluate(tmp_path / "run", wrong="10 %")
 
 
-def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path, leaves, run_of) -> None:
     run = run_of(tmp_path / "run", leaves())
     other = run_of(tmp_path / "folds", leaves(folds=np.arange(N) % 3))
     with pytest.raises(InputError, match="other folds"):
@@ -151,7 +109,7 @@ def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run-evaluate").exists()
 
 
-def test_the_verb_answers_in_words_and_as_json(tmp_path: Path) -> None:
+def test_the_verb_answers_in_words_and_as_json(tmp_path: Path, leaves, run_of) -> None:
     run = run_of(tmp_path / "run", leaves())
     said = CliRunner().invoke(app, ["evaluate", str(run)])
     assert said.exit_code == 0, said.output

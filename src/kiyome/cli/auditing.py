@@ -1,5 +1,6 @@
 """The verbs of the audit: rows for people to check, and what their answers say of all rows."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -44,10 +45,14 @@ def audit_sample(
 
 
 def audit(
-    answers: Annotated[Path, typer.Argument(help="The filled audit.csv.")],
+    answers: Annotated[Path, typer.Argument(help="The filled audit.csv, or the folder that it lies in.")],
     sample: Annotated[
         Path | None,
         typer.Option(help="The folder that kiyome audit-sample wrote; the file's own if not given."),
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another run on the same rows, to judge it too; may be said several times."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -56,17 +61,22 @@ def audit(
     Examples:
       kiyome audit runs/leaves-audit/audit.csv
       kiyome audit filled.csv --sample runs/leaves-audit
+      kiyome audit runs/leaves-audit --run runs/vit      how good another run is in truth, by the same rows
     """
     with answering(as_json) as (say, _):
         from kiyome.recipes.audit import audit as judge
+        from kiyome.recipes.audited import judge_others
 
         result = judge(answers, sample=sample)
+        others = judge_others(result.folder, run or ())
 
         def in_words() -> None:
             for sentence in result.in_words():
                 line(sentence)
+            for name, found in others.items():
+                line(f"By the same rows, {name} is right on {found.as_percent()}.")
             line()
             line(f"Look at   {result.folder / 'report.html'}")
             line(f"Numbers   {result.folder / 'audit.json'}, the noise by class too")
 
-        say(result.summary(), in_words)
+        say({**result.summary(), "others": {name: asdict(each) for name, each in others.items()}}, in_words)

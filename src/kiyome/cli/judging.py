@@ -10,7 +10,7 @@ from kiyome.cli.answers import answering, line
 from kiyome.cli.options import Json
 
 if TYPE_CHECKING:
-    from kiyome.recipes.evaluate import EvaluateResult
+    from kiyome.recipes.evaluated import EvaluateResult
 
 
 def evaluate(
@@ -72,8 +72,9 @@ def show_evaluate(result: "EvaluateResult") -> None:
     """The answer in sentences, and where to look."""
     for mark in result.marks:
         line(f"mark: {mark}")
-    for each in (*result.under_noise.in_words(), *result.compared(), *result.luck()):
+    for each in (*result.told(), *result.compared(), *result.luck()):
         line(each)
     line()
     line(f"Look at   {result.folder / 'report.html'}")
-    line(f"To know   kiyome audit-sample {result.folder.parent / result.run}")
+    if result.audit is None:
+        line(f"To know   kiyome audit-sample {result.folder.parent / result.run}")

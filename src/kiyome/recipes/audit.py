@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.audit_folder import UNSURE_WORD
-from kiyome.artifacts.finished_run import FinishedRun
+from kiyome.artifacts.audit_folder import AUDIT_FILE, UNSURE_WORD, is_audit_folder
 from kiyome.artifacts.records import Records, read_records
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.errors import InputError
 from kiyome.evaluation.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
 from kiyome.evaluation.shares import Estimate
-from kiyome.recipes.audit_sample import COLUMNS, SealedSample, digest_of, read_sample
+from kiyome.recipes.audit_sample import COLUMNS, SealedSample, read_sample
 from kiyome.report.audit_report import AuditReport, write_audit_report
 
 RESULT_FILE = "audit.json"
@@ -32,6 +31,8 @@ class AuditResult:
 
     sample: SealedSample
     score: AuditedScore
+    said: NDArray[np.intp]
+    """(n,) true labels in the blind order, -1 where people were unsure."""
     answers: str
     """Digest of the filled file."""
 
@@ -76,6 +77,7 @@ class AuditResult:
             "folder": str(self.folder),
             "source": self.sample.source,
             "predictions": self.sample.predictions,
+            "table": self.sample.fingerprint,
             "answers": self.answers,
             "accuracy_on_given": asdict(self.sample.accuracy_on_given),
             "accuracy_on_true": asdict(score.accuracy_on_true),
@@ -98,6 +100,7 @@ class AuditResult:
                 name: None if found is None else asdict(found)
                 for name, found in zip(names, score.noise_by_given_class, strict=True)
             },
+            "true_labels": self.said.tolist(),
         }
 
 
@@ -107,7 +110,8 @@ def audit(answers: Path | str, *, sample: Path | str | None = None, confidence: 
     Parameters
     ----------
     answers
-        The file with the columns row and true_label: a class name, ``unsure``, or nothing yet.
+        The file with the columns row and true_label: a class name, ``unsure``, or nothing yet; or the folder
+        that it lies in.
     sample
         The folder that `audit_sample` wrote; the file's own if not given.
     confidence
@@ -126,6 +130,7 @@ def audit(answers: Path | str, *, sample: Path | str | None = None, confidence: 
         When the sealed design changed.
     """
     path = Path(answers)
+    path = path / AUDIT_FILE if is_audit_folder(path) else path
     sealed = read_sample(path.parent if sample is None else sample)
     said = read_answers(path, sealed)
     score = audited_accuracy(
@@ -136,7 +141,7 @@ def audit(answers: Path | str, *, sample: Path | str | None = None, confidence: 
         num_classes=len(sealed.class_names),
         confidence=confidence,
     )
-    result = AuditResult(sample=sealed, score=score, answers=sha256_of_file(path))
+    result = AuditResult(sample=sealed, score=score, said=said, answers=sha256_of_file(path))
     write_text(result.folder / RESULT_FILE, json.dumps(result.summary(), indent=2))
     write_audit_report(_report(result), result.folder / "report.html")
     return result
@@ -169,18 +174,6 @@ def read_answers(path: Path, sample: SealedSample) -> NDArray[np.intp]:
     _check_gaps(records, said, order)
     filled: NDArray[np.intp] = said[said != UNFILLED]
     return filled
-
-
-def audits_of(run: FinishedRun) -> list[dict[str, Any]]:
-    """What audits beside a run say of its very predictions: the summaries of `audit`, by folder name."""
-    digest = digest_of(run)
-    found = []
-    for path in sorted(run.path.resolve().parent.glob(f"*/{RESULT_FILE}")):
-        summary = json.loads(path.read_text("utf-8"))
-        if summary.get("predictions") == digest:
-            read_sample(path.parent)  # a changed design is worth nothing
-            found.append(summary)
-    return found
 
 
 def _check_rows(records: Records, rows: list[str], place_of: dict[str, int]) -> None:

@@ -48,6 +48,8 @@ class SealedSample:
     predicted_labels: NDArray[np.intp]
     """(N,) the model's likeliest classes."""
     class_names: tuple[str, ...]
+    fingerprint: str
+    """Of the table: its ids, their order and class names."""
     source: str
     """Name of the run that is judged."""
     predictions: str
@@ -125,6 +127,7 @@ def audit_sample(
         labels=labels,
         predicted_labels=opened.predictions.pred_probs.argmax(axis=1),
         class_names=opened.table.class_names,
+        fingerprint=opened.table.fingerprint,
         source=opened.name,
         predictions=predictions,
         accuracy_on_given=share_of_rows(opened.right_on_given, groups=opened.table.groups),
@@ -170,6 +173,7 @@ def read_sample(folder: Path | str) -> SealedSample:
         labels=np.array(columns["given_label"], dtype=np.intp),
         predicted_labels=np.array(columns["predicted_label"], dtype=np.intp),
         class_names=drawn.class_names,
+        fingerprint=drawn.manifest["table"]["fingerprint"],
         source=facts["source"],
         predictions=facts["predictions"],
         accuracy_on_given=Estimate(**facts["accuracy_on_given"]),

@@ -1,5 +1,6 @@
 """From the diary's lines to a table in the terminal, a page with a plot, and a CSV."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,17 @@ from urllib.parse import quote
 
 from kiyome.artifacts.storage import write_csv
 from kiyome.diary import Entry, compared_with, read_diary
+from kiyome.evaluation.shares import Estimate
+from kiyome.recipes.audited import audited_scores_in
 from kiyome.report.diary_page import DiaryLine, write_diary_page
 
 CSV_COLUMNS = (
     *("finished", "run", "command", "rows", "accuracy_on_given", "low", "high", "verdict"),
     *("difference", "difference_low", "difference_high", "p_value", "leaks", "changed", "seconds"),
+    *("audited_rows", "audited_accuracy_on_true", "audited_low", "audited_high"),
 )
+Audits = Mapping[str, tuple[str, Estimate | None]]
+"""By digest of predictions: who audited them, and the true accuracy; None where the audit changed since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +26,7 @@ class DiaryResult:
     """All experiments, and where they can be looked at."""
 
     entries: tuple[Entry, ...]
+    audits: Audits
     lines: tuple[DiaryLine, ...]
     page: Path
     csv: Path
@@ -27,7 +34,9 @@ class DiaryResult:
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
         return {
-            "experiments": [dict(zip(CSV_COLUMNS, _cells(entry), strict=True)) for entry in self.entries],
+            "experiments": [
+                dict(zip(CSV_COLUMNS, _cells(entry, self.audits), strict=True)) for entry in self.entries
+            ],
             "page": str(self.page),
             "csv": str(self.csv),
         }
@@ -52,14 +61,15 @@ def diary(runs: Path | str = "runs", *, baseline: str | None = None) -> DiaryRes
     entries = read_diary(folder)
     if baseline is not None:
         entries = compared_with(entries, folder, baseline)
-    lines = tuple(_line(entry, folder) for entry in entries)
+    audits = audited_scores_in(folder)
+    lines = tuple(_line(entry, folder, audits) for entry in entries)
     page, csv = folder / "diary.html", folder / "diary.csv"
     write_diary_page(lines, page, title=folder.resolve().name)
-    write_csv(csv, [CSV_COLUMNS, *map(_cells, entries)])
-    return DiaryResult(entries=entries, lines=lines, page=page, csv=csv)
+    write_csv(csv, [CSV_COLUMNS, *(_cells(entry, audits) for entry in entries)])
+    return DiaryResult(entries=entries, audits=audits, lines=lines, page=page, csv=csv)
 
 
-def _line(entry: Entry, folder: Path) -> DiaryLine:
+def _line(entry: Entry, folder: Path, audits: Audits) -> DiaryLine:
     scores = {"on true labels": entry.accuracy_on_true, "on kept rows only": entry.accuracy_on_kept}
     report = folder / entry.run / "report.html"
     given = entry.accuracy_on_given
@@ -70,12 +80,22 @@ def _line(entry: Entry, folder: Path) -> DiaryLine:
         changed=_changed(entry),
         score="" if given is None else given.as_percent(),
         interval=None if given is None else (given.low, given.value, given.high),
-        beside=[f"{name} {score.as_percent()}" for name, score in scores.items() if score is not None],
+        beside=[
+            *_audited(entry, audits),
+            *(f"{name} {score.as_percent()}" for name, score in scores.items() if score is not None),
+        ],
         verdict=entry.verdict(),
         marks=entry.leaks,
         took=_took(entry),
         report=f"{quote(entry.run)}/report.html" if report.is_file() else "",
     )
+
+
+def _audited(entry: Entry, audits: Audits) -> list[str]:
+    name, score = audits.get(entry.result, ("", None))
+    if score is not None:
+        return [f"in truth {score.as_percent()}, by rows that people checked"]
+    return [f"{name} changed since it was drawn, and counts no more"] if name else []
 
 
 def _changed(entry: Entry) -> str:
@@ -96,12 +116,18 @@ def _took(entry: Entry) -> str:
     return f"{took} since resumed" if entry.resumed else took
 
 
-def _cells(entry: Entry) -> tuple[object, ...]:
+def _cells(entry: Entry, audits: Audits) -> tuple[object, ...]:
     given, seen = entry.accuracy_on_given, entry.against_baseline
     nothing: tuple[float | None, ...] = (None, None, None, None)
-    scored = nothing if given is None else (given.num_rows, given.value, given.low, given.high)
+    scored = nothing if given is None else _ends(given)
     compared = nothing
     if seen is not None:
         compared = (seen.difference.value, seen.difference.low, seen.difference.high, seen.p_value)
     told = ("; ".join(entry.leaks), _changed(entry), entry.seconds)
-    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *told)
+    _, seen_by_people = audits.get(entry.result, ("", None))
+    audited = nothing if seen_by_people is None else _ends(seen_by_people)
+    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *told, *audited)
+
+
+def _ends(found: Estimate) -> tuple[float, ...]:
+    return found.num_rows, found.value, found.low, found.high

@@ -1,6 +1,7 @@
 """What the score of a run is worth: `kiyome evaluate`.
 
     finished run ─► scores, accuracy under noise ─┐
+    its audits   ─► accuracy, verdicts in truth ──┤
     other runs   ─► paired verdicts ──────────────┼─► RUN-evaluate/: evaluate.json, report.html, by_class.csv
     the diary    ─► marks, luck of the choice ────┘
 
@@ -9,10 +10,8 @@ The run that is judged is read, never written. N rows, K classes.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,99 +23,19 @@ from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.diary import DIARY, Entry, read_diary
 from kiyome.errors import InputError, KiyomeError
-from kiyome.evaluation.compare import Comparison, compare
+from kiyome.evaluation.compare import compare
 from kiyome.evaluation.compare_many import ManyCompared, compare_many
 from kiyome.evaluation.metrics import Scores, score_predictions
-from kiyome.evaluation.noisy_difference import DifferenceUnderNoise, difference_under_noise
-from kiyome.evaluation.noisy_labels import SEEN_REPEATS, AccuracyUnderNoise, accuracy_under_noise
+from kiyome.evaluation.noisy_difference import difference_under_noise
+from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
 from kiyome.evaluation.shares import Estimate, share
 from kiyome.noise import transition_matrix
+from kiyome.recipes.audited import Audited, audits_on_rows_of, marks_of_audits
 from kiyome.recipes.combined import reliability_bins
-from kiyome.recipes.marks import marks_of
+from kiyome.recipes.evaluated import Against, EvaluateResult
+from kiyome.recipes.marks import leaks_of, marks_of
 from kiyome.report.evaluate_report import EvaluateReport, write_evaluate_report
 from kiyome.report.intervals import Interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Against:
-    """A run against another, row by row."""
-
-    on_given: Comparison
-    under_noise: DifferenceUnderNoise
-    on_true: Comparison | None
-    """Of the rows whose true label is known."""
-
-    def in_words(self, name: str) -> tuple[str, ...]:
-        """Sentences for people."""
-        noisy = self.under_noise
-        low, high = 100 * noisy.bounds.low, 100 * noisy.bounds.high
-        undone = noisy.estimated_true_difference
-        in_truth = (
-            f"In truth {100 * undone.value:+.2f} points ({100 * undone.low:+.2f} to {100 * undone.high:+.2f})"
-            f" if models and labels err apart; {low:+.2f} to {high:+.2f} whatever the mistakes are like."
-        )
-        said = (f"Against {name}, on given labels: {self.on_given.in_words()}.", in_truth)
-        return said if self.on_true is None else (*said, f"On true labels: {self.on_true.in_words()}.")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EvaluateResult:
-    """What a run's score is worth; everything here is in the folder, too."""
-
-    folder: Path
-    run: str
-    scores: Scores
-    under_noise: AccuracyUnderNoise
-    against: Mapping[str, Against]
-    chosen: ManyCompared | None
-    """All experiments of the diary on these rows; None where there is no other."""
-    marks: tuple[str, ...]
-    """What makes the numbers mean less than they seem."""
-
-    def answer(self) -> str:
-        """The shortest honest sentence."""
-        found = self.under_noise
-        return (
-            f"Agrees with {found.accuracy_on_given.as_percent()} of the given labels; right in"
-            f" {found.plausible.as_percent()}, as far as these labels can tell."
-        )
-
-    def compared(self) -> tuple[str, ...]:
-        """Verdicts against the other runs, in sentences."""
-        return tuple(line for name, each in self.against.items() for line in each.in_words(name))
-
-    def luck(self) -> tuple[str, ...]:
-        """What choosing among experiments is worth, in sentences."""
-        return () if self.chosen is None else self.chosen.in_words()
-
-    def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
-        return {"folder": str(self.folder), **self.findings()}
-
-    def findings(self) -> dict[str, Any]:
-        """The answer, wherever the folder lies."""
-        chosen = None
-        if self.chosen is not None:
-            pairs = [
-                {"first": a, "second": b, **_compared(each)} for (a, b), each in self.chosen.pairs.items()
-            ]
-            chosen = {
-                "scores": {name: asdict(each) for name, each in self.chosen.scores.items()},
-                "best": self.chosen.best,
-                "optimism": self.chosen.optimism,
-                "best_corrected": asdict(self.chosen.best_corrected),
-                "not_told_from_best": list(self.chosen.not_told_from_best),
-                "pairs": pairs,
-            }
-        return {
-            "run": self.run,
-            "answer": self.answer(),
-            "marks": list(self.marks),
-            "scores": asdict(self.scores),
-            "under_noise": {**asdict(self.under_noise), "in_words": list(self.under_noise.in_words())},
-            "against": {name: _against_findings(each) for name, each in self.against.items()},
-            "chosen": chosen,
-        }
 
 
 def evaluate(
@@ -171,6 +90,7 @@ def evaluate(
     """
     judged, others = _opened(run, against)
     measured = None if wrong is None else _measured(wrong)
+    audits = _audits(judged, others)
     beside = judged.path.resolve().parent
     place = Path(output) if output else beside / f"{judged.name}-evaluate"
     runs = [
@@ -180,13 +100,14 @@ def evaluate(
         }
         for each in (judged, *others)
     ]
-    config = {"runs": runs, "wrong": wrong, "seed": seed}
+    told = [each.answers for each in audits]
+    config = {"runs": runs, "wrong": wrong, "seed": seed, **({"audits": told} if told else {})}
     experiments = _experiments(judged)
     folder = RunFolder.create_or_reopen(
         place, command="evaluate", config=config, table=judged.table, named_by_user=output is not None
     )
     with folder as held:
-        result = _result(held.path, judged, others, experiments, measured, seed)
+        result = _result(held.path, judged, others, audits, experiments, measured, seed)
         _write(result, judged, others)
     return result
 
@@ -228,6 +149,7 @@ def _result(
     folder: Path,
     judged: FinishedRun,
     others: Sequence[FinishedRun],
+    audits: Sequence[Audited],
     experiments: Sequence[Entry],
     measured: Estimate | None,
     seed: int,
@@ -235,20 +157,62 @@ def _result(
     table, probs = judged.table, judged.predictions.pred_probs
     labels = table.given_labels.astype(np.intp)
     T = transition_matrix(labels, probs, method="adaptive")
+    audit = next((each for each in audits if each.judges(judged)), None)
+    if audit is not None and measured is None:
+        measured = audit.score.noise_rate
+    marks = [*marks_of_audits(judged, audits), *_refused([judged, *others], audits, experiments)]
     return EvaluateResult(
         folder=folder,
         run=judged.name,
         scores=score_predictions(
             labels, probs, true_labels=table.true_labels, groups=table.groups, seed=seed
         ),
+        audit=audit,
         under_noise=accuracy_under_noise(labels, probs, measured=measured, groups=table.groups, seed=seed),
-        against={other.name: _against(judged, other, T, seed) for other in others},
+        against={
+            other.name: _against(judged, other, _audit_of_both(judged, other, audits, experiments), T, seed)
+            for other in others
+        },
         chosen=_chosen(judged, others, experiments, seed),
-        marks=marks_of(judged, others, experiments),
+        marks=(*marks_of(judged, others, experiments), *marks),
     )
 
 
-def _against(judged: FinishedRun, other: FinishedRun, T: NDArray[np.float64], seed: int) -> Against:
+def _audits(judged: FinishedRun, others: Sequence[FinishedRun]) -> tuple[Audited, ...]:
+    """All audits of these rows, beside any of the runs, most rows checked first."""
+    found = {
+        each.sample.folder.resolve(): each for run in (judged, *others) for each in audits_on_rows_of(run)
+    }
+    return tuple(sorted(found.values(), key=lambda each: -len(each.said)))
+
+
+def _audit_of_both(
+    judged: FinishedRun, other: FinishedRun, audits: Sequence[Audited], experiments: Sequence[Entry]
+) -> Audited | None:
+    """One whose rows neither run could learn from: drawn for the first, else for the second, else for any."""
+    fit = [each for each in audits if not any(_leaks_into(run, each, experiments) for run in (judged, other))]
+    return min(fit, key=lambda each: (not each.judges(judged), not each.judges(other)), default=None)
+
+
+def _leaks_into(run: FinishedRun, audit: Audited, experiments: Sequence[Entry]) -> bool:
+    """Whether the run was taught answers, and has leaks by which they may have reached their own rows."""
+    return bool(audit.num_taught(run) and leaks_of(run, experiments))
+
+
+def _refused(
+    runs: Sequence[FinishedRun], audits: Sequence[Audited], experiments: Sequence[Entry]
+) -> list[str]:
+    return [
+        f"{each.name} is not used to compare: {run.name} was taught its answers and has leaks"
+        for run in runs
+        for each in audits
+        if _leaks_into(run, each, experiments)
+    ]
+
+
+def _against(
+    judged: FinishedRun, other: FinishedRun, audit: Audited | None, T: NDArray[np.float64], seed: int
+) -> Against:
     table = judged.table
     choices = [each.predictions.pred_probs.argmax(axis=1) for each in (judged, other)]
     true, on_true = table.true_labels, None
@@ -258,6 +222,7 @@ def _against(judged: FinishedRun, other: FinishedRun, T: NDArray[np.float64], se
         on_true = compare(right[0], right[1], groups=groups, seed=seed)
     return Against(
         on_given=compare(judged.right_on_given, other.right_on_given, groups=table.groups, seed=seed),
+        audited=None if audit is None else audit.difference(judged, other),
         under_noise=difference_under_noise(
             table.given_labels, choices[0], choices[1], transition_matrix=T, groups=table.groups
         ),
@@ -290,7 +255,7 @@ def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[Finishe
         title=result.run,
         answer=result.answer(),
         marks=result.marks,
-        told=result.under_noise.in_words(),
+        told=result.told(),
         readings=_readings(result),
         sensitivity=[
             (each.repeats, each.true_accuracy.low, each.true_accuracy.value, each.true_accuracy.high)
@@ -311,17 +276,24 @@ def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[Finishe
 def _readings(result: EvaluateResult) -> list[Interval]:
     found, true = result.under_noise, result.scores.accuracy_on_true
     given, apart, top = found.accuracy_on_given, found.estimated_true_accuracy, found.ceiling
-    rows = [
-        Interval(name="on given labels", low=given.low, value=given.value, high=given.high),
+    rows = []
+    if result.audit is not None:
+        found_by_people = result.audit.score.accuracy_on_true
+        rows.append(_interval(f"in truth, {found_by_people.num_rows:,} rows checked", found_by_people))
+    rows += [
+        _interval("on given labels", given),
         Interval(name="in truth, any mistakes", low=found.bounds.low, high=found.bounds.high),
-        Interval(name="in truth, errors apart", low=apart.low, value=apart.value, high=apart.high),
+        _interval("in truth, errors apart", apart),
         Interval(name="in truth, plausible", low=found.plausible.low, high=found.plausible.high),
         Interval(name="ceiling of the score", low=top.low, value=top.value, high=top.high),
     ]
     if true is not None:
-        name = f"on {true.num_rows:,} true labels"
-        rows.append(Interval(name=name, low=true.low, value=true.value, high=true.high))
+        rows.append(_interval(f"on {true.num_rows:,} true labels", true))
     return rows
+
+
+def _interval(name: str, found: Estimate) -> Interval:
+    return Interval(name=name, low=found.low, value=found.value, high=found.high)
 
 
 def _scores(scores: Scores) -> list[tuple[str, str]]:
@@ -350,15 +322,3 @@ def _by_class(result: EvaluateResult, names: Sequence[str]) -> list[tuple[str, s
         for name, each in zip(names, result.scores.by_class, strict=True)
     ]
     return [("class", "of rows given it, predicted so", "of rows predicted so, given it"), *rows]
-
-
-def _compared(compared: Comparison) -> dict[str, Any]:
-    return {**asdict(compared), "verdict": compared.verdict}
-
-
-def _against_findings(each: Against) -> dict[str, Any]:
-    return {
-        "on_given": _compared(each.on_given),
-        "under_noise": asdict(each.under_noise),
-        "on_true": None if each.on_true is None else _compared(each.on_true),
-    }

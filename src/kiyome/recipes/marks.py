@@ -28,11 +28,12 @@ def marks_of(
     experiments
         Entries of the diary on the same rows, the newest of each run; the judged one among them or not.
     """
-    marks = (*_leaks(judged, experiments), *_of_table(judged), *_signs(judged, others))
+    marks = (*leaks_of(judged, experiments), *_of_table(judged), *_signs(judged, others))
     return tuple(dict.fromkeys((*marks, *_of_diary(judged, experiments))))
 
 
-def _leaks(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
+def leaks_of(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
+    """What a run's own notes and the diary tell of labels that reached what is scored on them."""
     told = judged.path / f"{judged.command}.json"
     leaks: list[str] = json.loads(told.read_bytes()).get("leaks", []) if told.is_file() else []
     noted = [leak for entry in experiments if entry.run == judged.name for leak in entry.leaks]
