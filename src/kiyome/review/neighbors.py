@@ -1,13 +1,14 @@
 """The rows whose photos look most like one row's, by the cosine of their stored features. N rows, D features.
 
 Exact, and yet few features are read: all rows are turned by the same rotation, which changes no cosine, so
-that NUM_KEPT directions hold most of every vector. Of two unit vectors, each split into what lies in these
+that a few directions hold most of every vector. Of two unit vectors, each split into what lies in these
 directions and the rest,
 
     cosine = kept part · kept part + rest · rest  <=  kept part · kept part + |rest| |rest|
 
-so one pass over the kept parts bounds every cosine, and whole features are read only of rows whose bound is
-above the k-th best cosine found so far.
+so what is kept bounds every cosine. Rows go through three sieves, each with fewer rows and more numbers:
+HEAD directions of all rows, TAIL more of those whose bound reaches the k-th best cosine so far, and whole
+features of those whose bound still does.
 """
 
 from dataclasses import dataclass
@@ -21,12 +22,12 @@ from kiyome.errors import InputError
 Features = NDArray[np.floating[Any]]
 Floats = NDArray[np.float32]
 
-NUM_KEPT = 64
+HEAD, TAIL = 64, 192
 SAMPLE_ROWS = 4096
 """The rotation is fitted to so many rows; any rotation is exact, a fitted one is fast."""
 BLOCK_ROWS = 4096
 FIRST_READ = 64
-"""Rows of the highest bounds that are read first, at least."""
+"""Rows with the highest bounds whose features are read first, at least."""
 TINY = 1e-12
 ROUNDING = 1e-5
 """Added to every bound, for what single precision may lose."""
@@ -48,7 +49,7 @@ class Neighbors:
     Parameters
     ----------
     features : array of float, shape (N, D)
-        Finite; may be mapped from the disk. Of each row, `NUM_KEPT` numbers are kept in memory.
+        Finite; may be mapped from the disk. Of each row, HEAD + TAIL numbers, 1 kB, are kept in memory.
 
     Examples
     --------
@@ -62,14 +63,18 @@ class Neighbors:
         self.features = features
         self.norms: Floats = np.empty(len(features), np.float32)
         rotation = _leading_directions(features)
-        self._kept: Floats = np.empty((len(features), rotation.shape[1]), np.float32)
+        self._head: Floats = np.empty((len(features), min(HEAD, rotation.shape[1])), np.float32)
+        self._tail: Floats = np.empty((len(features), rotation.shape[1] - self._head.shape[1]), np.float32)
         for start in range(0, len(features), BLOCK_ROWS):
-            block = np.asarray(features[start : start + BLOCK_ROWS], np.float32)
-            norms = np.maximum(np.linalg.norm(block, axis=1), TINY)
-            self.norms[start : start + BLOCK_ROWS] = norms
-            self._kept[start : start + BLOCK_ROWS] = (block @ rotation) / norms[:, None]
-        squares = np.einsum("nd,nd->n", self._kept, self._kept)
-        self._rest: Floats = np.sqrt(np.clip(1 - squares, 0, None))
+            rows = slice(start, start + BLOCK_ROWS)
+            block = np.asarray(features[rows], np.float32)
+            self.norms[rows] = np.maximum(np.linalg.norm(block, axis=1), TINY)
+            turned = (block @ rotation) / self.norms[rows, None]
+            self._head[rows], self._tail[rows] = turned[:, :HEAD], turned[:, HEAD:]
+        left = 1 - np.einsum("nd,nd->n", self._head, self._head)
+        self._beyond_head: Floats = np.sqrt(np.clip(left, 0, None))
+        left -= np.einsum("nd,nd->n", self._tail, self._tail)
+        self._beyond_tail: Floats = np.sqrt(np.clip(left, 0, None))
 
     def of(self, row: int, *, k: int) -> Near:
         """The k rows nearest to a row, fewer where there are not so many.
@@ -86,16 +91,19 @@ class Neighbors:
                 came=f"row {row}, k {k}",
                 remedy="Take a row of the table, and k of 1 or more.",
             )
-        bounds = self._kept @ self._kept[row] + self._rest * self._rest[row] + ROUNDING
-        bounds[row] = -np.inf
         k = min(k, num_rows - 1)
         if k == 0:
             return Near(rows=np.empty(0, np.intp), similarities=np.empty(0, np.float32))
+        kept = self._head @ self._head[row]
+        bounds = kept + self._beyond_head * self._beyond_head[row] + ROUNDING
+        bounds[row] = -np.inf
         first = _largest(bounds, max(k, FIRST_READ))
         cosines = self._cosines(row, first)
         kth_best = np.partition(cosines, -k)[-k]
         bounds[first] = -np.inf
         more = np.flatnonzero(bounds >= kth_best)
+        closer = kept[more] + self._tail[more] @ self._tail[row]
+        more = more[closer + self._beyond_tail[more] * self._beyond_tail[row] + ROUNDING >= kth_best]
         rows = np.concatenate([first, more])
         cosines = np.concatenate([cosines, self._cosines(row, more)])
         best = np.lexsort((rows, -cosines))[:k]
@@ -113,12 +121,12 @@ class Neighbors:
 
 
 def _leading_directions(features: Features) -> Floats:
-    """Orthonormal directions (D, up to NUM_KEPT) in which a sample of unit rows is longest."""
+    """Orthonormal directions (D, up to HEAD + TAIL) in which a sample of unit rows is longest."""
     step = -(-len(features) // SAMPLE_ROWS)
     sample = np.asarray(features[::step], np.float64)
     sample /= np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), TINY)
     _, directions = np.linalg.eigh(sample.T @ sample)
-    return np.ascontiguousarray(directions[:, ::-1][:, :NUM_KEPT], np.float32)
+    return np.ascontiguousarray(directions[:, ::-1][:, : HEAD + TAIL], np.float32)
 
 
 def _largest(values: Floats, count: int) -> NDArray[np.intp]:

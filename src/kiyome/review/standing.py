@@ -125,8 +125,9 @@ class Standing:
             reviewer.codes[row], reviewer.versions[row] = code, event.sequence
             reviewer.events.setdefault(row, []).append(event)
             self.disputed[row] = self._is_disputed(row)
+        if first.batch not in self._batches:
+            _remember(reviewer, first, len(batch))
         self._batches.setdefault(first.batch, []).extend(batch)
-        _remember(reviewer, first, len(batch))
         self.last_number = batch[-1].number
 
     def _newcomer(self) -> _Reviewer:
