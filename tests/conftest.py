@@ -1,7 +1,14 @@
 """What several rooms' tests share."""
 
+import os
+import pwd
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +48,77 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def new_postgres_database() -> Iterator[Callable[[], str]]:
+    """Make an empty database and give its URL; the real server runs on a socket of its own until the end."""
+    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    initdb, postgres = (_program_of_postgres(name) for name in ("initdb", "postgres"))
+    if not (initdb and postgres):
+        pytest.skip("no PostgreSQL server is installed here")
+    user = _plain_user() if os.geteuid() == 0 else None  # the server refuses to run as root
+    with tempfile.TemporaryDirectory(prefix="kiyome-pg-") as name:
+        folder = Path(name)
+        if user:
+            shutil.chown(folder, user)
+        made = [initdb, "-D", folder / "data", "-U", "kiyome", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*made, "--no-locale"], check=True, capture_output=True, user=user, cwd=folder)
+        settings = (
+            "listen_addresses=",
+            f"unix_socket_directories={folder}",
+            "fsync=off",
+            "max_connections=60",
+        )
+        options = [part for setting in settings for part in ("-c", setting)]
+        with (folder / "log").open("wb") as log:
+            started = [postgres, "-D", folder / "data", *options]
+            server = subprocess.Popen(started, stdout=log, stderr=log, user=user, cwd=folder)
+        try:
+            address = f"host={folder} user=kiyome dbname=postgres"
+            yield _database_maker(psycopg, address, folder)
+        finally:
+            server.send_signal(signal.SIGQUIT)  # at once: its data are thrown away
+            server.wait(30)
+
+
+def _database_maker(psycopg: Any, address: str, folder: Path) -> Callable[[], str]:
+    numbers = count()
+
+    def make() -> str:
+        name = f"store_{next(numbers)}"
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        return f"postgresql://kiyome@/{name}?host={folder}"
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(address).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return make
+
+
+def _program_of_postgres(name: str) -> Path | None:
+    """Debian keeps the server's programs off the path; the newest version wins."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda p: int(p.parts[4]))
+    on_path = shutil.which(name)
+    return found[-1] if found else Path(on_path) if on_path else None
+
+
+def _plain_user() -> str:
+    return "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
+
+
+@pytest.fixture(scope="session")
+def ray():
+    """A Ray of two cores on this machine."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = pytest.importorskip("ray")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()

@@ -31,3 +31,16 @@ def csv_with_photos():
         return root / name
 
     return write
+
+
+@pytest.fixture(params=["sqlite", "postgresql"], scope="session")
+def new_store_url(request, tmp_path_factory):
+    """Give the URL of a store that does not exist yet: each test runs on both engines."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("new_postgres_database")
+    return lambda: f"sqlite:///{tmp_path_factory.mktemp('store')}/decisions.sqlite"
+
+
+@pytest.fixture
+def store_url(new_store_url):
+    return new_store_url()
