@@ -71,7 +71,9 @@ def test_pandas_reads_cleanlabs_columns_from_both(tmp_path):
         assert frame["suggested_label"].iloc[1] == "dog"
 
 
-@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x", "'=1"])
+@pytest.mark.parametrize(
+    "text", ["=1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x", "'=1"]
+)
 def test_what_a_spreadsheet_could_run_gets_an_apostrophe(text):
     assert safe_cell(text) == "'" + text
     assert text_of_safe_cell(safe_cell(text)) == text

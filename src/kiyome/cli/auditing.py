@@ -2,12 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from kiyome.cli.answers import answering, line
-from kiyome.cli.options import Json, Run
+from kiyome.cli.options import Json, Run, Store
+
+if TYPE_CHECKING:
+    from kiyome.review.agreement import Rule
 
 
 def audit_sample(
@@ -39,13 +42,14 @@ def audit_sample(
                 line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")
             line()
             line(f"Fill      {sample.folder / AUDIT_FILE} (see how_to.txt beside it)")
-            line(f"Then      kiyome audit {sample.folder / AUDIT_FILE}")
+            line(f"Or        kiyome review {sample.folder}, blind in the browser")
+            line(f"Then      kiyome audit {sample.folder}")
 
         say(sample.summary(), in_words)
 
 
 def audit(
-    answers: Annotated[Path, typer.Argument(help="The filled audit.csv, or the folder that it lies in.")],
+    answers: Annotated[Path, typer.Argument(help="The filled audit.csv, or the folder of the sample.")],
     sample: Annotated[
         Path | None,
         typer.Option(help="The folder that kiyome audit-sample wrote; the file's own if not given."),
@@ -54,12 +58,20 @@ def audit(
         list[Path] | None,
         typer.Option(help="Another run on the same rows, to judge it too; may be said several times."),
     ] = None,
+    rule: Annotated[
+        str, typer.Option(help="When reviewers agree: unanimous, or majority, so that a third settles it.")
+    ] = "unanimous",
+    disputed_unsure: Annotated[
+        bool, typer.Option("--disputed-unsure", help="Count rows that reviewers dispute as unsure.")
+    ] = False,
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Say what a checked sample tells of all rows: true accuracy, wrong labels, and the noise by class.
 
     Examples:
       kiyome audit runs/leaves-audit/audit.csv
+      kiyome audit runs/leaves-audit                     answered in kiyome review runs/leaves-audit
       kiyome audit filled.csv --sample runs/leaves-audit
       kiyome audit runs/leaves-audit --run runs/vit      how good another run is in truth, by the same rows
     """
@@ -67,7 +79,9 @@ def audit(
         from kiyome.recipes.audit import audit as judge
         from kiyome.recipes.audited import judge_others
 
-        result = judge(answers, sample=sample)
+        result = judge(
+            answers, sample=sample, store=store, rule=cast("Rule", rule), disputed_unsure=disputed_unsure
+        )
         others = judge_others(result.folder, run or ())
 
         def in_words() -> None:

@@ -1,13 +1,16 @@
 """The verbs that look at photos and labels: find, check, curate, demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering
-from kiyome.cli.options import ClassMap, Data, IdColumn, Images, Json, LabelColumn, Output
+from kiyome.cli.options import ClassMap, Data, IdColumn, Images, Json, LabelColumn, Output, Store
+
+if TYPE_CHECKING:
+    from kiyome.review.agreement import Rule
 
 
 def find(
@@ -110,12 +113,20 @@ def curate(
         str | None,
         typer.Option(
             help="What becomes of flagged rows: drop, relabel, weight, soften or keep;"
-            " drop if absent, keep where --decisions are given."
+            " drop if absent, keep where people decided."
         ),
     ] = None,
     decisions: Annotated[
-        Path | None, typer.Option(help="What people decided: a file with image_id, decision and label.")
+        Path | None,
+        typer.Option(
+            help="What people decided: a file with image_id, decision and label; the run's review if absent."
+        ),
     ] = None,
+    rule: Annotated[
+        str,
+        typer.Option(help="When people agree: unanimous, or majority, so that a third settles a dispute."),
+    ] = "unanimous",
+    store: Store = None,
     min_chance: Annotated[
         float, typer.Option(help="Act only where the label is wrong with at least this chance.")
     ] = 0.0,
@@ -129,18 +140,32 @@ def curate(
     are in corrected_labels.csv, every change in changes.csv.
 
     Examples:
-      kiyome curate runs/leaves                          flagged rows teach nothing from now on
+      kiyome curate runs/leaves                          what people decided in kiyome review; where nobody
+                                                         did, flagged rows teach nothing from now on
       kiyome curate runs/leaves --action relabel --min-chance 0.9
       kiyome curate runs/leaves --decisions decisions.csv
       kiyome train runs/leaves-drop/table.parquet --images photos
     """
     with answering(as_json) as (say, _):
+        from kiyome.cli.words_of_review import show_people
         from kiyome.recipes.curate import curate as curate_run
 
         result = curate_run(
-            run, action=action, decisions=decisions, min_chance=min_chance, max_lost=max_lost, output=output
+            run,
+            action=action,
+            decisions=decisions,
+            store=store,
+            rule=cast("Rule", rule),
+            min_chance=min_chance,
+            max_lost=max_lost,
+            output=output,
         )
-        say(result.summary(), lambda: words.show_curate(result))
+
+        def in_words() -> None:
+            words.show_curate(result)
+            show_people(result.people, run)
+
+        say(result.summary(), in_words)
 
 
 def demo(output: Output = None, as_json: Json = False) -> None:

@@ -23,3 +23,17 @@ Output = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
 Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
 Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows and folds.")]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        help="Where independent parts run: here, processes[:N], ray[://HOST:PORT] or slurm[:PARTITION].",
+    ),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KIYOME_STORE",
+        help="Where decisions are kept: sqlite:///PATH or postgresql://USER@HOST/DB; in the run if absent.",
+    ),
+]

@@ -1,16 +1,18 @@
-"""The verb of the review page."""
+"""The verbs of the review: its page, and what people decided there."""
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from kiyome.cli.answers import answering, line, visible
+from kiyome.cli.options import Json, Store
 
 if TYPE_CHECKING:
     from kiyome.recipes.review import OpenReview
+    from kiyome.review.agreement import Rule
 
 
 def review(
@@ -91,3 +93,73 @@ def show_open(opened: "OpenReview") -> None:
 def _has_screen() -> bool:
     """Whether a browser would have a window: in a bare terminal it would take that over."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def decisions(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that was reviewed, or of a sample.")],
+    export: Annotated[
+        Path | None, typer.Option(help="Write what stands: .csv, .parquet or .jsonl, or as --format says.")
+    ] = None,
+    format: Annotated[  # noqa: A002 - as every tool calls it
+        str | None, typer.Option(help="Of the export: label_studio, cvat, fiftyone or corrected.")
+    ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            help="Add what a file says: such columns, Label Studio (JSON, CSV), CVAT (XML) or FiftyOne.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--as", help="The reviewer of an import; goes before names in the file.")
+    ] = None,
+    backup: Annotated[
+        Path | None, typer.Option(help="Copy the store; a name that ends in .jsonl gets its events as lines.")
+    ] = None,
+    restore: Annotated[
+        Path | None, typer.Option(help="Make the store anew from such lines, or from decisions.jsonl.")
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="When people agree on a row of an export: unanimous or majority.")
+    ] = "unanimous",
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Say what people decided, how far they agree and where they do not; or take it to other tools and back.
+
+    Examples:
+      kiyome decisions runs/leaves
+      kiyome decisions runs/leaves --export decisions.csv
+      kiyome decisions runs/leaves --export tasks.json --format label_studio
+      kiyome decisions runs/leaves --import annotations.xml --as cvat
+      kiyome decisions runs/leaves --backup leaves.jsonl
+      kiyome decisions runs/leaves --restore runs/leaves/review/decisions.jsonl
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.cli import words_of_review as words
+        from kiyome.errors import InputError
+        from kiyome.recipes import decisions as recipe
+
+        if sum(each is not None for each in (export, import_, backup, restore)) > 1:
+            raise InputError(
+                "One thing is done at a time: at most one of --export, --import, --backup and --restore.",
+                came="several of them",
+                remedy="Run one after the other.",
+            )
+        if export is not None:
+            agreed = cast("Rule", rule)
+            written = recipe.export_decisions(run, export, format=format, rule=agreed, store=store)
+            say(written.summary(), lambda: words.show_export_of_decisions(written))
+        elif import_ is not None:
+            taken = recipe.import_decisions(run, import_, name=name, store=store)
+            say(taken.summary(), lambda: words.show_import_of_decisions(taken, run))
+        elif backup is not None:
+            copy = recipe.backup_decisions(run, backup, store=store)
+            say({"file": str(copy)}, lambda: line(f"Backup    {copy}"))
+        elif restore is not None:
+            counts = recipe.restore_run_decisions(run, restore, store=store)
+            told = f"{counts['events']:,} events restored, {counts['about_this_run']:,} about this run"
+            say(counts, lambda: line(told))
+        else:
+            result = recipe.decisions(run, store=store)
+            say(result.summary(), lambda: words.show_decisions(result))

@@ -10,13 +10,14 @@ from kiyome.cli.auditing import audit, audit_sample
 from kiyome.cli.combining import blend, calibrate, correct, stack
 from kiyome.cli.finding import check, curate, demo, find
 from kiyome.cli.judging import diary, evaluate
-from kiyome.cli.reviewing import review
+from kiyome.cli.reviewing import decisions, review
 from kiyome.cli.training import clean_and_retrain, export, noise_classifier, predict, train
 
 VERBS: dict[str, Callable[..., None]] = {
     "find": find,
     "check": check,
     "review": review,
+    "decisions": decisions,
     "train": train,
     "predict": predict,
     "export": export,

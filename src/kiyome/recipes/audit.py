@@ -1,6 +1,7 @@
 """From what people said of a sample to true accuracy, noise rate and transition matrix of all rows.
 
-audit.csv (filled) + sealed sample ── checks ── estimates ── audit.json, report.html in the sample's folder
+audit.csv, or the review of the sample ─┐
+sealed sample ──────────────────────────┴── checks ── estimates ── audit.json, report.html in its folder
 """
 
 import json
@@ -18,8 +19,11 @@ from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.errors import InputError
 from kiyome.evaluation.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
 from kiyome.evaluation.shares import Estimate
+from kiyome.recipes.audit_review import answers_in_review
 from kiyome.recipes.audit_sample import COLUMNS, SealedSample, read_sample
 from kiyome.report.audit_report import AuditReport, write_audit_report
+from kiyome.report.intervals import Interval
+from kiyome.review.agreement import Rule
 
 RESULT_FILE = "audit.json"
 UNFILLED = -2
@@ -34,7 +38,7 @@ class AuditResult:
     said: NDArray[np.intp]
     """(n,) true labels in the blind order, -1 where people were unsure."""
     answers: str
-    """Digest of the filled file."""
+    """Digest of the filled file, or of what was decided in a review."""
 
     @property
     def folder(self) -> Path:
@@ -104,18 +108,28 @@ class AuditResult:
         }
 
 
-def audit(answers: Path | str, *, sample: Path | str | None = None, confidence: float = 0.95) -> AuditResult:
-    """What a filled ``audit.csv`` says of all rows of the run that it was drawn from.
+def audit(
+    answers: Path | str,
+    *,
+    sample: Path | str | None = None,
+    confidence: float = 0.95,
+    store: Path | str | None = None,
+    rule: Rule = "unanimous",
+    disputed_unsure: bool = False,
+) -> AuditResult:
+    """What a checked sample says of all rows of the run that it was drawn from.
 
     Parameters
     ----------
     answers
         The file with the columns row and true_label: a class name, ``unsure``, or nothing yet; or the folder
-        that it lies in.
+        that it lies in, where the answers may as well be those of `kiyome review`.
     sample
         The folder that `audit_sample` wrote; the file's own if not given.
     confidence
         Of every interval.
+    store, rule, disputed_unsure
+        Of answers of a review, as for `kiyome.recipes.audit_review.answers_in_review`.
 
     Returns
     -------
@@ -126,13 +140,20 @@ def audit(answers: Path | str, *, sample: Path | str | None = None, confidence: 
     ------
     TableError
         With the line: rows of another sample, twice or missing; unknown classes; gaps.
+    InputError
+        Where reviewers dispute a row, or answers are in the file and in the review.
     StaleArtifact
         When the sealed design changed.
     """
-    path = Path(answers)
-    path = path / AUDIT_FILE if is_audit_folder(path) else path
+    place = Path(answers)
+    path = place / AUDIT_FILE if is_audit_folder(place) else place
     sealed = read_sample(path.parent if sample is None else sample)
-    said = read_answers(path, sealed)
+    reviewed = None
+    if path is not place:
+        reviewed = answers_in_review(place, store=store, rule=rule, disputed_unsure=disputed_unsure)
+    if reviewed is not None:
+        _check_unfilled(path)
+    said, digest = reviewed or (read_answers(path, sealed), sha256_of_file(path))
     score = audited_accuracy(
         sealed.design,
         said,
@@ -141,7 +162,7 @@ def audit(answers: Path | str, *, sample: Path | str | None = None, confidence: 
         num_classes=len(sealed.class_names),
         confidence=confidence,
     )
-    result = AuditResult(sample=sealed, score=score, said=said, answers=sha256_of_file(path))
+    result = AuditResult(sample=sealed, score=score, said=said, answers=digest)
     write_text(result.folder / RESULT_FILE, json.dumps(result.summary(), indent=2))
     write_audit_report(_report(result), result.folder / "report.html")
     return result
@@ -174,6 +195,16 @@ def read_answers(path: Path, sample: SealedSample) -> NDArray[np.intp]:
     _check_gaps(records, said, order)
     filled: NDArray[np.intp] = said[said != UNFILLED]
     return filled
+
+
+def _check_unfilled(path: Path) -> None:
+    """Answers in two places may differ, and nobody would see it."""
+    if path.is_file() and any(text.strip() for text in read_records(path).texts(COLUMNS[-1])):
+        raise InputError(
+            "The answers of an audit are in one place.",
+            came=f"some in {path} and some in the review of {path.parent}",
+            remedy=f"Name the file to take the file's, or empty its column {COLUMNS[-1]}.",
+        )
 
 
 def _check_rows(records: Records, rows: list[str], place_of: dict[str, int]) -> None:
@@ -231,11 +262,11 @@ def _report(result: AuditResult) -> AuditReport:
     return AuditReport(
         title=sample.source,
         sentences=result.in_words(),
-        intervals={
-            "agrees with given labels": _ends(sample.accuracy_on_given),
-            "right on true labels": _ends(score.accuracy_on_true),
-            "labels right": (1 - wrong.high, 1 - wrong.value, 1 - wrong.low),
-        },
+        intervals=[
+            _interval("right in truth", score.accuracy_on_true),
+            _interval("agrees with given labels", sample.accuracy_on_given),
+            Interval(name="labels right", low=1 - wrong.high, value=1 - wrong.value, high=1 - wrong.low),
+        ],
         strata=[
             (
                 "model and label disagree" if place < strata.num_disagreeing else "they agree",
@@ -255,5 +286,5 @@ def _report(result: AuditResult) -> AuditReport:
     )
 
 
-def _ends(found: Estimate) -> tuple[float, float, float]:
-    return found.low, found.value, found.high
+def _interval(name: str, found: Estimate) -> Interval:
+    return Interval(name=name, low=found.low, value=found.value, high=found.high)

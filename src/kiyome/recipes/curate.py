@@ -1,7 +1,7 @@
 """From what `find` flagged and people decided to a new version of the table.
 
-find run ── issues ──┐
-decisions ───────────┴── curate ── table, corrected_labels.csv, changes.csv ── kiyome train
+find run ── issues ───────────┐
+RUN/review ── decisions ──────┴── curate ── table, corrected_labels.csv, changes.csv ── kiyome train
 """
 
 import json
@@ -14,13 +14,13 @@ import numpy as np
 from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.issues import Issues, read_issues, safe_cell
 from kiyome.artifacts.predictions import Predictions
-from kiyome.artifacts.records import read_records
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import Table, write_table
-from kiyome.curation import MAX_LOST, Action, Curated, Decision, curate_table
+from kiyome.curation import MAX_LOST, Action, Curated, curate_table
 from kiyome.diary import note_step
-from kiyome.errors import InputError
+from kiyome.recipes.decided import PeopleDecided, decided_in_file, decided_in_review
+from kiyome.review.agreement import Rule
 
 ISSUES_FILE = "label_issues.parquet"
 
@@ -33,6 +33,8 @@ class CurateResult:
     curated: Curated
     source: Path
     """The run whose issues were acted on."""
+    people: PeopleDecided | None = None
+    """What people decided; None where nobody did."""
 
     @property
     def table(self) -> Table:
@@ -46,7 +48,9 @@ class CurateResult:
             "source": str(self.source),
             "rows": len(self.table),
             "changed": self.curated.num_changed,
-            "decided_by_people": int(self.curated.by_people.sum()),
+            "decided_by_people": len(self.people.decisions) if self.people else 0,
+            "disputed_and_left_as_they_are": len(self.people.disputed) if self.people else 0,
+            "reviewers": [name for name in self.people.reviewers if name] if self.people else [],
             "table": str(self.folder / "table.parquet"),
         }
 
@@ -56,6 +60,8 @@ def curate(
     *,
     action: str | None = None,
     decisions: Path | str | None = None,
+    store: Path | str | None = None,
+    rule: Rule = "unanimous",
     min_chance: float = 0.0,
     max_lost: float = MAX_LOST,
     output: Path | str | None = None,
@@ -70,7 +76,13 @@ def curate(
         What becomes of flagged rows that nobody decided about: ``drop``, ``relabel``, ``weight``, ``soften``
         or ``keep``; ``drop`` if there are no decisions, ``keep`` if there are.
     decisions
-        A CSV or Parquet file with columns image_id, decision (keep, drop, relabel, unsure) and label.
+        A CSV or Parquet file with columns image_id, decision (keep, drop, relabel, unsure), label and, where
+        several people decided, reviewer. What was decided in the review of the run, if not given.
+    store
+        Where that review keeps its decisions, as for `kiyome review`.
+    rule
+        When people agree on a row: ``unanimous``, or ``majority`` (a third settles what two dispute). Rows
+        that they dispute stay as they are.
     min_chance, max_lost
         As for `kiyome.curation.curate_table`.
     output
@@ -89,14 +101,19 @@ def curate(
         Where the run is none of `find`, or a class would lose too many rows.
     """
     opened = open_run(run)
-    chosen = cast("Action", action or ("keep" if decisions else "drop"))
     issues = read_issues(opened.path / ISSUES_FILE, opened.table)
+    people = (
+        decided_in_review(opened.path, store=store, rule=rule)
+        if decisions is None
+        else decided_in_file(decisions, opened.table, rule=rule)
+    )
+    chosen = cast("Action", action or ("keep" if people else "drop"))
     curated = curate_table(
         opened.table,
         issues,
         action=chosen,
         min_chance=min_chance,
-        decisions=None if decisions is None else read_decisions(decisions, opened.table),
+        decisions=people.with_disputed_rows_kept() if people else None,
         pred_probs=opened.predictions.pred_probs if chosen == "soften" else None,
         max_lost=max_lost,
     )
@@ -106,49 +123,18 @@ def curate(
         "action": chosen,
         "min_chance": min_chance,
         "max_lost": max_lost,
-        "decisions": None if decisions is None else sha256_of_file(decisions),
+        "decisions": people.digest if people else None,
     }
+    if people and rule != "unanimous":
+        config["rule"] = rule
     place = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
     with RunFolder.create_or_reopen(
         place, command="curate", config=config, table=opened.table, named_by_user=output is not None
     ) as folder:
-        result = CurateResult(folder=folder.path, curated=curated, source=opened.path)
+        result = CurateResult(folder=folder.path, curated=curated, source=opened.path, people=people)
         _write(result, opened, issues)
     note_step(result.folder)
     return result
-
-
-def read_decisions(path: Path | str, table: Table) -> dict[str, Decision]:
-    """Decisions by image id, from a file with the columns image_id, decision and label (a class name).
-
-    Raises
-    ------
-    InputError
-        With the line, where a decision or a class is unknown.
-    """
-    records = read_records(Path(path))
-    missing = [name for name in ("image_id", "decision") if name not in records.columns]
-    if missing:
-        raise InputError(
-            "Decisions have the columns image_id, decision and, where rows are relabeled, label.",
-            came=f"no {missing[0]} in {records.source.name}",
-            remedy="Add it.",
-        )
-    label_of = {name: label for label, name in enumerate(table.class_names)}
-    ids, verdicts = records.texts("image_id"), records.texts("decision")
-    labels = records.texts("label") if "label" in records.columns else [""] * len(ids)
-    strange = [row for row, label in enumerate(labels) if label and label not in label_of]
-    if strange:
-        records.fail(
-            "A label is the name of a class.",
-            strange,
-            describe=lambda row: repr(labels[row]),
-            remedy=f"The classes are {', '.join(table.class_names)}.",
-        )
-    return {
-        image_id: Decision(verdict=cast("Any", verdict), label=label_of.get(label))
-        for image_id, verdict, label in zip(ids, verdicts, labels, strict=True)
-    }
 
 
 def _write(result: CurateResult, run: FinishedRun, issues: Issues) -> None:
@@ -160,9 +146,9 @@ def _write(result: CurateResult, run: FinishedRun, issues: Issues) -> None:
     rows = zip(table.image_ids[teaches], names[table.labels[teaches]], strict=True)
     write_csv(folder / "corrected_labels.csv", [("image_id", "label"), *rows])
     changed = np.flatnonzero((curated.actions != "keep") | curated.by_people).tolist()
-    write_csv(
-        folder / "changes.csv", [CHANGES, *(_change(row, run.table, curated, issues) for row in changed)]
-    )
+    disputed = set(result.people.disputed) if result.people else set()
+    changes = (_change(row, run.table, curated, issues, disputed) for row in changed)
+    write_csv(folder / "changes.csv", [CHANGES, *changes])
     if curated.targets is not None:
         Predictions(
             pred_probs=curated.targets,
@@ -185,12 +171,14 @@ CHANGES = (
 )
 
 
-def _change(row: int, before: Table, curated: Curated, issues: Issues) -> tuple[object, ...]:
+def _change(
+    row: int, before: Table, curated: Curated, issues: Issues, disputed: set[str]
+) -> tuple[object, ...]:
     now, names = curated.table, before.class_names
     return (
         safe_cell(before.image_ids[row]),
         curated.actions[row],
-        "people" if curated.by_people[row] else "flag",
+        "dispute" if before.image_ids[row] in disputed else "people" if curated.by_people[row] else "flag",
         safe_cell(names[before.given_labels[row]]),
         safe_cell(names[before.labels[row]]),
         safe_cell(names[now.labels[row]]),

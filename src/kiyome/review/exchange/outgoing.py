@@ -1,28 +1,31 @@
 """From what stands in a review to what goes out. N rows."""
 
-from collections.abc import Callable, Iterable
-
 from kiyome.artifacts.names import text_of_path
+from kiyome.review.agreement import Rule, consensus
 from kiyome.review.exchange.values import Held, Reviewed
-from kiyome.review.standing import Standing
+from kiyome.review.standing import NOTHING, Standing, decision_of
 from kiyome.review.subject import Subject
 
 
-def reviewed_of(subject: Subject, standing: Standing) -> Reviewed:
-    """The rows of a subject, with every decision that stands and what people agree on."""
-    decided = held_decisions(standing)
-    names = subject.class_names
-    given = subject.given_labels
+def reviewed_of(standing: Standing, *, rule: Rule = "unanimous") -> Reviewed:
+    """The rows of a subject, with every decision that stands and what people agree on by this rule."""
+    subject = standing.subject
+    common = consensus(standing, rule=rule)
+    agreed = {}
+    for row in (common > NOTHING).nonzero()[0].tolist():
+        verdict, label = decision_of(int(common[row]), subject.class_names)
+        if verdict is not None:
+            agreed[row] = Held(row=row, verdict=verdict, label=label, reviewer="")
     return Reviewed(
         run=subject.run,
-        class_names=names,
+        class_names=subject.class_names,
         image_ids=subject.image_ids,
         photo_names=photo_names(subject),
-        given_labels=given,
+        given_labels=subject.given_labels,
         suggested_labels=subject.suggested_labels,
         probability=subject.probability,
-        decided=decided,
-        agreed=agreed_decisions(decided, lambda row: None if given is None else names[given[row]]),
+        decided=held_decisions(standing),
+        agreed=agreed,
     )
 
 
@@ -45,30 +48,6 @@ def held_decisions(standing: Standing) -> list[Held]:
             if event.verdict is not None
         ]
     return held
-
-
-def agreed_decisions(decided: Iterable[Held], given_label: Callable[[int], str | None]) -> dict[int, Held]:
-    """By row, what all who decided hold; rows of which two hold different things are absent.
-
-    Being unsure contradicts nobody, and keeping a label is the same as relabeling to it.
-
-    >>> anna = Held(row=0, verdict="keep", reviewer="Anna")
-    >>> ben = Held(row=0, verdict="relabel", label="rust", reviewer="Ben")
-    >>> agreed_decisions([anna, ben], lambda row: "rust")[0].reviewer
-    'Anna'
-    >>> agreed_decisions([anna, ben], lambda row: "healthy")
-    {}
-    """
-    by_row: dict[int, list[Held]] = {}
-    for each in decided:
-        by_row.setdefault(each.row, []).append(each)
-    agreed = {}
-    for row, held in by_row.items():
-        sure = [each for each in held if each.verdict != "unsure"]
-        said = {given_label(row) or "" if each.verdict == "keep" else each.label for each in sure}
-        if len(said) <= 1:
-            agreed[row] = (sure or held)[0]
-    return agreed
 
 
 def photo_names(subject: Subject) -> list[str]:
