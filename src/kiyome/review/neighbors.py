@@ -7,8 +7,8 @@ directions and the rest,
     cosine = kept part · kept part + rest · rest  <=  kept part · kept part + |rest| |rest|
 
 so what is kept bounds every cosine. Rows go through three sieves, each with fewer rows and more numbers:
-HEAD directions of all rows, TAIL more of those whose bound reaches the k-th best cosine so far, and whole
-features of those whose bound still does.
+a head of HEAD directions of all rows, a tail of more directions of those whose bound reaches the k-th best
+cosine so far, and whole features of those whose bound still does.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,11 @@ from kiyome.errors import InputError
 Features = NDArray[np.floating[Any]]
 Floats = NDArray[np.float32]
 
-HEAD, TAIL = 64, 192
+HEAD = 128
+MOST_KEPT, LEAST_KEPT = 512, 64
+"""Directions of head and tail together."""
+KEPT_BYTES = 2**28
+"""Memory for head and tail, as long as LEAST_KEPT directions fit in."""
 SAMPLE_ROWS = 4096
 """The rotation is fitted to so many rows; any rotation is exact, a fitted one is fast."""
 BLOCK_ROWS = 4096
@@ -49,7 +53,7 @@ class Neighbors:
     Parameters
     ----------
     features : array of float, shape (N, D)
-        Finite; may be mapped from the disk. Of each row, HEAD + TAIL numbers, 1 kB, are kept in memory.
+        Finite; may be mapped from the disk. Up to `KEPT_BYTES` of what is made of them stay in memory.
 
     Examples
     --------
@@ -121,12 +125,13 @@ class Neighbors:
 
 
 def _leading_directions(features: Features) -> Floats:
-    """Orthonormal directions (D, up to HEAD + TAIL) in which a sample of unit rows is longest."""
+    """Orthonormal directions (D, up to MOST_KEPT) in which a sample of unit rows is longest."""
+    num_kept = min(MOST_KEPT, max(LEAST_KEPT, KEPT_BYTES // (4 * len(features))))
     step = -(-len(features) // SAMPLE_ROWS)
     sample = np.asarray(features[::step], np.float64)
     sample /= np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), TINY)
     _, directions = np.linalg.eigh(sample.T @ sample)
-    return np.ascontiguousarray(directions[:, ::-1][:, : HEAD + TAIL], np.float32)
+    return np.ascontiguousarray(directions[:, ::-1][:, :num_kept], np.float32)
 
 
 def _largest(values: Floats, count: int) -> NDArray[np.intp]:

@@ -18,7 +18,9 @@ from kiyome.review.subject import Subject
 SIDES = (256, 800, 1600, 3200)
 """Longest sides, in pixels, that a photo is shown at; a smaller photo keeps its size."""
 
-QUALITY = 90
+QUALITY, QUALITY_OF_SMALL = 90, 98
+SMALL = 256
+"""Pixels: the page enlarges such photos, and would show what JPEG loses."""
 
 
 def photo_jpeg(subject: Subject, row: int, side: int) -> bytes:
@@ -92,7 +94,8 @@ def as_jpeg(pixels: NDArray[np.uint8], side: int) -> bytes:
     from PIL import Image
 
     image = Image.fromarray(pixels)
+    quality = QUALITY_OF_SMALL if max(image.size) <= SMALL else QUALITY
     image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY, subsampling=0)
+    image.save(file, "JPEG", quality=quality, subsampling=0)
     return file.getvalue()
