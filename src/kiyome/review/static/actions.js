@@ -1,0 +1,72 @@
+/**
+ * From the name of an action to what the session does; answers whether the key was used.
+ */
+import { classesInOrder } from "./words.js";
+import { toggleFullScreen } from "./photo.js";
+
+const STEP = 1.5;
+
+const ALWAYS = {
+  undo: (session) => session.undo(),
+  redo: (session) => session.redo(),
+  help: (session) => session.open("help"),
+  grid: (session, { view }) => session.setAddress({ view: view === "grid" ? "one" : "grid" }),
+  map: (session, { view }) => session.setAddress({ view: view === "map" ? "one" : "map" }),
+};
+
+const WITH_ROWS = {
+  accept: (session) => session.act("accept"),
+  keep: (session) => session.act("keep"),
+  drop: (session) => session.act("drop"),
+  unsure: (session) => session.act("unsure"),
+  search: (session) => session.open("classes"),
+};
+
+const IN_ONE = {
+  next: (session) => session.step(1),
+  previous: (session) => session.step(-1),
+  first: (session) => session.move(0),
+  last: (session) => session.move(session.list.total - 1),
+  zoomIn: (session) => session.zoomBy(STEP),
+  zoomOut: (session) => session.zoomBy(1 / STEP),
+  zoomFit: (session) => session.set({ zoom: 1, pan: [0, 0] }),
+  fullScreen: () => toggleFullScreen(),
+  class: (session, { place }) => {
+    const choice = classesInOrder(session.current(), session.review.classes)[place];
+    if (choice) session.act("class", choice[0]);
+  },
+};
+
+const IN_GRID = {
+  next: (session, { extend }) => walk(session, 1, extend),
+  previous: (session, { extend }) => walk(session, -1, extend),
+  down: (session, { extend, columns }) => walk(session, columns, extend),
+  up: (session, { extend, columns }) => walk(session, -columns, extend),
+  first: (session, { extend, position }) => walk(session, -position, extend),
+  last: (session, { extend, position }) => walk(session, session.list.total - 1 - position, extend),
+  select: (session) => session.current() && session.toggle(session.current().row),
+  selectAll: (session) => session.selectAll(),
+  selectNone: (session) => session.select([]),
+  open: (session) => session.setAddress({ view: "one" }),
+};
+
+function walk(session, by, extend) {
+  const { position, anchor } = session.store.get();
+  session.move(position + by, { quiet: !extend });
+  if (!extend) return session.set({ anchor: null });
+  const from = anchor ?? position;
+  session.set({ anchor: from });
+  session.select(session.list.between(from, session.store.get().position));
+}
+
+/** @param {{action: string, place?: number, extend?: boolean}} asked */
+export function performAction(session, asked) {
+  const { address, position, columns, dialog } = session.store.get();
+  if (dialog) return false;
+  const { view } = address;
+  const known = { ...ALWAYS, ...(view === "one" ? { ...WITH_ROWS, ...IN_ONE } : view === "grid" ? { ...WITH_ROWS, ...IN_GRID } : {}) };
+  const perform = known[asked.action];
+  if (!perform) return false;
+  perform(session, { ...asked, view, position, columns });
+  return true;
+}

@@ -1,0 +1,70 @@
+/**
+ * What comes a moment later: look-alikes with their labels, copies, and who said what before.
+ */
+import { thumbnailAddress } from "./api.js";
+import { writeAddress } from "./address.js";
+import { use } from "./store.js";
+import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { decisionWords } from "./words.js";
+
+const SETTLED_AFTER = 120;
+
+/** Read details once a person stays; keys held down ask for nothing. */
+function useDetails(session, row) {
+  const [details, setDetails] = useState(null);
+  const sent = use(session.store, ({ unsent }) => unsent === 0);
+  useEffect(() => {
+    let wanted = true;
+    const timer = setTimeout(() => {
+      session.details(row).then((told) => wanted && setDetails(told), () => {});
+    }, SETTLED_AFTER);
+    return () => { wanted = false; clearTimeout(timer); };
+  }, [row, sent]);
+  return details?.row === row ? details : null;
+}
+
+export function Details({ session, row }) {
+  const { review } = session;
+  const details = useDetails(session, row);
+  return html`<div class="details">
+    ${review.has_neighbors && !review.blind && html`<${Strip} session=${session} name="Most alike" photos=${details?.neighbors} waits=${!details} />`}
+    ${details?.duplicates?.length > 0 && html`<${Strip} session=${session} name="Copies of this photo" photos=${details.duplicates} />`}
+    ${details?.history?.length > 0 && html`<${History} events=${details.history} />`}
+    <p class="id"><bdi>${details?.id ?? session.list.get(row)?.id ?? ""}</bdi></p>
+  </div>`;
+}
+
+function Strip({ session, name, photos, waits }) {
+  const { address } = session.store.get();
+  const given = session.current()?.given;
+  const follow = (row) => (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    session.show(row);
+  };
+  if (!waits && !photos?.length) return null;
+  return html`<div class="strip"><h2>${name}</h2><ul>
+    ${(photos ?? []).map((photo) => html`<li key=${photo.row}>
+      <a href=${writeAddress({ ...address, view: "one", row: String(photo.row) })} onClick=${follow(photo.row)}>
+        <img src=${thumbnailAddress(photo.row)} alt="" width="72" height="72" loading="lazy" draggable=${false} />
+        <span class=${photo.given !== null && photo.given !== given ? "differs" : ""}><bdi>${photo.given ?? `row ${photo.row}`}</bdi></span></a></li>`)}
+  </ul></div>`;
+}
+
+function History({ events }) {
+  return html`<div class="history"><h2>Before</h2><ol>${events.map((event, place) => html`
+    <li key=${place}><span><bdi>${event.reviewer}</bdi> ${eventWords(event)}</span> <time datetime=${event.at}>${when(event.at)}</time></li>`)}</ol></div>`;
+}
+
+function eventWords(event) {
+  const words = decisionWords(event);
+  if (event.kind === "undo") return words ? html`went back: <bdi>${words}</bdi>` : "took it back";
+  return html`<bdi>${words ?? "open"}</bdi>${event.kind === "import" ? " (imported)" : ""}`;
+}
+
+function when(text) {
+  const moment = new Date(text);
+  if (Number.isNaN(moment.getTime())) return text;
+  const today = moment.toDateString() === new Date().toDateString();
+  return today ? moment.toLocaleTimeString([], { timeStyle: "short" }) : moment.toLocaleDateString([], { dateStyle: "medium" });
+}

@@ -1,0 +1,92 @@
+/**
+ * Which rows, in which order. Chips say what is set; the panel sets it.
+ */
+import { narrowing, without } from "./address.js";
+import { Icon } from "./icons.js";
+import { use } from "./store.js";
+import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { percent } from "./words.js";
+
+const ORDERS = {
+  suspicion: "Most suspicious first", gain: "Most gained by a decision", pair: "Class pair by class pair",
+  random: "Random", table: "As in the table",
+};
+const STATES = {
+  open: "Open for all", left: "Open for me", mine: "Decided by me", decided: "Decided", disputed: "Disputed", all: "All",
+};
+const VERDICTS = { keep: "Kept", relabel: "Another class", drop: "Dropped", unsure: "Unsure" };
+const TYPED_AFTER = 300;
+
+export function Filters({ session }) {
+  const [address, open] = use(session.store, (state) => [state.address, state.filtersOpen]);
+  const set = narrowing(address);
+  if (address.view === "people" || (!open && !set.length)) return null;
+  return html`<section class="filters" id="filters" aria-label="Filters">
+    ${open && html`<${Panel} session=${session} address=${address} />`}
+    ${set.length > 0 && html`<ul class="chips" aria-label="Set filters">${set.map((name) => html`
+      <li key=${name}><button onClick=${() => drop(session, [name])}>
+        <span><bdi>${chipWords(name, address[name])}</bdi></span><${Icon} name="close" /><span class="unseen">: take this filter away</span></button></li>`)}
+      ${set.length > 1 && html`<li><button class="clear" onClick=${() => drop(session, set)}>Clear all</button></li>`}</ul>`}
+  </section>`;
+}
+
+function drop(session, names) {
+  const { address } = session.store.get();
+  const rest = without(address, names);
+  session.setAddress(Object.fromEntries(names.map((name) => [name, rest[name] ?? ""])));
+}
+
+function chipWords(name, value) {
+  return {
+    order: () => ORDERS[value] ?? value, given: () => `given ${value}`, likely: () => `likely ${value}`,
+    flagged: () => (value === "true" ? "flagged" : "not flagged"), state: () => STATES[value] ?? value,
+    verdict: () => VERDICTS[value] ?? value, reviewer: () => `by ${value}`, search: () => `“${value}”`,
+    min_chance: () => `chance from ${percent(Number(value))}`, max_chance: () => `chance up to ${percent(Number(value))}`,
+  }[name]();
+}
+
+function Panel({ session, address }) {
+  const { review } = session;
+  const change = (name) => (event) => session.setAddress({ [name]: event.target.value });
+  const choice = (name, label, options, any) => html`<label>${label}
+    <select value=${address[name] ?? ""} onChange=${change(name)}>
+      ${any && html`<option value="">${any}</option>`}
+      ${options.map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}
+    </select></label>`;
+  const classes = review.classes.map((name) => [name, name]);
+  const orders = review.orders.map((name) => [name, ORDERS[name] ?? name]);
+  return html`<div class="panel">
+    ${!review.audit && choice("order", "Order", orders)}
+    ${choice("state", "State", Object.entries(STATES))}
+    ${!review.blind && html`
+      ${choice("given", "Given label", classes, "Any")}
+      ${choice("likely", "Likely class", classes, "Any")}
+      ${choice("flagged", "Flag", [["true", "Flagged"], ["false", "Not flagged"]], "Any")}
+      ${choice("verdict", "Decision", Object.entries(VERDICTS), "Any")}
+      ${choice("reviewer", "Decided by", review.reviewers.map((name) => [name, name]), "Anyone")}
+      <${Chance} session=${session} name="min_chance" label="Chance from" value=${address.min_chance} />
+      <${Chance} session=${session} name="max_chance" label="Chance up to" value=${address.max_chance} />`}
+    <${Search} session=${session} value=${address.search ?? ""} />
+  </div>`;
+}
+
+function Chance({ session, name, label, value }) {
+  const shown = value === undefined ? "" : String(Math.round(100 * Number(value)));
+  const change = (event) => {
+    const typed = event.target.value;
+    session.setAddress({ [name]: typed === "" ? "" : String(Math.max(0, Math.min(100, Number(typed))) / 100) });
+  };
+  return html`<label>${label}<span class="unit"><input type="number" min="0" max="100" step="1" inputmode="numeric" value=${shown} onChange=${change} /> %</span></label>`;
+}
+
+function Search({ session, value }) {
+  const [typed, setTyped] = useState(value);
+  useEffect(() => setTyped(value), [value]);
+  useEffect(() => {
+    if (typed === value) return undefined;
+    const timer = setTimeout(() => session.setAddress({ search: typed }, { replace: true }), TYPED_AFTER);
+    return () => clearTimeout(timer);
+  }, [typed]);
+  return html`<label>Name holds
+    <input type="search" value=${typed} maxlength="200" onInput=${(event) => setTyped(event.target.value)} autocomplete="off" spellcheck=${false} /></label>`;
+}

@@ -1,0 +1,170 @@
+/**
+ * Many photos at once: select by click, sweep or keys, decide on all of them. Only what is in sight is in the page.
+ */
+import { thumbnailAddress } from "./api.js";
+import { Empty } from "./one.js";
+import { Icon } from "./icons.js";
+import { use } from "./store.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
+import { count, decisionWords, rows as rowsWords } from "./words.js";
+
+const GAP = 10;
+const CAPTION = 42;
+const SMALLEST = { wide: 168, narrow: 108 };
+const SPARE_ROWS = 2;
+
+/** How tiles of the least width fill a box. Pure. */
+export function layout(width, smallest) {
+  const columns = Math.max(2, Math.floor((width + GAP) / (smallest + GAP)));
+  const side = Math.floor((width - GAP * (columns - 1)) / columns);
+  return { columns, side, height: side + CAPTION + GAP };
+}
+
+export function Grid({ session }) {
+  const [total, tick] = use(session.store, (state) => [state.total, state.tick]);
+  const box = useRef();
+  const [{ width, height, top }, setSight] = useState({ width: 0, height: 0, top: 0 });
+  const hands = useMemo(() => sweeping(session, box), []);
+  const narrow = width < 560;
+  const shape = layout(Math.max(200, width), narrow ? SMALLEST.narrow : SMALLEST.wide);
+
+  useLayoutEffect(() => {
+    if (!box.current) return undefined;
+    const look = () => {
+      const { clientWidth, clientHeight, scrollTop } = box.current;
+      const style = getComputedStyle(box.current);
+      setSight({ width: clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight), height: clientHeight, top: scrollTop });
+    };
+    const observer = new ResizeObserver(look);
+    observer.observe(box.current);
+    box.current.addEventListener("scroll", look, { passive: true });
+    look();
+    return () => observer.disconnect();
+  }, [total === 0]);
+  useEffect(() => session.set({ columns: shape.columns }), [shape.columns]);
+  useFollow(session, box, shape, width);
+
+  const first = Math.max(0, (Math.floor(top / shape.height) - SPARE_ROWS) * shape.columns);
+  const last = Math.min((total ?? 0) - 1, first + (Math.ceil(height / shape.height) + 2 * SPARE_ROWS) * shape.columns - 1);
+  useEffect(() => { if (total && width) session.list.ensure(first, { behind: 0, ahead: last - first + 100 }); }, [first, last, total]);
+
+  if (total === 0) return html`<${Empty} session=${session} />`;
+  const places = width ? Array.from({ length: Math.max(0, last - first + 1) }, (_, k) => first + k) : [];
+  return html`<div class="grid-view">
+    <${Bulk} session=${session} />
+    <div class="grid" ref=${box} role="listbox" aria-multiselectable="true" tabindex="0" aria-label="Photos" aria-describedby="grid-how" id="grid"
+      ...${hands}>
+      <div class="sheet" style=${{ height: `${Math.ceil((total ?? 0) / shape.columns) * shape.height}px` }}>
+        <div class="tiles" style=${{ transform: `translateY(${(first / shape.columns) * shape.height}px)`, "grid-template-columns": `repeat(${shape.columns}, ${shape.side}px)`, "grid-auto-rows": `${shape.height - GAP}px` }}>
+          ${places.map((place) => html`<${Tile} key=${place} session=${session} place=${place} side=${shape.side} total=${total} tick=${tick} />`)}
+        </div>
+      </div>
+    </div>
+    <p class="unseen" id="grid-how">Arrows move, Space selects, Shift with arrows selects as one moves, O opens.</p>
+  </div>`;
+}
+
+/** Keep the photo that has the place in sight, and tell screen readers which it is. */
+function useFollow(session, box, shape, width) {
+  const [position, total] = use(session.store, (state) => [state.position, state.total]);
+  useLayoutEffect(() => {
+    const grid = box.current;
+    if (!grid || !width || !total) return;
+    const top = Math.floor(position / shape.columns) * shape.height;
+    if (top < grid.scrollTop) grid.scrollTop = top;
+    else if (top + shape.height > grid.scrollTop + grid.clientHeight) grid.scrollTop = top + shape.height - grid.clientHeight + GAP;
+    grid.setAttribute("aria-activedescendant", `tile-${position}`);
+  }, [position, width > 0, total, shape.columns]);
+}
+
+function Tile({ session, place, side, total }) {
+  const row = session.list.at(place);
+  const [selected, here] = use(session.store, (state) => [row ? state.selected.has(row.row) : false, state.position === place]);
+  if (!row) return html`<div class="tile coming" id=${`tile-${place}`} role="option" aria-selected="false"></div>`;
+  const words = decisionWords(row.mine);
+  const { blind } = session.review;
+  const name = [blind ? `Photo ${place + 1}` : `given ${row.given}, likely ${row.suggested}`, words].filter(Boolean).join(", ");
+  return html`<div class=${`tile${here ? " here" : ""}`} id=${`tile-${place}`} role="option" aria-selected=${String(selected)} aria-label=${name}
+      aria-posinset=${place + 1} aria-setsize=${total} data-place=${place} data-row=${row.row}>
+    <div class="thumb" style=${{ height: `${side}px` }}>
+      <img key=${row.row} src=${thumbnailAddress(row.row)} alt="" decoding="async" draggable=${false} />
+      ${words && html`<span class=${`verdict ${row.mine.verdict}`}><bdi>${words}</bdi></span>`}
+      <span class="tick"><${Icon} name="check" /></span>
+      <button class="open" tabindex="-1" aria-label="Open" title="Open (O)" data-open=${place}><${Icon} name="open" /></button>
+    </div>
+    ${!blind && html`<p><bdi>${row.given}</bdi>${row.suggested !== row.given && html`<br /><span class="soft">→ <bdi>${row.suggested}</bdi></span>`}</p>`}
+  </div>`;
+}
+
+/** What to do with all that is selected. */
+function Bulk({ session }) {
+  const [selected, total] = use(session.store, (state) => [state.selected.size, state.total]);
+  const { blind } = session.review;
+  const button = (word, key, label) => html`<button class=${`act ${word}`} disabled=${!selected} onMouseDown=${(event) => event.preventDefault()} onClick=${() => session.act(word)}>${label}<kbd>${key}</kbd></button>`;
+  return html`<div class="bulk" role="toolbar" aria-label="Decide on the selected photos">
+    <span class="selected" role="status">${selected ? `${count(selected)} selected` : total === null ? "…" : rowsWords(total)}</span>
+    ${selected ? html`<button class="plain" onClick=${() => session.select([])}>None</button>` : html`<button class="plain" onClick=${session.selectAll}>Select all</button>`}
+    <span class="gap"></span>
+    ${!blind && button("accept", "Enter", "Take likely")}
+    ${!blind && button("keep", "K", "Keep")}
+    <button class="act find" disabled=${!selected} onClick=${() => session.open("classes")}>Class<kbd>/</kbd></button>
+    ${button("drop", "X", "Drop")}
+    ${button("unsure", "U", "Unsure")}
+    <button class="square" onClick=${session.undo} aria-label="Undo" title="Undo (Z)"><${Icon} name="undo" /></button>
+    <button class="square" onClick=${session.redo} aria-label="Redo" title="Redo (Y)"><${Icon} name="redo" /></button>
+  </div>`;
+}
+
+const placeOf = (target) => {
+  const tile = target.closest?.("[data-place]");
+  return tile ? Number(tile.dataset.place) : -1;
+};
+
+/** Click, Ctrl or Shift click, double click, and a drag of the mouse that sweeps. Touch: a tap selects. */
+function sweeping(session, box) {
+  let from = -1;
+  let base = new Set();
+  let swept = false;
+  const rowAt = (place) => session.list.at(place)?.row;
+
+  const press = (event) => {
+    if (event.pointerType !== "mouse" || event.button) return;
+    from = placeOf(event.target);
+    swept = false;
+    if (from < 0) return;
+    base = event.ctrlKey || event.metaKey ? new Set(session.store.get().selected) : new Set();
+    const over = (moved) => {
+      const to = placeOf(document.elementFromPoint(moved.clientX, moved.clientY) ?? box.current);
+      if (to < 0 || (to === from && !swept)) return;
+      swept = true;
+      session.select([...base, ...session.list.between(from, to).filter((row) => row !== undefined)]);
+    };
+    const end = () => { removeEventListener("pointermove", over); removeEventListener("pointerup", end); };
+    addEventListener("pointermove", over);
+    addEventListener("pointerup", end);
+  };
+
+  const click = (event) => {
+    if (swept) { swept = false; return; }
+    const open = event.target.closest("[data-open]");
+    if (open) return openPlace(session, Number(open.dataset.open));
+    const place = placeOf(event.target);
+    const row = rowAt(place);
+    if (row === undefined) return;
+    const { position, anchor } = session.store.get();
+    const touch = event.pointerType === "touch";
+    if (event.shiftKey) return session.select(session.list.between(anchor ?? position, place).filter((each) => each !== undefined));
+    session.move(place, { quiet: true });
+    session.set({ anchor: place });
+    if (touch || event.ctrlKey || event.metaKey) session.toggle(row);
+    else session.select([row]);
+  };
+
+  const twice = (event) => { const place = placeOf(event.target); if (place >= 0) openPlace(session, place); };
+  return { onPointerDown: press, onClick: click, onDblClick: twice };
+}
+
+function openPlace(session, place) {
+  session.move(place, { quiet: true });
+  session.setAddress({ view: "one" });
+}

@@ -1,0 +1,96 @@
+/**
+ * The line on top: where I am, how far, whether all is saved, who I am.
+ */
+import { exportAddress } from "./api.js";
+import { narrowing, writeAddress } from "./address.js";
+import { Icon } from "./icons.js";
+import { use } from "./store.js";
+import { html } from "./vendor/preact-htm.js";
+import { count, duration } from "./words.js";
+
+const VIEWS = [["one", "One"], ["grid", "Grid"], ["map", "Map"], ["people", "People"]];
+const FORMATS = [
+  ["csv", "Decisions, CSV"], ["parquet", "Decisions, Parquet"], ["corrected", "Corrected labels, CSV"],
+  ["label_studio", "Label Studio"], ["cvat", "CVAT"], ["fiftyone", "FiftyOne"],
+];
+
+export function Header({ session }) {
+  return html`<header class="top">
+    <a class="skip" href="#view">To the photo</a>
+    <h1 title=${session.review.run}><bdi>${session.review.title}</bdi></h1>
+    <${Views} session=${session} />
+    <${Progress} session=${session} />
+    <${Saved} session=${session} />
+    <${FilterButton} session=${session} />
+    <${Menu} session=${session} />
+  </header>`;
+}
+
+/** A link that the page follows by itself, and that can be opened in another tab. */
+export function Link({ session, to, children, onGo, ...rest }) {
+  const address = use(session.store, (state) => state.address);
+  const follow = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    onGo?.();
+    session.setAddress(to);
+  };
+  return html`<a href=${writeAddress({ ...address, ...to })} onClick=${follow} ...${rest}>${children}</a>`;
+}
+
+function Views({ session }) {
+  const view = use(session.store, ({ address }) => address.view);
+  return html`<nav aria-label="Views">${VIEWS.map(([name, label]) => html`
+    <${Link} key=${name} session=${session} to=${{ view: name }} aria-current=${view === name ? "page" : null}>
+      <${Icon} name=${name} /><span>${label}</span><//>`)}</nav>`;
+}
+
+function Progress({ session }) {
+  const progress = use(session.store, (state) => state.progress);
+  if (!progress) return html`<div class="progress"></div>`;
+  const { mine, rows, flagged, flagged_decided: checked, seconds_left: left } = progress;
+  const part = flagged ? `${count(checked)} of ${count(flagged)} flagged` : `${count(mine)} of ${count(rows)}`;
+  const share = flagged ? checked / flagged : mine / Math.max(1, rows);
+  const rest = duration(left);
+  return html`<div class="progress" title=${`${count(mine)} decided by you; ${count(progress.decided)} of ${count(rows)} rows decided by anyone`}>
+    <div class="bar" role="progressbar" aria-label="Checked" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(100 * share)} aria-valuetext=${part}>
+      <div style=${{ width: `${100 * share}%` }}></div></div>
+    <span>${part}${rest && html`<span class="left">, ${rest} left</span>`}</span>
+  </div>`;
+}
+
+/** Whether the server has everything; a button where something waits. */
+function Saved({ session }) {
+  const [unsent, waiting, stopped] = use(session.store, (state) => [state.unsent, state.waiting, state.stopped]);
+  if (stopped) {
+    return html`<button class="saved stopped" onClick=${() => session.open(stopped.error.status === 409 ? "conflict" : "stopped")}>${count(unsent)} unsaved: see why</button>`;
+  }
+  if (unsent && waiting) {
+    return html`<button class="saved waiting" title="The server does not answer; what you decided is kept on this computer and sent when it does." onClick=${() => session.sendAgain()}>
+      No answer: ${count(unsent)} kept here</button>`;
+  }
+  return html`<span class=${unsent ? "saved busy" : "saved"} id="saved">${unsent ? html`<span class="dot"></span>Saving ${count(unsent)}` : html`<${Icon} name="check" />Saved`}</span>`;
+}
+
+function FilterButton({ session }) {
+  const [address, open] = use(session.store, (state) => [state.address, state.filtersOpen]);
+  const number = narrowing(address).length;
+  return html`<button class="plain" id="filter-button" aria-expanded=${String(Boolean(open))} aria-controls="filters" onClick=${() => session.set({ filtersOpen: !open })}>
+    <${Icon} name="filter" /><span class="word">Filter</span>${number > 0 && html`<b class="badge">${number}</b>`}</button>`;
+}
+
+function Menu({ session }) {
+  const [me, theme] = use(session.store, (state) => [state.me, state.theme]);
+  const close = () => document.getElementById("menu").hidePopover();
+  const then = (act) => () => { close(); act(); };
+  return html`
+    <button class="plain name" popovertarget="menu" aria-label=${`Menu of ${me || "nobody yet"}`}><bdi>${me || "Who?"}</bdi><${Icon} name="more" /></button>
+    <div id="menu" popover="auto" role="dialog" aria-label="Menu">
+      <button class="item" onClick=${then(() => session.open("name"))}>Reviewing as <b><bdi>${me || "nobody yet"}</bdi></b></button>
+      <fieldset class="themes"><legend>Colors</legend>${["system", "light", "dark"].map((name) => html`
+        <button key=${name} aria-pressed=${String(theme === name)} onClick=${() => session.setTheme(name)}>${name}</button>`)}</fieldset>
+      <p class="heading">Export</p>
+      ${FORMATS.map(([format, label]) => html`<a key=${format} class="item" href=${exportAddress(format)} download onClick=${close}>${label}</a>`)}
+      <button class="item" onClick=${then(() => session.open("help"))}>Keys and help <kbd>?</kbd></button>
+    </div>`;
+}

@@ -1,0 +1,75 @@
+/**
+ * What a key means. One table feeds the page and its help; pure but for reading where the focus is.
+ */
+
+/** Keys for the classes in the order of the list beside the photo; letters that nothing else needs. */
+export const CLASS_KEYS = [..."123456789", ..."abcdehinpqrstvw"];
+
+/** [action, keys as `event.key` says them, keys as a person reads them, what it does] */
+export const KEYS = [
+  ["accept", ["Enter"], "Enter", "Take the likely class"],
+  ["keep", ["k"], "K", "Keep the given label"],
+  ["drop", ["x"], "X", "Drop the photo"],
+  ["unsure", ["u"], "U", "Unsure"],
+  ["search", ["/"], "/", "Find a class by typing"],
+  ["undo", ["z"], "Z", "Undo"],
+  ["redo", ["y"], "Y", "Redo"],
+  ["next", ["ArrowRight", "l"], "→ or L", "Next photo"],
+  ["previous", ["ArrowLeft", "j"], "← or J", "Photo before"],
+  ["first", ["Home"], "Home", "First photo of the list"],
+  ["last", ["End"], "End", "Last photo of the list"],
+  ["zoomIn", ["+", "="], "+", "Larger"],
+  ["zoomOut", ["-"], "−", "Smaller"],
+  ["zoomFit", ["0"], "0", "Whole photo"],
+  ["fullScreen", ["f"], "F", "Full screen"],
+  ["grid", ["g"], "G", "Grid, and back"],
+  ["map", ["m"], "M", "Map, and back"],
+  ["help", ["?"], "?", "This help"],
+];
+
+/** Only in the grid, before the table above. */
+export const GRID_KEYS = [
+  ["down", ["ArrowDown"], "↑ ↓ ← →", "Move between photos"],
+  ["up", ["ArrowUp"], "", ""],
+  ["select", [" "], "Space", "Select the photo, or not"],
+  ["extend", [], "Shift + arrows", "Select as one moves"],
+  ["selectAll", [], "Ctrl + A", "Select all of the list"],
+  ["selectNone", ["Escape"], "Esc", "Select none"],
+  ["open", ["o"], "O", "Open the photo alone"],
+];
+
+const COMMANDS = new Map(KEYS.flatMap(([action, keys]) => keys.map((key) => [key, action])));
+const IN_GRID = new Map(GRID_KEYS.flatMap(([action, keys]) => keys.map((key) => [key, action])));
+const TYPING = "input:not([type=range], [type=checkbox], [type=radio]), textarea, select, [contenteditable]";
+const PRESSED_BY_ENTER = "button, a[href], summary, [role=button]";
+
+/**
+ * The action that a key press asks for, or null where it belongs to the browser or to what has the focus.
+ * @param {KeyboardEvent} event
+ * @param {{view: string, singleKeys: boolean}} state
+ * @returns {{action: string, place?: number, extend?: boolean} | null}
+ */
+export function actionOf(event, { view, singleKeys }) {
+  const target = event.target instanceof Element ? event.target : document.body;
+  if (event.isComposing || target.matches(TYPING) || target.closest("dialog, [popover]")) return null;
+  if (event.ctrlKey || event.metaKey) return withControl(event, view);
+  if (event.altKey) return null;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (["Enter", " "].includes(key) && target.closest(PRESSED_BY_ENTER)) return null;
+  if (target.matches("input[type=range]") && key.startsWith("Arrow")) return null;
+  if (key.length === 1 && key !== " " && !singleKeys) return null;
+  const extend = event.shiftKey && key.startsWith("Arrow");
+  if (view === "grid" && IN_GRID.has(key)) return { action: IN_GRID.get(key), extend };
+  if (event.repeat && !["next", "previous", "zoomIn", "zoomOut"].includes(COMMANDS.get(key))) return null;
+  if (COMMANDS.has(key)) return { action: COMMANDS.get(key), extend };
+  const place = view === "one" ? CLASS_KEYS.indexOf(key) : -1;
+  return place < 0 ? null : { action: "class", place };
+}
+
+function withControl(event, view) {
+  const key = event.key.toLowerCase();
+  if (key === "z") return { action: event.shiftKey ? "redo" : "undo" };
+  if (key === "y") return { action: "redo" };
+  if (key === "a" && view === "grid") return { action: "selectAll" };
+  return null;
+}

@@ -1,0 +1,158 @@
+/**
+ * The photo: put in place already decoded, enlarged about the pointer, moved by drag, brightened.
+ */
+import { Icon } from "./icons.js";
+import { SIDES } from "./photos.js";
+import { use } from "./store.js";
+import { html, useEffect, useLayoutEffect, useRef } from "./vendor/preact-htm.js";
+import { count } from "./words.js";
+
+const STEP = 1.5;
+const DOUBLE_CLICK = 3;
+
+/** Fill the screen with the work, or give it back. */
+export function toggleFullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen?.().catch(() => {});
+}
+
+/** @param {{session: any, row: import("./types.js").Row | undefined}} props */
+export function Photo({ session, row }) {
+  const stage = useRef();
+  const holder = useRef();
+  const [zoom, pan, brightness] = use(session.store, (state) => [state.zoom, state.pan, state.brightness]);
+  const number = row?.row;
+
+  useLayoutEffect(() => watchSize(stage.current, session), []);
+  useLayoutEffect(() => (number === undefined ? clear(holder.current) : put(session, holder.current, number)), [number]);
+  useEffect(() => { if (zoom > 1 && number !== undefined) sharpen(session, holder.current, number); }, [zoom > 1, number]);
+  useLayoutEffect(() => {
+    holder.current.style.transform = zoom === 1 ? "" : `translate(${pan[0]}px, ${pan[1]}px) scale(${zoom})`;
+    holder.current.style.filter = brightness === 1 ? "" : `brightness(${brightness})`;
+  }, [zoom, pan, brightness]);
+  useEffect(() => pointers(stage.current, session), []);
+
+  return html`<figure class=${zoom > 1 ? "stage zoomed" : "stage"} ref=${stage} aria-label=${row ? `Photo ${row.id}` : "No photo"}>
+    <div class="holder" ref=${holder}></div>
+  </figure>`;
+}
+
+function watchSize(stage, session) {
+  const measure = () => session.stageIs(Math.max(stage.clientWidth, stage.clientHeight) * devicePixelRatio);
+  const observer = new ResizeObserver(measure);
+  observer.observe(stage);
+  measure();
+  return () => observer.disconnect();
+}
+
+const clear = (holder) => holder.replaceChildren();
+
+/** At once where it is decoded; else as soon as it is, if it is still wanted. */
+function put(session, holder, row) {
+  const photo = session.photos.photo(row, session.side(), true);
+  holder.dataset.row = String(row);
+  if (photo.state === "ready") return showImage(holder, photo.image, row);
+  clear(holder);
+  holder.dataset.state = "coming";
+  photo.ready.then(() => {
+    if (holder.dataset.row !== String(row)) return;
+    if (photo.state === "ready") showImage(holder, photo.image, row);
+    else showMissing(holder);
+  });
+  return undefined;
+}
+
+function showImage(holder, image, row) {
+  image.alt = `Photo of row ${count(row)}`;
+  holder.dataset.state = "ready";
+  holder.replaceChildren(image);
+}
+
+function showMissing(holder) {
+  holder.dataset.state = "failed";
+  const words = document.createElement("p");
+  words.textContent = "This photo cannot be read. It can still be dropped, or passed by.";
+  holder.replaceChildren(words);
+}
+
+/** Enlarged photos get more pixels, when they are here. */
+function sharpen(session, holder, row) {
+  const largest = SIDES[SIDES.length - 1];
+  if (session.side() >= largest) return;
+  const photo = session.photos.photo(row, largest, true);
+  photo.ready.then(() => {
+    if (photo.state === "ready" && holder.dataset.row === String(row)) showImage(holder, photo.image, row);
+  });
+}
+
+/** Wheel, drag, pinch and double click on the stage. */
+function pointers(stage, session) {
+  const down = new Map();
+  const at = (event) => {
+    const box = stage.getBoundingClientRect();
+    return [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
+  };
+
+  /** Enlarge so that the point under the pointer stays there. */
+  function zoomAt(factor, [x, y]) {
+    const { zoom, pan } = session.store.get();
+    const next = Math.max(1, Math.min(16, zoom * factor));
+    const ratio = next / zoom;
+    const moved = [x - ratio * (x - pan[0]), y - ratio * (y - pan[1])];
+    session.set({ zoom: next, pan: next === 1 ? [0, 0] : inside(moved, next) });
+  }
+
+  const inside = ([x, y], zoom) => {
+    const [right, bottom] = [(stage.clientWidth * (zoom - 1)) / 2, (stage.clientHeight * (zoom - 1)) / 2];
+    return [Math.max(-right, Math.min(right, x)), Math.max(-bottom, Math.min(bottom, y))];
+  };
+
+  const wheel = (event) => {
+    event.preventDefault();
+    zoomAt(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), at(event));
+  };
+  const press = (event) => {
+    if (event.target.closest("button, input")) return;
+    down.set(event.pointerId, at(event));
+    stage.setPointerCapture(event.pointerId);
+  };
+  const drag = (event) => {
+    if (!down.has(event.pointerId)) return;
+    const before = down.get(event.pointerId);
+    const now = at(event);
+    if (down.size === 2) {
+      const other = [...down].find(([id]) => id !== event.pointerId)[1];
+      zoomAt(distance(now, other) / Math.max(1, distance(before, other)), middle(now, other));
+    } else {
+      const { zoom, pan } = session.store.get();
+      if (zoom > 1) session.set({ pan: inside([pan[0] + now[0] - before[0], pan[1] + now[1] - before[1]], zoom) });
+    }
+    down.set(event.pointerId, now);
+  };
+  const lift = (event) => down.delete(event.pointerId);
+  const twice = (event) => {
+    if (session.store.get().zoom > 1) session.set({ zoom: 1, pan: [0, 0] });
+    else zoomAt(DOUBLE_CLICK, at(event));
+  };
+
+  const heard = { wheel, pointerdown: press, pointermove: drag, pointerup: lift, pointercancel: lift, dblclick: twice };
+  for (const [name, hear] of Object.entries(heard)) stage.addEventListener(name, hear, { passive: false });
+  return () => { for (const [name, hear] of Object.entries(heard)) stage.removeEventListener(name, hear); };
+}
+
+const distance = ([a, b], [x, y]) => Math.hypot(a - x, b - y);
+const middle = ([a, b], [x, y]) => [(a + x) / 2, (b + y) / 2];
+
+/** Buttons under the photo for what wheel and keys do. */
+export function PhotoTools({ session }) {
+  const [zoom, brightness] = use(session.store, (state) => [state.zoom, state.brightness]);
+  return html`<div class="tools" role="group" aria-label="How the photo is shown">
+    <button onClick=${() => session.zoomBy(1 / STEP)} disabled=${zoom === 1} aria-label="Smaller" title="Smaller (−)"><${Icon} name="minus" /></button>
+    <button class="level" onClick=${() => session.set({ zoom: 1, pan: [0, 0] })} title="Whole photo (0)">${zoom === 1 ? "Fit" : `${zoom.toFixed(1)} ×`}</button>
+    <button onClick=${() => session.zoomBy(STEP)} aria-label="Larger" title="Larger (+)"><${Icon} name="plus" /></button>
+    <label class="brightness" title="Brightness; double click for the plain one"><${Icon} name="sun" /><span class="unseen">Brightness</span>
+      <input type="range" min="0.4" max="2.5" step="0.05" value=${brightness}
+        onInput=${(event) => session.set({ brightness: Number(event.target.value) })} onDblClick=${() => session.set({ brightness: 1 })} /></label>
+    <button onClick=${toggleFullScreen} aria-label="Full screen" title="Full screen (F)"><${Icon} name="full" /></button>
+  </div>`;
+}

@@ -1,0 +1,28 @@
+/**
+ * What one person likes on one computer: name, light or dark, single keys. A blocked storage forgets, no more.
+ */
+
+const PREFIX = "kiyome:";
+
+export function prefer(name, value) {
+  try {
+    localStorage.setItem(PREFIX + name, value);
+  } catch {
+    // private windows may refuse
+  }
+}
+
+export function preferred(name) {
+  try {
+    return localStorage.getItem(PREFIX + name);
+  } catch {
+    return null;
+  }
+}
+
+/** "system", "light" or "dark" for the whole page. */
+export function wear(theme) {
+  const root = document.documentElement;
+  if (theme === "light" || theme === "dark") root.dataset.theme = theme;
+  else delete root.dataset.theme;
+}

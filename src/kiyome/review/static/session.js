@@ -1,0 +1,276 @@
+/**
+ * What can be done on the page: where one is, what is shown. Views call these; decisions are made in deciding.js.
+ *
+ * address ── rows (frozen list) ── position ── photo, and those ahead
+ */
+import * as api from "./api.js";
+import { makeDeciding } from "./deciding.js";
+import { filtersOf, readAddress, writeAddress } from "./address.js";
+import { makePhotos, sideFor } from "./photos.js";
+import { prefer, preferred, wear } from "./preferences.js";
+import { makeRows } from "./rows.js";
+import { makeStore } from "./store.js";
+import { count, percent, rows as rowsWords } from "./words.js";
+
+const PREFETCHED = 8;
+const ADDRESS_WAIT = 150;
+const PROGRESS_WAIT = 800;
+const PROGRESS_EVERY = 20000;
+const MOST_AT_ONCE = 5000;
+
+/** @param {import("./types.js").Review} review */
+export function makeSession(review) {
+  const store = makeStore({
+    address: readAddress(location.search),
+    me: preferred("name") ?? review.reviewer_suggested ?? "",
+    position: 0, solo: null, total: null, tick: 0,
+    selected: new Set(), columns: 4,
+    unsent: 0, waiting: false, stopped: null,
+    said: "", notice: null, dialog: null, trouble: null, progress: null,
+    zoom: 1, pan: [0, 0], brightness: 1,
+    theme: preferred("theme") ?? "system", singleKeys: preferred("keys") !== "off",
+  });
+  const { get, set } = store;
+  const photos = makePhotos();
+  const tick = () => set({ tick: get().tick + 1 });
+  const list = makeRows({ onChange: tick, onExpired: expired, onTrouble: (error) => set({ trouble: error }) });
+  let shownAt = performance.now();
+  let stage = 900;
+  let toldGap = false;
+
+  // ---- the list and the place in it
+
+  async function openList({ at = get().address.row, place: wanted = 0, fresh = false } = {}) {
+    if (!get().me) return set({ dialog: "name" });
+    const filters = { ...filtersOf(get().address), me: get().me };
+    const name = `kiyome-list:${review.run}:${JSON.stringify(filters)}`;
+    const queue = fresh ? undefined : (sessionStorage.getItem(name) ?? undefined);
+    set({ total: null, selected: new Set(), trouble: null });
+    try {
+      const place = await reopen(filters, queue, at);
+      if (place === null) return;
+      if (list.queue) sessionStorage.setItem(name, list.queue);
+      set({ total: list.total });
+      if (at === undefined || place >= 0) move(Math.max(place, wanted), { quiet: true });
+      else await showAlone(Number(at));
+    } catch (error) {
+      set({ trouble: error, total: 0 });
+    }
+  }
+
+  async function reopen(filters, queue, at) {
+    try {
+      return await list.open(filters, { queue, at });
+    } catch (error) {
+      if (error.status !== 410 && !(queue && error.status)) throw error;
+      return await list.open(filters, { at });
+    }
+  }
+
+  function expired() {
+    say("The list was made anew: the server had forgotten it.");
+    const at = current()?.row;
+    openList({ at, place: at === undefined ? get().position : 0, fresh: true });
+  }
+
+  const current = () => get().solo ?? list.at(get().position);
+
+  /** Go to a place of the list. */
+  function move(place, { quiet = false } = {}) {
+    const position = Math.max(0, Math.min(place, Math.max(0, list.total - 1)));
+    list.ensure(position);
+    set({ position, solo: null, zoom: 1, pan: [0, 0] });
+    shownAt = performance.now();
+    prefetch(position);
+    addressSoon();
+    if (!quiet) say(rowWords());
+  }
+
+  /** Show a row that the list does not hold. */
+  async function showAlone(row) {
+    try {
+      const details = await api.readRow(row, get().me);
+      list.update([[row, details]]);
+      set({ solo: list.get(row), zoom: 1, pan: [0, 0] });
+      notify("This photo is not in the list that the filters give.", { label: "To the list", act: () => move(get().position) });
+    } catch (error) {
+      move(0, { quiet: true });
+      notify(error.status === 404 ? `There is no row ${row}.` : error.message);
+    }
+  }
+
+  /** From anywhere to one row, by its place in the list if it has one. */
+  function show(row) {
+    const place = list.placeOf(row);
+    if (get().address.view !== "one") setAddress({ view: "one" });
+    if (place >= 0) move(place);
+    else showAlone(row).then(addressSoon);
+  }
+
+  function step(by) {
+    const { position, solo } = get();
+    if (solo) return move(position);
+    if (by > 0 && review.audit && !toldGap && !current()?.mine?.verdict) return set({ dialog: "gap" });
+    if (by > 0 && position >= list.total - 1) return endOfList();
+    move(position + by);
+  }
+
+  function skipGap() {
+    toldGap = true;
+    set({ dialog: null });
+    step(1);
+  }
+
+  function endOfList() {
+    notify("This is the end of the list.", { label: "Make it anew", act: () => openList({ at: undefined, fresh: true }) });
+  }
+
+  function prefetch(position) {
+    for (let ahead = 0; ahead <= PREFETCHED; ahead += 1) {
+      const row = list.at(position + ahead);
+      if (row) photos.photo(row.row, side(), ahead === 0);
+    }
+    const before = list.at(position - 1);
+    if (before) photos.photo(before.row, side());
+  }
+
+  const stageIs = (pixels) => { stage = pixels; };
+  const side = () => sideFor(stage);
+
+  // ---- the address
+
+  let addressTimer = 0;
+  const here = () => {
+    const row = current()?.row;
+    return row === undefined ? get().address : { ...get().address, row: String(row) };
+  };
+
+  function addressSoon() {
+    clearTimeout(addressTimer);
+    addressTimer = setTimeout(() => history.replaceState(null, "", writeAddress(here())), ADDRESS_WAIT);
+  }
+
+  /** Go to another view or other filters; the way back is the browser's. */
+  function setAddress(change, { replace = false } = {}) {
+    clearTimeout(addressTimer);
+    history.replaceState(null, "", writeAddress(here()));
+    const before = get().address;
+    const address = { ...here(), ...change };
+    for (const name of Object.keys(address)) if (!address[name]) delete address[name];
+    const sameList = JSON.stringify(filtersOf(before)) === JSON.stringify(filtersOf(address));
+    if (!sameList) delete address.row;
+    history[replace ? "replaceState" : "pushState"](null, "", writeAddress(address));
+    set({ address, notice: null });
+    if (!sameList) openList({ at: undefined });
+  }
+
+  function addressChanged() {
+    const before = get().address;
+    const address = readAddress(location.search);
+    set({ address, dialog: null });
+    const sameList = JSON.stringify(filtersOf(before)) === JSON.stringify(filtersOf(address));
+    const place = address.row === undefined ? 0 : list.placeOf(Number(address.row));
+    if (sameList && place >= 0) move(place, { quiet: true });
+    else openList();
+  }
+
+  // ---- how far we are
+
+  let progressTimer = 0;
+  function progressSoon(wait) {
+    clearTimeout(progressTimer);
+    progressTimer = setTimeout(async () => {
+      if (document.visibilityState === "visible" && get().me) {
+        await api.readProgress(get().me).then((progress) => set({ progress }), () => {});
+      }
+      progressSoon(PROGRESS_EVERY);
+    }, wait);
+  }
+
+  // ---- the grid's selection
+
+  const selectedRows = () => [...get().selected].map((row) => list.get(row)).filter(Boolean);
+
+  async function selectAll() {
+    const last = Math.min(list.total, MOST_AT_ONCE) - 1;
+    await list.ensure(0, { behind: 0, ahead: last });
+    set({ selected: new Set(list.between(0, last)) });
+    const cut = list.total > MOST_AT_ONCE ? ` of ${count(list.total)}: more are not taken at once` : "";
+    notify(`${rowsWords(get().selected.size)} selected${cut}.`);
+  }
+
+  const select = (rows) => set({ selected: new Set(rows) });
+
+  function toggle(row) {
+    const selected = new Set(get().selected);
+    if (!selected.delete(row)) selected.add(row);
+    set({ selected });
+  }
+
+  // ---- what is said and shown
+
+  let noticeTimer = 0;
+  function notify(text, button = null) {
+    clearTimeout(noticeTimer);
+    set({ notice: { text, button } });
+    noticeTimer = setTimeout(() => set({ notice: null }), button ? 12000 : 6000);
+  }
+
+  function say(said) {
+    set({ said, notice: null });
+  }
+
+  function rowWords() {
+    const row = current();
+    if (!row) return "";
+    const place = get().solo ? "" : `Photo ${count(get().position + 1)} of ${count(list.total)}. `;
+    if (review.blind) return place;
+    return `${place}Given ${row.given}, likely ${row.suggested} ${percent(probabilityOf(row))}.`;
+  }
+
+  const probabilityOf = (row) => row.likely?.find(([name]) => name === row.suggested)?.[1];
+
+  const zoomBy = (factor) => {
+    const zoom = Math.max(1, Math.min(16, get().zoom * factor));
+    set({ zoom, pan: zoom === 1 ? [0, 0] : get().pan });
+  };
+
+  const open = (dialog) => set({ dialog });
+
+  function rename(name) {
+    prefer("name", name);
+    set({ me: name, dialog: null });
+    deciding.forgetAll();
+    openList({ at: current()?.row ?? get().address.row, fresh: true });
+    progressSoon(0);
+  }
+
+  function setTheme(theme) {
+    prefer("theme", theme);
+    wear(theme);
+    set({ theme });
+  }
+
+  function setSingleKeys(on) {
+    prefer("keys", on ? "on" : "off");
+    set({ singleKeys: on });
+  }
+
+  function start() {
+    addEventListener("popstate", addressChanged);
+    deciding.start();
+    openList();
+    progressSoon(0);
+  }
+
+  const deciding = makeDeciding({
+    review, store, list, current, move, say, notify, rowWords, showAlone, endOfList, selectedRows,
+    progressSoon: () => progressSoon(PROGRESS_WAIT), shownAt: () => shownAt,
+  });
+
+  return {
+    ...deciding,
+    review, store, list, photos, start, current, move, step, show, skipGap, stageIs, side, setAddress, openList,
+    select, toggle, selectAll, selectedRows, zoomBy, notify, open, rename, setTheme, setSingleKeys, set,
+  };
+}

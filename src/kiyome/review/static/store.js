@@ -1,0 +1,37 @@
+/**
+ * One place for what the page shows, and a hook that draws again only where the chosen part changed.
+ */
+import { useLayoutEffect, useReducer, useRef } from "./vendor/preact-htm.js";
+
+export function makeStore(state) {
+  const watchers = new Set();
+  return {
+    get: () => state,
+    set(change) {
+      state = { ...state, ...change };
+      for (const watch of [...watchers]) watch();
+    },
+    watch(watcher) {
+      watchers.add(watcher);
+      return () => watchers.delete(watcher);
+    },
+  };
+}
+
+const same = (a, b) =>
+  Object.is(a, b) ||
+  (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((each, k) => Object.is(each, b[k])));
+
+/** The part of the store that `choose` picks; an array counts as the same while its items are. */
+export function use(store, choose) {
+  const [, draw] = useReducer((count) => count + 1, 0);
+  const shown = useRef();
+  const chooser = useRef(choose);
+  chooser.current = choose;
+  const now = choose(store.get());
+  if (!same(shown.current, now)) shown.current = now;
+  useLayoutEffect(() => store.watch(() => {
+    if (!same(shown.current, chooser.current(store.get()))) draw();
+  }), [store]);
+  return shown.current;
+}

@@ -1,0 +1,38 @@
+/**
+ * Numbers and decisions as a person reads them.
+ */
+
+/** A share in percent; never 0 or 100 where it is not. */
+export function percent(share) {
+  if (share === null || share === undefined) return "";
+  if (share > 0 && share < 0.01) return "under 1 %";
+  if (share < 1 && share > 0.99) return "over 99 %";
+  return `${Math.round(100 * share)} %`;
+}
+
+export const count = (number) => Number(number).toLocaleString("en-US");
+
+/** "1 row", "12 rows" */
+export const rows = (number) => `${count(number)} ${number === 1 ? "row" : "rows"}`;
+
+/** A decision in words; null where none stands. */
+export function decisionWords(decision) {
+  if (!decision?.verdict) return null;
+  return { keep: "kept", relabel: `now ${decision.label}`, drop: "dropped", unsure: "unsure" }[decision.verdict];
+}
+
+/** What time is left, roughly, as one would say it. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 90) return "about a minute";
+  if (seconds < 5400) return `about ${Math.round(seconds / 60)} minutes`;
+  if (seconds < 129600) return `about ${Math.round(seconds / 3600)} hours`;
+  return `about ${Math.round(seconds / 86400)} days`;
+}
+
+/** The classes of a row as the keys choose them: likely ones first, then the rest as the table orders them. */
+export function classesInOrder(row, classes) {
+  const likely = row?.likely ?? [];
+  const first = new Set(likely.map(([name]) => name));
+  return [...likely, ...classes.filter((name) => !first.has(name)).map((name) => [name, null])];
+}

@@ -1,0 +1,86 @@
+"""Every state is an address: shared, reloaded, and gone back to."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("view", ["one", "grid", "map", "people"])
+def test_each_view_has_an_address(serve: Any, open_page: Any, view: str) -> None:
+    page = open_page(serve(num_rows=20), f"/?view={view}")
+    page.wait_for_selector(f"main.view-{view} > div")
+    assert page.locator("nav a[aria-current=page]").count() == 1
+    assert page.locator("nav a[aria-current=page]").inner_text().lower() == view
+
+
+def test_an_address_gives_another_person_the_same_photo(
+    serve: Any, open_page: Any, shows: Any, saved: Any
+) -> None:
+    served = serve()
+    rows, names = served.subject.ranking, served.subject.class_names
+    page = open_page(served, "/?order=suspicion&state=all")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    shows(page, "#position", "3 of 60")
+    saved(page)
+    page.wait_for_url(f"**row={rows[2]}*")
+    other = open_page(served, page.url.removeprefix(served.address), name="Ben")
+    shows(other, "#position", "3 of 60")
+    assert other.inner_text(".given dd") == names[served.subject.given_labels[rows[2]]]
+    other.keyboard.press("ArrowLeft")
+    shows(other, ".others", "Ann: dropped")
+
+
+def test_filters_are_addresses_with_a_way_back(serve: Any, open_page: Any, shows: Any) -> None:
+    served = serve()
+    name = served.subject.class_names[2]
+    number = int((served.subject.given_labels == 2).sum())
+    page = open_page(served)
+    page.click("#filter-button")
+    page.select_option("label:has-text('Given label') select", name)
+    shows(page, "#position", f"1 of {number}")
+    page.fill("label:has-text('Chance from') input", "50")
+    page.keyboard.press("Tab")
+    shows(page, ".chips", "chance from 50 %")
+    page.go_back()
+    shows(page, "#position", f"1 of {number}")
+    page.go_back()
+    shows(page, "#position", "1 of 60")
+    page.go_forward()
+    shows(page, "#position", f"1 of {number}")
+    page.click(".chips button:has-text('given')")
+    shows(page, "#position", "1 of 60")
+
+
+def test_a_row_outside_of_the_list_is_shown_all_the_same(serve: Any, open_page: Any, shows: Any) -> None:
+    served = serve()
+    outside = int(served.subject.ranking[-1])
+    page = open_page(served, f"/?flagged=true&row={outside}")
+    shows(page, "#position", "outside the list")
+    shows(page, ".notice", "not in the list")
+    assert page.locator(f".holder[data-row='{outside}']").count() == 1
+    page.click(".notice button")
+    shows(page, "#position", "1 of")
+
+
+def test_odd_addresses_open_the_plain_view(serve: Any, open_page: Any, shows: Any) -> None:
+    page = open_page(serve(num_rows=20), "/?view=../x&row=-1&unknown=<b>&zoom=9")
+    shows(page, "#position", "1 of 20")
+    page = open_page(serve(num_rows=20), "/?row=99999")
+    shows(page, ".notice", "There is no row 99999.")
+    page.trouble.clear()  # the browser itself writes down the 404
+
+
+def test_a_forgotten_list_is_made_anew(serve: Any, open_page: Any, shows: Any, saved: Any) -> None:
+    served = serve(num_rows=450)
+    page = open_page(served)
+    page.keyboard.press("x")
+    saved(page)
+    served.stop()
+    served.start()
+    page.keyboard.press("End")  # its page of the list was not read yet
+    shows(page, "#position", "of 449")
+    page.keyboard.press("x")
+    saved(page)
+    assert len(served.verdicts()) == 2
+    page.trouble.clear()
