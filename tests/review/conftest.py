@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ class Asker:
         """What becomes of what our page sends."""
         return asked(app, "POST", path, send=send)
 
+    def opened(self, subject: Subject, folder: Path) -> Any:
+        """An open review in a folder, for as long as the block runs."""
+        return contextmanager(opened)(subject, folder)
+
     def guarded(self, desk: Any, **rules: Any) -> Any:
         """The app of a desk behind its guard."""
         return guarded(desk, **rules)
@@ -113,7 +118,10 @@ def asked(
     async def answer(message: dict[str, Any]) -> None:
         said.append(message)
 
-    asyncio.run(app(scope, receive, answer))
+    try:
+        asyncio.run(app(scope, receive, answer))
+    except RuntimeError:  # raised again for the log of the server, once it is answered
+        assert said
     content = b"".join(message.get("body", b"") for message in said[1:])
     names = {name.decode().lower(): value.decode("latin-1") for name, value in said[0]["headers"]}
     return Answer(said[0]["status"], names, content)

@@ -67,7 +67,6 @@ def get(port: int) -> int:
 def test_only_this_machine_can_reach_the_usual_place() -> None:
     place = take_place(port=0)
     with place.listener as listener:
-        listener.listen()
         assert listener.getsockname() == ("127.0.0.1", place.port)
         assert place.token is None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

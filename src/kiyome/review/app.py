@@ -7,7 +7,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from kiyome.errors import DecisionConflict, InputError, KiyomeError, StoreUnavailable, UnreadablePhoto
+from kiyome.errors import (
+    DecisionConflict,
+    InputError,
+    KiyomeError,
+    StaleArtifact,
+    StoreUnavailable,
+    UnreadablePhoto,
+)
 from kiyome.review.desk import Desk
 from kiyome.review.routes import decisions, figures, page, photos, rows
 from kiyome.review.routes.asking import parts_of
@@ -15,6 +22,7 @@ from kiyome.review.routes.asking import parts_of
 STATUS_OF: dict[type[KiyomeError], int] = {
     InputError: 422,
     StoreUnavailable: 503,
+    StaleArtifact: 503,
     UnreadablePhoto: 404,
 }
 

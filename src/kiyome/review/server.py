@@ -1,6 +1,6 @@
 """Where the review page is served: on loopback unless told otherwise, and then only to who knows the token.
 
-take_place ── a bound socket and its token ── serve ── guard ── app
+take_place ── a socket and its token ── serve ── guard ── app
 """
 
 import errno
@@ -31,7 +31,7 @@ class Place:
     """Where the server listens, and what its visitors must know."""
 
     listener: socket.socket
-    """Bound; it belongs to `serve`, which closes it."""
+    """It listens already, so that a browser may be sent there; it belongs to `serve`, which closes it."""
     host: str
     """As the user named it."""
     port: int
@@ -62,7 +62,7 @@ class Place:
 
 
 def take_place(host: str = LOOPBACK, port: int | None = None, token: str | None = None) -> Place:
-    """Return a bound socket, not listening yet, and the token that its visitors must know.
+    """Return a socket that listens, and the token that its visitors must know.
 
     Parameters
     ----------
@@ -178,6 +178,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()
     except OSError:
         listener.close()
         raise

@@ -14,7 +14,7 @@ router = APIRouter()
 
 
 @router.get("/")
-async def show_page(desk: At) -> Response:
+def show_page(desk: At) -> Response:
     """The shell; whatever it shows comes from the routes below /api."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

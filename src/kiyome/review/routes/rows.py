@@ -68,7 +68,7 @@ def show_review(desk: At) -> JSONResponse:
             "orders": list(desk.queue.orders),
             "reviewer_suggested": desk.name,
             "reviewers": reviewers,
-            "warnings": list(desk.warnings),
+            "warnings": [*desk.warnings, *filter(None, [desk.thumbnails.problem])],
             "csrf": desk.csrf,
             "photo_key": desk.photo_key,
         }
