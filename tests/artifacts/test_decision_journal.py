@@ -5,6 +5,7 @@ import sqlite3
 import threading
 
 import pytest
+import sqlalchemy
 
 from kiyome.artifacts.decision_engine import PRAGMAS, SOUND_SQLITE, warnings_of
 from kiyome.artifacts.decision_journal import read_journal
@@ -220,6 +221,18 @@ def test_every_connection_waits_syncs_and_checks(filled):
                 assert values == [10_000, "wal", 2, 1, 1, 0]  # synchronous 2 is FULL
                 strict = connection.exec_driver_sql("PRAGMA table_list('decision_events')").mappings().one()
                 assert strict["strict"] == 1
+
+
+def test_who_asks_for_news_does_not_walk_through_what_is_old(filled):
+    asked = []
+    with opened(filled) as store:
+        engine = store._log.engine
+        sqlalchemy.event.listen(engine, "before_cursor_execute", lambda *said: asked.append(said[2:4]))
+        store.events_after(3)
+        statement, values = next(said for said in asked if said[0].startswith("SELECT"))
+        with engine.connect() as connection:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert plan == ["SEARCH decision_events USING INTEGER PRIMARY KEY (rowid>?)"]
 
 
 def test_a_database_of_postgresql_waits_not_for_ever(new_postgres_database):

@@ -99,7 +99,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer asks for its lock at once: one that turns from reader into writer is refused at once."""
+    """A writer asks for its lock first: SQLite lets no reader wait for it in the middle of a transaction."""
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -107,6 +107,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _set_up_postgresql(connection: Any, _record: object) -> None:
     connection.autocommit = True  # else these settings would go with the first rollback
     connection.execute("SET statement_timeout = '30s'")
+    connection.execute("SET idle_in_transaction_session_timeout = '60s'")  # a lost writer's lock goes, too
     if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":
         connection.execute("SET synchronous_commit = on")
     connection.autocommit = False

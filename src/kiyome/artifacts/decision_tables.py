@@ -49,8 +49,9 @@ EVENTS = Table(
     Column("seen", Text, nullable=False),
     Column("milliseconds", WHOLE),
     Column("decided_at", Text, nullable=False),
-    UniqueConstraint("review", "batch", "place", name="one_act_for_a_key"),
-    UniqueConstraint("review", "reviewer", "image_id", "sequence", name="one_event_for_a_version"),
+    # the review stands second, or SQLite would walk through all of it to find what is new
+    UniqueConstraint("batch", "review", "place", name="one_act_for_a_key"),
+    UniqueConstraint("image_id", "reviewer", "review", "sequence", name="one_event_for_a_version"),
     CheckConstraint("number >= 1 AND place >= 0 AND sequence >= 1", name="counted"),
     CheckConstraint("kind IN ('decide', 'undo', 'redo', 'import')", name="known_kind"),
     CheckConstraint("verdict IN ('keep', 'relabel', 'drop', 'unsure')", name="known_verdict"),
