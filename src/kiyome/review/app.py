@@ -62,9 +62,11 @@ async def _say_what_is_wrong(request: Request, error: Any) -> JSONResponse:  # n
 
 
 async def _say_what_stands(request: Request, error: Any) -> JSONResponse:
-    """Give the page what was decided since, so that nothing is overwritten unseen."""
-    desk: Desk = request.app.state.desk
-    return JSONResponse({**parts_of(error), "current": desk.written(error.current)}, status_code=409)
+    """Give the page what was decided since; by row, as an image id may tell the label in a blind review."""
+    current = request.app.state.desk.written(error.current)
+    came = f"a newer decision about {len(current)} of the rows"
+    parts = {"must": error.must, "came": came, "remedy": error.remedy}
+    return JSONResponse({"error": parts, "current": current}, status_code=409)
 
 
 async def _say_the_error(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
