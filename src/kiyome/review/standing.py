@@ -119,7 +119,9 @@ class Standing:
     def _take_batch(self, batch: list[Event]) -> None:
         first = batch[0]
         places = [(self._row_of(event), self._code_of(event)) for event in batch]  # refuse before changing
-        reviewer = self._reviewers.setdefault(first.reviewer, self._newcomer())
+        if first.reviewer not in self._reviewers:
+            self._reviewers[first.reviewer] = self._newcomer()
+        reviewer = self._reviewers[first.reviewer]
         for event, (row, code) in zip(batch, places, strict=True):
             self.num_deciders[row] += int(code != NOTHING) - int(reviewer.codes[row] != NOTHING)
             reviewer.codes[row], reviewer.versions[row] = code, event.sequence
