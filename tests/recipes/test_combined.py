@@ -85,7 +85,7 @@ def test_the_comparison_is_with_the_best_input_on_the_same_rows(runs):
 def test_the_report_asks_the_network_for_nothing_and_draws_reliability(runs):
     page = (blend([runs / "a", runs / "b"], how="weights").folder / "report.html").read_text("utf-8")
     assert not re.search(r"<script|https?://|@import|url\(", page)
-    assert page.count('<path class="curve') == 4
+    assert page.count('<path class="curve') == 6  # of each run its curve, its intervals and its key
     assert "Correlation of being wrong" in page
 
 

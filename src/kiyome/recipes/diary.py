@@ -11,6 +11,7 @@ from kiyome.diary import Entry, compared_with, read_diary
 from kiyome.evaluation.shares import Estimate
 from kiyome.recipes.audited import audited_scores_in
 from kiyome.report.diary_page import DiaryLine, write_diary_page
+from kiyome.report.intervals import Interval
 
 CSV_COLUMNS = (
     *("finished", "run", "command", "rows", "accuracy_on_given", "low", "high", "verdict"),
@@ -79,7 +80,8 @@ def _line(entry: Entry, folder: Path, audits: Audits) -> DiaryLine:
         finished=entry.finished[:16].replace("T", " "),
         changed=_changed(entry),
         score="" if given is None else given.as_percent(),
-        interval=None if given is None else (given.low, given.value, given.high),
+        interval=_interval(entry.run, given),
+        in_truth=_interval(f"{entry.run}, in truth", audits.get(entry.result, ("", None))[1]),
         beside=[
             *_audited(entry, audits),
             *(f"{name} {score.as_percent()}" for name, score in scores.items() if score is not None),
@@ -89,6 +91,10 @@ def _line(entry: Entry, folder: Path, audits: Audits) -> DiaryLine:
         took=_took(entry),
         report=f"{quote(entry.run)}/report.html" if report.is_file() else "",
     )
+
+
+def _interval(name: str, found: Estimate | None) -> Interval | None:
+    return None if found is None else Interval(name=name, low=found.low, value=found.value, high=found.high)
 
 
 def _audited(entry: Entry, audits: Audits) -> list[str]:

@@ -1,6 +1,6 @@
 """The page of `kiyome audit`: true accuracy beside agreement with labels, strata, and the noise by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import write_text
+from kiyome.report.intervals import Interval, draw_intervals
 from kiyome.report.page import render_page
 
 Numbers = NDArray[np.float64]
 
-ROW_HEIGHT, WIDTH, NUM_TICKS = 26, 600, 4
 MOST_CLASSES = 20
 """So many classes are shown as a whole matrix; of more, the cells that stand out."""
 MOST_CELLS = 40
@@ -26,8 +26,8 @@ class AuditReport:
     title: str
     sentences: Sequence[str]
     """The first is the answer."""
-    intervals: Mapping[str, tuple[float, float, float]]
-    """To draw, by name: lower end, value, upper end."""
+    intervals: Sequence[Interval]
+    """To draw."""
     strata: Sequence[tuple[str, int, int, float]]
     """What the rows have in common, how many there are, how many were checked, and the guess before."""
     class_names: Sequence[str]
@@ -37,43 +37,6 @@ class AuditReport:
     is_enough: Sequence[bool]
     noise_by_given_class: Sequence[str]
     """In words, with intervals."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntervalDrawing:
-    """Intervals one under the other in a frame of `width` x `height` units."""
-
-    width: int
-    height: int
-    intervals: list[tuple[str, float, float, float, float]]
-    """Name, y, then x of the lower end, the value and the upper end."""
-    ticks: list[tuple[float, str]]
-
-
-def draw_intervals(intervals: Mapping[str, tuple[float, float, float]]) -> IntervalDrawing:
-    """Where the intervals lie between the lowest end and the highest.
-
-    >>> draw_intervals({"a": (0.8, 0.9, 1.0)}).intervals
-    [('a', 13.0, 0.0, 300.0, 600.0)]
-    """
-    low, high = min(ends[0] for ends in intervals.values()), max(ends[2] for ends in intervals.values())
-    span = max(high - low, 1e-6)
-
-    def x(share: float) -> float:
-        return round((share - low) / span * WIDTH, 1)
-
-    return IntervalDrawing(
-        width=WIDTH,
-        height=ROW_HEIGHT * len(intervals),
-        intervals=[
-            (name, ROW_HEIGHT * (place + 0.5), x(ends[0]), x(ends[1]), x(ends[2]))
-            for place, (name, ends) in enumerate(intervals.items())
-        ],
-        ticks=[
-            (x(share), f"{100 * share:.1f} %")
-            for share in (low + span * part / NUM_TICKS for part in range(NUM_TICKS + 1))
-        ],
-    )
 
 
 def write_audit_report(report: AuditReport, path: str | Path) -> None:
@@ -92,9 +55,8 @@ def render_audit_report(report: AuditReport) -> str:
     largest = [divmod(int(place), len(names)) for place in np.argsort(-off, axis=None)[:MOST_CELLS]]
     return render_page(
         "audit_report",
-        style="train_report",
         report=report,
-        drawing=draw_intervals(report.intervals),
+        drawn=draw_intervals(report.intervals),
         matrix=cells if whole else None,
         largest=[] if whole else [(names[t], names[g], cells[t][g]) for t, g in largest if off[t, g] > 0],
     )

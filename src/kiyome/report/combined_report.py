@@ -52,7 +52,6 @@ def render_combined_report(report: CombinedReport) -> str:
     """The page as text: the same report gives the same text."""
     return render_page(
         "combined_report",
-        style="train_report",
         report=report,
         chart=reliability_chart(report.reliability),
     )

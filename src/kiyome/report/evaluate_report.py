@@ -45,9 +45,8 @@ def render_evaluate_report(report: EvaluateReport) -> str:
     """The page as text: the same report gives the same text."""
     return render_page(
         "evaluate_report",
-        style="train_report",
         report=report,
-        intervals=draw_intervals(report.readings),
+        drawn=draw_intervals(report.readings),
         band=draw_band(report.sensitivity, marks=[(report.seen_repeats, "seen of people's labels")]),
         chart=reliability_chart(report.reliability),
     )

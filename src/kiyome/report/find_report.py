@@ -34,7 +34,7 @@ def render_report(report: FindReport, *, on_progress: Progress = silent) -> str:
     cells = issues_by_cell(report)
     rows = rows_to_show(report, cells)
     thumbnails = make_thumbnails(rows, report.photo, on_progress=on_progress) if report.photo else {}
-    return render_page("find_report", page=build_page(report, cells, thumbnails))
+    return render_page("find_report", style="find_report", page=build_page(report, cells, thumbnails))
 
 
 def write_report(report: FindReport, path: str | Path, *, on_progress: Progress = silent) -> None:

@@ -1,62 +1,79 @@
-"""The geometry of intervals and of a curve with its band: numbers in, SVG coordinates out, no markup."""
+"""The geometry of intervals and of a curve with its band: numbers in, coordinates out, no markup."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
-ROW_HEIGHT = 26
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 MOST_STEPS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """One number with its range; no value where only the range is known."""
+    """One share with its range; no value where only the range is known."""
 
     name: str
     low: float
     high: float
     value: float | None = None
 
+    def as_percent(self) -> str:
+        """Beside the drawing, for people.
+
+        >>> Interval(name="a", low=0.8, high=1.0, value=0.9).as_percent()
+        '90.0 % (80.0 to 100.0)'
+        """
+        ends = f"{100 * self.low:.1f} to {100 * self.high:.1f}"
+        return f"{ends} %" if self.value is None else f"{100 * self.value:.1f} % ({ends})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnInterval:
+    """An interval on an axis from 0 to 100."""
+
+    name: str
+    said: str
+    low: float
+    high: float
+    value: float | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """Intervals one under the other in a frame of `width` x `height` units."""
+    """Intervals one under the other on one axis, in hundredths of its width, so that text keeps its size."""
 
-    width: int
-    height: int
-    rows: list[tuple[str, float, float, float, float | None]]
-    """Name, y, then x of the lower end, the upper end and the value."""
+    rows: list[DrawnInterval]
     ticks: list[tuple[float, str]]
+    mark: float | None
+    """Where a dashed line goes down all rows."""
 
 
-def draw_intervals(intervals: Sequence[Interval], *, width: int = 480) -> Intervals:
-    """Where each lies between the lowest and the highest end of all.
+def draw_intervals(intervals: Sequence[Interval], *, mark: float | None = None) -> Intervals:
+    """Where each lies between the lowest and the highest end of all, and where the share `mark` does.
 
-    >>> drawn = draw_intervals([Interval(name="a", low=0.8, high=1.0, value=0.9)], width=100)
-    >>> drawn.rows, drawn.ticks[0]
-    ([('a', 13.0, 0.0, 100.0, 50.0)], (0.0, '80.0 %'))
+    >>> drawn = draw_intervals([Interval(name="a", low=0.8, high=1.0, value=0.9)], mark=0.85)
+    >>> drawn.rows[0].low, drawn.rows[0].value, drawn.rows[0].high, drawn.mark, drawn.ticks[0]
+    (0.0, 50.0, 100.0, 25.0, (0.0, '80 %'))
     """
     low, high = min(each.low for each in intervals), max(each.high for each in intervals)
     span = max(high - low, 1e-6)
 
     def x(share: float) -> float:
-        return round((share - low) / span * width, 1)
+        return round((share - low) / span * 100, 1)
 
     return Intervals(
-        width=width,
-        height=ROW_HEIGHT * len(intervals),
         rows=[
-            (
-                each.name,
-                ROW_HEIGHT * (place + 0.5),
-                x(each.low),
-                x(each.high),
-                None if each.value is None else x(each.value),
+            DrawnInterval(
+                name=each.name,
+                said=each.as_percent(),
+                low=x(each.low),
+                high=x(each.high),
+                value=None if each.value is None else x(each.value),
             )
-            for place, each in enumerate(intervals)
+            for each in intervals
         ],
-        ticks=[(x(tick), f"{100 * tick:.1f} %") for tick in _round_between(low, high)],
+        ticks=[(x(tick), f"{100 * tick:.3g} %") for tick in _round_between(low, high)],
+        mark=None if mark is None else x(mark),
     )
 
 

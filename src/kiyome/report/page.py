@@ -13,8 +13,8 @@ from kiyome.report import shown
 FILTERS = {"count": shown.count, "percent": shown.percent, "score": shown.score, "shown": shown.shown}
 
 
-def render_page(name: str, *, style: str | None = None, **values: object) -> str:
-    """The template `name`.html with its values, and the sheet `style`.css, of the same name if not given."""
+def render_page(name: str, *, style: str = "page", **values: object) -> str:
+    """The template `name`.html with its values, and the sheet `style`.css."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -26,7 +26,7 @@ def render_page(name: str, *, style: str | None = None, **values: object) -> str
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS)
-    css = resources.files("kiyome.report").joinpath("templates", f"{style or name}.css").read_text("utf-8")
+    css = resources.files("kiyome.report").joinpath("templates", f"{style}.css").read_text("utf-8")
     return environment.get_template(f"{name}.html").render(
         **values,
         css=Markup(css),  # noqa: S704 - our own file, byte for byte as hashed
