@@ -299,3 +299,37 @@ def test_a_store_elsewhere_is_read_where_it_is_named(run, decide, tmp_path: Path
     assert curate(run, store=store).summary()["changed"] == {"drop": 1}
     answer = CliRunner().invoke(app, ["decisions", str(run), "--json"], env={"KIYOME_STORE": store})
     assert json.loads(answer.stdout)["by_reviewer"] == {"Ann": {"drop": 1}}
+
+
+def test_a_team_on_postgresql_does_the_same(
+    run, subject, decide, tmp_path: Path, new_postgres_database: Callable[[], str]
+) -> None:
+    store = new_postgres_database()
+    decide("Ann", {0: other_class(subject, 0), 1: "drop"}, store=store)
+    export_decisions(run, tmp_path / "out.csv", store=store)
+    taken = import_decisions(run, tmp_path / "out.csv", name="copy", store=store)
+    assert taken.by_reviewer == {"copy/Ann": 2}
+    assert decisions(run, store=store).summary()["decisions"] == 4
+    assert curate(run, store=store).summary()["changed"] == {"drop": 1, "relabel": 1}
+    with pytest.raises(InputError, match=r"--backup FILE\.jsonl"):
+        backup_decisions(run, tmp_path / "copy.sqlite", store=store)
+    backup_decisions(run, tmp_path / "log.jsonl", store=store)
+    assert restore_run_decisions(run, tmp_path / "log.jsonl") == {"events": 4, "about_this_run": 4}
+
+
+def test_decisions_are_carried_to_the_next_round(run, subject, decide, tmp_path: Path) -> None:
+    label = other_class(subject, 0)
+    decide("Ann", {0: label, 1: "keep"})
+    export_decisions(run, tmp_path / "said.jsonl")
+    curated = curate(run)
+    again = find(
+        curated.folder / "table.parquet",
+        images=curated.table.root,
+        backbone="tiny",
+        output=tmp_path / "second",
+        cache_folder=tmp_path / "cache",
+    )
+    import_decisions(again.folder, tmp_path / "said.jsonl")
+    second = curate(again.folder)
+    assert second.table.labels.tolist() == curated.table.labels.tolist()
+    assert second.summary()["decided_by_people"] == 2

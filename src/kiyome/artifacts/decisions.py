@@ -161,7 +161,7 @@ class DecisionStore:
             raise InputError(
                 "A backup by kiyome is a copy of a SQLite file.",
                 came=f"a store on PostgreSQL ({self.url})",
-                remedy="Run pg_dump, or write the journal: kiyome decisions export.",
+                remedy="Run pg_dump, or write the events as lines: kiyome decisions RUN --backup FILE.jsonl.",
             )
         if path.exists():
             raise InputError(
