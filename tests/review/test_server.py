@@ -70,7 +70,10 @@ def test_only_this_machine_can_reach_the_usual_place() -> None:
         assert listener.getsockname() == ("127.0.0.1", place.port)
         assert place.token is None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))  # sends nothing; tells our own outer address
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing; tells our own outer address
+            except OSError:
+                pytest.skip("this machine has no other address")
             outer = probe.getsockname()[0]
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((outer, place.port), timeout=5)
