@@ -101,6 +101,13 @@ def test_what_stands_is_counted_by_reviewer_with_agreement_and_disputes(run, sub
     assert machine == json.loads(json.dumps(result.summary()))
 
 
+def test_names_of_strangers_are_shown_as_they_are(run, subject, decide) -> None:
+    decide("[red]Ann[/red]\u202e", {0: other_class(subject, 0)})
+    decide("Ben", {0: "keep"})
+    shown = CliRunner().invoke(app, ["decisions", str(run)]).output
+    assert shown.count("[red]Ann[/red]\\u202e") == 2  # in the table, and beside the dispute
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.jsonl"])
 def test_an_export_imported_elsewhere_stands_there_and_twice_is_once(
     name: str, run, subject, decide, found, tmp_path: Path

@@ -11,7 +11,7 @@ from kiyome.review.exchange.cvat import read_cvat
 from kiyome.review.exchange.fiftyone import read_fiftyone
 from kiyome.review.exchange.formats import read_said
 from kiyome.review.exchange.label_studio import labeling_interface, read_label_studio
-from kiyome.review.exchange.values import Reading
+from kiyome.review.exchange.values import Reading, parse_json
 
 CLASSES = ("healthy", "rust")
 
@@ -57,7 +57,7 @@ def annotation(who: Any, *result: dict[str, Any], cancelled: bool = False) -> di
 
 
 def read_tasks(*tasks: Any) -> Reading:
-    return read_label_studio(json.dumps(tasks).encode(), CLASSES)
+    return read_label_studio(list(tasks), CLASSES)
 
 
 def test_label_studio_json_with_annotators_by_number_and_address() -> None:
@@ -144,7 +144,7 @@ def test_label_studio_short_exports(tmp_path: Path) -> None:
 )
 def test_what_is_no_label_studio_export_is_refused(content: bytes, came: str) -> None:
     with pytest.raises(InputError, match=came):
-        read_label_studio(content, CLASSES)
+        read_label_studio(parse_json(content, "Label Studio"), CLASSES)
 
 
 def test_the_labeling_interface_is_xml_whatever_classes_are_called() -> None:
@@ -215,7 +215,7 @@ def test_xml_that_nobody_should_send_is_refused_unread(content: str, came: str) 
 
 def test_files_too_large_to_be_read_whole_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kiyome.review.exchange.values.MAX_BYTES", 1 << 20)
-    for read in (read_cvat, read_fiftyone, lambda content: read_label_studio(content, CLASSES)):
+    for read in (read_cvat, lambda content: parse_json(content, "FiftyOne")):
         with pytest.raises(InputError, match=r"at most 1 MiB\. Came: 2 MiB"):
             read(b" " * (2 << 20))
 
@@ -229,11 +229,11 @@ def test_fiftyone_targets_in_all_their_forms() -> None:
         "cat/5": [1],
         "cat/6": [],
     }
-    reading = read_fiftyone(json.dumps({"classes": CLASSES, "labels": labels}).encode())
+    reading = read_fiftyone({"classes": list(CLASSES), "labels": labels})
     assert said(reading) == [("cat/1", "rust", ""), ("cat/3", "healthy", ""), ("cat/5", "rust", "")]
     assert reading.passed_over == {"photos without a label": 2, "photos with several labels": 1}
     assert not reading.names_have_endings
-    by_name = read_fiftyone(json.dumps({"classes": None, "labels": {"cat/1": "rust"}}).encode())
+    by_name = read_fiftyone({"classes": None, "labels": {"cat/1": "rust"}})
     assert said(by_name) == [("cat/1", "rust", "")]
 
 
@@ -251,7 +251,7 @@ def test_fiftyone_targets_in_all_their_forms() -> None:
 )
 def test_what_is_no_fiftyone_file_is_refused(document: Any, came: str) -> None:
     with pytest.raises(InputError, match=came):
-        read_fiftyone(json.dumps(document).encode())
+        read_fiftyone(document)
 
 
 @pytest.mark.parametrize(

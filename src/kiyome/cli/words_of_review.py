@@ -19,6 +19,7 @@ def show_decisions(result: "DecisionsResult") -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     rows, decided = len(result.subject), len({held.row for held in result.held})
     line(f"{decided:,} of {rows:,} rows decided, {len(result.disputed):,} disputed")
@@ -27,7 +28,7 @@ def show_decisions(result: "DecisionsResult") -> None:
     for verdict in verdicts:
         shown.add_column(verdict, justify="right")
     for name, counts in result.by_reviewer().items():
-        shown.add_row(visible(name), *(f"{counts.get(verdict, 0):,}" for verdict in verdicts))
+        shown.add_row(Text(visible(name)), *(f"{counts.get(verdict, 0):,}" for verdict in verdicts))
     Console().print(shown)
     for pair in result.pairs:
         line(_agreement(pair))

@@ -12,7 +12,7 @@ from typing import Any
 
 from kiyome.errors import InputError
 from kiyome.review.exchange.photo_names import without_ending
-from kiyome.review.exchange.values import Reading, Reviewed, Said, Written, parse_json
+from kiyome.review.exchange.values import Reading, Reviewed, Said, Written
 
 UNLABELED, SEVERAL = "photos without a label", "photos with several labels"
 
@@ -39,15 +39,14 @@ def write_fiftyone(reviewed: Reviewed) -> Written:
     return Written(content=content, left_out=reviewed.left_out_of_one_label())
 
 
-def read_fiftyone(content: bytes) -> Reading:
-    """What labels.json says; it names no annotators.
+def read_fiftyone(document: Any) -> Reading:
+    """What a parsed labels.json says; it names no annotators.
 
     Raises
     ------
     InputError
         Where it is no such file, or a place lies beyond its classes.
     """
-    document = parse_json(content, "FiftyOne")
     labels = document.get("labels") if isinstance(document, dict) else None
     classes = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(labels, dict) or not (classes is None or isinstance(classes, list)):

@@ -102,7 +102,7 @@ def read_said(path: Path, class_names: Sequence[str]) -> Reading:
         )
     document = parse_json(content, "Label Studio or FiftyOne")
     is_fiftyone = isinstance(document, dict) and "labels" in document
-    return read_fiftyone(content) if is_fiftyone else read_label_studio(content, class_names)
+    return read_fiftyone(document) if is_fiftyone else read_label_studio(document, class_names)
 
 
 FORMATS = {

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from kiyome.artifacts.records import Records
 from kiyome.errors import InputError
-from kiyome.review.exchange.values import Held, Reading, Reviewed, Said, Written, parse_json, some
+from kiyome.review.exchange.values import Held, Reading, Reviewed, Said, Written, some
 
 CONTROL, OBJECT = "label", "image"
 """Names in the labeling interface that `labeling_interface` draws."""
@@ -60,10 +60,10 @@ def write_label_studio(reviewed: Reviewed) -> Written:
     decided: dict[int, list[Held]] = {}
     for decision in reviewed.decided:
         decided.setdefault(decision.row, []).append(decision)
-    tasks = [_task(reviewed, row, decided.get(row, [])) for row in range(len(reviewed.image_ids))]
+    tasks = (_task(reviewed, row, decided.get(row, [])) for row in range(len(reviewed.image_ids)))
     dropped = Counter(decision.verdict for decision in reviewed.decided)["drop"]
     return Written(
-        content=json.dumps(tasks, indent=1).encode(),
+        content=("[" + ",\n".join(map(json.dumps, tasks)) + "]\n").encode(),
         left_out={"drop, which became skipped": dropped} if dropped else {},
     )
 
@@ -90,8 +90,8 @@ def labeling_interface(class_names: Sequence[str]) -> str:
     )
 
 
-def read_label_studio(content: bytes, class_names: Sequence[str]) -> Reading:
-    """What people say in a JSON or JSON-MIN export; predictions and drafts are nobody's word.
+def read_label_studio(document: Any, class_names: Sequence[str]) -> Reading:
+    """What people say in a parsed JSON or JSON-MIN export; predictions and drafts are nobody's word.
 
     Several annotators of a task are kept apart. A skipped annotation says unsure.
 
@@ -100,8 +100,7 @@ def read_label_studio(content: bytes, class_names: Sequence[str]) -> Reading:
     InputError
         Where it is no such export, or several questions have our classes as answers.
     """
-    tasks = parse_json(content, "Label Studio")
-    tasks = [tasks] if isinstance(tasks, dict) else tasks
+    tasks = [document] if isinstance(document, dict) else document
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise InputError(
             "A Label Studio export is a list of tasks.",
