@@ -105,7 +105,7 @@ def test_names_of_strangers_are_shown_as_they_are(run, subject, decide) -> None:
     decide("[red]Ann[/red]\u202e", {0: other_class(subject, 0)})
     decide("Ben", {0: "keep"})
     shown = CliRunner().invoke(app, ["decisions", str(run)]).output
-    assert shown.count("[red]Ann[/red]\\u202e") == 2  # in the table, and beside the dispute
+    assert shown.count("[red]Ann[/red]\\u202e") == 3  # in the table, beside Ben, and beside the dispute
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.jsonl"])
