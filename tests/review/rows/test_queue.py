@@ -1,5 +1,6 @@
 """The queue against a plain loop, and what a blind review refuses."""
 
+from collections import Counter
 from time import perf_counter
 
 import numpy as np
@@ -8,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.review.gain import clarity, expected_gain
+from kiyome.review.gain import expected_gain, gain_with_copies
 from kiyome.review.queue import ORDERS, Asked, Queue
 from kiyome.review.standing import Standing
-from kiyome.review.subject import Subject
+from kiyome.review.subject import ALONE, Subject
 
 CLASSES = st.sampled_from([None, "class 0", "class 1", "class 2"])
 asked = st.builds(
@@ -106,39 +107,30 @@ def test_pairs_come_whole_the_largest_first(subject_of) -> None:
         assert inside == sorted(inside)
 
 
-def test_gain_differs_from_suspicion_where_a_photo_is_unclear_or_doubled(subject_of) -> None:
-    pred_probs = np.array(
-        [[0.1, 0.9, 0.0, 0.0], [0.08, 0.46, 0.46, 0.0], [0.4, 0.6, 0.0, 0.0], [0.4, 0.6, 0.0, 0.0]]
-    )
+def test_gain_differs_from_suspicion_where_a_picture_lies_in_several_rows(subject_of) -> None:
     subject = subject_of(
-        4,
-        given_labels=np.zeros(4, np.int32),
-        pred_probs=pred_probs.astype(np.float32),
-        probability=np.array([0.9, 0.92, 0.6, 0.6]),
-        ranking=np.array([1, 0, 2, 3]),
-        class_names=("a", "b", "c", "d"),
-        duplicate_groups=np.array([-1, -1, 0, 0]),
+        6,
+        given_labels=np.array([0, 0, 1, 1, 0, 2], np.int32),
+        probability=np.array([0.9, 0.8, 0.6, 0.6, 0.1, 0.2]),
+        ranking=np.array([0, 1, 2, 3, 5, 4]),
+        duplicate_groups=np.array([-1, -1, 7, 7, 3, 3]),
     )
     rows = Queue(subject).rows(Asked(order="gain"), Standing(subject)).tolist()
-    assert rows == [2, 3, 0, 1]  # the double settles 1.2 labels, the unclear one 0.46
-    assert expected_gain(subject) == pytest.approx([0.9, 0.46, 1.2, 1.2], abs=1e-6)
+    assert expected_gain(subject) == pytest.approx([0.9, 0.8, 1.2, 1.2, 1, 1])
+    assert rows == [2, 3, 5, 4, 0, 1]  # two labels at a look; one of two that differ is wrong for sure
+    alone = subject_of(6, probability=subject.probability, ranking=subject.ranking)
+    assert Queue(alone).rows(Asked(order="gain"), Standing(alone)).tolist() == [0, 1, 2, 3, 5, 4]
 
 
-@settings(derandomize=True, deadline=None, max_examples=50)
-@given(seed=st.integers(0, 999), num_classes=st.integers(2, 6))
-def test_clarity_is_that_of_a_loop(seed: int, num_classes: int) -> None:
-    rng = np.random.default_rng(seed)
-    pred_probs = rng.dirichlet(np.full(num_classes, 0.3), 20).astype(np.float32)
-    labels = rng.integers(num_classes, size=20)
-    found = clarity(labels, pred_probs)
-    for row, label in enumerate(labels):
-        others = np.delete(pred_probs[row].astype(float), label)
-        assert found[row] == pytest.approx(others.max() / others.sum())
-
-
-def test_two_classes_leave_nothing_unclear(subject_of) -> None:
-    subject = subject_of(50, 2)
-    assert expected_gain(subject) == pytest.approx(subject.probability)
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.integers(-1, 4)), min_size=1, max_size=30))
+def test_gain_is_that_of_a_loop(rows: list[tuple[float, int, int]]) -> None:
+    chances, labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    found = gain_with_copies(chances, labels, groups)
+    for row, group in enumerate(groups):
+        same = [row] if group == ALONE else np.flatnonzero(groups == group).tolist()
+        frequent = max(Counter(labels[same].tolist()).values())
+        assert found[row] == pytest.approx(max(chances[same].sum(), len(same) - frequent))
 
 
 @pytest.mark.parametrize(
