@@ -38,7 +38,7 @@ def make_app(desk: Desk) -> FastAPI:
         exception_handlers={
             RequestValidationError: _say_what_is_wrong,
             DecisionConflict: _say_what_stands,
-            KiyomeError: _say_the_error,
+            **dict.fromkeys(STATUS_OF, _say_the_error),
             HTTPException: _say_the_status,
             Exception: _say_nothing,
         },
@@ -70,7 +70,7 @@ async def _say_what_stands(request: Request, error: Any) -> JSONResponse:
 
 
 async def _say_the_error(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
-    status = next((code for kind, code in STATUS_OF.items() if isinstance(error, kind)), 500)
+    status = next(code for kind, code in STATUS_OF.items() if isinstance(error, kind))
     return JSONResponse(parts_of(error), status_code=status)
 
 

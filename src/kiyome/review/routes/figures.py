@@ -80,7 +80,7 @@ def export(desk: Seeing, format: Annotated[str, Query(max_length=32)] = "csv") -
 
 
 def _matrix(desk: Desk, given: NDArray[np.integer], other: NDArray[np.integer]) -> dict[str, Any]:
-    """Counts [given, other]; of many classes only the largest cells off the diagonal, and on it."""
+    """Counts [given, other]; of many classes only the largest cells off the diagonal."""
     names = desk.subject.class_names
     size = len(names)
     cells = given.astype(np.int64) * size + other
