@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("view", ["one", "grid", "map", "people"])
-def test_each_view_has_an_address(serve: Any, open_page: Any, view: str) -> None:
-    page = open_page(serve(num_rows=20), f"/?view={view}")
-    page.wait_for_selector(f"main.view-{view} > div")
-    assert page.locator("nav a[aria-current=page]").count() == 1
-    assert page.locator("nav a[aria-current=page]").inner_text().lower() == view
+def test_each_view_has_an_address(serve: Any, open_page: Any) -> None:
+    served = serve(num_rows=20)
+    page = open_page(served)
+    for view in ("one", "grid", "map", "people"):
+        page.goto(f"{served.address}/?view={view}")
+        page.wait_for_selector(f"main.view-{view} > div")
+        assert page.locator("nav a[aria-current=page]").count() == 1
+        assert page.locator("nav a[aria-current=page]").inner_text().lower() == view
 
 
 def test_an_address_gives_another_person_the_same_photo(
@@ -71,6 +73,7 @@ def test_odd_addresses_open_the_plain_view(serve: Any, open_page: Any, shows: An
     page.trouble.clear()  # the browser itself writes down the 404
 
 
+@pytest.mark.slow
 def test_a_forgotten_list_is_made_anew(serve: Any, open_page: Any, shows: Any, saved: Any) -> None:
     served = serve(num_rows=450)
     page = open_page(served)
@@ -80,6 +83,7 @@ def test_a_forgotten_list_is_made_anew(serve: Any, open_page: Any, shows: Any, s
     served.start()
     page.keyboard.press("End")  # its page of the list was not read yet
     shows(page, "#position", "of 449")
+    page.wait_for_selector("[data-state=ready] img")
     page.keyboard.press("x")
     saved(page)
     assert len(served.verdicts()) == 2

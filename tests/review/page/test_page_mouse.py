@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 
 def tile(page: Any, place: int) -> Any:
     return page.locator(f"#tile-{place}")
@@ -83,6 +85,7 @@ def test_a_sweep_selects(serve: Any, open_page: Any) -> None:
     assert selected(page) == 0
 
 
+@pytest.mark.slow
 def test_all_of_a_filter_take_their_likely_class(serve: Any, open_page: Any, saved: Any) -> None:
     served = serve(num_rows=450)
     flagged = served.subject.is_label_issue.nonzero()[0].tolist()
@@ -118,6 +121,7 @@ def test_a_class_for_many_by_typing(serve: Any, open_page: Any, saved: Any) -> N
     )
 
 
+@pytest.mark.slow
 def test_a_long_grid_holds_only_what_is_in_sight(serve: Any, open_page: Any, shows: Any) -> None:
     page = open_page(serve(num_rows=900), "/?view=grid")
     page.wait_for_selector("#tile-0 img")

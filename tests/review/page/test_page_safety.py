@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     '"><script>alert(2)</script>',
@@ -231,6 +233,7 @@ def test_a_refusal_says_what_to_do(serve: Any, open_page: Any, saved: Any, shows
     page.trouble.clear()
 
 
+@pytest.mark.slow
 def test_a_restarted_server_is_found_again(serve: Any, open_page: Any, saved: Any) -> None:
     served = serve()
     page = open_page(served)

@@ -53,10 +53,10 @@ function Panel({ session, address }) {
       ${any && html`<option value="">${any}</option>`}
       ${options.map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}
     </select></label>`;
+  const [usual, ...orders] = review.orders.map((name) => [name, ORDERS[name] ?? name]);
   const classes = review.classes.map((name) => [name, name]);
-  const orders = review.orders.map((name) => [name, ORDERS[name] ?? name]);
   return html`<div class="panel">
-    ${!review.audit && choice("order", "Order", orders)}
+    ${orders.length > 0 && choice("order", "Order", orders, usual[1])}
     ${choice("state", "State", Object.entries(STATES))}
     ${!review.blind && html`
       ${choice("given", "Given label", classes, "Any")}

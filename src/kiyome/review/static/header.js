@@ -69,7 +69,7 @@ function Saved({ session }) {
     return html`<button class="saved waiting" title="The server does not answer; what you decided is kept on this computer and sent when it does." onClick=${() => session.sendAgain()}>
       No answer: ${count(unsent)} kept here</button>`;
   }
-  return html`<span class=${unsent ? "saved busy" : "saved"} id="saved">${unsent ? html`<span class="dot"></span>Saving ${count(unsent)}` : html`<${Icon} name="check" />Saved`}</span>`;
+  return html`<span class=${unsent ? "saved busy" : "saved"} id="saved">${unsent ? html`<span class="dot"></span>Saving ${count(unsent)}` : html`<${Icon} name="check" /><span class="word">Saved</span>`}</span>`;
 }
 
 function FilterButton({ session }) {
@@ -89,8 +89,9 @@ function Menu({ session }) {
       <button class="item" onClick=${then(() => session.open("name"))}>Reviewing as <b><bdi>${me || "nobody yet"}</bdi></b></button>
       <fieldset class="themes"><legend>Colors</legend>${["system", "light", "dark"].map((name) => html`
         <button key=${name} aria-pressed=${String(theme === name)} onClick=${() => session.setTheme(name)}>${name}</button>`)}</fieldset>
-      <p class="heading">Export</p>
-      ${FORMATS.map(([format, label]) => html`<a key=${format} class="item" href=${exportAddress(format)} download onClick=${close}>${label}</a>`)}
+      ${!session.review.blind && html`<p class="heading">Export</p>`}
+      ${!session.review.blind && FORMATS.map(([format, label]) => html`<a key=${format} class="item" href=${exportAddress(format)} download onClick=${close}>${label}</a>`)}
       <button class="item" onClick=${then(() => session.open("help"))}>Keys and help <kbd>?</kbd></button>
+      ${session.review.warnings.map((words) => html`<p class="warning" key=${words}>${words}</p>`)}
     </div>`;
 }

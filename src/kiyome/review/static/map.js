@@ -19,6 +19,7 @@ export function MapView({ session }) {
   const [error, setError] = useState(null);
   const { flagged, state } = filtersOf(address);
   useEffect(() => {
+    if (session.review.blind) return undefined;
     let wanted = true;
     readMatrix({ reading, flagged, state: state === "open" ? undefined : state }).then(
       (told) => wanted && (setMatrix(told), setError(null)), (refusal) => wanted && setError(refusal));

@@ -11,7 +11,8 @@ export function People({ session }) {
   const [progress, me] = use(session.store, (state) => [state.progress, state.me]);
   const [agreement, setAgreement] = useState(null);
   const decided = progress?.decided;
-  useEffect(() => { readAgreement().then(setAgreement, () => {}); }, [decided]);
+  const { blind } = session.review;
+  useEffect(() => { if (!blind) readAgreement().then(setAgreement, () => {}); }, [decided]);
   if (!progress) return html`<div class="people-view"><p class="soft">…</p></div>`;
   const most = Math.max(1, ...progress.by_reviewer.map((each) => each.decided));
   return html`<div class="people-view">
@@ -24,9 +25,10 @@ export function People({ session }) {
           <b class="number">${count(each.decided)}</b>
           <span class="bar" aria-hidden="true"><span style=${{ width: `${(100 * each.decided) / most}%` }}></span></span>
           ${each.per_hour ? html`<span class="soft note">${count(Math.round(each.per_hour))} an hour</span>` : ""}<//></li>`)}</ol>
-      ${!progress.by_reviewer.length && html`<p class="soft">Nobody has decided yet.</p>`}
+      ${!blind && !progress.by_reviewer.length && html`<p class="soft">Nobody has decided yet.</p>`}
     </section>
     <section><h2>Agreement</h2>
+      ${blind && html`<p class="soft">Closed in a blind review, as is what others decided.</p>`}
       ${agreement && html`<${Agreement} agreement=${agreement} session=${session} />`}</section>
   </div>`;
 }

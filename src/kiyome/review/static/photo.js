@@ -9,6 +9,7 @@ import { count } from "./words.js";
 
 const STEP = 1.5;
 const DOUBLE_CLICK = 3;
+const RETRY_AFTER = 2000;
 
 /** Fill the screen with the work, or give it back. */
 export function toggleFullScreen() {
@@ -49,17 +50,27 @@ const clear = (holder) => holder.replaceChildren();
 
 /** At once where it is decoded; else as soon as it is, if it is still wanted. */
 function put(session, holder, row) {
-  const photo = session.photos.photo(row, session.side(), true);
   holder.dataset.row = String(row);
+  const photo = session.photos.photo(row, session.side(), true);
   if (photo.state === "ready") return showImage(holder, photo.image, row);
   clear(holder);
   holder.dataset.state = "coming";
+  arrive(session, holder, row, photo);
+  return undefined;
+}
+
+/** Show a photo when it comes; one that does not is asked for again, a few times. */
+function arrive(session, holder, row, photo, tries = 5) {
   photo.ready.then(() => {
     if (holder.dataset.row !== String(row)) return;
-    if (photo.state === "ready") showImage(holder, photo.image, row);
-    else showMissing(holder);
+    if (photo.state === "ready") return showImage(holder, photo.image, row);
+    showMissing(holder);
+    if (!tries) return;
+    setTimeout(() => {
+      if (holder.dataset.row !== String(row) || !holder.isConnected) return;
+      arrive(session, holder, row, session.photos.photo(row, session.side(), true), tries - 1);
+    }, RETRY_AFTER);
   });
-  return undefined;
 }
 
 function showImage(holder, image, row) {
@@ -71,7 +82,7 @@ function showImage(holder, image, row) {
 function showMissing(holder) {
   holder.dataset.state = "failed";
   const words = document.createElement("p");
-  words.textContent = "This photo cannot be read. It can still be dropped, or passed by.";
+  words.textContent = "This photo did not load. It can still be dropped, or passed by.";
   holder.replaceChildren(words);
 }
 
