@@ -101,7 +101,7 @@ def test_a_journal_of_another_store_is_noticed_at_open(filled, change, said):
     journal_of(filled).write_bytes(b"\n".join(lines) + b"\n")
     with pytest.raises(StaleArtifact, match=said) as caught:
         opened(filled)
-    assert "kiyome decisions restore" in caught.value.remedy
+    assert "kiyome decisions RUN --restore JOURNAL" in caught.value.remedy
 
 
 def test_a_lost_database_comes_back_from_its_journal(filled):
@@ -205,7 +205,7 @@ def test_a_backup_replaces_nothing_and_postgresql_has_its_own(filled, new_postgr
         store.backup(filled)
     with opened(new_postgres_database()) as store:
         assert (store.journal, store.warnings) == (None, ())
-        with pytest.raises(InputError, match="Run pg_dump, or write the journal: kiyome decisions export"):
+        with pytest.raises(InputError, match="Run pg_dump, or write the events as lines"):
             store.backup(filled.with_name("copy.sqlite"))
 
 

@@ -150,7 +150,7 @@ def _strange(came: str) -> StaleArtifact:
         "The journal of decisions holds the events of the database beside it, line by line.",
         came=came,
         remedy="Where the database was lost or is an older copy, move it away and rebuild it: "
-        "kiyome decisions restore. Where the journal was changed, move that away: it is written again.",
+        "kiyome decisions RUN --restore JOURNAL. Where the journal was changed, move that away: it comes again.",
     )
 
 
