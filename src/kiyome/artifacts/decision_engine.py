@@ -175,7 +175,7 @@ def _damaged(came: str) -> StaleArtifact:
     return StaleArtifact(
         "A store of decisions is a whole SQLite database.",
         came=came,
-        remedy="Move it away and rebuild it from the journal beside it: kiyome decisions RUN --restore JOURNAL",
+        remedy="Move it away and rebuild it from its journal: kiyome decisions RUN --restore JOURNAL",
     )
 
 

@@ -150,7 +150,8 @@ def _strange(came: str) -> StaleArtifact:
         "The journal of decisions holds the events of the database beside it, line by line.",
         came=came,
         remedy="Where the database was lost or is an older copy, move it away and rebuild it: "
-        "kiyome decisions RUN --restore JOURNAL. Where the journal was changed, move that away: it comes again.",
+        "kiyome decisions RUN --restore JOURNAL. Where the journal was changed, "
+        "move that away: it is written again.",
     )
 
 
