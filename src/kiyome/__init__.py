@@ -43,7 +43,8 @@ from kiyome.recipes.found import FindResult
 from kiyome.recipes.noise_classifier import NoiseClassifierResult, noise_classifier
 from kiyome.recipes.predict import PredictResult, predict
 from kiyome.recipes.stack import stack
-from kiyome.recipes.train import TrainResult, train
+from kiyome.recipes.train import train
+from kiyome.recipes.trained import TrainResult
 
 __all__ = [
     "AccuracyUnderNoise",

@@ -13,16 +13,6 @@ sys.path.insert(0, HERE)  # workers find units_of_work there, too
 os.environ["PYTHONPATH"] = os.pathsep.join([HERE, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-@pytest.fixture(scope="session")
-def ray():
-    """A Ray of two cores on this machine."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray = pytest.importorskip("ray")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield ray
-    ray.shutdown()
-
-
 @pytest.fixture(params=["processes", "ray", "slurm"])
 def elsewhere(request, tmp_path):
     """Every executor whose workers are other processes."""

@@ -8,7 +8,7 @@ import typer
 from kiyome.cli import words
 from kiyome.cli.answers import answering, line
 from kiyome.cli.member_table import watching
-from kiyome.cli.options import ClassMap, Data, IdColumn, Images, Json, LabelColumn, Output
+from kiyome.cli.options import ClassMap, Data, ExecutorName, IdColumn, Images, Json, LabelColumn, Output
 from kiyome.progress import silent
 
 
@@ -41,6 +41,7 @@ def train(
     members: Annotated[
         list[str] | None, typer.Option(help="Train these only: fold=0, fold=0,2, recipe=NAME, seed=1.")
     ] = None,
+    executor: ExecutorName = "here",
     seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
     class_map: ClassMap = None,
     id_column: IdColumn = None,
@@ -66,6 +67,7 @@ def train(
       kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe
       kiyome train photos/ --labels clean                without rows whose label is probably wrong
       kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
+      kiyome train photos/ --executor processes          one process a GPU; or ray, slurm:PARTITION
       kiyome train photos/ --members fold=0              one of several machines on one --output
       kiyome train photos/ --tracker tensorboard         curves in RUN/tracking, besides metrics.jsonl
       WANDB_MODE=online kiyome train photos/ --tracker wandb
@@ -95,6 +97,7 @@ def train(
             test=test,
             test_images=test_images,
             members=members or (),
+            executor=executor,
             seed=seed,
             class_map=class_map,
             id_column=id_column,
@@ -194,6 +197,7 @@ def clean_and_retrain(
     ] = None,
     images: Images = None,
     output: Output = None,
+    executor: ExecutorName = "here",
     seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -215,6 +219,7 @@ def clean_and_retrain(
             decisions=decisions,
             images=images,
             output=output,
+            executor=executor,
             seed=seed,
             on_progress=on_progress,
             on_news=on_news,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kiyome.recipes.found import FindResult
     from kiyome.recipes.noise_classifier import NoiseClassifierResult
     from kiyome.recipes.predict import PredictResult
-    from kiyome.recipes.train import TrainResult
+    from kiyome.recipes.trained import TrainResult
 
 
 def chance(value: float) -> str:

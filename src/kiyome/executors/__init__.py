@@ -10,9 +10,9 @@ chosen      the executor that a text such as processes:2 names
 
 from kiyome.executors.chosen import choose_executor
 from kiyome.executors.executor import Executor, in_order
-from kiyome.executors.here import Here
+from kiyome.executors.here import HERE, Here
 from kiyome.executors.on_ray import OnRay
 from kiyome.executors.on_slurm import OnSlurm
 from kiyome.executors.processes import Processes
 
-__all__ = ["Executor", "Here", "OnRay", "OnSlurm", "Processes", "choose_executor", "in_order"]
+__all__ = ["HERE", "Executor", "Here", "OnRay", "OnSlurm", "Processes", "choose_executor", "in_order"]

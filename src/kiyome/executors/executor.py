@@ -6,7 +6,7 @@ lies on disk: then a worker that was killed costs only what it had not yet put t
 
 import pickle
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +36,7 @@ class Executor(Protocol):
         units: Mapping[str, Unit],
         *,
         on_wait: Callable[[], None] = look_nowhere,
-    ) -> Iterator[tuple[str, Result]]:
+    ) -> Generator[tuple[str, Result]]:
         """Name and result of each unit, as they finish; to be closed, which stops what still runs.
 
         Parameters
@@ -67,8 +67,11 @@ class Outcome(Generic[Result]):
 
     def of(self, name: str) -> Result:
         """The result of the unit of that name, or its error."""
+        if isinstance(self.error, KiyomeError):
+            raise self.error.of(name)
         if self.error is not None:
-            raise named(self.error, name)
+            self.error.add_note(f"in {name}")
+            raise self.error
         return self.result  # type: ignore[return-value]
 
 
@@ -78,14 +81,6 @@ def attempt(work: Callable[[Unit], Result], unit: Unit) -> Outcome[Result]:
         return Outcome(result=work(unit))
     except Exception as error:
         return Outcome(error=_portable(error))
-
-
-def named(error: Exception, name: str) -> Exception:
-    """The error, once it tells which unit it comes from."""
-    if isinstance(error, KiyomeError):
-        return error.of(name)
-    error.add_note(f"in {name}")
-    return error
 
 
 def worker_lost(name: str, said: object = "") -> WorkerLost:
@@ -108,7 +103,7 @@ def in_order(executor: Executor) -> Callable[..., list[Any]]:
 
     def run(function: Callable[..., Any], *items: Iterable[Any]) -> list[Any]:
         units = {f"part {number}": each for number, each in enumerate(zip(*items, strict=False), start=1)}
-        with closing(executor.run(partial(_call, function), units)) as done:  # type: ignore[type-var]
+        with closing(executor.run(partial(_call, function), units)) as done:
             results = dict(done)
         return [results[name] for name in units]
 

@@ -1,9 +1,10 @@
 """Units of work one after another, in this process."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 
-from kiyome.executors.executor import Result, Unit, look_nowhere, named
+from kiyome.errors import KiyomeError
+from kiyome.executors.executor import Result, Unit, look_nowhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +21,18 @@ class Here:
         units: Mapping[str, Unit],
         *,
         on_wait: Callable[[], None] = look_nowhere,  # noqa: ARG002  (nobody waits)
-    ) -> Iterator[tuple[str, Result]]:
+    ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         for name, unit in units.items():
             try:
                 result = work(unit)
+            except KiyomeError as error:
+                raise error.of(name) from error
             except Exception as error:
-                raise named(error, name) from error
+                error.add_note(f"in {name}")
+                raise
             yield name, result
+
+
+HERE = Here()
+"""What functions take that were told of no other."""

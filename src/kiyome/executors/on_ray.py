@@ -1,7 +1,7 @@
 """Units of work as tasks of Ray: it queues them, counts cores and GPUs, and begins again what was lost."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ class OnRay:
         units: Mapping[str, Unit],
         *,
         on_wait: Callable[[], None] = look_nowhere,
-    ) -> Iterator[tuple[str, Result]]:
+    ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         if not units:
             return

@@ -3,7 +3,7 @@
 A job that is preempted or runs out of time is put back into the queue, and goes on from what lies on disk.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ class OnSlurm:
         units: Mapping[str, Unit],
         *,
         on_wait: Callable[[], None] = look_nowhere,
-    ) -> Iterator[tuple[str, Result]]:
+    ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         if not units:
             return

@@ -8,10 +8,12 @@ worker lives as long as its line to this process: it ends when the line is close
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ class Processes:
         units: Mapping[str, Unit],
         *,
         on_wait: Callable[[], None] = look_nowhere,
-    ) -> Iterator[tuple[str, Result]]:
+    ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         if not units:
             return
@@ -114,11 +116,12 @@ def visible_gpus() -> tuple[str, ...]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return tuple(each.strip() for each in named.split(",") if each.strip())
-    try:
-        import torch
-    except ImportError:
+    driver = shutil.which("nvidia-smi")
+    if driver is None:
         return ()
-    return tuple(map(str, range(torch.cuda.device_count())))  # asks the driver, and takes no memory
+    query = [driver, "--query-gpu=uuid", "--format=csv,noheader"]  # numbers may be counted in two ways
+    asked = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603
+    return tuple(asked.stdout.split()) if asked.returncode == 0 else ()
 
 
 def usable_cores() -> tuple[int, ...]:

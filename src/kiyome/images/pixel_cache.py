@@ -113,9 +113,9 @@ class CachedPhotos:
         object.__setattr__(self, "shapes", np.array(shapes, np.int64).reshape(-1, 2))
         object.__setattr__(self, "checked", np.zeros(len(shapes), bool))
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Another process looks for itself whether pixels are as they were stored."""
-        return vars(self) | {"checked": np.zeros_like(self.checked)}
+        vars(self).update(state | {"checked": np.zeros(len(state["photos"]), bool)})
 
     @property
     def readable(self) -> NDArray[np.bool_]:

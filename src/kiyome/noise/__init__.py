@@ -20,6 +20,7 @@ kernels          the passes compiled (needs numba), with the same results
 pruning          which rows of each pair of classes to flag
 chunks           a table in chunks whose answers add up
 laid_out         Parquet, Arrow and iterators as one mapped array
+in_files         a table in many files, each read where it is worked on
 
 simulate         noise and predictions whose truth is known
 """
@@ -28,6 +29,7 @@ from kiyome.noise.adaptive import label_issue_probability
 from kiyome.noise.adaptive_rate import NoiseRate
 from kiyome.noise.combine import combine_pred_probs
 from kiyome.noise.confident_joint import confident_joint, confident_thresholds
+from kiyome.noise.in_files import find_label_issues_in_files
 from kiyome.noise.label_issues import (
     find_label_issues,
     find_label_issues_in_chunks,
@@ -56,6 +58,7 @@ __all__ = [
     "confident_thresholds",
     "find_label_issues",
     "find_label_issues_in_chunks",
+    "find_label_issues_in_files",
     "inject_label_noise",
     "joint_from_posterior",
     "joint_from_transition",

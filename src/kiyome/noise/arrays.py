@@ -70,15 +70,19 @@ def check_chunks(
     for labels, pred_probs in chunks:
         checked.append(check_arrays(labels, pred_probs, first_row=first_rows[-1]))
         first_rows.append(first_rows[-1] + len(checked[-1][0]))
-    kinds = {(f"{probs.shape[1]} classes", str(probs.dtype)) for _, probs in checked}
-    if len(kinds) != 1:
-        raise InputError(
-            "Chunks, at least one, agree in type and number of classes.",
-            came=" and ".join(" of ".join(kind) for kind in sorted(kinds)) or "no chunk",
-            remedy="Pass parts of one array.",
-        )
+    check_one_kind([(probs.shape[1], str(probs.dtype)) for _, probs in checked])
     given, probs = zip(*checked, strict=True)
     return given, probs, tuple(first_rows[:-1])
+
+
+def check_one_kind(kinds: Iterable[tuple[int, str]]) -> None:
+    """Raise where chunks, given by number of classes and type, are not parts of one array."""
+    if len(different := set(kinds)) != 1:
+        raise InputError(
+            "Chunks, at least one, agree in type and number of classes.",
+            came=" and ".join(f"{num} classes of {dtype}" for num, dtype in sorted(different)) or "no chunk",
+            remedy="Pass parts of one array.",
+        )
 
 
 def check_pred_probs(pred_probs: ArrayLike) -> Numbers:

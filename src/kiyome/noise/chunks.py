@@ -40,7 +40,8 @@ class Chunks:
     """Chunks of one table in its order, each read once."""
 
     parts: tuple[KeptRows, ...]
-    pred_probs: tuple[Numbers, ...]
+    pred_probs: tuple[Any, ...]
+    """Arrays (n, K), or what `run` turns into them where it calls."""
     first_rows: tuple[int, ...]
     run: Run = map
 

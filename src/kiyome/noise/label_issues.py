@@ -32,7 +32,7 @@ from kiyome.noise.confident_joint import NOWHERE, Counts
 from kiyome.noise.label_quality import label_quality, normalized_margin, self_confidence
 from kiyome.noise.pruning import flag_suspects, lowest, prune_counts
 from kiyome.noise.reading import KeptRows
-from kiyome.noise.row_evidence import merge_rows, read_rows
+from kiyome.noise.row_evidence import RowEvidence, merge_rows, read_rows
 
 
 def find_label_issues(
@@ -135,19 +135,25 @@ def find_label_issues_in_chunks(
     >>> find_label_issues_in_chunks([first, second], method="prune_by_noise_rate")
     array([False, False, False, False,  True])
     """
-    check_filter(method, precision)
-    _check_options(method, frac_noise, min_examples_per_class)
+    check_method(method, precision, frac_noise, min_examples_per_class)
     if method == ADAPTIVE:
         evidence = merge_rows(list(run(read_rows, *check_chunks(chunks))))
-        return _adaptive(judge_rows(evidence), precision, stacklevel=4)
-    table = Chunks.read(chunks, run=run)
+        return flag_adaptive(evidence, precision, stacklevel=5)
+    return flag_by_table(Chunks.read(chunks, run=run), method, frac_noise, min_examples_per_class)
+
+
+def flag_by_table(table: Chunks, method: str, frac_noise: float, min_examples: int) -> Mask:
+    """The mask (N,) of a table that is read in chunks, by one of cleanlab's filters."""
     if method in PLAIN_METHODS:
         return PLAIN_METHODS[method](table)
-    counts = prune_counts(
-        table.joint().calibrated(), frac_noise=frac_noise, min_examples=min_examples_per_class
-    )
-    flagged = PRUNE_METHODS[method](table, counts, min_examples_per_class)
+    counts = prune_counts(table.joint().calibrated(), frac_noise=frac_noise, min_examples=min_examples)
+    flagged = PRUNE_METHODS[method](table, counts, min_examples)
     return flagged & ~table.rows.prefers_given
+
+
+def flag_adaptive(evidence: RowEvidence, precision: float | None, *, stacklevel: int = 4) -> Mask:
+    """The mask (N,) of what one read of all rows left behind, by the adaptive method."""
+    return _adaptive(judge_rows(evidence), precision, stacklevel=stacklevel)
 
 
 def rank_label_issues(
@@ -182,8 +188,7 @@ def rank_label_issues(
     array([4, 5])
     """
     if method == score == ADAPTIVE and not adjust:  # both from one judgement
-        check_filter(method, precision)
-        _check_options(method, frac_noise, min_examples_per_class)
+        check_method(method, precision, frac_noise, min_examples_per_class)
         judged = judge_labels(*check_arrays(labels, pred_probs))
         flagged, scores = _adaptive(judged, precision, stacklevel=3), quality(judged)
     else:
@@ -281,7 +286,9 @@ def _is_pruned(rows: KeptRows, min_examples: int) -> Mask:
     return is_pruned
 
 
-def _check_options(method: str, frac_noise: float, min_examples: int) -> None:
+def check_method(method: str, precision: float | None, frac_noise: float, min_examples: int) -> None:
+    """Raise where there is no such method, or where it does not have these options."""
+    check_filter(method, precision)
     if method not in PRUNE_METHODS and (frac_noise != 1.0 or min_examples != 1):
         raise InputError(
             f"frac_noise and min_examples_per_class belong to {', '.join(PRUNE_METHODS)}.",

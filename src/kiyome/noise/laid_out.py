@@ -111,7 +111,7 @@ def read_blocks(
     numbers = {name.removeprefix(PREFIX): k for k, name in enumerate(columns)}
     for batch in batches:
         probs = np.column_stack([batch.column(name).to_numpy(zero_copy_only=False) for name in columns])
-        yield _numbered(batch.column(label_column), numbers), probs
+        yield number_labels(batch.column(label_column), numbers), probs
 
 
 def _open_table(path: Path) -> tuple[Any, Iterator[Any]]:
@@ -133,8 +133,8 @@ def _open_table(path: Path) -> tuple[Any, Iterator[Any]]:
     return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
 
 
-def _numbered(column: Any, numbers: dict[str, int]) -> Any:
-    """Labels as they are, or names as numbers."""
+def number_labels(column: Any, numbers: dict[str, int]) -> Any:
+    """Labels of an Arrow array as they are, or names as numbers."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kiyome.executors import HERE, Executor
 from kiyome.progress import News, Progress, silent, unheard
 from kiyome.recipes.blend import blend
 from kiyome.recipes.check import run_place
@@ -17,7 +18,8 @@ from kiyome.recipes.curate import CurateResult, curate
 from kiyome.recipes.diary import DiaryResult, diary
 from kiyome.recipes.find import find
 from kiyome.recipes.found import FindResult
-from kiyome.recipes.train import TrainResult, train
+from kiyome.recipes.train import train
+from kiyome.recipes.trained import TrainResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +56,7 @@ def clean_and_retrain(
     decisions: Path | str | None = None,
     images: Path | str | None = None,
     output: Path | str | None = None,
+    executor: str | Executor = HERE,
     seed: int = 0,
     cache_folder: Path | str | None = None,
     on_progress: Progress = silent,
@@ -63,7 +66,7 @@ def clean_and_retrain(
 
     Parameters
     ----------
-    data, recipe, changes, images, seed, cache_folder, on_progress, on_news
+    data, recipe, changes, images, executor, seed, cache_folder, on_progress, on_news
         As for `train`.
     action, min_chance, decisions
         As for `kiyome.recipes.curate.curate`: what becomes of flagged rows, and what people decided.
@@ -87,7 +90,7 @@ def clean_and_retrain(
     """
     place = run_place(data, output, "-clean-and-retrain")
     how: dict[str, Any] = {"recipe": recipe, "seed": seed, "cache_folder": cache_folder}
-    how |= {"on_progress": on_progress, "on_news": on_news}
+    how |= {"executor": executor, "on_progress": on_progress, "on_news": on_news}
     first = train(data, images=images, changes=changes, output=place / "first", **how)
     found = find(
         first.folder / "table.parquet", pred_probs=first.folder / "oof.parquet", output=place / "found"

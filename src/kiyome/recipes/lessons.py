@@ -18,6 +18,7 @@ from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
+from kiyome.executors import HERE, Executor
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.noise import find_label_issues
 from kiyome.noise.label_issues import check_filter
@@ -113,7 +114,12 @@ def lessons_of_recipes(
 
 
 def teach_without_leak(
-    members: Sequence["Member"], folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
+    members: Sequence["Member"],
+    folder: Path,
+    *,
+    executor: Executor = HERE,
+    on_progress: Progress = silent,
+    on_news: News = unheard,
 ) -> list["Member"]:
     """The members, those of nested recipes with lessons that no label of their held-out fold has touched.
 
@@ -126,7 +132,9 @@ def teach_without_leak(
     """
     from kiyome.training.nested import plan_pairs, train_pairs
 
-    pairs = train_pairs(plan_pairs(members), folder, on_progress=on_progress, on_news=on_news)
+    pairs = train_pairs(
+        plan_pairs(members), folder, executor=executor, on_progress=on_progress, on_news=on_news
+    )
     lessons: dict[tuple[str, int], Lessons] = {}
     taught = []
     for member in members:

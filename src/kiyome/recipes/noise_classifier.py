@@ -20,7 +20,8 @@ from kiyome.artifacts.table import Table, write_table
 from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
 from kiyome.evaluation.shares import Estimate
 from kiyome.progress import Progress, silent
-from kiyome.recipes.train import TrainResult, train
+from kiyome.recipes.train import train
+from kiyome.recipes.trained import TrainResult
 
 CLASSES = ("not flagged", "flagged")
 

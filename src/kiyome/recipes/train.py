@@ -4,9 +4,8 @@ table ── photos decoded once ── folds ── members: recipe x fold x se
                                                     └── models that timm loads ── submission
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import read_photo_list
-from kiyome.artifacts.predictions import Predictions, Probs, write_out_of_fold
 from kiyome.artifacts.run import RunFolder, announce_run
-from kiyome.artifacts.storage import write_csv, write_parquet, write_text
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.storage import write_text
+from kiyome.artifacts.table import Table
 from kiyome.diary import note_run
+from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
@@ -28,64 +27,19 @@ from kiyome.recipes.check import missing_list_of, open_table, run_place, write_p
 from kiyome.recipes.evidence import readable_rows_dealt
 from kiyome.recipes.lessons import (
     changes_for_labels,
-    kept_rows,
-    leaks_of,
     lessons_of_recipes,
-    notes_on_rows,
     num_rows_taught,
     teach_without_leak,
 )
-from kiyome.recipes.predict import PredictResult, predict_photos, write_submission
-from kiyome.report.train_report import TrainReport, write_train_report
-from kiyome.training.processes import is_main_process, main_process_first, wait_for_everyone
+from kiyome.recipes.predict import predict_photos, write_submission
+from kiyome.recipes.trained import TrainResult, result_of_training, write_trained
+from kiyome.training.processes import check_executor, is_main_process, main_process_first, wait_for_everyone
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.tracking import Tracking, check_trackers, tracking
 
 if TYPE_CHECKING:
-    from kiyome.training.cross_validate import CrossValidation
-    from kiyome.training.member import FinishedMember, Lessons
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainResult:
-    """What a training left behind; everything here is in the run folder, too. N rows, K classes."""
-
-    folder: Path
-    table: Table
-    """The N rows that could be read, with folds."""
-    predictions: Predictions | None
-    """Out of fold; None where only some members were trained."""
-    members: tuple[Mapping[str, Any], ...]
-    """What member.json of each says."""
-    scores: Mapping[str, Mapping[str, float]]
-    """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows, and
-    beside it, where cleaning left rows out, of the others only."""
-    num_rows_taught: int
-    """Rows that at least one member was taught."""
-    models: tuple[str, ...] = ()
-    """Each model's name with the form in which labels reached it; `global` marks a leak."""
-    leaks: tuple[str, ...] = ()
-    """What the scores owe to the labels that they are judged on, in words; notes say it, too."""
-    is_kept: NDArray[np.bool_] | None = None
-    """(N,) rows that no member left out for their label."""
-    submission: PredictResult | None = None
-    notes: tuple[str, ...] = ()
-    """What people should hear."""
-
-    def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
-        return {
-            "folder": str(self.folder),
-            "rows": len(self.table),
-            "rows_taught": self.num_rows_taught,
-            "models": list(self.models),
-            "leaks": list(self.leaks),
-            "members": [member["member"] for member in self.members],
-            "scores": {name: dict(values) for name, values in self.scores.items()},
-            "submission": None if self.submission is None else self.submission.summary(),
-            "notes": list(self.notes),
-        }
+    from kiyome.training.member import Lessons
 
 
 def train(
@@ -100,6 +54,7 @@ def train(
     test: Path | str | None = None,
     test_images: Path | str | None = None,
     members: Sequence[str] = (),
+    executor: str | Executor = HERE,
     seed: int = 0,
     class_map: Path | str | None = None,
     id_column: str | None = None,
@@ -130,6 +85,9 @@ def train(
     members
         Train these only, ``fold=0`` say, and stop: for several processes or machines on one run folder. The
         same command without it then puts all together. ``fold=0+1`` is a pair behind a nested recipe.
+    executor
+        Where members are trained: ``here``, ``processes:2``, ``ray``, ``slurm:gpu`` and so on, as for
+        `kiyome.executors.choose_executor`. It decides nothing about results.
     seed
         The deal of the folds; a `fold` column in the data is taken instead.
     cache_folder
@@ -160,6 +118,7 @@ def train(
         Where a training stops; the same command goes on after its last whole epoch.
     """
     check_trackers(trackers)
+    check_executor(where := choose_executor(executor))
     recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)])
     place = run_place(data, output, _ending(recipes))
     cache = Path(cache_folder or default_cache_folder())
@@ -189,7 +148,7 @@ def train(
         with main_process_first():  # it holds the folder, or has announced it
             shared = announce_run(place, **identity)
         with tracking(trackers, shared, on_news=on_news) as tracked:
-            return _some_members(recipes, lessons, shared, members, on_progress, tracked)
+            return _some_members(recipes, lessons, shared, members, where, on_progress, tracked)
     with (
         RunFolder.create_or_reopen(place, **identity) as run,
         tracking(trackers, run.path, on_news=on_news) as tracked,
@@ -200,9 +159,10 @@ def train(
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
         planned = plan_members(recipes, lessons)
-        taught = teach_without_leak(planned, run.path, on_progress=on_progress, on_news=tracked)
-        trained = cross_validate(taught, run.path, on_progress=on_progress, on_news=tracked)
-        result = _result(run.path, recipes, trained, [*_notes(photos, run), *tracked.notes])
+        how: dict[str, Any] = {"executor": where, "on_progress": on_progress, "on_news": tracked}
+        taught = teach_without_leak(planned, run.path, **how)
+        trained = cross_validate(taught, run.path, **how)
+        result = result_of_training(run.path, recipes, trained, [*_notes(photos, run), *tracked.notes])
         if listed is not None:
             predicted = predict_photos(
                 run.path,
@@ -212,7 +172,7 @@ def train(
                 on_progress=on_progress,
             )
             result = replace(result, submission=write_submission(predicted, run.path / "submission.csv"))
-        _write(result, trained, recipes, title=Path(data).resolve().name)
+        write_trained(result, trained, recipes, title=Path(data).resolve().name)
     left_out = result.is_kept is not None and not result.is_kept.all()
     note_run(result.folder, leaks=result.leaks, is_kept=result.is_kept if left_out else None)
     return result
@@ -276,19 +236,22 @@ def _some_members(
     lessons: Mapping[str, "Lessons"],
     place: Path,
     only: Sequence[str],
+    executor: Executor,
     on_progress: Progress,
     tracked: Tracking,
 ) -> TrainResult:
-    from kiyome.training.cross_validate import pick_members, plan_members, train_members
+    from kiyome.training.cross_validate import pick_members, plan_members
+    from kiyome.training.member_units import train_members
     from kiyome.training.nested import plan_pairs, train_pairs
 
     members = plan_members(recipes, lessons)
     picked = pick_members([*plan_pairs(members), *members], only)
     others = [each for each in members if each not in picked]
     pairs, own = ([each for each in picked if each.is_pair == is_pair] for is_pair in (True, False))
-    trained = train_pairs(pairs, place, on_progress=on_progress, on_news=tracked)
-    taught = teach_without_leak(own, place, on_progress=on_progress, on_news=tracked)
-    trained += train_members(taught, place, others=others, on_progress=on_progress, on_news=tracked)
+    how: dict[str, Any] = {"executor": executor, "on_progress": on_progress, "on_news": tracked}
+    trained = train_pairs(pairs, place, **how)
+    taught = teach_without_leak(own, place, **how)
+    trained += train_members(taught, place, others=others, **how)
     return TrainResult(
         folder=place,
         table=members[0].lessons.table,
@@ -304,56 +267,6 @@ def _some_members(
     )
 
 
-def _result(
-    folder: Path, recipes: Sequence[Recipe], trained: "CrossValidation", notes: list[str]
-) -> TrainResult:
-    members = [each.member for each in trained.members]
-    table = members[0].lessons.table
-    scores = {"all members": _scores(trained.members, trained.pred_probs)}
-    for recipe in recipes if len(recipes) > 1 else ():
-        own = [each for each in trained.members if each.member.recipe.name == recipe.name]
-        scores[recipe.title] = _scores(own, trained.by_recipe[recipe.name])
-    models = tuple(recipe.title for recipe in recipes)
-    return TrainResult(
-        folder=folder,
-        table=table,
-        predictions=Predictions(
-            pred_probs=trained.pred_probs,
-            kind="out_of_fold",
-            source=f"{len(members)} members of {', '.join(models)}",
-            table_fingerprint=table.fingerprint,
-        ),
-        members=tuple(member.facts for member in trained.members),
-        scores=scores,
-        num_rows_taught=num_rows_taught(members),
-        models=models,
-        leaks=leaks_of(recipes, table),
-        is_kept=kept_rows(members),
-        notes=(
-            *notes,
-            *leaks_of(recipes, table),
-            *notes_on_rows(members),
-            *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"]),
-        ),
-    )
-
-
-def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, float]:
-    """Agreement with given labels of all rows, each held out; beside it, of those that no member left out."""
-    from kiyome.training.member import agreement
-
-    members = [each.member for each in trained]
-    labels, kept = members[0].lessons.table.given_labels, kept_rows(members)
-    scores = agreement(probs, labels, "out_of_fold")
-    if kept.all() or not kept.any():
-        return scores
-    return {
-        **scores,
-        **agreement(probs[kept], labels[kept], "out_of_fold_rows_not_flagged_only"),
-        "rows_not_flagged": int(kept.sum()),
-    }
-
-
 def _ending(recipes: Sequence[Recipe]) -> str:
     """How the name of the run folder ends: with the form that all models share, such as -clean-global."""
     forms = {recipe.title.removeprefix(recipe.name) for recipe in recipes}
@@ -366,50 +279,3 @@ def _notes(photos: Mapping[StoredSize, CachedPhotos], run: RunFolder) -> list[st
     for package, (before, now) in run.changed_versions.items():
         notes.append(f"{package} was {before} and is {now}: not bit for bit the same run")
     return notes
-
-
-def _write(result: TrainResult, trained: "CrossValidation", recipes: Sequence[Recipe], *, title: str) -> None:
-    folder, table = result.folder, result.table
-    assert result.predictions is not None  # noqa: S101
-    for name in ("table.csv", "table.parquet"):
-        write_table(table, folder / name)
-    result.predictions.save(folder / "predictions")
-    write_out_of_fold(result.predictions, table, folder)
-    metrics = [line for member in trained.members for line in member.metrics()]
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
-    _write_dynamics(trained, table, folder)
-    write_text(folder / "train.json", json.dumps(result.summary(), indent=2))
-    curves: dict[str, list[dict[str, Any]]] = {}
-    for line in metrics:
-        curves.setdefault(line["member"], []).append(line)
-    report = TrainReport(
-        title=title,
-        num_rows=len(table),
-        num_folds=len(set(table.folds.tolist())) if table.folds is not None else 0,
-        scores=result.scores,
-        by_number_of_views={m["member"]: m["by_number_of_views"] for m in result.members},
-        curves=curves,
-        notes=result.notes,
-        recipes={recipe.title: recipe.as_dict() for recipe in recipes},
-    )
-    write_train_report(report, folder / "report.html")
-
-
-def _write_dynamics(trained: "CrossValidation", table: Table, folder: Path) -> None:
-    """training_dynamics as CSV and Parquet: what training said of each row, in the table's order."""
-    import pyarrow as pa
-
-    names = np.array(table.class_names, object)
-    columns: dict[str, NDArray[Any]] = {
-        "image_id": table.image_ids,
-        "label": names[table.labels],
-        "area_under_margin": trained.dynamics.area_under_margin,
-        "mean_loss": trained.dynamics.mean_loss,
-        "wrong_share": trained.dynamics.wrong_share,
-        "passes": trained.dynamics.passes,
-    }
-    write_parquet(
-        folder / "training_dynamics.parquet", {name: pa.array(values) for name, values in columns.items()}
-    )
-    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    write_csv(folder / "training_dynamics.csv", [list(columns), *rows])

@@ -8,6 +8,7 @@ checkpoints     a member's state at the end of an epoch, whole or absent
 member          one model to be: a recipe, a fold, a seed; and what a finished one says
 train_member    a member trained, and gone on with where it was cut off
 processes       which of several processes this is
+member_units    members as units of work, on any executor
 cross_validate  all members over all folds
 soft_labels     targets that lean on out-of-fold probabilities
 nested          pairs: members that hold out two folds, behind cleaning and softening that leak nothing

@@ -4,25 +4,21 @@ Members are independent: `only` picks some, so that several processes or machine
 that another process is training is busy, one that is finished is taken as it is.
 """
 
-import fcntl
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.errors import InputError, RunBusy
+from kiyome.errors import InputError
+from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs
-from kiyome.progress import MemberNews, News, Progress, silent, unheard
+from kiyome.progress import News, Progress, silent, unheard
 from kiyome.training.dynamics import Dynamics, summarize_dynamics
-from kiyome.training.member import FinishedMember, Lessons, Member, news_of, seen_on_disk
-from kiyome.training.processes import is_main_process
+from kiyome.training.member import FinishedMember, Lessons, Member
+from kiyome.training.member_units import train_members
 from kiyome.training.recipe import Recipe, nearest
-from kiyome.training.train_member import train_member
-
-MEMBERS = "members"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,49 +77,13 @@ def pick_members(members: Sequence[Member], only: Sequence[str]) -> list[Member]
     return picked
 
 
-def train_members(
+def cross_validate(
     members: Sequence[Member],
     folder: Path,
     *,
-    others: Sequence[Member] = (),
+    executor: Executor = HERE,
     on_progress: Progress = silent,
     on_news: News = unheard,
-) -> list[FinishedMember]:
-    """The members, finished, each in its folder below ``folder / "members"``.
-
-    `on_progress` hears a stage for each member by its label, after each step; `on_news` hears at first that
-    all are waiting, then what becomes of each, and with it what lies on disk of `others`, which other
-    processes see to.
-
-    Raises
-    ------
-    RunBusy
-        Where another process trains one of them.
-    """
-
-    def tell(news: MemberNews) -> None:
-        on_news(news)
-        for other in others:
-            on_news(seen_on_disk(other, folder / MEMBERS / other.folder_name))
-
-    finished = []
-    for member in members if is_main_process() else ():
-        tell(news_of(member, "waiting"))
-    for member in members:
-        place = folder / MEMBERS / member.folder_name
-        place.mkdir(parents=True, exist_ok=True)
-
-        def of_member(stage: str, done: int, total: int, *, label: str = member.label) -> None:
-            if stage == "train":
-                on_progress(label, done, total)
-
-        with _held(place):
-            finished.append(train_member(member, place, on_progress=of_member, on_news=tell))
-    return finished
-
-
-def cross_validate(
-    members: Sequence[Member], folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
 ) -> CrossValidation:
     """Train every member and put their out-of-fold probabilities together.
 
@@ -133,7 +93,7 @@ def cross_validate(
         From `plan_members`: of one table and deal, photos stored for the recipe's size.
     folder
         Receives ``members/``; what lies there already is taken where it is what would come out.
-    on_progress, on_news
+    executor, on_progress, on_news
         As for `train_members`.
 
     Raises
@@ -142,7 +102,7 @@ def cross_validate(
         Where the members are not of one table and deal.
     """
     _check_one_deal(members)
-    finished = train_members(members, folder, on_progress=on_progress, on_news=on_news)
+    finished = train_members(members, folder, executor=executor, on_progress=on_progress, on_news=on_news)
     passes = [epoch for member in finished for epoch in member.dynamics()]
     names = dict.fromkeys(member.recipe.name for member in members)
     return CrossValidation(
@@ -191,21 +151,3 @@ def _check_one_deal(members: Sequence[Member]) -> None:
     deals = {(each.lessons.table.fingerprint, _folds(each.lessons).tobytes()) for each in members}
     if len(deals) != 1:
         raise InputError("All members share one table and deal.", came=f"{len(deals)}", remedy="Use one.")
-
-
-@contextmanager
-def _held(place: Path) -> Iterator[None]:
-    """Hold the member's folder; the system lets go of it however this process ends."""
-    if not is_main_process():
-        yield
-        return
-    with place.with_name(f".{place.name}.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunBusy(
-                "One process trains a member.",
-                came=f"another one that trains {place.name}",
-                remedy="Wait for it, or pick other members with --members fold=...",
-            ) from error
-        yield

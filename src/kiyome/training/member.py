@@ -188,6 +188,13 @@ def seen_on_disk(member: Member, folder: Path) -> MemberNews:
     return news_of(member, state, metrics)
 
 
+def news_elsewhere(member: Member, folder: Path) -> MemberNews:
+    """The same of a member that a worker of ours sees to, or will."""
+    metrics = metrics_until(folder, member.recipe.epochs)
+    begun: State = "predicting" if len(metrics) == member.recipe.epochs else "learning"
+    return news_of(member, begun if folder.is_dir() else "waiting", metrics)
+
+
 def metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
     """Lines of the epochs that a resumed training does not go through again."""
     try:

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from kiyome.errors import InputError
+from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs
 from kiyome.progress import News, Progress, silent, unheard
-from kiyome.training.cross_validate import train_members
 from kiyome.training.member import FinishedMember, Member
+from kiyome.training.member_units import train_members
 from kiyome.training.recipe import Recipe
 from kiyome.training.soft_labels import hard_targets
 
@@ -56,10 +57,16 @@ def plan_pairs(members: Sequence[Member]) -> list[Member]:
 
 
 def train_pairs(
-    pairs: Sequence[Member], folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
+    pairs: Sequence[Member],
+    folder: Path,
+    *,
+    executor: Executor = HERE,
+    on_progress: Progress = silent,
+    on_news: News = unheard,
 ) -> list[FinishedMember]:
     """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`."""
-    return train_members(pairs, folder / NESTED, on_progress=on_progress, on_news=on_news)
+    place = folder / NESTED
+    return train_members(pairs, place, executor=executor, on_progress=on_progress, on_news=on_news)
 
 
 def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:

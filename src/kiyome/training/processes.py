@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from kiyome.errors import InputError, MissingExtra
+from kiyome.executors import Executor, Here
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -33,6 +34,22 @@ def num_processes() -> int:
 def is_main_process() -> bool:
     """Whether this is the process that writes and speaks."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def check_executor(executor: Executor) -> None:
+    """Refuse an executor under a launcher: batches are shared out, or members, not both.
+
+    Raises
+    ------
+    InputError
+        Where several processes were started, and an executor would start more.
+    """
+    if num_processes() > 1 and not isinstance(executor, Here):
+        raise InputError(
+            "Members are shared out by an executor, or batches by torchrun, not both.",
+            came=f"{num_processes()} processes and an executor",
+            remedy="Leave --executor out, or torchrun.",
+        )
 
 
 def join_processes() -> "PartialState":

@@ -59,10 +59,7 @@ def train_member(
         stays, and the same call goes on from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if finished := finished_member(member, folder):
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
-        if is_main_process():
-            on_news(news_of(member, "taken", finished.metrics()))
+    if finished := take_finished(member, folder, on_news=on_news):
         return finished
     if num_processes() > 1:
         return _train_together(member, folder, on_progress, on_news)
@@ -86,6 +83,15 @@ def train_member(
         return _finish(
             member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news
         )
+
+
+def take_finished(member: Member, folder: Path, *, on_news: News = unheard) -> FinishedMember | None:
+    """The member where `folder` holds it, finished and unchanged; else None."""
+    if finished := finished_member(member, folder):
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
+        if is_main_process():
+            on_news(news_of(member, "taken", finished.metrics()))
+    return finished
 
 
 def _train_together(member: Member, folder: Path, on_progress: Progress, on_news: News) -> FinishedMember:
@@ -248,6 +254,7 @@ def _finish(
         "seed": member.seed,
         "parts": parts,
         "processes": num_processes(),
+        "threads": torch.get_num_threads(),
         "device": compute.device.type,
         "precision": compute.precision,
         "models": [str(path.relative_to(folder)) for path in models],

@@ -1,0 +1,132 @@
+"""Members as units of work: each by itself, on any executor, in a folder named by all that decides it.
+
+    members ── finished ones are taken ── the others run, here or elsewhere ── FinishedMember
+
+Whoever does a member holds its folder's lock. What other processes write there is read about every second, so
+that listeners hear of members elsewhere what they hear of those here, but for steps within an epoch.
+"""
+
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from kiyome.errors import InputError, RunBusy
+from kiyome.executors import HERE, Executor, Here
+from kiyome.progress import MemberNews, News, Progress, silent, unheard
+from kiyome.training.member import (
+    SEAL,
+    FinishedMember,
+    Member,
+    metrics_until,
+    news_elsewhere,
+    news_of,
+    seen_on_disk,
+)
+from kiyome.training.processes import is_main_process
+from kiyome.training.train_member import take_finished, train_member
+
+MEMBERS = "members"
+Unit = tuple[Member, Path]
+
+
+def train_members(
+    members: Sequence[Member],
+    folder: Path,
+    *,
+    others: Sequence[Member] = (),
+    executor: Executor = HERE,
+    on_progress: Progress = silent,
+    on_news: News = unheard,
+) -> list[FinishedMember]:
+    """The members, finished, each in its folder below ``folder / "members"``.
+
+    `on_progress` hears a stage for each member trained here by its label, after each step; `on_news` hears at
+    first that all are waiting, then what becomes of each, and with it what lies on disk of `others`, which
+    other commands see to. Members come out the same, to the last bit, wherever they are trained with as many
+    threads on the same kind of processor.
+
+    Raises
+    ------
+    RunBusy
+        Where another process trains one of them.
+    WorkerLost
+        Where the process or machine of a member died again and again.
+    """
+
+    def tell(news: MemberNews) -> None:
+        on_news(news)
+        for other in others:
+            on_news(seen_on_disk(other, folder / MEMBERS / other.folder_name))
+
+    units = {member.label: (member, folder / MEMBERS / member.folder_name) for member in members}
+    for member in members if is_main_process() else ():
+        tell(news_of(member, "waiting"))
+    if isinstance(executor, Here):
+
+        def train_here(unit: Unit) -> FinishedMember:
+            return _train_held(unit, on_progress=on_progress, on_news=tell)
+
+        return [finished for _, finished in executor.run(train_here, units)]
+    return _train_elsewhere(units, executor, tell)
+
+
+def _train_elsewhere(units: Mapping[str, Unit], executor: Executor, tell: News) -> list[FinishedMember]:
+    taken = {label: take_finished(member, place, on_news=tell) for label, (member, place) in units.items()}
+    finished = {label: member for label, member in taken.items() if member is not None}
+
+    def look() -> None:
+        for label, (member, place) in units.items():
+            if label not in finished:
+                tell(news_elsewhere(member, place))
+
+    left = {label: unit for label, unit in units.items() if label not in finished}
+    with closing(executor.run(facts_of_trained, left, on_wait=look)) as done:
+        for label, facts in done:
+            member, place = units[label]
+            if not (place / SEAL).is_file():
+                raise InputError(
+                    "All workers see one run folder.",
+                    came=f"no finished {label} in {place}",
+                    remedy="Name a folder that every host shares with --output.",
+                )
+            finished[label] = FinishedMember(member=member, folder=place, facts=facts)
+            for state in ("learning", "finished"):  # a quick one was perhaps not seen learning
+                tell(news_of(member, state, metrics_until(place, member.recipe.epochs)))
+    return [finished[label] for label in units]
+
+
+def facts_of_trained(unit: Unit) -> dict[str, Any]:
+    """What member.json says of a member, once it is finished in its folder: the work of a unit."""
+    return _train_held(unit).facts
+
+
+def _train_held(unit: Unit, *, on_progress: Progress = silent, on_news: News = unheard) -> FinishedMember:
+    member, place = unit
+    place.mkdir(parents=True, exist_ok=True)
+
+    def of_member(stage: str, done: int, total: int) -> None:
+        if stage == "train":
+            on_progress(member.label, done, total)
+
+    with _held(place):
+        return train_member(member, place, on_progress=of_member, on_news=on_news)
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[None]:
+    """Hold the member's folder; the system lets go of it however this process ends."""
+    if not is_main_process():
+        yield
+        return
+    with place.with_name(f".{place.name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(
+                "One process trains a member.",
+                came=f"another one that trains {place.name}",
+                remedy="Wait for it, or pick other members with --members fold=...",
+            ) from error
+        yield
