@@ -8,7 +8,7 @@ import numpy as np
 from kiyome.artifacts.finished_run import FinishedRun
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.diary import UNKNOWN_FOLDS, Entry
-from kiyome.evaluation.guards import mark_of_seen_labels, repeated_mistakes, speaks_against
+from kiyome.evaluation.guards import MOST_REPEATED, mark_of_seen_labels, repeated_mistakes, speaks_against
 
 BROUGHT = (
     "predictions were brought from a file: that no model saw the row that it predicts is the word of whoever"
@@ -65,16 +65,18 @@ def _of_table(judged: FinishedRun) -> list[str]:
 def _signs(judged: FinishedRun, others: Sequence[FinishedRun]) -> list[str]:
     """Whether the predictions seem to have seen the labels that they are scored on."""
     table, choice = judged.table, judged.predictions.pred_probs.argmax(axis=1)
-    suspects = {}
-    if table.true_labels is not None:
-        known = table.true_labels != UNKNOWN
-        suspects["true labels"] = known & (table.true_labels != table.given_labels)
-    for other in others:
-        suspects[other.name] = speaks_against(table.given_labels, np.asarray(other.predictions.pred_probs))
-    found = (
+    suspects = {
+        other.name: speaks_against(table.given_labels, np.asarray(other.predictions.pred_probs))
+        for other in others
+    }
+    found = [
         mark_of_seen_labels(repeated_mistakes(table.given_labels, choice, is_suspect), by)
         for by, is_suspect in suspects.items()
-    )
+    ]
+    if table.true_labels is not None:
+        is_wrong = (table.true_labels != UNKNOWN) & (table.true_labels != table.given_labels)
+        repeated = repeated_mistakes(table.given_labels, choice, is_wrong)
+        found.insert(0, mark_of_seen_labels(repeated, "true labels", most=MOST_REPEATED))
     return [mark for mark in found if mark is not None]
 
 
