@@ -63,7 +63,8 @@ def test_predictions_of_another_table_are_stale(tmp_path, changes):
 
 def test_corrected_labels_do_not_make_predictions_stale(tmp_path):
     predictions().save(tmp_path)
-    Predictions.load(tmp_path, table().with_labels([1, 1, 1, 1]))
+    loaded = Predictions.load(tmp_path, table().with_labels([1, 1, 1, 1]))
+    assert loaded.pred_probs.tolist() == predictions().pred_probs.tolist()
 
 
 def test_any_flipped_bit_is_noticed(tmp_path):
