@@ -14,15 +14,16 @@ const ORDERS = {
 const STATES = {
   open: "Open for all", left: "Open for me", mine: "Decided by me", decided: "Decided", disputed: "Disputed", all: "All",
 };
+const BLIND_STATES = { open: "Open", mine: "Decided", all: "All" };
 const VERDICTS = { keep: "Kept", relabel: "Another class", drop: "Dropped", unsure: "Unsure" };
 const TYPED_AFTER = 300;
 
 export function Filters({ session }) {
-  const [address, open] = use(session.store, (state) => [state.address, state.filtersOpen]);
+  const [address, open, progress] = use(session.store, (state) => [state.address, state.filtersOpen, state.progress]);
   const set = narrowing(address);
   if (address.view === "people" || (!open && !set.length)) return null;
   return html`<section class="filters" id="filters" aria-label="Filters">
-    ${open && html`<${Panel} session=${session} address=${address} />`}
+    ${open && html`<${Panel} session=${session} address=${address} people=${progress?.by_reviewer.map((each) => each.reviewer) ?? session.review.reviewers} />`}
     ${set.length > 0 && html`<ul class="chips" aria-label="Set filters">${set.map((name) => html`
       <li key=${name}><button onClick=${() => drop(session, [name])}>
         <span><bdi>${chipWords(name, address[name])}</bdi></span><${Icon} name="close" /><span class="unseen">: take this filter away</span></button></li>`)}
@@ -45,7 +46,7 @@ function chipWords(name, value) {
   }[name]();
 }
 
-function Panel({ session, address }) {
+function Panel({ session, address, people }) {
   const { review } = session;
   const change = (name) => (event) => session.setAddress({ [name]: event.target.value });
   const choice = (name, label, options, any) => html`<label>${label}
@@ -57,13 +58,13 @@ function Panel({ session, address }) {
   const classes = review.classes.map((name) => [name, name]);
   return html`<div class="panel">
     ${orders.length > 0 && choice("order", "Order", orders, usual[1])}
-    ${choice("state", "State", Object.entries(STATES))}
+    ${choice("state", "State", Object.entries(review.blind ? BLIND_STATES : STATES))}
     ${!review.blind && html`
       ${choice("given", "Given label", classes, "Any")}
       ${choice("likely", "Likely class", classes, "Any")}
       ${choice("flagged", "Flag", [["true", "Flagged"], ["false", "Not flagged"]], "Any")}
       ${choice("verdict", "Decision", Object.entries(VERDICTS), "Any")}
-      ${choice("reviewer", "Decided by", review.reviewers.map((name) => [name, name]), "Anyone")}
+      ${choice("reviewer", "Decided by", people.map((name) => [name, name]), "Anyone")}
       <${Chance} session=${session} name="min_chance" label="Chance from" value=${address.min_chance} />
       <${Chance} session=${session} name="max_chance" label="Chance up to" value=${address.max_chance} />`}
     <${Search} session=${session} value=${address.search ?? ""} />

@@ -100,14 +100,14 @@ function Tile({ session, place, side, total }) {
 function Bulk({ session }) {
   const [selected, total] = use(session.store, (state) => [state.selected.size, state.total]);
   const { blind } = session.review;
-  const button = (word, key, label) => html`<button class=${`act ${word}`} disabled=${!selected} onMouseDown=${(event) => event.preventDefault()} onClick=${() => session.act(word)}>${label}<kbd>${key}</kbd></button>`;
+  const button = (word, key, label) => html`<button class=${`act ${word}`} disabled=${!selected} onMouseDown=${(event) => event.preventDefault()} onClick=${() => session.act(word)}>${label}<kbd aria-hidden="true">${key}</kbd></button>`;
   return html`<div class="bulk" role="toolbar" aria-label="Decide on the selected photos">
     <span class="selected" role="status">${selected ? `${count(selected)} selected` : total === null ? "…" : rowsWords(total)}</span>
     ${selected ? html`<button class="plain" onClick=${() => session.select([])}>None</button>` : html`<button class="plain" onClick=${session.selectAll}>Select all</button>`}
     <span class="gap"></span>
     ${!blind && button("accept", "Enter", "Take likely")}
     ${!blind && button("keep", "K", "Keep")}
-    <button class="act find" disabled=${!selected} onClick=${() => session.open("classes")}>Class<kbd>/</kbd></button>
+    <button class="act find" disabled=${!selected} onClick=${() => session.open("classes")}>Class<kbd aria-hidden="true">/</kbd></button>
     ${button("drop", "X", "Drop")}
     ${button("unsure", "U", "Unsure")}
     <button class="square" onClick=${session.undo} aria-label="Undo" title="Undo (Z)"><${Icon} name="undo" /></button>

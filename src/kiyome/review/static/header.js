@@ -2,7 +2,7 @@
  * The line on top: where I am, how far, whether all is saved, who I am.
  */
 import { exportAddress } from "./api.js";
-import { narrowing, writeAddress } from "./address.js";
+import { FILTERS, narrowing, writeAddress } from "./address.js";
 import { Icon } from "./icons.js";
 import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
@@ -35,7 +35,9 @@ export function Link({ session, to, children, onGo, ...rest }) {
     onGo?.();
     session.setAddress(to);
   };
-  return html`<a href=${writeAddress({ ...address, ...to })} onClick=${follow} ...${rest}>${children}</a>`;
+  const { row, ...target } = { ...address, ...to };
+  const sameList = !FILTERS.some((name) => name in to);
+  return html`<a href=${writeAddress(sameList ? { ...target, row } : target)} onClick=${follow} ...${rest}>${children}</a>`;
 }
 
 function Views({ session }) {

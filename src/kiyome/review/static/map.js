@@ -21,7 +21,7 @@ export function MapView({ session }) {
   useEffect(() => {
     if (session.review.blind) return undefined;
     let wanted = true;
-    readMatrix({ reading, flagged, state: state === "open" ? undefined : state }).then(
+    readMatrix({ reading, flagged, state: state === "open" ? undefined : state, me: session.store.get().me }).then(
       (told) => wanted && (setMatrix(told), setError(null)), (refusal) => wanted && setError(refusal));
     return () => { wanted = false; };
   }, [reading, flagged, state]);

@@ -79,15 +79,15 @@ function Actions({ session, row }) {
   const { blind } = session.review;
   const verdict = row.mine?.verdict;
   const button = (word, key, label, pressed) => html`
-    <button class=${`act ${word}`} onMouseDown=${keepFocus} onClick=${() => session.act(word)} aria-pressed=${String(Boolean(pressed))}>
-      <span>${label}</span><kbd>${key}</kbd></button>`;
+    <button class=${`act ${word}`} onMouseDown=${keepFocus} onClick=${() => session.act(word)} aria-pressed=${String(Boolean(pressed))} aria-keyshortcuts=${key}>
+      <span>${label}</span><kbd aria-hidden="true">${key}</kbd></button>`;
   const changes = row.suggested && row.suggested !== row.given;
   return html`<div class="actions" role="group" aria-label="Decide">
     ${!blind && changes && button("accept", "Enter", html`Take <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine.label === row.suggested)}
     ${!blind && button("keep", changes ? "K" : "Enter", html`Keep <bdi>${row.given}</bdi>`, verdict === "keep")}
     ${button("drop", "X", "Drop", verdict === "drop")}
     ${button("unsure", "U", "Unsure", verdict === "unsure")}
-    <button class="act find" onMouseDown=${keepFocus} onClick=${() => session.open("classes")}><span>Find class</span><kbd>/</kbd></button>
+    <button class="act find" onMouseDown=${keepFocus} onClick=${() => session.open("classes")}><span>Find class</span><kbd aria-hidden="true">/</kbd></button>
   </div>`;
 }
 
@@ -101,7 +101,7 @@ function Classes({ session, row }) {
     <h2>${blind ? "Classes" : "Classes, likely ones first"}</h2>
     <ol>${shown.map(([name, share], place) => html`<li key=${name}>
       <button onMouseDown=${keepFocus} onClick=${() => session.act("class", name)} aria-pressed=${String(chosen === name)}>
-        <kbd>${CLASS_KEYS[place]?.toUpperCase() ?? ""}</kbd><span class="class"><bdi>${name}</bdi>${!blind && name === row.given ? html`<i>given</i>` : ""}</span>
+        <kbd aria-hidden="true">${CLASS_KEYS[place]?.toUpperCase() ?? ""}</kbd><span class="class"><bdi>${name}</bdi>${!blind && name === row.given ? html`<i>given</i>` : ""}</span>
         <span class="share">${share === null ? "" : percent(share)}</span>
         ${share !== null && html`<span class="bar" aria-hidden="true"><span style=${{ width: `${100 * share}%` }}></span></span>`}
       </button></li>`)}</ol>
