@@ -138,6 +138,7 @@ def test_other_tools_take_what_people_agree_on_and_give_it_back(
     answer = CliRunner().invoke(app, ["decisions", str(run), *arguments])
     assert answer.exit_code == 0, answer.output
     assert "drop" in answer.output  # what the format cannot say is said
+    assert ("<Choices name=" in answer.output) == (format_name == "label_studio")
     elsewhere = Path(shutil.copytree(found.folder, tmp_path / "elsewhere"))
     arguments = ["--import", str(tmp_path / f"out.{ending}"), "--as", "studio"]
     answer = CliRunner().invoke(app, ["decisions", str(elsewhere), *arguments])

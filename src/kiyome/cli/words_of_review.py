@@ -69,6 +69,8 @@ def show_export_of_decisions(written: "Exchanged") -> None:
     """How much went into the file, and what did not."""
     line(f"{written.decisions:,} decisions stand")
     _left_out(written.left_out, "not in the file")
+    if written.to_know:
+        line(written.to_know)
     line(f"File      {written.file}")
 
 

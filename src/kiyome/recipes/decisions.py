@@ -78,11 +78,13 @@ class Exchanged:
     left_out: Mapping[str, int]
     """How many were not, by reason."""
     by_reviewer: Mapping[str, int]
+    to_know: str = ""
+    """What whoever opens the file in the other tool needs besides."""
 
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
         counts = {"left_out": dict(self.left_out), "by_reviewer": dict(self.by_reviewer)}
-        return {"file": str(self.file), "decisions": self.decisions, **counts}
+        return {"file": str(self.file), "decisions": self.decisions, **counts, "to_know": self.to_know}
 
 
 def decisions(run: Path | str, *, store: Path | str | None = None) -> DecisionsResult:
@@ -146,6 +148,7 @@ def export_decisions(
         decisions=len(reviewed.decided),
         left_out=written.left_out,
         by_reviewer=Counter(held.reviewer for held in reviewed.decided),
+        to_know=written.to_know,
     )
 
 

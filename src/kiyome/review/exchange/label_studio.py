@@ -65,6 +65,7 @@ def write_label_studio(reviewed: Reviewed) -> Written:
     return Written(
         content=("[" + ",\n".join(map(json.dumps, tasks)) + "]\n").encode(),
         left_out={"drop, which became skipped": dropped} if dropped else {},
+        to_know=f"The labeling interface of the project:\n{labeling_interface(reviewed.class_names)}",
     )
 
 

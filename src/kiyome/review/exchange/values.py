@@ -82,6 +82,8 @@ class Written:
     content: bytes
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many decisions stay out, by reason."""
+    to_know: str = ""
+    """What whoever opens the file in the other tool needs besides."""
 
 
 @dataclass(frozen=True, kw_only=True)
