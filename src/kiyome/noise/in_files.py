@@ -6,7 +6,7 @@ A part travels as the place of its rows, never as the rows. What comes back is o
 each row (15 bytes at float32). N rows, K classes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, in_order
 from kiyome.noise.adaptive import ADAPTIVE
 from kiyome.noise.arrays import Mask, Numbers, check_arrays, check_one_kind
-from kiyome.noise.chunks import Chunks, Run
+from kiyome.noise.chunks import Chunks
 from kiyome.noise.label_issues import check_method, flag_adaptive, flag_by_table
 from kiyome.noise.laid_out import PREFIX, number_labels
 from kiyome.noise.reading import KeptRows, read_kept
@@ -93,7 +93,8 @@ def find_label_issues_in_files(
 
     Notes
     -----
-    In memory: a part of rows in each worker, and about 40 bytes a row here.
+    In memory: a part of rows in each worker, and about 40 bytes a row here. The executor does the one read
+    that "adaptive" needs; other methods look at some rows again, here.
 
     Examples
     --------
@@ -115,7 +116,7 @@ def find_label_issues_in_files(
         parts=tuple(run(partial(_read_with, read_kept), parts, first_rows)),
         pred_probs=parts,
         first_rows=first_rows,
-        run=_where_rows_are(run),
+        run=_map_with_probs,  # a few rows are looked at again: not worth new workers
     )
     return flag_by_table(table, method, frac_noise, min_examples_per_class)
 
@@ -147,13 +148,10 @@ def _read_with(keep: Callable[..., KeptRows], part: StoredRows, first_row: int) 
     return keep(*check_arrays(labels, pred_probs, first_row=first_row), first_row)
 
 
-def _where_rows_are(run: Run) -> Run:
-    """The same `run`, which gives functions the probabilities of a part in its place."""
-    return lambda function, *items: run(partial(_with_probs, function), *items)
-
-
-def _with_probs(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*(each.pred_probs() if isinstance(each, StoredRows) else each for each in arguments))
+def _map_with_probs(function: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+    """As `map`, with the probabilities of a part in its place."""
+    for arguments in zip(*items, strict=False):
+        yield function(*(each.pred_probs() if isinstance(each, StoredRows) else each for each in arguments))
 
 
 def _parts_of_npy(path: str, labels: str) -> tuple[list[StoredRows], tuple[int, str]]:
