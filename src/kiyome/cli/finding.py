@@ -7,7 +7,17 @@ import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering
-from kiyome.cli.options import ClassMap, Data, IdColumn, Images, Json, LabelColumn, Output, Store
+from kiyome.cli.options import (
+    ClassMap,
+    Data,
+    ExecutorName,
+    IdColumn,
+    Images,
+    Json,
+    LabelColumn,
+    Output,
+    Store,
+)
 
 if TYPE_CHECKING:
     from kiyome.review.agreement import Rule
@@ -39,6 +49,7 @@ def find(
         ),
     ] = None,
     num_folds: Annotated[int, typer.Option("--folds", help="Number of folds, at least 3.")] = 5,
+    executor: ExecutorName = "here",
     seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
     class_map: ClassMap = None,
     id_column: IdColumn = None,
@@ -53,6 +64,7 @@ def find(
       kiyome find train.csv --images train_images   a Kaggle table
       kiyome find train.csv --pred-probs oof.csv    predictions at hand, no photos
       kiyome find photos/ --precision 0.9           fewer rows, nearly all of them wrong
+      kiyome find photos/ --executor processes      photos embedded by several processes, or by ray, slurm
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
     """
     with answering(as_json) as (say, on_progress):
@@ -68,6 +80,7 @@ def find(
             method=method,
             precision=precision,
             num_folds=num_folds,
+            executor=executor,
             seed=seed,
             class_map=class_map,
             id_column=id_column,

@@ -2,5 +2,6 @@
 
 from kiyome.features.extract import Features, extract_features
 from kiyome.features.head import HeadFit, cross_fit_head
+from kiyome.features.shards import embed_elsewhere
 
-__all__ = ["Features", "HeadFit", "cross_fit_head", "extract_features"]
+__all__ = ["Features", "HeadFit", "cross_fit_head", "embed_elsewhere", "extract_features"]

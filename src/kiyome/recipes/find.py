@@ -11,6 +11,8 @@ from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.diary import note_run
 from kiyome.errors import InputError
+from kiyome.executors import HERE, Executor, choose_executor
+from kiyome.features import embed_elsewhere
 from kiyome.models import load_backbone
 from kiyome.noise import confident_joint, find_label_issues
 from kiyome.noise.adaptive import (
@@ -42,6 +44,7 @@ def find(
     method: str = "adaptive",
     precision: float | None = None,
     num_folds: int = 5,
+    executor: str | Executor = HERE,
     seed: int = 0,
     class_map: Path | str | None = None,
     id_column: str | None = None,
@@ -65,6 +68,8 @@ def find(
         As for `kiyome.find_label_issues`.
     num_folds, seed
         The deal of the folds; a `fold` column in the data is taken instead.
+    executor
+        Where photos are embedded, as for `kiyome.executors.choose_executor`. Results are the same.
     cache_folder
         Where features are kept between runs.
     on_progress
@@ -96,6 +101,7 @@ def find(
     True
     """
     check_filter(method, precision)
+    where = choose_executor(executor)
     place = run_place(data, output)
     options = {"images": images, "class_map": class_map, "id_column": id_column, "label_column": label_column}
     table = open_table(
@@ -117,6 +123,14 @@ def find(
     )
     with run_folder as run:
         if pred_probs is None:
+            embed_elsewhere(
+                table.photo_paths(),
+                network,
+                executor=where,
+                weights=weights,
+                cache_folder=cache_folder,
+                on_progress=on_progress,
+            )
             evidence = look_at_photos(
                 table,
                 network,
