@@ -102,6 +102,29 @@ def test_a_training_part_of_one_class_is_sure_of_it():
     assert (fit.pred_probs[folds == 0] == [1, 0]).all()
 
 
+def test_a_row_of_weight_zero_teaches_nothing_and_is_predicted():
+    features, labels, folds = blobs()
+    weights = np.ones(len(labels))
+    weights[::7] = 0
+    before = cross_fit_head(features, labels, folds, num_classes=3, weights=weights)
+    altered, lied = features.copy(), labels.copy()
+    altered[::7], lied[::7] = 100, (labels[::7] + 1) % 3
+    after = cross_fit_head(altered, lied, folds, num_classes=3, weights=weights)
+    others = weights > 0
+    np.testing.assert_array_equal(before.pred_probs[others], after.pred_probs[others])
+    assert before.regularization == after.regularization
+    assert before.pred_probs[~others].sum() == pytest.approx((~others).sum())
+
+
+def test_a_row_of_greater_weight_pulls_its_probability():
+    features, labels, folds = blobs(overlap=3)
+    plain = cross_fit_head(features, labels, folds, num_classes=3)
+    same = cross_fit_head(features, labels, folds, num_classes=3, weights=np.ones(len(labels)))
+    pulled = cross_fit_head(features, labels, folds, num_classes=3, weights=np.where(labels == 2, 5, 1))
+    np.testing.assert_array_equal(plain.pred_probs, same.pred_probs)
+    assert pulled.pred_probs[:, 2].mean() > plain.pred_probs[:, 2].mean() + 0.1
+
+
 def test_a_constant_feature_and_half_precision_do_no_harm():
     features, labels, folds = blobs()
     features = np.concatenate([features, np.full((len(features), 1), 7)], axis=1)
@@ -123,6 +146,7 @@ def test_progress_ends_at_its_total():
         ({"folds": np.arange(150) % 2}, "three folds or more"),
         ({"num_classes": 2}, "Labels lie in 0..1. Came: labels from 0 to 2."),
         ({"features": np.full((150, 2), np.nan)}, "Features are finite."),
+        ({"weights": np.r_[np.ones(3), np.zeros(147)]}, "Every fold holds rows that teach"),
     ],
 )
 def test_bad_input_is_told(change, words):
@@ -135,10 +159,13 @@ def test_bad_input_is_told(change, words):
 
 def test_a_path_ends_for_a_fold_by_its_own_judge_alone():
     features, labels, _ = blobs(num_rows=90, num_features=30, overlap=3)
-    judges = {0: (features[:20], labels[:20]), 1: (features[20:40], labels[20:40])}
-    unlike = {0: judges[0], 1: (features[20:40], (labels[20:40] + 1) % 3)}
-    before = head._losses_along_path(features[40:], labels[40:], judges, 3)
-    after = head._losses_along_path(features[40:], labels[40:], unlike, 3)
+    ones = np.ones(20, np.float32)
+    mine = head._Judge(features[:20], labels[:20], ones)
+    other = head._Judge(features[20:40], labels[20:40], ones)
+    unlike = other._replace(labels=(labels[20:40] + 1) % 3)
+    train = (features[40:], labels[40:], np.ones(50, np.float32))
+    before = head._losses_along_path(*train, {0: mine, 1: other}, 3)
+    after = head._losses_along_path(*train, {0: mine, 1: unlike}, 3)
     assert before[0] == after[0]
     assert len(before[1]) != len(after[1])
     assert len(before[0]) < len(head.GRID)

@@ -6,7 +6,7 @@ N rows, D features, K classes, F folds.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,7 @@ def cross_fit_head(
     folds: ArrayLike,
     *,
     num_classes: int,
+    weights: ArrayLike | None = None,
     on_progress: Progress = silent,
 ) -> HeadFit:
     """Return out-of-fold probabilities of multinomial logistic regression on standardized features.
@@ -67,13 +68,16 @@ def cross_fit_head(
         From `deal_folds`; at least three of them.
     num_classes : int
         K. A class that a training part lacks has probability zero there.
+    weights : array of float, shape (N,), optional
+        How much each row teaches; one of weight 0 teaches nothing, and is predicted all the same.
     on_progress : callable
         Hears ``("fit heads", done, total)``.
 
     Raises
     ------
     InputError
-        If shapes differ, labels are out of range, features are not finite, or folds are fewer than three.
+        If shapes differ, labels are out of range, features are not finite, folds are fewer than three, or
+        some folds together hold every row that teaches.
 
     Examples
     --------
@@ -85,18 +89,22 @@ def cross_fit_head(
     ((60, 2), True)
     """
     labels, folds = np.asarray(labels), np.asarray(folds)
+    weights = np.ones(len(labels), np.float32) if weights is None else np.asarray(weights, np.float32)
     _check(features, labels, folds, num_classes)
     held = np.unique(folds).tolist()
     pairs = list(zip(held, held[1:] + held[:1], strict=True))
     num_steps = len(pairs) + len(held)
+    teaches = weights > 0
+    _check_teachers(teaches, folds, pairs)
 
     def choose(pair: tuple[int, int]) -> dict[int, list[float]]:
-        inputs, scale = _standardized(features[~np.isin(folds, pair)])
+        train = teaches & ~np.isin(folds, pair)
+        inputs, scale = _standardized(features[train])
         judges = {
-            fold: (_scaled(features[folds == other], scale), labels[folds == other])
-            for fold, other in (pair, pair[::-1])
+            fold: _Judge(_scaled(features[rows], scale), labels[rows], weights[rows])
+            for fold, rows in ((a, teaches & (folds == b)) for a, b in (pair, pair[::-1]))
         }
-        return _losses_along_path(inputs, labels[~np.isin(folds, pair)], judges, num_classes)
+        return _losses_along_path(inputs, labels[train], weights[train], judges, num_classes)
 
     paths: list[dict[int, list[float]]] = []
     for losses in _in_parallel(choose, pairs):
@@ -105,8 +113,9 @@ def cross_fit_head(
     strengths = {fold: _best_strength([losses[fold] for losses in paths if fold in losses]) for fold in held}
 
     def predict(fold: int) -> tuple[int, Floats]:
-        inputs, scale = _standardized(features[folds != fold])
-        head = _fitted(inputs, labels[folds != fold], strengths[fold])
+        train = teaches & (folds != fold)
+        inputs, scale = _standardized(features[train])
+        head = _fitted(inputs, labels[train], weights[train], strengths[fold])
         return fold, _probabilities(head, _scaled(features[folds == fold], scale), num_classes)
 
     pred_probs = np.empty((len(labels), num_classes), np.float32)
@@ -148,6 +157,16 @@ def _check(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any], nu
         )
 
 
+def _check_teachers(teaches: NDArray[np.bool_], folds: NDArray[Any], pairs: list[tuple[int, int]]) -> None:
+    for pair in pairs:
+        if not (teaches & ~np.isin(folds, pair)).any() or not (teaches & (folds == pair[0])).any():
+            raise InputError(
+                "Every fold holds rows that teach, whose weight is above zero.",
+                came=f"none in fold {pair[0]}, or outside folds {pair[0]} and {pair[1]}",
+                remedy="Drop fewer rows, or deal fewer folds.",
+            )
+
+
 def _standardized(rows: NDArray[Any]) -> tuple[Floats, tuple[Floats, Floats]]:
     """Return training rows with mean 0 and deviation 1 in each feature, and the scale that made them so."""
     rows = rows.astype(np.float32)
@@ -164,8 +183,20 @@ def _scaled(rows: NDArray[Any], scale: tuple[Floats, Floats]) -> Floats:
     return (rows.astype(np.float32) - mean) / deviation
 
 
+class _Judge(NamedTuple):
+    """Rows of a fold that say how well a head does that never saw them."""
+
+    inputs: Floats
+    labels: NDArray[Any]
+    weights: Floats
+
+
 def _losses_along_path(
-    inputs: Floats, labels: NDArray[Any], judges: dict[int, tuple[Floats, NDArray[Any]]], num_classes: int
+    inputs: Floats,
+    labels: NDArray[Any],
+    weights: Floats,
+    judges: dict[int, _Judge],
+    num_classes: int,
 ) -> dict[int, list[float]]:
     """Return fold -> summed log loss on its judge for each C, up to the first that is worse than another.
 
@@ -175,10 +206,11 @@ def _losses_along_path(
     rising = dict.fromkeys(judges, False)
     head = None
     for strength in GRID:
-        head = _fitted(inputs, labels, strength, start=head)
+        head = _fitted(inputs, labels, weights, strength, start=head)
         for fold in [fold for fold in judges if not rising[fold]]:
-            rows, given = judges[fold]
-            losses[fold].append(_log_loss(_probabilities(head, rows, num_classes), given) * len(given))
+            judge = judges[fold]
+            guesses = _probabilities(head, judge.inputs, num_classes)
+            losses[fold].append(_log_loss(guesses, judge.labels, judge.weights) * float(judge.weights.sum()))
             rising[fold] = losses[fold][-1] > min(losses[fold])
         if all(rising.values()):
             break  # weaker regularization would overfit more, and takes longest
@@ -190,7 +222,9 @@ def _best_strength(paths: list[list[float]]) -> float:
     return GRID[int(np.argmin([sum(losses) for losses in zip(*paths, strict=False)]))]
 
 
-def _fitted(inputs: Floats, labels: NDArray[Any], strength: float, *, start: Any = None) -> Any:
+def _fitted(
+    inputs: Floats, labels: NDArray[Any], weights: Floats, strength: float, *, start: Any = None
+) -> Any:
     """Return a fitted classifier; it goes on from `start`, which it changes, if given."""
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
@@ -198,7 +232,9 @@ def _fitted(inputs: Floats, labels: NDArray[Any], strength: float, *, start: Any
     if labels.min() == labels.max():
         return DummyClassifier(strategy="prior").fit(inputs[:1], labels[:1])
     head = start or LogisticRegression(tol=TOLERANCE, max_iter=MAX_ITERATIONS, warm_start=True)
-    return head.set_params(C=strength).fit(inputs, labels)
+    return head.set_params(C=strength).fit(
+        inputs, labels, sample_weight=None if (weights == 1).all() else weights
+    )
 
 
 def _probabilities(head: Any, inputs: Floats, num_classes: int) -> Floats:
@@ -209,9 +245,10 @@ def _probabilities(head: Any, inputs: Floats, num_classes: int) -> Floats:
     return probabilities.astype(np.float32)
 
 
-def _log_loss(probabilities: Floats, labels: NDArray[Any]) -> float:
+def _log_loss(probabilities: Floats, labels: NDArray[Any], weights: Floats | None = None) -> float:
     of_given = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(of_given, TINY_PROBABILITY)).mean(dtype=np.float64))
+    losses = -np.log(np.maximum(of_given, TINY_PROBABILITY)).astype(np.float64)
+    return float(np.average(losses, weights=weights))
 
 
 def _in_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:

@@ -61,7 +61,12 @@ def look_at_photos(
     scored = readable_rows_dealt(table, photos, num_folds=num_folds, seed=seed)
     folds = np.asarray(scored.folds)
     head = cross_fit_head(
-        features.values, scored.labels, folds, num_classes=scored.num_classes, on_progress=on_progress
+        features.values,
+        scored.labels,
+        folds,
+        num_classes=scored.num_classes,
+        weights=scored.weights,
+        on_progress=on_progress,
     )
     predictions = Predictions(
         pred_probs=head.pred_probs,
