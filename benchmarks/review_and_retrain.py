@@ -21,9 +21,9 @@ import kiyome
 from kiyome.artifacts.decisions import Act
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
 from kiyome.recipes.decided import opened_store
-from kiyome.review.queue import Asked, Queue
-from kiyome.review.standing import Standing
-from kiyome.review.subject import Subject, read_subject
+from kiyome.reviewing.queue import Asked, Queue
+from kiyome.reviewing.standing import Standing
+from kiyome.reviewing.subject import Subject, read_subject
 from mango_find import unpack
 from measured import SHARED_DATA, show
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.review.subject import Subject
+from kiyome.reviewing.subject import Subject
 from measured import SHARED_DATA, show
 
 NUM_FILES, MANY = 20_000, 100_000
@@ -152,9 +152,9 @@ def subject_of(folder: Path, num_rows: int) -> Subject:
 def serve_rows(folder: Path, num_rows: int) -> None:
     """What `kiyome review` serves, and its address on the first line."""
     from kiyome.artifacts.decisions import open_decisions
-    from kiyome.review.app import make_app
-    from kiyome.review.desk import open_desk
-    from kiyome.review.server import serve, take_place
+    from kiyome.reviewing.app import make_app
+    from kiyome.reviewing.desk import open_desk
+    from kiyome.reviewing.server import serve, take_place
 
     subject = subject_of(folder / "photos", num_rows)
     place = take_place(port=0)

@@ -18,8 +18,8 @@ import numpy as np
 
 from kiyome.noise.adaptive import issues, judge_labels, quality
 from kiyome.noise.arrays import check_arrays
-from kiyome.review.gain import gain_with_copies
-from kiyome.review.subject import ALONE
+from kiyome.reviewing.gain import gain_with_copies
+from kiyome.reviewing.subject import ALONE
 from measured import SHARED_DATA, show
 from noise_sets import LabelSet, every_set
 

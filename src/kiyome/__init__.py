@@ -34,6 +34,7 @@ from kiyome.recipes.clean_and_retrain import CleanAndRetrainResult, clean_and_re
 from kiyome.recipes.combined import CombinedResult
 from kiyome.recipes.correct import correct
 from kiyome.recipes.curate import CurateResult, curate
+from kiyome.recipes.decisions import DecisionsResult, decisions, export_decisions, import_decisions
 from kiyome.recipes.demo import DemoResult, demo
 from kiyome.recipes.evaluate import evaluate
 from kiyome.recipes.evaluated import EvaluateResult
@@ -42,6 +43,7 @@ from kiyome.recipes.find import find
 from kiyome.recipes.found import FindResult
 from kiyome.recipes.noise_classifier import NoiseClassifierResult, noise_classifier
 from kiyome.recipes.predict import PredictResult, predict
+from kiyome.recipes.review import review
 from kiyome.recipes.stack import stack
 from kiyome.recipes.train import train
 from kiyome.recipes.trained import TrainResult
@@ -57,6 +59,7 @@ __all__ = [
     "CombinedResult",
     "Comparison",
     "CurateResult",
+    "DecisionsResult",
     "DemoResult",
     "Estimate",
     "EvaluateResult",
@@ -85,12 +88,15 @@ __all__ = [
     "confident_joint",
     "correct",
     "curate",
+    "decisions",
     "demo",
     "draw_audit",
     "evaluate",
     "export",
+    "export_decisions",
     "find",
     "find_label_issues",
+    "import_decisions",
     "label_issue_probability",
     "label_quality",
     "lottery",
@@ -100,6 +106,7 @@ __all__ = [
     "predict",
     "rank_label_issues",
     "read_diary",
+    "review",
     "rows_to_audit",
     "score_predictions",
     "stack",

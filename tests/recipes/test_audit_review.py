@@ -17,7 +17,7 @@ from kiyome.recipes.audit_sample import SealedSample, audit_sample
 from kiyome.recipes.decided import opened_store
 from kiyome.recipes.decisions import export_decisions
 from kiyome.recipes.find import find
-from kiyome.review.subject import read_subject
+from kiyome.reviewing.subject import read_subject
 from kiyome.testing import write_digits
 
 NUM_ROWS = 40

@@ -23,7 +23,7 @@ from kiyome.recipes.decisions import (
     restore_run_decisions,
 )
 from kiyome.recipes.find import find
-from kiyome.review.subject import Subject, read_subject
+from kiyome.reviewing.subject import Subject, read_subject
 from kiyome.testing import write_digits
 
 Decide = Callable[..., None]

@@ -320,5 +320,7 @@ def _files(path: Path) -> dict[str, dict[str, Any]]:
     return {
         text_of_path(name): {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
         for file, name in names.items()
-        if name not in (MANIFEST, LOCK) and not is_temporary(file) and Path(name).parts[0] not in (TRACKING, REVIEW)
+        if name not in (MANIFEST, LOCK)
+        and not is_temporary(file)
+        and Path(name).parts[0] not in (TRACKING, REVIEW)
     }

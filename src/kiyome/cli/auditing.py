@@ -10,7 +10,7 @@ from kiyome.cli.answers import answering, line
 from kiyome.cli.options import Json, Run, Store
 
 if TYPE_CHECKING:
-    from kiyome.review.agreement import Rule
+    from kiyome.reviewing.agreement import Rule
 
 
 def audit_sample(

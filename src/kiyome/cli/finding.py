@@ -20,7 +20,7 @@ from kiyome.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from kiyome.review.agreement import Rule
+    from kiyome.reviewing.agreement import Rule
 
 
 def find(

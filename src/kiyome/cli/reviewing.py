@@ -12,7 +12,7 @@ from kiyome.cli.options import Json, Store
 
 if TYPE_CHECKING:
     from kiyome.recipes.review import OpenReview
-    from kiyome.review.agreement import Rule
+    from kiyome.reviewing.agreement import Rule
 
 
 def review(

@@ -9,7 +9,7 @@ from kiyome.cli.answers import line, visible
 if TYPE_CHECKING:
     from kiyome.recipes.decided import PeopleDecided
     from kiyome.recipes.decisions import DecisionsResult, Exchanged
-    from kiyome.review.agreement import Pair
+    from kiyome.reviewing.agreement import Pair
 
 SHOWN = 20
 
@@ -43,7 +43,7 @@ def show_decisions(result: "DecisionsResult") -> None:
 def _agreement(pair: "Pair") -> str:
     """Two reviewers on the rows that both decided.
 
-    >>> from kiyome.review.agreement import Kappa, Pair
+    >>> from kiyome.reviewing.agreement import Kappa, Pair
     >>> kappa = Kappa(num_rows=2, num_agreed=2, value=None, low=None, high=None)
     >>> _agreement(Pair(a="Ann", b="Ben", kappa=kappa))
     'Ann and Ben agree on 2 of 2 rows'

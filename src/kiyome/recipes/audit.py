@@ -23,7 +23,7 @@ from kiyome.recipes.audit_review import answers_in_review
 from kiyome.recipes.audit_sample import COLUMNS, SealedSample, read_sample
 from kiyome.report.audit_report import AuditReport, write_audit_report
 from kiyome.report.intervals import Interval
-from kiyome.review.agreement import Rule
+from kiyome.reviewing.agreement import Rule
 
 RESULT_FILE = "audit.json"
 UNFILLED = -2

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from kiyome.errors import InputError
 from kiyome.evaluation.audit import UNSURE as NOBODY_CAN_TELL
 from kiyome.recipes.decided import digest_of_events, events_of, has_store
-from kiyome.review.agreement import DISPUTED, Rule, consensus
-from kiyome.review.exchange.values import some
-from kiyome.review.standing import DROP, KEEP, LABEL, NOTHING, UNSURE, Standing
-from kiyome.review.subject import read_subject
+from kiyome.reviewing.agreement import DISPUTED, Rule, consensus
+from kiyome.reviewing.exchange.values import some
+from kiyome.reviewing.standing import DROP, KEEP, LABEL, NOTHING, UNSURE, Standing
+from kiyome.reviewing.subject import read_subject
 
 SHOWN = 5
 

@@ -20,7 +20,7 @@ from kiyome.artifacts.table import Table, write_table
 from kiyome.curation import MAX_LOST, Action, Curated, curate_table
 from kiyome.diary import note_step
 from kiyome.recipes.decided import PeopleDecided, decided_in_file, decided_in_review
-from kiyome.review.agreement import Rule
+from kiyome.reviewing.agreement import Rule
 
 ISSUES_FILE = "label_issues.parquet"
 

@@ -20,11 +20,11 @@ from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import Table
 from kiyome.curation import Decision
 from kiyome.errors import InputError
-from kiyome.review.agreement import DISPUTED, Rule, common_codes, consensus
-from kiyome.review.exchange.columns import read_decisions
-from kiyome.review.exchange.values import Said, some
-from kiyome.review.standing import KEEP, LABEL, NOTHING, VERDICTS, Codes, Standing
-from kiyome.review.subject import Subject, read_subject
+from kiyome.reviewing.agreement import DISPUTED, Rule, common_codes, consensus
+from kiyome.reviewing.exchange.columns import read_decisions
+from kiyome.reviewing.exchange.values import Said, some
+from kiyome.reviewing.standing import KEEP, LABEL, NOTHING, VERDICTS, Codes, Standing
+from kiyome.reviewing.subject import Subject, read_subject
 
 STORE_FILE = "decisions.sqlite"
 
@@ -109,7 +109,7 @@ def decided_in_review(
     store
         As for `kiyome review`.
     rule
-        As for `kiyome.review.agreement.consensus`.
+        As for `kiyome.reviewing.agreement.consensus`.
     """
     if not has_store(run, store):
         return None

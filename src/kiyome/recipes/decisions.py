@@ -16,13 +16,13 @@ from kiyome.artifacts.decisions import restore_decisions
 from kiyome.artifacts.storage import sha256_of_file, write_bytes
 from kiyome.errors import InputError
 from kiyome.recipes.decided import events_of, has_store, opened_store, standing_of, store_place
-from kiyome.review.agreement import Pair, Rule, agreement
-from kiyome.review.exchange.formats import format_named, format_of_file, read_said
-from kiyome.review.exchange.incoming import acts_of
-from kiyome.review.exchange.outgoing import held_decisions, reviewed_of
-from kiyome.review.exchange.values import Held
-from kiyome.review.standing import Standing
-from kiyome.review.subject import Subject, read_subject
+from kiyome.reviewing.agreement import Pair, Rule, agreement
+from kiyome.reviewing.exchange.formats import format_named, format_of_file, read_said
+from kiyome.reviewing.exchange.incoming import acts_of
+from kiyome.reviewing.exchange.outgoing import held_decisions, reviewed_of
+from kiyome.reviewing.exchange.values import Held
+from kiyome.reviewing.standing import Standing
+from kiyome.reviewing.subject import Subject, read_subject
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

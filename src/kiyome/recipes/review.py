@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiyome.artifacts.decisions import open_decisions
 from kiyome.artifacts.run import REVIEW
 from kiyome.errors import MissingExtra
-from kiyome.review.server import LOOPBACK, Place, is_loopback, serve, take_place
-from kiyome.review.subject import read_subject
-
-STORE_FILE = "decisions.sqlite"
+from kiyome.recipes.decided import opened_store
+from kiyome.reviewing.server import LOOPBACK, Place, is_loopback, serve, take_place
+from kiyome.reviewing.subject import read_subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,7 @@ def review(
     name
         Whom the page suggests as the reviewer; the user of this machine if not given, on loopback.
     host, port, token
-        As for `kiyome.review.server.take_place`.
+        As for `kiyome.reviewing.server.take_place`.
     blind
         Withhold labels, guesses and what others decided, in random order. A sample is always blind.
     store
@@ -78,18 +76,18 @@ def review(
         Without FastAPI, uvicorn or SQLAlchemy.
     """
     try:
-        from kiyome.review.app import make_app
-        from kiyome.review.desk import open_desk
+        from kiyome.reviewing.app import make_app
+        from kiyome.reviewing.desk import open_desk
     except ImportError as error:
         raise MissingExtra("The review page", extra="review") from error
     subject = read_subject(run, blind=blind)
     folder = Path(run) / REVIEW
     folder.mkdir(exist_ok=True)
     asked = name if name or not is_loopback(host) else _user()
-    decisions = open_decisions(
-        store or folder / STORE_FILE, fingerprint=subject.fingerprint, class_names=subject.class_names
-    )
-    with decisions, open_desk(subject, decisions, folder=folder, name=asked) as desk:
+    with (
+        opened_store(run, subject, store) as decisions,
+        open_desk(subject, decisions, folder=folder, name=asked) as desk,
+    ):
         place = take_place(host, port, token)
         on_open(
             OpenReview(

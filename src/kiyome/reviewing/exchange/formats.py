@@ -1,0 +1,125 @@
+"""Every format by its name: how it is written, and how a file is read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kiyome.artifacts.records import READERS, read_records
+from kiyome.errors import InputError
+from kiyome.reviewing.exchange.columns import (
+    read_decisions,
+    write_corrected_labels,
+    write_decisions_csv,
+    write_decisions_jsonl,
+    write_decisions_parquet,
+)
+from kiyome.reviewing.exchange.cvat import read_cvat, write_cvat
+from kiyome.reviewing.exchange.fiftyone import read_fiftyone, write_fiftyone
+from kiyome.reviewing.exchange.label_studio import (
+    read_label_studio,
+    read_label_studio_columns,
+    write_label_studio,
+)
+from kiyome.reviewing.exchange.values import Reading, Reviewed, Written, parse_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A kind of file that decisions go out as."""
+
+    write: Callable[[Reviewed], Written]
+    file_name: str
+    """What a download is called."""
+    media_type: str
+
+
+def format_named(name: str) -> Format:
+    """The format of this name.
+
+    Raises
+    ------
+    InputError
+        With the known names.
+
+    >>> format_named("cvat").file_name
+    'annotations.xml'
+    """
+    if name not in FORMATS:
+        raise InputError(
+            f"Decisions are exported as {', '.join(FORMATS)}.", came=repr(name), remedy="Choose one of these."
+        )
+    return FORMATS[name]
+
+
+def format_of_file(path: Path) -> str:
+    """The name of the format that a file's ending asks for.
+
+    Raises
+    ------
+    InputError
+        Where no format has this ending, or several.
+
+    >>> format_of_file(Path("said.PARQUET"))
+    'parquet'
+    """
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in ("csv", "parquet", "jsonl"):
+        raise InputError(
+            "The ending says the format of an export: .csv, .parquet or .jsonl.",
+            came=repr(path.name),
+            remedy=f"Choose such an ending, or name the format: {', '.join(FORMATS)}.",
+        )
+    return ending
+
+
+def read_said(path: Path, class_names: Sequence[str]) -> Reading:
+    """What people say in a file of any of these formats, told apart by ending and content.
+
+    Raises
+    ------
+    InputError
+        Where the file is of no such format, with what it should be.
+    """
+    ending = path.suffix.lower()
+    if ending in READERS:
+        records = read_records(path)
+        is_ours = "decision" in records.columns or "annotation_id" not in records.columns
+        read = read_decisions if is_ours else read_label_studio_columns
+        return read(records, class_names)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "The file can be read.", came=f"{path}: {error.strerror}", remedy="Check the path."
+        ) from error
+    if ending in (".xml", ".zip"):
+        return read_cvat(content)
+    if ending != ".json":
+        raise InputError(
+            "Decisions come as .csv, .tsv, .parquet, .jsonl, .json (Label Studio, FiftyOne) or .xml (CVAT).",
+            came=repr(path.name),
+            remedy="Export them as one of these.",
+        )
+    document = parse_json(content, "Label Studio or FiftyOne")
+    is_fiftyone = isinstance(document, dict) and "labels" in document
+    return read_fiftyone(document) if is_fiftyone else read_label_studio(document, class_names)
+
+
+FORMATS = {
+    "csv": Format(write=write_decisions_csv, file_name="decisions.csv", media_type="text/csv"),
+    "parquet": Format(
+        write=write_decisions_parquet,
+        file_name="decisions.parquet",
+        media_type="application/vnd.apache.parquet",
+    ),
+    "jsonl": Format(write=write_decisions_jsonl, file_name="decisions.jsonl", media_type="application/jsonl"),
+    "corrected": Format(
+        write=write_corrected_labels, file_name="corrected_labels.csv", media_type="text/csv"
+    ),
+    "label_studio": Format(
+        write=write_label_studio, file_name="label_studio.json", media_type="application/json"
+    ),
+    "cvat": Format(write=write_cvat, file_name="annotations.xml", media_type="application/xml"),
+    "fiftyone": Format(write=write_fiftyone, file_name="labels.json", media_type="application/json"),
+}
+"""How each goes out; files come in by `read_said`."""

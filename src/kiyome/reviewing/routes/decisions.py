@@ -1,0 +1,92 @@
+"""What people change: decisions, undo, redo.
+
+Each is one act with a key of its own, which is written once however often it comes.
+"""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from kiyome.artifacts.decisions import Act, Event
+from kiyome.reviewing.desk import Desk
+from kiyome.reviewing.routes.asking import At, refused, unknown
+from kiyome.reviewing.routes.bodies import Decisions, Entry, Step
+
+router = APIRouter(prefix="/api")
+
+
+@router.post("/decisions")
+def decide(desk: At, body: Decisions) -> JSONResponse:
+    """Write what one person decided about some rows: all of it, or none of it."""
+    events = desk.store.append(
+        [_act(desk, entry) for entry in body.entries],
+        key=body.key,
+        reviewer=body.reviewer,
+        run=desk.subject.run,
+        table_content=desk.subject.table_content,
+        seen={**body.seen.model_dump(), "blind": desk.subject.blind},
+        milliseconds=body.milliseconds,
+    )
+    return _written(desk, events)
+
+
+@router.post("/undo")
+def undo(desk: At, body: Step) -> JSONResponse:
+    """Take back this person's last act that stands."""
+    return _step(desk, body, "undo")
+
+
+@router.post("/redo")
+def redo(desk: At, body: Step) -> JSONResponse:
+    """Bring back what this person took back last."""
+    return _step(desk, body, "redo")
+
+
+def _step(desk: Desk, body: Step, kind: Literal["undo", "redo"]) -> JSONResponse:
+    if before := desk.store.events_of(body.key):
+        return _again(desk, before, body, kind)
+    with desk.standing() as standing:
+        step = standing.to_undo(body.reviewer) if kind == "undo" else standing.to_redo(body.reviewer)
+    if step is None:
+        raise unknown(f"There is something to {kind}.", came="nothing of this reviewer")
+    batch, acts = step
+    events = desk.store.append(
+        acts,
+        key=body.key,
+        reviewer=body.reviewer,
+        kind=kind,
+        undoes=batch,
+        run=desk.subject.run,
+        table_content=desk.subject.table_content,
+        seen={"blind": desk.subject.blind},
+    )
+    return _written(desk, events)
+
+
+def _again(desk: Desk, before: list[Event], body: Step, kind: str) -> JSONResponse:
+    """The same answer to the same step that is sent again."""
+    if (before[0].reviewer, before[0].kind) != (body.reviewer, kind):
+        raise refused(422, "A key names one act.", came="the key of another one", remedy="Take a new key.")
+    return _written(desk, before)
+
+
+def _act(desk: Desk, entry: Entry) -> Act:
+    if entry.row >= len(desk.subject):
+        raise refused(
+            422,
+            f"Rows are 0 to {len(desk.subject) - 1}.",
+            came=f"a decision about row {entry.row}",
+            remedy="Reload the page.",
+        )
+    return Act(
+        image_id=desk.subject.image_ids[entry.row],
+        version=entry.version,
+        verdict=entry.verdict,
+        label=entry.label,
+    )
+
+
+def _written(desk: Desk, events: list[Event]) -> JSONResponse:
+    answer: dict[str, Any] = {"decided": desk.written(events), "batch": events[0].batch}
+    return JSONResponse(answer)

@@ -1,0 +1,185 @@
+"""Where the review page is served: on loopback unless told otherwise, and then only to who knows the token.
+
+take_place ── a socket and its token ── serve ── guard ── app
+"""
+
+import errno
+import ipaddress
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kiyome.errors import InputError, MissingExtra
+from kiyome.reviewing.guard import MAX_HEAD, App, Guard, Rules
+
+if TYPE_CHECKING:
+    from uvicorn import Config
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_PORT = 8642
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+SHORTEST_TOKEN = 16
+"""Characters of a token that people choose."""
+
+STOP_SECONDS = 5
+"""For so long a stop waits for answers that are under way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the server listens, and what its visitors must know."""
+
+    listener: socket.socket
+    """It listens already, so that a browser may be sent there; it belongs to `serve`, which closes it."""
+    host: str
+    """As the user named it."""
+    port: int
+    token: str | None
+    """None on loopback, unless the user asked for one."""
+    port_was_taken: bool = False
+    """Whether this is not the usual port, because another program has that."""
+
+    @property
+    def address(self) -> str:
+        """What a browser opens, with the token."""
+        name = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        name = f"[{name}]" if ":" in name else name
+        return f"http://{name}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+
+    def rules(self, csrf: str) -> Rules:
+        """What the guard asks of requests to this place."""
+        everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104
+        own = {socket.gethostname().lower(), socket.getfqdn().lower()} if everywhere else {self.host.lower()}
+        named = {f"[{name}]" if ":" in name else name for name in own}
+        return Rules(
+            hosts=LOOPBACK_NAMES | named,
+            any_address=everywhere,
+            csrf=csrf,
+            token=self.token,
+            cookie=f"kiyome-{self.port}",
+        )
+
+
+def take_place(host: str = LOOPBACK, port: int | None = None, token: str | None = None) -> Place:
+    """Return a socket that listens, and the token that its visitors must know.
+
+    Parameters
+    ----------
+    host
+        An address or name of this machine. Any but loopback gets a token.
+    port
+        0 for any free one; `DEFAULT_PORT` if not given, or a free one where that is taken.
+    token
+        At least 16 letters, digits, ``-`` or ``_``; made at random where one is needed and none is given.
+
+    Raises
+    ------
+    InputError
+        When the token is short, the host is no address of this machine, or the named port is taken.
+
+    Examples
+    --------
+    >>> place = take_place(port=0)
+    >>> place.listener.close()
+    >>> place.listener.family.name, place.token, place.address.startswith("http://127.0.0.1:")
+    ('AF_INET', None, True)
+    """
+    if token is not None and not (len(token) >= SHORTEST_TOKEN and _is_plain(token)):
+        raise InputError(
+            f"A token has at least {SHORTEST_TOKEN} letters, digits, - or _.",
+            came=f"one of {len(token)} characters",
+            remedy="Leave --token away, and one is made.",
+        )
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(24)
+    wanted = DEFAULT_PORT if port is None else port
+    try:
+        listener, taken = _bound(host, wanted), False
+    except OSError as error:
+        if port is not None or error.errno != errno.EADDRINUSE:
+            raise InputError(
+                "The server can listen on its host and port.",
+                came=f"{host}, port {wanted}: {error.strerror or error}",
+                remedy="Name an address of this machine with --host, and a free port with --port.",
+            ) from error
+        listener, taken = _bound(host, 0), True
+    return Place(
+        listener=listener, host=host, port=listener.getsockname()[1], token=token, port_was_taken=taken
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(app: App, place: Place, *, csrf: str) -> None:
+    """Answer requests at `place`, behind the guard, until Ctrl-C or SIGTERM; what runs then is finished.
+
+    Raises
+    ------
+    MissingExtra
+        Without uvicorn.
+    """
+    try:
+        from uvicorn import Server
+    except ImportError as error:
+        raise MissingExtra("The review page", extra="review") from error
+    server = Server(config_of(Guard(app=app, rules=place.rules(csrf))))
+    try:
+        server.run(sockets=[place.listener])
+    except KeyboardInterrupt:
+        return  # the usual end; uvicorn raises it again once all is answered
+    finally:
+        place.listener.close()
+
+
+def config_of(app: App) -> "Config":
+    """How uvicorn serves: one process, HTTP only, nothing logged of who asked for what."""
+    from uvicorn import Config
+
+    from kiyome.reviewing.patience import MAX_CONNECTIONS, READ_SECONDS, Impatient
+
+    return Config(
+        app,
+        http=Impatient,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_keep_alive=int(READ_SECONDS),
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+def _is_plain(token: str) -> bool:
+    return token.isascii() and token.replace("-", "").replace("_", "").isalnum()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at the first address that the host's name stands for."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener

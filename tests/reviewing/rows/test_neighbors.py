@@ -1,0 +1,65 @@
+"""Nearest rows against a plain scan, and their speed."""
+
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiyome.errors import InputError
+from kiyome.reviewing.neighbors import Neighbors
+
+
+def scanned(features: np.ndarray, row: int) -> np.ndarray:
+    """Cosines of a row with all rows; -2 for itself."""
+    wide = features.astype(np.float64)
+    norms = np.maximum(np.linalg.norm(wide, axis=1), 1e-12)
+    cosines = wide @ wide[row] / (norms * norms[row])
+    cosines[row] = -2
+    return cosines
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 999),
+    num_rows=st.integers(1, 400),
+    num_features=st.sampled_from([1, 3, 80, 400]),
+    kind=st.sampled_from([np.float16, np.float32, np.float64]),
+    k=st.integers(1, 100),
+)
+def test_the_nearest_are_those_of_a_scan(seed: int, num_rows: int, num_features: int, kind, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(size=(5, num_features))
+    features = (centers[rng.integers(5, size=num_rows)] + rng.normal(size=(num_rows, num_features))).astype(
+        kind
+    )
+    features[:: num_rows // 3 + 1] = features[0]  # rows of the same photo
+    near = Neighbors(features).of(row := int(rng.integers(num_rows)), k=k)
+    cosines = scanned(features, row)
+    assert len(near.rows) == len(set(near.rows.tolist()) - {row}) == min(k, num_rows - 1)
+    assert near.similarities == pytest.approx(np.sort(cosines)[::-1][: len(near.rows)], abs=2e-5)
+    assert near.similarities == pytest.approx(cosines[near.rows], abs=2e-5)
+
+
+def test_rows_without_features_are_near_to_nobody() -> None:
+    features = np.vstack([np.zeros((3, 4)), np.eye(4)])
+    near = Neighbors(features).of(0, k=6)
+    assert near.similarities.tolist() == [0] * 6
+
+
+@pytest.mark.parametrize(("row", "k"), [(-1, 1), (3, 1), (0, 0)])
+def test_rows_that_are_not_there(row: int, k: int) -> None:
+    with pytest.raises(InputError, match=rf"A row lies in 0\.\.2.*Came: row {row}, k {k}"):
+        Neighbors(np.eye(3)).of(row, k=k)
+
+
+def test_few_whole_features_are_read(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    spread = 1 / np.arange(1, 321)  # most of a vector lies in few directions, as of a network's features
+    np.save(tmp_path / "features.npy", (rng.normal(size=(20_000, 320)) * spread).astype(np.float16))
+    neighbors = Neighbors(np.load(tmp_path / "features.npy", mmap_mode="r"))
+    start = perf_counter()
+    for row in range(20):
+        neighbors.of(row, k=12)
+    assert (perf_counter() - start) / 20 < 0.1  # 2 ms where nothing else runs

@@ -1,0 +1,198 @@
+"""The queue against a plain loop, and what a blind review refuses."""
+
+from collections import Counter
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiyome.errors import InputError
+from kiyome.reviewing.gain import expected_gain, gain_with_copies
+from kiyome.reviewing.queue import ORDERS, Asked, Queue
+from kiyome.reviewing.standing import Standing
+from kiyome.reviewing.subject import ALONE, Subject
+
+CLASSES = st.sampled_from([None, "class 0", "class 1", "class 2"])
+asked = st.builds(
+    Asked,
+    order=st.sampled_from(ORDERS),
+    given=CLASSES,
+    likely=CLASSES,
+    flagged=st.sampled_from([None, True, False]),
+    min_chance=st.sampled_from([0.0, 0.3]),
+    max_chance=st.sampled_from([0.8, 1.0]),
+    state=st.sampled_from(["open", "left", "mine", "decided", "disputed", "all"]),
+    verdict=st.sampled_from([None, "keep", "relabel", "drop", "unsure"]),
+    reviewer=st.sampled_from([None, "Ann", "Bob", "nobody"]),
+    search=st.sampled_from(["", "1.PNG"]),
+)
+
+
+@pytest.fixture(scope="module")
+def decided(subject_of, log_of) -> Standing:
+    """Forty rows, half of them decided by one or two people."""
+    subject = subject_of(40)
+    standing, log = Standing(subject), log_of(subject)
+    rng = np.random.default_rng(1)
+    said = ["keep", "drop", "unsure", "class 0", "class 1", "class 2"]
+    for name in ("Ann", "Bob"):
+        for row in range(0, 40, 2 if name == "Ann" else 3):
+            standing.take(log.append(name, {row: said[rng.integers(len(said))]}))
+    return standing
+
+
+def passes(subject: Subject, standing: Standing, asked: Asked, me: str, row: int) -> bool:
+    held = {name: standing.of(name, row) for name in standing.reviewers}
+    stands = {name: decided for name, decided in held.items() if decided.verdict}
+    state = {
+        "open": not stands,
+        "left": me not in stands,
+        "mine": me in stands,
+        "decided": bool(stands),
+        "disputed": bool(standing.disputed[row]),
+        "all": True,
+    }[asked.state]
+    by = [d for name, d in stands.items() if asked.reviewer in (None, name)]
+    names = subject.class_names
+    return (
+        state
+        and (asked.given in (None, names[subject.given_labels[row]]))
+        and (asked.likely in (None, names[subject.pred_probs[row].argmax()]))
+        and (asked.flagged in (None, subject.is_label_issue[row]))
+        and asked.min_chance <= subject.probability[row] <= asked.max_chance
+        and (asked.verdict is None or any(d.verdict == asked.verdict for d in by))
+        and (asked.reviewer is None or bool(by))
+        and asked.search.lower() in subject.image_ids[row]
+    )
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(asked=asked)
+def test_the_queue_holds_the_rows_that_a_plain_loop_finds(decided: Standing, asked: Asked) -> None:
+    queue = Queue(decided.subject)
+    rows = queue.rows(asked, decided, me="Ann").tolist()
+    expected = [row for row in range(40) if passes(decided.subject, decided, asked, "Ann", row)]
+    assert sorted(rows) == expected
+    everything = queue.rows(Asked(order=asked.order), decided).tolist()
+    assert rows == [row for row in everything if row in set(rows)]
+
+
+def test_orders(subject_of) -> None:
+    subject = subject_of(300)
+    queue, nobody = Queue(subject), Standing(subject)
+    rows = {order: queue.rows(Asked(order=order), nobody) for order in ORDERS}
+    for order in ORDERS:
+        assert sorted(rows[order]) == list(range(300))
+    assert rows["suspicion"].tolist() == subject.ranking.tolist()
+    assert rows["table"].tolist() == list(range(300))
+    assert rows["random"].tolist() == Queue(subject).rows(Asked(order="random"), nobody).tolist()
+    assert (np.diff(expected_gain(subject)[rows["gain"]]) <= 0).all()
+
+
+def test_pairs_come_whole_the_largest_first(subject_of) -> None:
+    subject = subject_of(300)
+    rows = Queue(subject).rows(Asked(order="pair"), Standing(subject))
+    flagged = subject.is_label_issue[rows]
+    assert flagged[: flagged.sum()].all()
+    cells = [(subject.given_labels[row], subject.suggested_labels[row]) for row in rows[flagged]]
+    changes = [cell for place, cell in enumerate(cells) if place == 0 or cells[place - 1] != cell]
+    assert len(changes) == len(set(changes))  # none is torn apart
+    sizes = [cells.count(cell) for cell in changes]
+    assert sizes == sorted(sizes, reverse=True)
+    place = {int(row): at for at, row in enumerate(subject.ranking)}
+    for cell in changes:
+        inside = [place[int(row)] for row, of in zip(rows[flagged], cells, strict=True) if of == cell]
+        assert inside == sorted(inside)
+
+
+def test_gain_differs_from_suspicion_where_a_picture_lies_in_several_rows(subject_of) -> None:
+    subject = subject_of(
+        6,
+        given_labels=np.array([0, 0, 1, 1, 0, 2], np.int32),
+        probability=np.array([0.9, 0.8, 0.6, 0.6, 0.1, 0.2]),
+        ranking=np.array([0, 1, 2, 3, 5, 4]),
+        duplicate_groups=np.array([-1, -1, 7, 7, 3, 3]),
+    )
+    rows = Queue(subject).rows(Asked(order="gain"), Standing(subject)).tolist()
+    assert expected_gain(subject) == pytest.approx([0.9, 0.8, 1.2, 1.2, 1, 1])
+    assert rows == [2, 3, 5, 4, 0, 1]  # two labels at a look; one of two that differ is wrong for sure
+    alone = subject_of(6, probability=subject.probability, ranking=subject.ranking)
+    assert Queue(alone).rows(Asked(order="gain"), Standing(alone)).tolist() == [0, 1, 2, 3, 5, 4]
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.integers(-1, 4)), min_size=1, max_size=30))
+def test_gain_is_that_of_a_loop(rows: list[tuple[float, int, int]]) -> None:
+    chances, labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    found = gain_with_copies(chances, labels, groups)
+    for row, group in enumerate(groups):
+        same = [row] if group == ALONE else np.flatnonzero(groups == group).tolist()
+        frequent = max(Counter(labels[same].tolist()).values())
+        assert found[row] == pytest.approx(max(chances[same].sum(), len(same) - frequent))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"order": "best"}, r"order is one of suspicion, .*Came: 'best'"),
+        ({"state": "done"}, r"state is one of open, .*Came: 'done'"),
+        ({"verdict": "maybe"}, r"verdict is one of keep, .*Came: 'maybe'"),
+        ({"min_chance": 0.5, "max_chance": 0.4}, r"Chances lie in 0 to 1"),
+        ({"min_chance": float("nan")}, r"Chances lie in 0 to 1"),
+        ({"search": "x" * 201}, r"at most 200 characters"),
+    ],
+)
+def test_bad_questions_are_refused(values, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Asked(**values)
+
+
+def test_an_unknown_class_lists_the_known_ones(decided: Standing) -> None:
+    with pytest.raises(InputError, match=r"Came: 'owl'. The classes are class 0, class 1, class 2"):
+        Queue(decided.subject).rows(Asked(given="owl"), decided)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"order": "suspicion"},
+        {"given": "class 0"},
+        {"likely": "class 0"},
+        {"flagged": True},
+        {"min_chance": 0.1},
+        {"max_chance": 0.9},
+        {"state": "disputed"},
+        {"reviewer": "Bob"},
+        {"verdict": "drop"},
+    ],
+)
+def test_a_blind_review_tells_nothing(subject_of, values) -> None:
+    subject = subject_of(5, blind=True)
+    with pytest.raises(InputError, match="A blind review shows photos in a random order"):
+        Queue(subject).rows(Asked(**({"order": "random"} | values)), Standing(subject), me="Ann")
+
+
+def test_in_a_blind_review_the_others_are_not_there(subject_of, log_of) -> None:
+    subject = subject_of(4, blind=True)
+    standing, log = Standing(subject), log_of(subject)
+    standing.take(log.append("Bob", {0: "class 1", 1: "class 1"}))
+    standing.take(log.append("Ann", {1: "class 2"}))
+
+    def rows(**values) -> list[int]:
+        return Queue(subject).rows(Asked(order="random", **values), standing, me="Ann").tolist()
+
+    assert Queue(subject).orders == ("random",)
+    assert (rows(state="open"), rows(state="decided")) == ([0, 2, 3], [1])
+    assert rows(reviewer="Ann", verdict="relabel") == [1]
+
+
+def test_a_million_rows_are_put_in_line_at_once(subject_of) -> None:
+    subject = subject_of(1_000_000)
+    queue, standing = Queue(subject), Standing(subject)
+    wanted = Asked(order="suspicion", given="class 1", flagged=True, min_chance=0.2, state="open")
+    queue.rows(wanted, standing)
+    start = perf_counter()
+    assert len(queue.rows(wanted, standing)) > 1000
+    assert perf_counter() - start < 0.5  # some 20 ms where nothing else runs

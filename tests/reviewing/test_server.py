@@ -1,0 +1,217 @@
+"""Where the server listens, and clients that stall, flood or send too much, against a real uvicorn."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from uvicorn import Server
+
+from kiyome.errors import InputError
+from kiyome.reviewing import guard, patience
+from kiyome.reviewing.guard import MAX_BODY, MAX_HEAD, Guard, Rules
+from kiyome.reviewing.server import DEFAULT_PORT, config_of, is_loopback, take_place
+
+CSRF = "c" * 32
+RULES = Rules(hosts=frozenset({"127.0.0.1"}), csrf=CSRF)
+POST = f"POST /x HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: same-origin\r\nX-CSRF-Token: {CSRF}\r\n"
+
+
+async def count_body(scope, receive, send):
+    """Say how long the body was."""
+    body = (await receive())["body"] if scope["method"] == "POST" else b""
+    answer = b"x" * int(scope["query_string"] or 0) or str(len(body)).encode()
+    headers = [(b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+@contextmanager
+def running() -> Iterator[int]:
+    """A server in a thread, and its port."""
+    place = take_place(port=0)
+    server = Server(config_of(Guard(app=count_body, rules=RULES)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield place.port
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+def say(port: int, text: str | bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.sendall(text.encode() if isinstance(text, str) else text)
+    return connection
+
+
+def status(connection: socket.socket) -> int:
+    """Of the answer; 0 where the connection ended without one."""
+    try:
+        head = connection.recv(2**16)
+    except ConnectionError:
+        return 0
+    return int(head.split()[1]) if head else 0
+
+
+def get(port: int) -> int:
+    with say(port, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as connection:
+        return status(connection)
+
+
+def test_only_this_machine_can_reach_the_usual_place() -> None:
+    place = take_place(port=0)
+    with place.listener as listener:
+        assert listener.getsockname() == ("127.0.0.1", place.port)
+        assert place.token is None
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing; tells our own outer address
+            except OSError:
+                pytest.skip("this machine has no other address")
+            outer = probe.getsockname()[0]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((outer, place.port), timeout=5)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_another_address_gets_a_token(host: str) -> None:
+    place = take_place(host, 0)
+    place.listener.close()
+    assert place.token is not None
+    assert len(place.token) >= 32
+    assert place.address.endswith(f"/?token={place.token}")
+    rules = place.rules(CSRF)
+    assert rules.any_address
+    assert rules.token == place.token
+    assert "localhost" in rules.hosts
+
+
+@pytest.mark.parametrize(
+    "token", ["short", "fifteen-letters", "a token with blanks in it", "ä" * 20, "x&y=" * 9]
+)
+def test_a_token_that_is_short_or_odd_is_refused(token: str) -> None:
+    with pytest.raises(InputError, match="A token has at least 16 letters"):
+        take_place(token=token)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        *(("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True)),
+        *(("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("localhost.evil.com", False), ("", False)),
+    ],
+)
+def test_which_addresses_are_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_a_taken_port_gives_way_to_a_free_one_unless_it_was_named() -> None:
+    try:
+        usual = socket.create_server(("127.0.0.1", DEFAULT_PORT))
+    except OSError:
+        usual = socket.socket()  # another program has it, which is what we need
+    with usual:
+        place = take_place()
+        place.listener.close()
+        assert place.port_was_taken
+        assert place.port != DEFAULT_PORT
+        with pytest.raises(InputError, match=f"127.0.0.1, port {DEFAULT_PORT}: Address already in use"):
+            take_place(port=DEFAULT_PORT)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(InputError, match="Name an address of this machine"):
+        take_place("192.0.2.1", 0)
+
+
+def test_half_open_requests_are_cut_and_lock_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "HEAD_SECONDS", 1.5)
+    with running() as port:
+        half_open = [say(port, "GET / HTTP/1.1\r\nHost: 127") for _ in range(patience.MAX_CONNECTIONS + 50)]
+        began = time.monotonic()
+        assert get(port) == 200
+        assert time.monotonic() - began < 1
+        assert [status(connection) for connection in half_open] == [0] * len(half_open)
+        assert time.monotonic() - began < 5
+        for connection in half_open:
+            connection.close()
+
+
+def test_a_head_that_drips_is_cut_also_on_a_connection_that_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.5)
+    with running() as port, say(port, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as connection:
+        assert status(connection) == 200
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):  # noqa: PT012 - which byte meets the end is up to the system
+            for _ in range(50):
+                connection.sendall(b"G")
+                time.sleep(0.1)
+        assert time.monotonic() - began < 2
+
+
+def test_a_body_that_drips_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.5)
+    with running() as port, say(port, f"{POST}Content-Length: 100\r\n\r\n[") as connection:
+        assert status(connection) == 408
+
+
+def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "READ_SECONDS", 0.5)
+    asked = b"GET /?%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % 50_000_000
+    with running() as port, say(port, asked) as connection:
+        time.sleep(1.5)
+        received = 0
+        with suppress(ConnectionError):
+            while part := connection.recv(2**20):
+                received += len(part)
+        assert 0 < received < 50_000_000
+
+
+def test_200_megabytes_are_refused_before_they_are_read() -> None:
+    with running() as port, say(port, f"{POST}Content-Length: 200000000\r\n\r\n") as connection:
+        assert status(connection) == 413
+
+
+def test_chunks_without_end_are_refused() -> None:
+    chunk = b"%x\r\n%s\r\n" % (2**16, b"x" * 2**16)
+    with running() as port, say(port, f"{POST}Transfer-Encoding: chunked\r\n\r\n") as connection:
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 100 * MAX_BODY:
+                connection.sendall(chunk)
+                sent += len(chunk)
+        assert sent < 2 * MAX_BODY + 2**24  # what the system holds under way comes on top
+
+
+def test_a_body_of_the_allowed_size_arrives_whole() -> None:
+    with running() as port, say(port, f"{POST}Content-Length: {MAX_BODY}\r\n\r\n") as connection:
+        connection.sendall(b"x" * MAX_BODY)
+        answer = b""
+        while not answer.endswith(str(MAX_BODY).encode()):
+            answer += connection.recv(2**16)
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"GET /?{'x' * MAX_HEAD} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {'x' * 2 * MAX_HEAD}\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "\x16\x03\x01\x02\r\n\r\n",
+        f"{POST}Content-Length: -1\r\n\r\n",
+        f"{POST}Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+    ],
+    ids=["long line", "long header", "two hosts", "no host", "no host 1.0", "tls", "negative", "two lengths"],
+)
+def test_broken_heads_are_refused(head: str) -> None:
+    with running() as port, say(port, head) as connection:
+        assert status(connection) in (400, 403, 431)
