@@ -45,7 +45,7 @@ def review(
     token: str | None = None,
     blind: bool = False,
     store: str | None = None,
-    on_open: Callable[[OpenReview], None] = lambda _: None,
+    on_open: Callable[[OpenReview], None] | None = None,
 ) -> None:
     """Serve the review page of a run until Ctrl-C.
 
@@ -89,16 +89,16 @@ def review(
         open_desk(subject, decisions, folder=folder, name=asked) as desk,
     ):
         place = take_place(host, port, token)
-        on_open(
-            OpenReview(
-                address=place.address,
-                rows=len(subject),
-                blind=subject.blind,
-                store=decisions.url,
-                token=place.token,
-                notes=(*desk.warnings, *_notes(place)),
-            )
+        opened = OpenReview(
+            address=place.address,
+            rows=len(subject),
+            blind=subject.blind,
+            store=decisions.url,
+            token=place.token,
+            notes=(*desk.warnings, *_notes(place)),
         )
+        if on_open is not None:
+            on_open(opened)
         serve(make_app(desk), place, csrf=desk.csrf)
 
 
