@@ -47,6 +47,7 @@ def show_find(result: "FindResult", top: int) -> None:
     line()
     line(f"Look at   {result.folder / 'report.html'}")
     line(f"Lists     {result.folder / 'label_issues.csv'}")
+    line(f"Correct   kiyome review {result.folder}")
 
 
 def _rows(result: "FindResult", top: int) -> None:

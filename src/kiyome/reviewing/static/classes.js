@@ -2,7 +2,7 @@
  * Any class by typing: starts of names first, then starts of words, then anywhere.
  */
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
-import { classesInOrder, percent } from "./words.js";
+import { chance, classesInOrder } from "./words.js";
 
 const SHOWN = 50;
 
@@ -55,7 +55,7 @@ export function ClassSearch({ session, onChosen }) {
       ref=${input} value=${typed} onInput=${(event) => { setTyped(event.target.value); setPlace(0); }} onKeyDown=${press} />
     <ul role="listbox" id="found" aria-label="Classes" ref=${list}>${shown.map(([name, share], k) => html`
       <li key=${name} id=${`found-${k}`} role="option" aria-selected=${String(k === at)} onClick=${() => take(name)}>
-        <bdi>${name}</bdi><span class="share">${share === null ? "" : percent(share)}</span></li>`)}</ul>
+        <bdi>${name}</bdi><span class="share">${share === null ? "" : chance(share)}</span></li>`)}</ul>
     <p class="soft" role="status">${found.length ? (found.length > SHOWN ? `${SHOWN} of ${found.length}: type more` : "") : "No class is called so."}</p>
   </div>`;
 }

@@ -8,7 +8,7 @@ import { Icon } from "./icons.js";
 import { Photo, PhotoTools } from "./photo.js";
 import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
-import { classesInOrder, count, decisionWords, percent } from "./words.js";
+import { chance, classesInOrder, count, decisionWords } from "./words.js";
 
 const MANY_CLASSES = 24;
 const SHOWN_OF_MANY = 9;
@@ -66,7 +66,7 @@ function Labels({ session, row }) {
         ${row.suggested && row.suggested !== row.given && html`
           <div class="likely"><dt>Likely</dt><dd><bdi>${row.suggested}</bdi></dd></div>`}
       </dl>
-      ${typeof row.chance === "number" && html`<p class="chance"><b>${percent(row.chance)}</b> chance that the label is wrong</p>`}`}
+      ${typeof row.chance === "number" && html`<p class="chance"><b>${chance(row.chance)}</b> chance that the label is wrong</p>`}`}
     <p class="stands" aria-live="off">${words ? html`<span class=${`verdict ${row.mine.verdict}`}><bdi>${words}</bdi></span> ${unsent ? "saving" : "saved"}` : html`<span class="soft">Not decided by you</span>`}</p>
     ${row.others?.length > 0 && html`<p class="others">${row.others.map((other) => html`<span key=${other.reviewer}><bdi>${other.reviewer}</bdi>: <bdi>${decisionWords(other) ?? "open"}</bdi></span>`)}</p>`}
   </div>`;
@@ -102,7 +102,7 @@ function Classes({ session, row }) {
     <ol>${shown.map(([name, share], place) => html`<li key=${name}>
       <button onMouseDown=${keepFocus} onClick=${() => session.act("class", name)} aria-pressed=${String(chosen === name)}>
         <kbd aria-hidden="true">${CLASS_KEYS[place]?.toUpperCase() ?? ""}</kbd><span class="class"><bdi>${name}</bdi>${!blind && name === row.given ? html`<i>given</i>` : ""}</span>
-        <span class="share">${share === null ? "" : percent(share)}</span>
+        <span class="share">${share === null ? "" : chance(share)}</span>
         ${share !== null && html`<span class="bar" aria-hidden="true"><span style=${{ width: `${100 * share}%` }}></span></span>`}
       </button></li>`)}</ol>
     ${shown.length < ordered.length && html`<button class="plain more" onClick=${() => session.open("classes")}>All ${count(ordered.length)} classes <kbd>/</kbd></button>`}

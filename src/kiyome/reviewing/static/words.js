@@ -10,6 +10,12 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
+/** A chance that a model gives; people should never read of certainty. */
+export function chance(share) {
+  if (share > 0.995) return "over 99 %";
+  return share < 0.005 ? "under 1 %" : percent(share);
+}
+
 // Made once: a formatter made per number is the dearest part of drawing a row.
 const numbers = new Intl.NumberFormat("en-US");
 export const count = (number) => numbers.format(number);
