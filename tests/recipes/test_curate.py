@@ -42,6 +42,19 @@ def test_a_version_is_written_beside_the_old_one_and_noted(found) -> None:
     assert entry.config["rows_relabeled"] == changed.sum()
 
 
+def test_the_next_round_is_named_after_the_version_and_taught_by_it(found, tmp_path, monkeypatch) -> None:
+    cache = {"backbone": "tiny", "cache_folder": found.folder.parent / "cache"}
+    monkeypatch.chdir(tmp_path)
+    dropped = curate(found.folder, action="drop", output=tmp_path / "cleaned")
+    again = find(dropped.folder / "table.parquet", **cache)
+    assert again.folder.resolve() == tmp_path / "runs" / "cleaned-find"
+    assert len(again.table) == len(found.table)
+    assert not np.array_equal(again.pred_probs, found.pred_probs)
+    taught = dropped.curated.actions != "drop"
+    agrees = again.predicted_labels == again.table.given_labels
+    assert agrees[taught].mean() > (found.predicted_labels == found.table.given_labels)[taught].mean()
+
+
 def test_dropped_rows_leave_the_list_of_labels_and_no_table(found) -> None:
     answer = CliRunner().invoke(app, ["curate", str(found.folder), "--json"])
     assert answer.exit_code == 0, answer.output

@@ -11,7 +11,7 @@ import numpy as np
 
 from kiyome.artifacts.issues import safe_cell
 from kiyome.artifacts.names import text_of_path
-from kiyome.artifacts.run import RunFolder, photos_of_run
+from kiyome.artifacts.run import MANIFEST, RunFolder, photos_of_run
 from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.storage import write_csv
 from kiyome.artifacts.table import Table
@@ -93,10 +93,19 @@ def check(
 
 
 def run_place(data: Path | str, output: Path | str | None, ending: str = "") -> Path:
-    """The folder that was asked for, else one below ``runs`` that is named after the data."""
+    """The folder that was asked for, else one below ``runs`` that is named after the data.
+
+    A table that a run wrote has the run's name.
+
+    >>> str(run_place("leaves/train.csv", None, "-train"))
+    'runs/train-train'
+    """
     if output is not None:
         return Path(output)
-    return RUNS / f"{Path(data).resolve().stem or 'data'}{ending}"
+    source = Path(data).resolve()
+    if source.stem == "table" and (source.parent / MANIFEST).is_file():
+        return RUNS / f"{source.parent.name}{ending or '-find'}"
+    return RUNS / f"{source.stem or 'data'}{ending}"
 
 
 def missing_list_of(place: Path) -> Path:
