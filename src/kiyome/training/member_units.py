@@ -7,7 +7,7 @@ that listeners hear of members elsewhere what they hear of those here, but for s
 """
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,13 @@ def train_members(
         Where the process or machine of a member died again and again.
     """
 
-    def tell(news: MemberNews) -> None:
-        on_news(news)
+    def tell_of_others() -> None:
         for other in others:
             on_news(seen_on_disk(other, folder / MEMBERS / other.folder_name))
+
+    def tell(news: MemberNews) -> None:
+        on_news(news)
+        tell_of_others()
 
     units = {member.label: (member, folder / MEMBERS / member.folder_name) for member in members}
     for member in members if is_main_process() else ():
@@ -69,17 +72,20 @@ def train_members(
             return _train_held(unit, on_progress=on_progress, on_news=tell)
 
         return [finished for _, finished in executor.run(train_here, units)]
-    return _train_elsewhere(units, executor, tell)
+    return _train_elsewhere(units, executor, on_news, tell_of_others)
 
 
-def _train_elsewhere(units: Mapping[str, Unit], executor: Executor, tell: News) -> list[FinishedMember]:
-    taken = {label: take_finished(member, place, on_news=tell) for label, (member, place) in units.items()}
+def _train_elsewhere(
+    units: Mapping[str, Unit], executor: Executor, on_news: News, tell_of_others: Callable[[], None]
+) -> list[FinishedMember]:
+    taken = {label: take_finished(member, place, on_news=on_news) for label, (member, place) in units.items()}
     finished = {label: member for label, member in taken.items() if member is not None}
 
     def look() -> None:
         for label, (member, place) in units.items():
             if label not in finished:
-                tell(news_elsewhere(member, place))
+                on_news(news_elsewhere(member, place))
+        tell_of_others()
 
     left = {label: unit for label, unit in units.items() if label not in finished}
     with closing(executor.run(facts_of_trained, left, on_wait=look)) as done:
@@ -93,7 +99,7 @@ def _train_elsewhere(units: Mapping[str, Unit], executor: Executor, tell: News) 
                 )
             finished[label] = FinishedMember(member=member, folder=place, facts=facts)
             for state in ("learning", "finished"):  # a quick one was perhaps not seen learning
-                tell(news_of(member, state, metrics_until(place, member.recipe.epochs)))
+                on_news(news_of(member, state, metrics_until(place, member.recipe.epochs)))
     return [finished[label] for label in units]
 
 
