@@ -81,12 +81,13 @@ def assert_dead(pid):
 
 
 SCRIPT = """
-import sys
+import signal, sys
 from contextlib import closing
 import units_of_work as work
 from kiyome.executors import Processes
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with closing(Processes(num=1).run(work.linger, {"long": sys.argv[1]})) as done:
         dict(done)
 """

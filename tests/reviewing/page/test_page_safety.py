@@ -154,6 +154,7 @@ def test_two_pages_of_one_person_do_not_overwrite(serve: Any, open_page: Any, sa
     served = serve()
     row = served.subject.ranking[0]
     first, second = open_page(served), open_page(served)
+    second.wait_for_load_state("networkidle")  # it has seen that nothing stands
     first.keyboard.press("x")
     saved(first)
     second.keyboard.press("u")
