@@ -134,7 +134,8 @@ def made_in_background(subject: Subject, path: Path) -> Iterator[Thumbnails]:
 
     def work() -> None:
         try:
-            thumbnails.make(subject.ranking.tolist(), stop=stop)
+            spared = max(1, (os.cpu_count() or 2) // 2)  # the other cores show photos to people
+            thumbnails.make(subject.ranking.tolist(), stop=stop, num_threads=spared)
         except OSError as error:
             thumbnails.problem = f"Thumbnails are made no more: {error.strerror or error}."
 
