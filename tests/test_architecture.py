@@ -22,8 +22,8 @@ def test_the_front_door_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "room",
     [
-        *("artifacts.sources", "curation", "diary", "ensemble", "evaluation.shares", "evaluation.audit"),
-        *("folds", "images.check", "noise", "report"),
+        *("artifacts.sources", "curation", "ensemble", "evaluation.shares", "evaluation.audit"),
+        *("experiments", "folds", "images.check", "noise", "report"),
     ],
 )
 def test_array_rooms_load_no_framework(room: str) -> None:

@@ -1,7 +1,9 @@
+import pkgutil
 import runpy
 from pathlib import Path
 
 import kiyome
+from kiyome.cli import VERBS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -9,6 +11,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 def test_the_front_door_is_sorted_and_whole() -> None:
     assert kiyome.__all__ == sorted(kiyome.__all__)
     assert all(getattr(kiyome, name).__doc__ for name in kiyome.__all__)
+
+
+def test_every_verb_has_its_function_and_no_module_hides_it() -> None:
+    asked = {name.replace("-", "_") for name in VERBS}
+    assert asked <= set(kiyome.__all__)
+    assert not set(kiyome.__all__) & {module.name for module in pkgutil.iter_modules(kiyome.__path__)}
 
 
 def test_the_reference_says_what_the_source_says() -> None:

@@ -1,4 +1,3 @@
-from .diary import read_diary
 from .evaluation.audit import AuditedScore, audited_accuracy
 from .evaluation.audit_design import AuditDesign, draw_audit, rows_to_audit
 from .evaluation.audited_difference import AuditedDifference, audited_difference
@@ -8,6 +7,7 @@ from .evaluation.lottery import Lottery, lottery
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
 from .evaluation.shares import Estimate
+from .experiments import Entry, read_diary
 from .noise import (
     NoiseRate,
     combine_pred_probs,
@@ -32,6 +32,7 @@ from .recipes.correct import correct
 from .recipes.curate import CurateResult, curate
 from .recipes.decisions import DecisionsResult, decisions, export_decisions, import_decisions
 from .recipes.demo import DemoResult, demo
+from .recipes.diary import DiaryResult, diary
 from .recipes.evaluate import evaluate
 from .recipes.evaluated import EvaluateResult
 from .recipes.export import ExportResult, export
@@ -57,6 +58,8 @@ __all__ = [
     "CurateResult",
     "DecisionsResult",
     "DemoResult",
+    "DiaryResult",
+    "Entry",
     "Estimate",
     "EvaluateResult",
     "ExportResult",
@@ -86,6 +89,7 @@ __all__ = [
     "curate",
     "decisions",
     "demo",
+    "diary",
     "draw_audit",
     "evaluate",
     "export",

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from kiyome.artifacts.finished_run import open_run
 from kiyome.cli import app
-from kiyome.diary import note_run
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.experiments import note_run
 from kiyome.recipes.audit import audit
 from kiyome.recipes.audit_sample import audit_sample
 from kiyome.recipes.audited import audits_of, judge_others, read_audit

@@ -10,9 +10,9 @@ import pytest
 
 from kiyome.artifacts.finished_run import open_run
 from kiyome.artifacts.run import verify_run
-from kiyome.diary import read_diary
 from kiyome.ensemble import at_temperature, blend_pred_probs, cross_fitted_blend
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.experiments import read_diary
 from kiyome.recipes.blend import blend
 from kiyome.recipes.calibrate import calibrate
 from kiyome.recipes.correct import correct

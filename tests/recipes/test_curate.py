@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.sources import read_table
 from kiyome.cli import app
-from kiyome.diary import read_diary
 from kiyome.errors import InputError
+from kiyome.experiments import read_diary
 from kiyome.recipes.curate import curate
 from kiyome.recipes.find import find
 from kiyome.testing import write_digits

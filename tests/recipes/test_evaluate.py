@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
-from kiyome.diary import note_run
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.evaluation.label_pairs import noise_rate_from_pairs
+from kiyome.experiments import note_run
 from kiyome.recipes.evaluate import evaluate
 
 N, K = 600, 3

@@ -15,8 +15,8 @@ from kiyome.artifacts.table import write_table
 from kiyome.cli import app
 from kiyome.cli.words import show_train
 from kiyome.curation import curate_table
-from kiyome.diary import read_diary
 from kiyome.errors import InputError
+from kiyome.experiments import read_diary
 from kiyome.folds import deal_folds
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.noise import find_label_issues

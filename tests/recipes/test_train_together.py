@@ -12,7 +12,7 @@ import pytest
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
-from kiyome.diary import read_diary
+from kiyome.experiments import read_diary
 from kiyome.recipes.train import train
 from kiyome.testing import write_digits
 

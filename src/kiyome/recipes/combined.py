@@ -21,7 +21,6 @@ from kiyome.artifacts.predictions import ARRAY_FILE, Predictions, write_out_of_f
 from kiyome.artifacts.run import Manifest, RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
-from kiyome.diary import note_run
 from kiyome.ensemble import (
     Stack,
     apply_error_distribution,
@@ -35,6 +34,7 @@ from kiyome.errors import InputError, StaleArtifact
 from kiyome.evaluation.calibration import CalibrationError, calibration_error, reliability_curve
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.evaluation.shares import Estimate, share, share_of_rows
+from kiyome.experiments import note_run
 from kiyome.report.combined_report import Cells, CombinedReport, write_combined_report
 from kiyome.report.reliability import Reliability
 

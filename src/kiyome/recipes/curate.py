@@ -18,7 +18,7 @@ from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.curation import MAX_LOST, Action, Curated, curate_table
-from kiyome.diary import note_step
+from kiyome.experiments import note_step
 from kiyome.recipes.decided import PeopleDecided, decided_in_file, decided_in_review
 from kiyome.reviewing.agreement import Rule
 

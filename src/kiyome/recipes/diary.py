@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from kiyome.artifacts.storage import write_csv
-from kiyome.diary import Entry, compared_with, read_diary
 from kiyome.evaluation.shares import Estimate
+from kiyome.experiments import Entry, compared_with, read_diary
 from kiyome.recipes.audited import audited_scores_in
 from kiyome.report.diary_page import DiaryLine, write_diary_page
 from kiyome.report.intervals import Interval
@@ -57,6 +57,17 @@ def diary(runs: Path | str = "runs", *, baseline: str | None = None) -> DiaryRes
     ------
     InputError
         Where there is no diary, or no such run in it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from kiyome.recipes.find import find
+    >>> from kiyome.testing import write_digits
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = write_digits(folder / "digits", num_photos=200)
+    >>> _ = find(folder / "digits", backbone="tiny", output=folder / "runs" / "a", cache_folder=folder)
+    >>> [entry.verdict() for entry in diary(folder / "runs").entries]
+    ['the baseline']
     """
     folder = Path(runs)
     entries = read_diary(folder)

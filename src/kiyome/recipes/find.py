@@ -9,9 +9,9 @@ import numpy as np
 from kiyome.artifacts.predictions import read_pred_probs
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file
-from kiyome.diary import note_run
 from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, choose_executor
+from kiyome.experiments import note_run
 from kiyome.features import embed_elsewhere
 from kiyome.models import load_backbone
 from kiyome.noise import confident_joint, find_label_issues

@@ -7,8 +7,8 @@ import numpy as np
 
 from kiyome.artifacts.finished_run import FinishedRun
 from kiyome.artifacts.table import UNKNOWN
-from kiyome.diary import UNKNOWN_FOLDS, Entry
 from kiyome.evaluation.guards import MOST_REPEATED, mark_of_seen_labels, repeated_mistakes, speaks_against
+from kiyome.experiments import UNKNOWN_FOLDS, Entry
 
 BROUGHT = (
     "predictions were brought from a file: that no model saw the row that it predicts is the word of whoever"

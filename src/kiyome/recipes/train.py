@@ -16,8 +16,8 @@ from kiyome.artifacts.photo_list import read_photo_list
 from kiyome.artifacts.run import RunFolder, announce_run
 from kiyome.artifacts.storage import write_text
 from kiyome.artifacts.table import Table
-from kiyome.diary import note_run
 from kiyome.executors import HERE, Executor, choose_executor
+from kiyome.experiments import note_run
 from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size

@@ -11,8 +11,8 @@ import pytest
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.table import Table, write_table
-from kiyome.diary import DIARY, compared_with, note_run, read_diary
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.experiments import DIARY, compared_with, note_run, read_diary
 
 N, K = 300, 3
 
