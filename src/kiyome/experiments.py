@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.finished_run import FinishedRun, deal_of, open_run
 from kiyome.artifacts.run import Manifest, verify_run
 from kiyome.artifacts.sources import read_table
-from kiyome.artifacts.storage import sync_folder
+from kiyome.artifacts.storage import open_in_place, sync_folder
 from kiyome.artifacts.table import UNKNOWN, Table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.evaluation.compare import Comparison, compare
@@ -112,7 +112,7 @@ def note_step(run: str | Path) -> Entry:
 
 def _noted(run: Path, entry_of: Callable[[Sequence[Entry]], Entry]) -> Entry:
     path = run.resolve().parent / DIARY
-    with path.open("a+b") as file:
+    with open_in_place(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         before = read_diary(path.parent)
         entry = entry_of(before)

@@ -179,6 +179,39 @@ def _damaged(came: str) -> StaleArtifact:
     )
 
 
+def refuse_foreign(path: Path) -> None:
+    """Refuse a SQLite file that another program made, and links, before anything of it can change.
+
+    Raises
+    ------
+    InputError
+        When it holds tables and none of ours, or a link lies where SQLite would write.
+    """
+    for beside in ("", "-wal", "-shm", "-journal"):
+        name = path.with_name(path.name + beside)
+        if name.is_symlink():
+            raise InputError(
+                f"{name} is a link.",
+                came=f"one to {name.readlink()}",
+                remedy="Name the file that it leads to: --store sqlite:///FILE, or move the link away.",
+            )
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise
+        return  # without rights nothing of it can change: whoever opens it to write is told why
+    if tables and VERSION_TABLE not in tables:
+        raise InputError(
+            f"{path} is a database of another program.",
+            came=f"one with {sorted(tables)[0]!a} and no decisions",
+            remedy="Keep decisions in a file of their own: --store sqlite:///OTHER.sqlite",
+        )
+
+
 @contextmanager
 def reaching(engine: Engine) -> Iterator[None]:
     """Turn what a database or a disk says into an error in three parts, without the password of the URL.

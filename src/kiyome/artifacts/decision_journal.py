@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kiyome.artifacts.decision_events import Batch, Event, Line
-from kiyome.artifacts.storage import sync_folder
+from kiyome.artifacts.storage import open_in_place, open_regular, sync_folder
 from kiyome.errors import InputError, StaleArtifact
 
 BLOCK = 65_536
+START = b'{"review": '
+"""How each line begins."""
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def held(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(exist_ok=True)
     is_new = not path.exists()
-    with path.open("a+b") as file:
+    with open_in_place(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if is_new:
             sync_folder(path.parent)
@@ -51,8 +53,9 @@ def complete(file: BinaryIO, lines_after: Callable[[int], Sequence[Line]]) -> No
     StaleArtifact
         When the last line is not what the database has at its place.
     """
-    last = _cut_torn_line(file)
+    last, torn = _last_lines(file)
     newest = _line_of(last) if last else None
+    _cut(file, torn)
     number = newest[1].number if newest else 0
     lines = lines_after(max(number - 1, 0))
     if newest:
@@ -62,6 +65,37 @@ def complete(file: BinaryIO, lines_after: Callable[[int], Sequence[Line]]) -> No
     file.writelines(map(bytes_of_line, lines))
     file.flush()
     os.fsync(file.fileno())
+
+
+def refuse_foreign(path: Path, *, database: Path | None) -> None:
+    """Refuse a file that lies where the journal belongs and is not ours, before a byte of it can change.
+
+    Raises
+    ------
+    InputError
+        When it is older than the database, which is written first. None: this is to be restored now.
+    StaleArtifact
+        When its first line is no event.
+    """
+    if not path.exists() or not (start := _first_bytes(path)):
+        return
+    if database and not (database.exists() and database.stat().st_size):
+        raise InputError(
+            f"{path} was there before the store that it would belong to.",
+            came=f"no database {database.name} beside it",
+            remedy="If it is your own file, keep decisions elsewhere: --store sqlite:///OTHER.sqlite. If it "
+            "is the journal of a lost store, rebuild that: kiyome decisions RUN --restore JOURNAL",
+        )
+    first, end, _ = start.partition(b"\n")
+    if end:
+        _line_of(first)
+    elif not _begins_as_ours(first):
+        raise _strange(f"a line that is no event: {first[:60]!a}")
+
+
+def _first_bytes(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(BLOCK)
 
 
 def refuse_gaps(file: BinaryIO, number: int) -> None:
@@ -126,8 +160,8 @@ def _line_of(raw: bytes) -> Line:
     return review, event
 
 
-def _cut_torn_line(file: BinaryIO) -> bytes:
-    """The last whole line, without its end; what follows it is cut off the file."""
+def _last_lines(file: BinaryIO) -> tuple[bytes, bytes]:
+    """Return the last whole line, without its end, and what a kill left of the line after it."""
     size = start = file.seek(0, os.SEEK_END)
     tail = b""
     while start > 0 and tail.count(b"\n") < 2:
@@ -135,9 +169,19 @@ def _cut_torn_line(file: BinaryIO) -> bytes:
         file.seek(start)
         tail = file.read(min(BLOCK, size - start - len(tail))) + tail
     whole, end, torn = tail.rpartition(b"\n")
+    return whole.rpartition(b"\n")[2] if end else b"", torn
+
+
+def _cut(file: BinaryIO, torn: bytes) -> None:
+    """Take the torn line off the file, if it is one of ours."""
+    if not _begins_as_ours(torn):
+        raise _strange(f"a last line that is no event: {torn[:60]!a}")
     if torn:
-        file.truncate(size - len(torn))
-    return whole.rpartition(b"\n")[2] if end else b""
+        file.truncate(file.seek(0, os.SEEK_END) - len(torn))
+
+
+def _begins_as_ours(torn: bytes) -> bool:
+    return torn.startswith(START) or START.startswith(torn)
 
 
 def _refuse_strange(newest: Line, lines: Sequence[Line]) -> None:

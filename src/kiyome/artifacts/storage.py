@@ -7,13 +7,17 @@ what goes wrong without each of these steps).
 
 import codecs
 import csv
+import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from kiyome.errors import InputError
 
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".kiyome-", ".tmp"
 
@@ -87,6 +91,45 @@ def write_parquet(
     content = pa.table(columns).replace_schema_metadata(metadata)
     with writing(path) as file:
         pq.write_table(content, file, write_page_checksum=True)
+
+
+def open_in_place(path: str | Path) -> BinaryIO:
+    """Return a file that grows where it lies, such as a lock or a log; made empty where there is none.
+
+    Raises
+    ------
+    InputError
+        When a link, a pipe or a folder lies there: writing would change something that kiyome did not make.
+    """
+    try:
+        handle = _open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in NO_FILE_OF_OURS:
+            raise
+        raise InputError(
+            f"{path} is a link, a pipe or a folder.",
+            came="a name that kiyome writes to as a plain file",
+            remedy="Move it away, and run the command again.",
+        ) from error
+    return os.fdopen(handle, "a+b")
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Return a plain file, or the one that a link leads to, to be read; a pipe is an OSError at once."""
+    return os.fdopen(_open_regular(path, os.O_RDONLY), "rb")
+
+
+NO_FILE_OF_OURS = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK)
+"""What the system says of links, folders and pipes that are opened as plain files."""
+
+
+def _open_regular(path: str | Path, flags: int) -> int:
+    """Return a descriptor of a plain file; O_NONBLOCK, since a pipe would wait for its other end."""
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.ENXIO, "not a plain file", str(path))
+    return handle
 
 
 def sync_folder(folder: str | Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from kiyome.artifacts.decisions import DecisionStore, Event, open_decisions
 from kiyome.artifacts.records import read_records
-from kiyome.artifacts.run import REVIEW
+from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import Table
 from kiyome.curation import Decision
@@ -49,7 +49,7 @@ class PeopleDecided:
 
 def store_place(run: Path | str, store: Path | str | None = None) -> Path | str:
     """Where the decisions about a run lie: in its own folder, unless told otherwise."""
-    return store or Path(run) / REVIEW / STORE_FILE
+    return store or review_folder(run) / STORE_FILE
 
 
 def has_store(run: Path | str, store: Path | str | None = None) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.decisions import restore_decisions
+from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import sha256_of_file, write_bytes
 from kiyome.errors import InputError
 from kiyome.recipes.decided import events_of, has_store, opened_store, standing_of, store_place
@@ -177,7 +178,7 @@ def import_decisions(
     file, subject = Path(file), read_subject(run)
     reading = read_said(file, subject.class_names)
     standing = Standing(subject)
-    Path(store_place(run)).parent.mkdir(exist_ok=True)
+    review_folder(run).mkdir(exist_ok=True)
     with opened_store(run, subject, store) as opened:
         standing.take(opened.events_after())
         incoming = acts_of(reading, standing, name=name)
@@ -239,7 +240,7 @@ def restore_run_decisions(
         With the first damaged line.
     """
     subject = read_subject(run)
-    Path(store_place(run)).parent.mkdir(exist_ok=True)
+    review_folder(run).mkdir(exist_ok=True)
     events = restore_decisions(journal, store_place(run, store))
     return {"events": events, "about_this_run": len(events_of(run, subject, store))}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiyome.artifacts.run import REVIEW
+from kiyome.artifacts.run import review_folder
 from kiyome.errors import MissingExtra
 from kiyome.recipes.decided import opened_store
 from kiyome.reviewing.server import LOOPBACK, Place, is_loopback, serve, take_place
@@ -81,7 +81,7 @@ def review(
     except ImportError as error:
         raise MissingExtra("The review page", extra="review") from error
     subject = read_subject(run, blind=blind)
-    folder = Path(run) / REVIEW
+    folder = review_folder(run)
     folder.mkdir(exist_ok=True)
     asked = name if name or not is_loopback(host) else _user()
     with (

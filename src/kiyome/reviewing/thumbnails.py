@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.artifacts.storage import writing
+from kiyome.artifacts.storage import open_in_place, writing
 from kiyome.errors import UnreadablePhoto
 from kiyome.images.reader import read_photos
 from kiyome.progress import Progress, silent
@@ -55,7 +55,7 @@ class Thumbnails:
         if not _is_whole(path, head, len(subject)):
             with writing(path) as file:
                 file.write(head + bytes(ENTRY.itemsize * len(subject)))
-        self._file = path.open("r+b")
+        self._file = open_in_place(path)
         self._index = np.memmap(self._file, ENTRY, "r+", offset=HEAD_BYTES, shape=(len(subject),))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from kiyome.artifacts.storage import open_in_place
 from kiyome.errors import InputError, RunBusy
 from kiyome.executors import HERE, Executor, Here
 from kiyome.progress import MemberNews, News, Progress, silent, unheard
@@ -126,7 +127,7 @@ def _held(place: Path) -> Iterator[None]:
     if not is_main_process():
         yield
         return
-    with place.with_name(f".{place.name}.lock").open("a") as file:
+    with open_in_place(place.with_name(f".{place.name}.lock")) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
