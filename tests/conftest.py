@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_ARGS = [
     "--no-sandbox",
@@ -28,24 +29,55 @@ BROWSER_ARGS = [
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data that lies beside a developer's checkout."""
-    if not SHARED_DATA.is_dir():
+    """The folder of real data beside a developer's checkout; a test that asks for it is marked `shared`."""
+    if not SHARED.is_dir():
         pytest.skip("the shared data folder is not beside this checkout")
-    return SHARED_DATA
+    return SHARED / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+
+
+_within_reach = {"shared data": False}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _within_reach["shared data"] = item.get_closest_marker("shared") is not None
+
+
+def _guard_shared_data(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse shared data to any other test, whoever opens it in this process: test, library or benchmark."""
+    if event not in ("open", "os.listdir", "os.scandir") or _within_reach["shared data"]:
+        return
+    if isinstance(arguments[0], str | bytes | Path):
+        path = os.path.normpath(Path(os.fsdecode(arguments[0])).absolute())
+        assert not Path(path).is_relative_to(SHARED), f"{path}: take the fixture shared_data instead"
+
+
+sys.addaudithook(_guard_shared_data)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A real Chromium without a window, from the system.
+    """A real Chromium without a window: the system's, else Playwright's own.
 
     Closed with each module: while it is open, no other test of the thread can run an event loop.
     """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is on the path")
+    sync_api.expect.set_options(timeout=30_000)
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGS)
+        path = next(filter(None, map(shutil.which, BROWSERS)), None)
+        try:
+            chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGS)
+        except sync_api.Error:
+            if path is not None:
+                raise
+            pytest.skip("no browser: Chromium is not on the path, and Playwright's own is missing or fails")
         yield chromium
         chromium.close()
 

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -65,12 +63,10 @@ def test_another_seed_gives_another_deal():
 @pytest.mark.parametrize(
     ("size", "num_groups"), [(100_000, 30_000), pytest.param(1_000_000, 300_000, marks=pytest.mark.slow)]
 )
-def test_many_rows_in_groups_take_seconds_and_stay_even(size, num_groups):
+def test_many_rows_in_groups_stay_even(size, num_groups):
     rng = np.random.default_rng(0)
     labels, groups = rng.integers(20, size=size), rng.integers(num_groups, size=size)
-    begin = time.perf_counter()
     folds = deal_folds(labels, groups=groups)
-    assert time.perf_counter() - begin < 30
     fold_of_group = np.full(num_groups, -1)
     fold_of_group[groups] = folds
     assert np.array_equal(fold_of_group[groups], folds)

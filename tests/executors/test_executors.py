@@ -134,9 +134,9 @@ def test_slurm_without_a_cluster_says_so(tmp_path):
 
 
 def test_slurm_is_told_what_the_text_says():
-    chosen = choose_executor("slurm:gpu?timeout_min=240&slurm_account=leaves&folder=shared/jobs")
+    chosen = choose_executor("slurm:gpu?timeout_min=240&slurm_account=leaves&folder=logs/jobs")
     options = {"timeout_min": 240, "slurm_account": "leaves"}
-    assert chosen == OnSlurm(partition="gpu", folder=Path("shared/jobs"), options=options)
+    assert chosen == OnSlurm(partition="gpu", folder=Path("logs/jobs"), options=options)
 
 
 @pytest.mark.parametrize("text", ["threads", "processes:many", "here:2", "ray?gpu=1", "processes:0", ""])

@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -412,14 +411,13 @@ def test_the_corpus_is_large_and_has_all_three_answers():
     assert min(answers.count(answer) for answer in ("refused", "finding", "ok")) >= 10
 
 
-def test_reading_changes_no_file_and_is_quick(folder: Path):
+def test_reading_changes_no_file(folder: Path):
     def states() -> dict[str, str]:
         return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in BYTES}
 
-    before, started = states(), time.monotonic()
+    before = states()
     num_records = sum(1 for _ in read_photos([folder / name for name in IDEALS]))
     assert num_records == len(IDEALS)
-    assert time.monotonic() - started < 20
     assert states() == before
 
 

@@ -33,7 +33,7 @@ def timm_features():
     return features
 
 
-@pytest.mark.parametrize("photos", ["cells", "leaves"])
+@pytest.mark.parametrize("photos", ["cells", pytest.param("leaves", marks=pytest.mark.shared)])
 def test_equals_timm_on_real_photos(photos, request, timm_features):
     crops = request.getfixturevalue(photos)
     expected = timm_features(crops)

@@ -30,7 +30,14 @@ async def count_body(scope, receive, send):
 
 @contextmanager
 def running() -> Iterator[int]:
-    """A server in a thread, and its port."""
+    """The port of a server in a thread."""
+    with serving() as (port, _):
+        yield port
+
+
+@contextmanager
+def serving() -> Iterator[tuple[int, Server]]:
+    """A server in a thread, with its port."""
     place = take_place(port=0)
     server = Server(config_of(Guard(app=count_body, rules=RULES)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]})
@@ -38,14 +45,14 @@ def running() -> Iterator[int]:
     try:
         while not server.started:
             time.sleep(0.01)
-        yield place.port
+        yield place.port, server
     finally:
         server.should_exit = True
         thread.join(timeout=20)
 
 
 def say(port: int, text: str | bytes) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     connection.sendall(text.encode() if isinstance(text, str) else text)
     return connection
 
@@ -130,15 +137,17 @@ def test_an_address_of_another_machine_is_refused() -> None:
         take_place("192.0.2.1", 0)
 
 
-def test_half_open_requests_are_cut_and_lock_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "HEAD_SECONDS", 1.5)
+@pytest.mark.parametrize("head_seconds", [0.5, 3600])
+def test_half_open_requests_are_cut_and_lock_nobody_out(
+    monkeypatch: pytest.MonkeyPatch, head_seconds: float
+) -> None:
+    """By their age, and long before that by their number."""
+    monkeypatch.setattr(patience, "HEAD_SECONDS", head_seconds)
     with running() as port:
         half_open = [say(port, "GET / HTTP/1.1\r\nHost: 127") for _ in range(patience.MAX_CONNECTIONS + 50)]
-        began = time.monotonic()
         assert get(port) == 200
-        assert time.monotonic() - began < 1
-        assert [status(connection) for connection in half_open] == [0] * len(half_open)
-        assert time.monotonic() - began < 5
+        cut = half_open if head_seconds < 60 else half_open[:50]
+        assert [status(connection) for connection in cut] == [0] * len(cut)
         for connection in half_open:
             connection.close()
 
@@ -147,12 +156,10 @@ def test_a_head_that_drips_is_cut_also_on_a_connection_that_was_used(monkeypatch
     monkeypatch.setattr(patience, "HEAD_SECONDS", 0.5)
     with running() as port, say(port, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as connection:
         assert status(connection) == 200
-        began = time.monotonic()
         with pytest.raises(ConnectionError):  # noqa: PT012 - which byte meets the end is up to the system
             for _ in range(50):
                 connection.sendall(b"G")
                 time.sleep(0.1)
-        assert time.monotonic() - began < 2
 
 
 def test_a_body_that_drips_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +171,9 @@ def test_a_body_that_drips_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "READ_SECONDS", 0.5)
     asked = b"GET /?%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % 50_000_000
-    with running() as port, say(port, asked) as connection:
-        time.sleep(1.5)
+    with serving() as (port, server), say(port, asked) as connection:
+        while server.server_state.total_requests < 1 or server.server_state.connections:
+            time.sleep(0.01)
         received = 0
         with suppress(ConnectionError):
             while part := connection.recv(2**20):

@@ -69,6 +69,6 @@ def _oldest_waiting(newest: Impatient) -> Impatient:
     waiting = {
         each: each.head_timer.when()
         for each in newest.connections
-        if isinstance(each, Impatient) and each.head_timer is not None
+        if isinstance(each, Impatient) and each.head_timer is not None and not each.transport.is_closing()
     }
     return min(waiting, key=lambda each: waiting[each])

@@ -15,43 +15,29 @@ from PIL import Image
 
 from kiyome.reviewing.subject import Subject
 
-MANGO = Path(__file__).parents[4] / "shared" / "data" / "mango_leaf" / "mango_leaf_224.npz"
 FLIPPED = 0.15
 NUM_ROWS = 60
 
 
-def leaf_subject(folder: Path, *, num_rows: int = 200, kind: str = "plain", **changes: Any) -> Subject:
-    """Leaves with flipped labels; `kind` is plain, blind, audit, or many (300 classes)."""
-    photos, true, names = (leaves if MANGO.is_file() else digits)(num_rows)
-    paths = written(photos, folder / "photos")
-    names = changes.pop("names", names)
+def digit_subject(folder: Path, *, num_rows: int = 200, kind: str = "plain", **changes: Any) -> Subject:
+    """Digits with flipped labels; `kind` is plain, blind, audit, or many (300 classes)."""
+    names = changes.pop("names", [f"digit {number}" for number in range(10)])
+    photos, true = digits(num_rows, num_classes=len(names))
+    paths = written(photos, folder / f"photos of {len(names)}")
     if kind == "many":
         names = [*names, *(f"species {number:03d}" for number in range(300 - len(names)))]
     features = np.stack([colors_of(photo) for photo in photos])
     return subject_of(paths, true, names, features=features, kind=kind, **changes)
 
 
-def leaves(num_rows: int) -> tuple[list[bytes], np.ndarray, list[str]]:
-    """JPEG bytes, labels, names."""
-    packed = np.load(MANGO)
-    rows = np.random.default_rng(0).choice(len(packed["label"]), num_rows, replace=False)
-    data, offsets = packed["jpeg"], packed["offsets"]
-    photos = [data[offsets[row] : offsets[row + 1]].tobytes() for row in rows]
-    return photos, packed["label"][rows].astype(int), [name.decode() for name in packed["classes"]]
-
-
-def digits(num_rows: int) -> tuple[list[bytes], np.ndarray, list[str]]:
-    """The same of scans."""
+def digits(num_rows: int, *, num_classes: int) -> tuple[list[bytes], np.ndarray]:
+    """JPEG bytes and labels of the first scans of scikit-learn that belong to so many classes."""
     from sklearn.datasets import load_digits
 
     scans = load_digits()
-    rows = np.arange(num_rows) % len(scans.target)
+    rows = np.flatnonzero(scans.target < num_classes)[:num_rows]
     pixels = [np.kron(255 - scans.images[row] * 15, np.ones((24, 24))).astype(np.uint8) for row in rows]
-    return (
-        [as_jpeg(np.repeat(each[:, :, None], 3, axis=2)) for each in pixels],
-        scans.target[rows],
-        [*"0123456789"],
-    )
+    return [as_jpeg(np.repeat(each[:, :, None], 3, axis=2)) for each in pixels], scans.target[rows]
 
 
 def as_jpeg(pixels: np.ndarray) -> bytes:
@@ -107,10 +93,10 @@ def subject_of(
         }
     digest = hashlib.sha256(repr((ids, names, kind)).encode()).hexdigest()
     values = {
-        "run": "leaves",
-        "title": "Mango leaves",
+        "run": "digits",
+        "title": "Scanned digits",
         "blind": not seen,
-        "audit": "leaves" if kind == "audit" else None,
+        "audit": "digits" if kind == "audit" else None,
         "image_ids": ids,
         "shown_ids": ids if seen else [f"photo {row + 1}" for row in range(num_rows)],
         "class_names": tuple(names),
@@ -175,12 +161,12 @@ class Served:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that every review of these tests takes its photos from."""
-    return tmp_path_factory.mktemp("leaves")
+    return tmp_path_factory.mktemp("digits")
 
 
 @pytest.fixture
 def serve(photos: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Serve a review of photos; `kind` as `leaf_subject` says."""
+    """Serve a review of photos; `kind` as `digit_subject` says."""
     running: list[Served] = []
 
     def start(
@@ -188,7 +174,7 @@ def serve(photos: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     ) -> Served:
         folder = tmp_path / f"review-{len(running)}"
         folder.mkdir()
-        subject = leaf_subject(photos, num_rows=num_rows, kind=kind, **changes)
+        subject = digit_subject(photos, num_rows=num_rows, kind=kind, **changes)
         running.append(Served(subject, folder, reviewer))
         return running[-1]
 
@@ -261,7 +247,7 @@ def saved(shows: Callable[..., None]) -> Callable[[Any], None]:
 def until() -> Callable[..., None]:
     """Wait for something outside of the page."""
 
-    def wait(holds: Callable[[], bool], seconds: float = 5) -> None:
+    def wait(holds: Callable[[], bool], seconds: float = 30) -> None:
         end = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < end, "it did not come true in time"

@@ -100,7 +100,7 @@ def test_what_is_decided_offline_arrives_later(serve: Any, open_page: Any, saved
     served = serve()
     rows = served.subject.ranking.tolist()
     page = open_page(served)
-    page.wait_for_timeout(300)  # the photos ahead are here
+    page.wait_for_load_state("networkidle")  # the photos ahead are here
     page.context.set_offline(True)
     for key in "xukx":
         page.keyboard.press(key)
@@ -115,7 +115,7 @@ def test_what_is_decided_offline_arrives_later(serve: Any, open_page: Any, saved
 def test_what_the_server_missed_survives_a_reload(serve: Any, open_page: Any, saved: Any, shows: Any) -> None:
     served = serve()
     page = open_page(served)
-    page.wait_for_timeout(300)
+    page.wait_for_load_state("networkidle")
     served.stop()
     page.keyboard.press("x")
     page.keyboard.press("u")
@@ -141,9 +141,9 @@ def test_a_lost_answer_is_asked_for_again_and_written_once(serve: Any, open_page
         return route.continue_()
 
     page.route("**/api/decisions", lose_first)
-    page.keyboard.press("x")
-    page.keyboard.press("u")
-    page.wait_for_timeout(100)
+    with page.expect_response("**/api/decisions"):
+        page.keyboard.press("x")
+        page.keyboard.press("u")
     saved(page)
     assert len(lost) == 1
     assert served.decisions() == 2
@@ -188,8 +188,8 @@ def test_two_people_on_one_row_both_keep_their_word(
     row = served.subject.ranking[0]
     ann, ben = open_page(served, name="Ann"), open_page(served, name="Ben")
     ann.keyboard.press("x")
-    ben.keyboard.press("k")
     saved(ann)
+    ben.keyboard.press("k")
     saved(ben)
     assert (served.verdicts("Ann")[row], served.verdicts("Ben")[row]) == (("drop", None), ("keep", None))
     cleo = open_page(served, "/?view=people", name="Cleo")
