@@ -24,7 +24,7 @@ from kiyome.folds import deal_folds
 from kiyome.images.decode import decode_photo
 from kiyome.models import load_backbone
 from kiyome.models.backbone import fixed_batches
-from kiyome.models.efficientnet_lite import _weights_file, load_lite0
+from kiyome.models.efficientnet_lite import weights_file, load_lite0
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
 from measured import SHARED_DATA, show
 
@@ -80,7 +80,7 @@ def lite0_engines() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
 
     torch.set_num_threads(1)
     model = timm.create_model("tf_efficientnet_lite0").eval()
-    tensors = torch.load(_weights_file(), weights_only=True).values()
+    tensors = torch.load(weights_file(), weights_only=True).values()
     state = {name: own.contiguous() for name, own in zip(model.state_dict(), tensors, strict=True)}
     model.load_state_dict(state)
     model.reset_classifier(0)

@@ -12,7 +12,7 @@ from kiyome.errors import MissingExtra, StaleArtifact
 from kiyome.models import efficientnet_lite, load_backbone
 from kiyome.models.efficientnet_lite import load_lite0, read_legacy_checkpoint
 
-WEIGHTS = efficientnet_lite._weights_file()
+WEIGHTS = efficientnet_lite.weights_file()
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,27 @@ def announce_run(
     return place
 
 
+def is_finished(
+    path: str | Path,
+    *,
+    command: str,
+    config: Mapping[str, Any],
+    table: Table,
+    named_by_user: bool = True,
+) -> bool:
+    """Whether this run lies in its folder already, finished; nothing is made, and no file is looked at.
+
+    Raises
+    ------
+    InputError
+        When the folder holds another run, or files that are no run.
+    """
+    started = _new_manifest(command, config, table)
+    place = Path(path) if named_by_user else _free_place(Path(path), started)
+    _refuse_other(place, started)
+    return "finished" in (_manifest_of(place) or {})
+
+
 def verify_run(path: str | Path) -> Manifest:
     """Return the manifest of a finished run, once every file in the folder is as it was written.
 

@@ -222,6 +222,7 @@ def find_photos(
         remedy = "Correct the names, or point at the right folder with images=."
         if missing_list is not None:
             rows = [[records.places[row], photos[row], found[row][1]] for row in missing]
+            Path(missing_list).parent.mkdir(parents=True, exist_ok=True)
             write_csv(missing_list, [[records.unit, "photo", "reason"], *rows])
             remedy += f" All are listed in {missing_list}."
         if similar := finder.similar(photos[missing[0]]):

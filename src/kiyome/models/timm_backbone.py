@@ -23,7 +23,7 @@ CPU_BATCH, GPU_BATCH = 8, 64
 TIMM_LITE0 = "tf_efficientnet_lite0"
 HUB_SECONDS = 3.0
 HUB_FILE = "model.safetensors"
-OTHER_WEIGHTS = "Give the weights with --weights FILE, or take --backbone lite0, which needs no hub."
+BACKBONE_WEIGHTS = "Give the weights with --weights FILE, or take --backbone lite0, which needs no hub."
 
 
 def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = "auto") -> Backbone:
@@ -121,21 +121,24 @@ def hub_id(architecture: str) -> str | None:
     return getattr(get_pretrained_cfg(architecture), "hf_hub_id", None)
 
 
-def fetch_weights(repository: str | None, file: str) -> Path:
-    """Return the local path of a file of the hub, fetched if need be; fails in seconds if it cannot be."""
+def fetch_weights(repository: str | None, file: str, *, remedy: str = BACKBONE_WEIGHTS) -> Path:
+    """Return the local path of a file of the hub, fetched if need be; fails in seconds if it cannot be.
+
+    `remedy` says where else weights come from, in options of the verb that asks.
+    """
     import huggingface_hub
 
     if repository is None:
-        raise InputError(
-            "A backbone has weights.", came="one that the hub has none for", remedy=OTHER_WEIGHTS
-        )
+        raise InputError("A backbone has weights.", came="one that the hub has none for", remedy=remedy)
     cached = huggingface_hub.try_to_load_from_cache(repository, file)
     if isinstance(cached, str):
         return Path(cached)
     trouble = hub_trouble(repository, file)
     if trouble:
         raise InputError(
-            f"The weights of {repository} are here or can be fetched.", came=trouble, remedy=OTHER_WEIGHTS
+            f"The weights of {repository} are neither in the hub's cache here nor can they be fetched.",
+            came=trouble,
+            remedy=remedy,
         )
     return Path(huggingface_hub.hf_hub_download(repository, file))
 

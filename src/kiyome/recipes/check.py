@@ -127,7 +127,6 @@ def open_table(
     """
     if images is None and Path(data).is_file():
         images = photos_of_run(Path(data).parent)
-    missing_list.parent.mkdir(parents=True, exist_ok=True)
     name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     unpack_to = default_cache_folder() / f"photos-{name}"
     return read_table(

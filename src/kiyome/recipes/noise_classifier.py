@@ -20,8 +20,9 @@ from kiyome.artifacts.table import Table, write_table
 from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
 from kiyome.evaluation.shares import Estimate
 from kiyome.progress import Progress, silent
-from kiyome.recipes.train import train
+from kiyome.recipes.train import check_models, train
 from kiyome.recipes.trained import TrainResult
+from kiyome.training.recipe_files import read_recipes
 
 CLASSES = ("not flagged", "flagged")
 
@@ -93,13 +94,14 @@ def noise_classifier(
         "recipe": str(recipe),
         "changes": list(changes),
     }
-    with RunFolder.create_or_reopen(
-        place,
-        command="noise-classifier",
-        config=config,
-        table=opened.table,
-        named_by_user=output is not None,
-    ) as folder:
+    identity: dict[str, Any] = {
+        "command": "noise-classifier",
+        "config": config,
+        "table": opened.table,
+        "named_by_user": output is not None,
+    }
+    check_models(read_recipes(recipe, changes), place, **identity)
+    with RunFolder.create_or_reopen(place, **identity) as folder:
         table = _table_of_flags(opened, issues.is_label_issue)
         write_table(table, folder.path / "flags.parquet")
         trained = train(

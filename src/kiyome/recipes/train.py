@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import read_photo_list
-from kiyome.artifacts.run import RunFolder, announce_run
+from kiyome.artifacts.run import RunFolder, announce_run, is_finished
 from kiyome.artifacts.storage import write_text
 from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
@@ -132,18 +132,19 @@ def train(
         label_column=label_column,
         on_progress=on_progress,
     )
-    with main_process_first():
-        photos = _cached(table, recipes, cache, on_progress)
-    scored, check = _dealt(table, next(iter(photos.values())), recipes[0], seed, on_progress)
-    rows = np.flatnonzero(check.readable)
-    taken = {recipe.name: _taken(photos[_size_of(recipe)], rows) for recipe in recipes}
-    lessons = lessons_of_recipes(scored, recipes, taken)
     identity: dict[str, Any] = {
         "command": "train",
         "config": {"recipes": [_deciding(each) for each in recipes], "seed": seed},
         "table": table,
         "named_by_user": output is not None,
     }
+    with main_process_first():
+        check_models(recipes, place, **identity)
+        photos = _cached(table, recipes, cache, on_progress)
+    scored, check = _dealt(table, next(iter(photos.values())), recipes[0], seed, on_progress)
+    rows = np.flatnonzero(check.readable)
+    taken = {recipe.name: _taken(photos[_size_of(recipe)], rows) for recipe in recipes}
+    lessons = lessons_of_recipes(scored, recipes, taken)
     if members or not is_main_process():
         with main_process_first():  # it holds the folder, or has announced it
             shared = announce_run(place, **identity)
@@ -176,6 +177,20 @@ def train(
     left_out = result.is_kept is not None and not result.is_kept.all()
     note_run(result.folder, leaks=result.leaks, is_kept=result.is_kept if left_out else None)
     return result
+
+
+def check_models(recipes: Sequence[Recipe], place: Path, **identity: Any) -> None:
+    """Refuse models that cannot be built, for want of weights say; a run that is finished needs none.
+
+    Raises
+    ------
+    InputError, MissingExtra
+        As for `kiyome.artifacts.run.is_finished` and `kiyome.training.learner.check_networks`.
+    """
+    if not is_finished(place, **identity):
+        from kiyome.training.learner import check_networks
+
+        check_networks(recipes)
 
 
 def _cached(

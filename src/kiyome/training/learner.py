@@ -1,6 +1,7 @@
 """What learns: network, optimizer, loss and moving average of one member, and how fast it learns."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from kiyome.errors import KiyomeError
 from kiyome.losses import LossFunction, make_loss
 from kiyome.models import Network, build_model
 from kiyome.models.compute import Compute
@@ -50,16 +52,7 @@ def new_learner(recipe: Recipe, *, num_classes: int, num_rows: int, seed: int, c
     >>> learner.epochs_done, learner.best_module is learner.average
     (0, True)
     """
-    network = build_model(
-        recipe.architecture,
-        num_classes=num_classes,
-        pretrained=recipe.pretrained,
-        weights=recipe.weights or None,
-        image_size=recipe.image_size,
-        dropout=recipe.dropout,
-        drop_path=recipe.drop_path,
-        seed=derive_seed(seed, "network"),
-    )
+    network = new_network(recipe, num_classes=num_classes, seed=derive_seed(seed, "network"))
     module = compute.ready(network.module, channels_last=recipe.channels_last)
     sizes = {"num_rows": num_rows, "num_classes": num_classes} if recipe.loss == "early_learning" else {}
     return Learner(
@@ -68,6 +61,35 @@ def new_learner(recipe: Recipe, *, num_classes: int, num_rows: int, seed: int, c
         loss_fn=make_loss(recipe.loss, **recipe.loss_options, **sizes),
         average=start_average(module) if recipe.ema_decay else None,
     )
+
+
+def new_network(recipe: Recipe, *, num_classes: int, seed: int) -> Network:
+    """The recipe's network before training, as `build_model` makes it."""
+    return build_model(
+        recipe.architecture,
+        num_classes=num_classes,
+        pretrained=recipe.pretrained,
+        weights=recipe.weights or None,
+        image_size=recipe.image_size,
+        dropout=recipe.dropout,
+        drop_path=recipe.drop_path,
+        seed=seed,
+    )
+
+
+def check_networks(recipes: Iterable[Recipe]) -> None:
+    """Refuse a recipe whose network cannot be built here; weights that the hub has are fetched on the way.
+
+    Raises
+    ------
+    InputError, MissingExtra
+        As for `build_model`, naming the model.
+    """
+    for recipe in recipes:
+        try:
+            new_network(recipe, num_classes=2, seed=0)
+        except KiyomeError as error:
+            raise error.of(recipe.name) from error
 
 
 def weight_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
