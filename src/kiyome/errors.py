@@ -9,12 +9,14 @@ KiyomeError                   says what must hold, what came, and what to do
 ├── WorkerLost                a process or machine that did a unit of work died, again and again
 ├── DecisionConflict          someone decided about the row since it was shown
 ├── StoreUnavailable          the store of decisions cannot be read or written now
+├── TimeLimitReached          a training that stopped when it was told to; the same call goes on
 └── MissingExtra              an optional package is absent; also an ImportError
 """
 
 import copy
 import copyreg
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Self
 
 
@@ -81,6 +83,18 @@ class DecisionConflict(KiyomeError):
 
 class StoreUnavailable(KiyomeError):
     """A store of decisions that cannot be read or written now: a full disk, a server that is away."""
+
+
+class TimeLimitReached(KiyomeError):
+    """A training that stopped at its time limit after a whole epoch; nothing is wrong, nothing is lost.
+
+    `folder` is the run folder; the same call goes on in it, to the result of one that was never stopped.
+    """
+
+    def __init__(self, must: str, *, came: str, remedy: str, folder: Path) -> None:
+        super().__init__(must, came=came, remedy=remedy)
+        self.args = (f"{must} {came}. {remedy}",)
+        self.folder = folder
 
 
 class MissingExtra(KiyomeError, ImportError):

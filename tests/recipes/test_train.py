@@ -93,6 +93,19 @@ def test_a_run_folder_holds_what_is_promised_and_is_sealed(trained):
     assert dynamics["passes"] == [4] * 90  # two members saw each row, twice
 
 
+def test_new_photos_are_cached_once_and_not_once_a_member(trained, digits):
+    told = []
+    predict(
+        trained.folder,
+        digits / "data" / "train_images",
+        output=None,
+        cache_folder=digits / "cache",
+        on_progress=lambda *news: told.append(news),
+    )
+    assert told.count(("cache photos", 90, 90)) == 1
+    assert told[-1] == ("predict", 3, 3)
+
+
 def test_the_report_asks_the_network_for_nothing_and_draws_every_member(trained):
     page = (trained.folder / "report.html").read_text("utf-8")
     assert not re.search(r"<script|https?://|@import|url\(", page)

@@ -1,6 +1,7 @@
 """What the user sees while a verb works, and when it ends.
 
-Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 130 stopped by the user.
+Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 75 stopped by --stop-after,
+and the same command goes on; 130 stopped by the user.
 """
 
 import json
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kiyome.errors import KiyomeError
+from kiyome.errors import KiyomeError, TimeLimitReached
 from kiyome.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
+
+GOES_ON = 75
+"""EX_TEMPFAIL of sysexits.h: try again."""
 
 Say = Callable[[dict[str, Any], Callable[[], None]], None]
 
@@ -37,8 +41,9 @@ def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
             parts = {"kind": type(error).__name__, "must": error.must, "came": error.came}
             print(json.dumps({"error": {**parts, "remedy": error.remedy}}))
         else:
-            print(f"error: {visible(str(error))}", file=sys.stderr)
-        raise typer.Exit(2) from error
+            prefix = "" if isinstance(error, TimeLimitReached) else "error: "
+            print(f"{prefix}{visible(str(error))}", file=sys.stderr)
+        raise typer.Exit(GOES_ON if isinstance(error, TimeLimitReached) else 2) from error
     except OSError as error:
         print(f"error: {visible(str(error))}. What was finished before is whole.", file=sys.stderr)
         raise typer.Exit(2) from error

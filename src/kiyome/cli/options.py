@@ -30,6 +30,13 @@ ExecutorName = Annotated[
         help="Where independent parts run: here, processes[:N], ray[://HOST:PORT] or slurm[:PARTITION].",
     ),
 ]
+StopAfter = Annotated[
+    str | None,
+    typer.Option(
+        help="Stop after the last whole epoch before this time, such as 8h, 30m or 90s, with exit code 75;"
+        " the same command goes on."
+    ),
+]
 Store = Annotated[
     str | None,
     typer.Option(

@@ -8,7 +8,17 @@ import typer
 from kiyome.cli import words
 from kiyome.cli.answers import answering, line
 from kiyome.cli.member_table import watching
-from kiyome.cli.options import ClassMap, Data, ExecutorName, IdColumn, Images, Json, LabelColumn, Output
+from kiyome.cli.options import (
+    ClassMap,
+    Data,
+    ExecutorName,
+    IdColumn,
+    Images,
+    Json,
+    LabelColumn,
+    Output,
+    StopAfter,
+)
 from kiyome.progress import silent
 
 
@@ -42,6 +52,7 @@ def train(
         list[str] | None, typer.Option(help="Train these only: fold=0, fold=0,2, recipe=NAME, seed=1.")
     ] = None,
     executor: ExecutorName = "here",
+    stop_after: StopAfter = None,
     seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
     class_map: ClassMap = None,
     id_column: IdColumn = None,
@@ -69,6 +80,7 @@ def train(
       kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
       kiyome train photos/ --executor processes          one process a GPU; or ray, slurm:PARTITION
       kiyome train photos/ --members fold=0              one of several machines on one --output
+      kiyome train photos/ --stop-after 8h               for sessions of 9 hours; again: it goes on
       kiyome train photos/ --tracker tensorboard         curves in RUN/tracking, besides metrics.jsonl
       WANDB_MODE=online kiyome train photos/ --tracker wandb
       kiyome train --recipe modern --print-recipe > mine.toml
@@ -98,6 +110,7 @@ def train(
             test_images=test_images,
             members=members or (),
             executor=executor,
+            stop_after=stop_after,
             seed=seed,
             class_map=class_map,
             id_column=id_column,
@@ -166,6 +179,7 @@ def noise_classifier(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome find` on photos.")],
     changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
+    stop_after: StopAfter = None,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
@@ -178,7 +192,14 @@ def noise_classifier(
     with answering(as_json) as (say, on_progress):
         from kiyome.recipes.noise_classifier import noise_classifier as classify
 
-        result = classify(run, recipe=recipe, changes=changes or (), output=output, on_progress=on_progress)
+        result = classify(
+            run,
+            recipe=recipe,
+            changes=changes or (),
+            stop_after=stop_after,
+            output=output,
+            on_progress=on_progress,
+        )
         say(result.summary(), lambda: words.show_noise_classifier(result))
 
 
@@ -198,6 +219,7 @@ def clean_and_retrain(
     images: Images = None,
     output: Output = None,
     executor: ExecutorName = "here",
+    stop_after: StopAfter = None,
     seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -220,6 +242,7 @@ def clean_and_retrain(
             images=images,
             output=output,
             executor=executor,
+            stop_after=stop_after,
             seed=seed,
             on_progress=on_progress,
             on_news=on_news,

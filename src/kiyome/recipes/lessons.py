@@ -24,6 +24,7 @@ from kiyome.noise import find_label_issues
 from kiyome.noise.label_issues import check_filter
 from kiyome.progress import News, Progress, silent, unheard
 from kiyome.training.recipe import GLOBAL, NESTED, Recipe, nearest
+from kiyome.training.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from kiyome.training.member import FinishedMember, Lessons, Member
@@ -118,6 +119,7 @@ def teach_without_leak(
     folder: Path,
     *,
     executor: Executor = HERE,
+    limit: TimeLimit | None = None,
     on_progress: Progress = silent,
     on_news: News = unheard,
 ) -> list["Member"]:
@@ -133,7 +135,7 @@ def teach_without_leak(
     from kiyome.training.nested import plan_pairs, train_pairs
 
     pairs = train_pairs(
-        plan_pairs(members), folder, executor=executor, on_progress=on_progress, on_news=on_news
+        plan_pairs(members), folder, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
     )
     lessons: dict[tuple[str, int], Lessons] = {}
     taught = []

@@ -23,6 +23,7 @@ from kiyome.progress import Progress, silent
 from kiyome.recipes.train import check_models, train
 from kiyome.recipes.trained import TrainResult
 from kiyome.training.recipe_files import read_recipes
+from kiyome.training.time_limit import TimeLimit
 
 CLASSES = ("not flagged", "flagged")
 
@@ -55,6 +56,7 @@ def noise_classifier(
     recipe: Path | str = "quick",
     changes: Sequence[str] = (),
     output: Path | str | None = None,
+    stop_after: str | TimeLimit | None = None,
     cache_folder: Path | str | None = None,
     on_progress: Progress = silent,
 ) -> NoiseClassifierResult:
@@ -64,7 +66,7 @@ def noise_classifier(
     ----------
     run
         The folder of a finished `find` on photos.
-    recipe, changes, cache_folder
+    recipe, changes, stop_after, cache_folder
         As for `train`.
     output
         The run folder; ``RUN-noise-classifier`` beside the run if not given.
@@ -78,12 +80,15 @@ def noise_classifier(
     ------
     InputError
         Where the run is none of `find`, its photos are gone, or it flagged nothing.
+    TimeLimitReached
+        As for `train`; its `folder` is that of the training in the run folder.
 
     Notes
     -----
     A label that is wrong by accident leaves no trace in its photo: what a classifier finds are photos of a
     kind that is often mislabeled. The talk reached a precision of 22 % and gave up.
     """
+    limit = TimeLimit.of(stop_after)
     opened = open_run(run)
     issues = read_issues(opened.path / "label_issues.parquet", opened.table)
     doubt = 1 - opened.predictions.pred_probs.max(axis=1).astype(np.float64)
@@ -110,6 +115,7 @@ def noise_classifier(
             recipe=recipe,
             changes=changes,
             output=folder.path / "train",
+            stop_after=limit,
             cache_folder=cache_folder,
             on_progress=on_progress,
         )

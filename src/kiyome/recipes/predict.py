@@ -143,7 +143,7 @@ def predict_photos(
     on_progress: Progress = silent,
 ) -> PredictResult:
     """What all members that lie in a run folder say of these photos: the mean, each member counting alike."""
-    from kiyome.images.pixel_cache import cache_photos, stored_size
+    from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
     from kiyome.inference import predict as predict_rows
     from kiyome.models import load_timm_folder
     from kiyome.models.compute import choose_compute
@@ -152,10 +152,15 @@ def predict_photos(
 
     members = _members(run)
     total, num_models = np.zeros((len(listed.paths), len(class_names))), 0
+    photos_of: dict[StoredSize, CachedPhotos] = {}
     for number, (folder, facts) in enumerate(members, start=1):
         recipe = Recipe(**facts["recipe"])
         stored = stored_size(recipe.image_size, squash=recipe.crop == "whole")
-        photos = cache_photos(listed.paths, stored=stored, folder=cache_folder, on_progress=on_progress)
+        if stored not in photos_of:
+            photos_of[stored] = cache_photos(
+                listed.paths, stored=stored, folder=cache_folder, on_progress=on_progress
+            )
+        photos = photos_of[stored]
         rows = np.flatnonzero(photos.readable)
         if not len(rows):
             reason = next(reason for reason in photos.reasons if reason)

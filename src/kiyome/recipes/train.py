@@ -36,6 +36,7 @@ from kiyome.recipes.trained import TrainResult, result_of_training, write_traine
 from kiyome.training.processes import check_executor, is_main_process, main_process_first, wait_for_everyone
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
+from kiyome.training.time_limit import TimeLimit
 from kiyome.training.tracking import Tracking, check_trackers, tracking
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def train(
     test_images: Path | str | None = None,
     members: Sequence[str] = (),
     executor: str | Executor = HERE,
+    stop_after: str | TimeLimit | None = None,
     seed: int = 0,
     class_map: Path | str | None = None,
     id_column: str | None = None,
@@ -88,6 +90,9 @@ def train(
     executor
         Where members are trained: ``here``, ``processes:2``, ``ray``, ``slurm:gpu`` and so on, as for
         `kiyome.executors.choose_executor`. It decides nothing about results.
+    stop_after
+        ``8h``, ``30m`` or ``90s``: stop after a whole epoch when another one as long would end after that
+        time, which begins with this call. The same call goes on, to the same result.
     seed
         The deal of the folds; a `fold` column in the data is taken instead.
     cache_folder
@@ -116,7 +121,10 @@ def train(
         With the pip line, where a package is absent.
     KiyomeError
         Where a training stops; the same command goes on after its last whole epoch.
+    TimeLimitReached
+        Where `stop_after` came first; its `folder` is the run folder.
     """
+    limit = TimeLimit.of(stop_after)
     check_trackers(trackers)
     check_executor(where := choose_executor(executor))
     recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)])
@@ -149,7 +157,8 @@ def train(
         with main_process_first():  # it holds the folder, or has announced it
             shared = announce_run(place, **identity)
         with tracking(trackers, shared, on_news=on_news) as tracked:
-            return _some_members(recipes, lessons, shared, members, where, on_progress, tracked)
+            how: dict[str, Any] = {"executor": where, "limit": limit, "on_progress": on_progress}
+            return _some_members(recipes, lessons, shared, members, tracked, **how)
     with (
         RunFolder.create_or_reopen(place, **identity) as run,
         tracking(trackers, run.path, on_news=on_news) as tracked,
@@ -160,7 +169,7 @@ def train(
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
         planned = plan_members(recipes, lessons)
-        how: dict[str, Any] = {"executor": where, "on_progress": on_progress, "on_news": tracked}
+        how = {"executor": where, "limit": limit, "on_progress": on_progress, "on_news": tracked}
         taught = teach_without_leak(planned, run.path, **how)
         trained = cross_validate(taught, run.path, **how)
         result = result_of_training(run.path, recipes, trained, [*_notes(photos, run), *tracked.notes])
@@ -251,9 +260,8 @@ def _some_members(
     lessons: Mapping[str, "Lessons"],
     place: Path,
     only: Sequence[str],
-    executor: Executor,
-    on_progress: Progress,
     tracked: Tracking,
+    **how: Any,
 ) -> TrainResult:
     from kiyome.training.cross_validate import pick_members, plan_members
     from kiyome.training.member_units import train_members
@@ -263,7 +271,7 @@ def _some_members(
     picked = pick_members([*plan_pairs(members), *members], only)
     others = [each for each in members if each not in picked]
     pairs, own = ([each for each in picked if each.is_pair == is_pair] for is_pair in (True, False))
-    how: dict[str, Any] = {"executor": executor, "on_progress": on_progress, "on_news": tracked}
+    how["on_news"] = tracked
     trained = train_pairs(pairs, place, **how)
     taught = teach_without_leak(own, place, **how)
     trained += train_members(taught, place, others=others, **how)

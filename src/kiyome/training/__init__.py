@@ -7,6 +7,7 @@ dynamics        what training says of each row: margin, loss, wrong predictions
 checkpoints     a member's state at the end of an epoch, whole or absent
 member          one model to be: a recipe, a fold, a seed; and what a finished one says
 train_member    a member trained, and gone on with where it was cut off
+time_limit      when a training has to end
 processes       which of several processes this is
 member_units    members as units of work, on any executor
 cross_validate  all members over all folds

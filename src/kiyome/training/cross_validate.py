@@ -19,6 +19,7 @@ from kiyome.training.dynamics import Dynamics, summarize_dynamics
 from kiyome.training.member import FinishedMember, Lessons, Member
 from kiyome.training.member_units import train_members
 from kiyome.training.recipe import Recipe, nearest
+from kiyome.training.time_limit import TimeLimit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,6 +83,7 @@ def cross_validate(
     folder: Path,
     *,
     executor: Executor = HERE,
+    limit: TimeLimit | None = None,
     on_progress: Progress = silent,
     on_news: News = unheard,
 ) -> CrossValidation:
@@ -93,16 +95,20 @@ def cross_validate(
         From `plan_members`: of one table and deal, photos stored for the recipe's size.
     folder
         Receives ``members/``; what lies there already is taken where it is what would come out.
-    executor, on_progress, on_news
+    executor, limit, on_progress, on_news
         As for `train_members`.
 
     Raises
     ------
     InputError
         Where the members are not of one table and deal.
+    TimeLimitReached
+        Where the limit came first.
     """
     _check_one_deal(members)
-    finished = train_members(members, folder, executor=executor, on_progress=on_progress, on_news=on_news)
+    finished = train_members(
+        members, folder, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
+    )
     passes = [epoch for member in finished for epoch in member.dynamics()]
     names = dict.fromkeys(member.recipe.name for member in members)
     return CrossValidation(

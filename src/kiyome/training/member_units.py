@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.storage import open_in_place
-from kiyome.errors import InputError, RunBusy
+from kiyome.errors import InputError, RunBusy, TimeLimitReached
 from kiyome.executors import HERE, Executor, Here
 from kiyome.progress import MemberNews, News, Progress, silent, unheard
 from kiyome.training.member import (
@@ -26,22 +26,25 @@ from kiyome.training.member import (
     seen_on_disk,
 )
 from kiyome.training.processes import is_main_process
+from kiyome.training.time_limit import TimeLimit
 from kiyome.training.train_member import take_finished, train_member
 
 MEMBERS = "members"
-Unit = tuple[Member, Path]
+Unit = tuple[Member, Path, TimeLimit | None]
 
 
 def train_members(
     members: Sequence[Member],
     folder: Path,
     *,
+    below: str = "",
     others: Sequence[Member] = (),
     executor: Executor = HERE,
+    limit: TimeLimit | None = None,
     on_progress: Progress = silent,
     on_news: News = unheard,
 ) -> list[FinishedMember]:
-    """The members, finished, each in its folder below ``folder / "members"``.
+    """The members, finished, each in its folder below ``folder / below / "members"``.
 
     `on_progress` hears a stage for each member trained here by its label, after each step; `on_news` hears at
     first that all are waiting, then what becomes of each, and with it what lies on disk of `others`, which
@@ -54,36 +57,53 @@ def train_members(
         Where another process trains one of them.
     WorkerLost
         Where the process or machine of a member died again and again.
+    TimeLimitReached
+        Where the limit came first: each member that was begun stopped after a whole epoch, the others were
+        not begun.
     """
+    root = folder / below / MEMBERS
 
     def tell_of_others() -> None:
         for other in others:
-            on_news(seen_on_disk(other, folder / MEMBERS / other.folder_name))
+            on_news(seen_on_disk(other, root / other.folder_name))
 
     def tell(news: MemberNews) -> None:
         on_news(news)
         tell_of_others()
 
-    units = {member.label: (member, folder / MEMBERS / member.folder_name) for member in members}
+    units = {member.label: (member, root / member.folder_name, limit) for member in members}
     for member in members if is_main_process() else ():
         tell(news_of(member, "waiting"))
     if isinstance(executor, Here):
 
-        def train_here(unit: Unit) -> FinishedMember:
+        def train_here(unit: Unit) -> FinishedMember | None:
             return _train_held(unit, on_progress=on_progress, on_news=tell)
 
-        return [finished for _, finished in executor.run(train_here, units)]
-    return _train_elsewhere(units, executor, on_news, tell_of_others)
+        trained = [finished for _, finished in executor.run(train_here, units)]
+    else:
+        trained = _train_elsewhere(units, executor, on_news, tell_of_others)
+    finished = [member for member in trained if member is not None]
+    if limit is not None and len(finished) < len(trained):
+        raise TimeLimitReached(
+            f"Training stopped at its limit of {limit.text}.",
+            came=f"{len(finished)} of {len(trained)} members are finished, every whole epoch is in {folder}",
+            remedy="The same command goes on there, to the same result.",
+            folder=folder,
+        )
+    return finished
 
 
 def _train_elsewhere(
     units: Mapping[str, Unit], executor: Executor, on_news: News, tell_of_others: Callable[[], None]
-) -> list[FinishedMember]:
-    taken = {label: take_finished(member, place, on_news=on_news) for label, (member, place) in units.items()}
-    finished = {label: member for label, member in taken.items() if member is not None}
+) -> list[FinishedMember | None]:
+    finished: dict[str, FinishedMember | None] = {
+        label: taken
+        for label, (member, place, _) in units.items()
+        if (taken := take_finished(member, place, on_news=on_news)) is not None
+    }
 
     def look() -> None:
-        for label, (member, place) in units.items():
+        for label, (member, place, _) in units.items():
             if label not in finished:
                 on_news(news_elsewhere(member, place))
         tell_of_others()
@@ -91,7 +111,10 @@ def _train_elsewhere(
     left = {label: unit for label, unit in units.items() if label not in finished}
     with closing(executor.run(facts_of_trained, left, on_wait=look)) as done:
         for label, facts in done:
-            member, place = units[label]
+            member, place, _ = units[label]
+            if facts is None:
+                finished[label] = None
+                continue
             if not (place / SEAL).is_file():
                 raise InputError(
                     "All workers see one run folder.",
@@ -104,13 +127,19 @@ def _train_elsewhere(
     return [finished[label] for label in units]
 
 
-def facts_of_trained(unit: Unit) -> dict[str, Any]:
-    """What member.json says of a member, once it is finished in its folder: the work of a unit."""
-    return _train_held(unit).facts
+def facts_of_trained(unit: Unit) -> dict[str, Any] | None:
+    """What member.json says of a member, once it is finished in its folder: the work of a unit.
+
+    None where the time limit came first.
+    """
+    trained = _train_held(unit)
+    return None if trained is None else trained.facts
 
 
-def _train_held(unit: Unit, *, on_progress: Progress = silent, on_news: News = unheard) -> FinishedMember:
-    member, place = unit
+def _train_held(
+    unit: Unit, *, on_progress: Progress = silent, on_news: News = unheard
+) -> FinishedMember | None:
+    member, place, limit = unit
     place.mkdir(parents=True, exist_ok=True)
 
     def of_member(stage: str, done: int, total: int) -> None:
@@ -118,7 +147,10 @@ def _train_held(unit: Unit, *, on_progress: Progress = silent, on_news: News = u
             on_progress(member.label, done, total)
 
     with _held(place):
-        return train_member(member, place, on_progress=of_member, on_news=on_news)
+        try:
+            return train_member(member, place, limit=limit, on_progress=of_member, on_news=on_news)
+        except TimeLimitReached:
+            return None  # so that workers beside it come to the end of their epoch
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from kiyome.training.member import FinishedMember, Member
 from kiyome.training.member_units import train_members
 from kiyome.training.recipe import Recipe
 from kiyome.training.soft_labels import hard_targets
+from kiyome.training.time_limit import TimeLimit
 
 NESTED = "nested"
 """The folder of pairs in a run folder; they are no members of the run, and predict no new photo."""
@@ -61,12 +62,14 @@ def train_pairs(
     folder: Path,
     *,
     executor: Executor = HERE,
+    limit: TimeLimit | None = None,
     on_progress: Progress = silent,
     on_news: News = unheard,
 ) -> list[FinishedMember]:
     """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`."""
-    place = folder / NESTED
-    return train_members(pairs, place, executor=executor, on_progress=on_progress, on_news=on_news)
+    return train_members(
+        pairs, folder, below=NESTED, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
+    )
 
 
 def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:

@@ -87,6 +87,21 @@ def wait_for_everyone() -> None:
         join_processes().wait_for_everyone()
 
 
+def as_main_process_says(answer: bool) -> bool:  # noqa: FBT001
+    """The main process's answer, in every process: clocks differ, and they have to go on or stop together.
+
+    >>> as_main_process_says(True)
+    True
+    """
+    if num_processes() == 1:
+        return answer
+    join_processes()
+    from accelerate.utils import broadcast_object_list
+
+    [told] = broadcast_object_list([answer])
+    return bool(told)
+
+
 @contextmanager
 def main_process_first() -> Iterator[None]:
     """Let the main process go through the block before the others, so that it alone has to store things."""

@@ -2,7 +2,8 @@
 
     learn, with a checkpoint after each epoch ► predict the held-out rows with the epochs that count ► seal
 
-Where memory runs out, batches pass in more parts. Several processes share every batch; the main one writes.
+A time limit is heeded before the first epoch and after each. Where memory runs out, batches pass in more
+parts. Several processes share every batch; the main one writes.
 """
 
 import gc
@@ -11,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
-from kiyome.errors import InputError, KiyomeError
+from kiyome.errors import InputError, KiyomeError, TimeLimitReached
 from kiyome.images.loader import Loader
 from kiyome.inference import predict, predict_views
 from kiyome.models import Network, load_timm_folder, save_timm_folder
@@ -40,13 +42,24 @@ from kiyome.training.member import (
     metrics_until,
     news_of,
 )
-from kiyome.training.processes import is_main_process, num_processes, wait_for_everyone
+from kiyome.training.processes import (
+    as_main_process_says,
+    is_main_process,
+    num_processes,
+    wait_for_everyone,
+)
+from kiyome.training.time_limit import TimeLimit
 
 CHECKPOINTS = "checkpoints"
 
 
 def train_member(
-    member: Member, folder: Path, *, on_progress: Progress = silent, on_news: News = unheard
+    member: Member,
+    folder: Path,
+    *,
+    limit: TimeLimit | None = None,
+    on_progress: Progress = silent,
+    on_news: News = unheard,
 ) -> FinishedMember:
     """The finished member; what of it lies in `folder` already is not done again.
 
@@ -57,32 +70,32 @@ def train_member(
     KiyomeError
         When the loss is not finite, the disk is full, or memory runs out twice. The last whole checkpoint
         stays, and the same call goes on from it.
+    TimeLimitReached
+        When the limit comes first, likewise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if finished := take_finished(member, folder, on_news=on_news):
         return finished
+    _heed(limit, member, folder, epochs_done=0)
+    how: dict[str, Any] = {"on_progress": on_progress, "on_news": on_news}
     if num_processes() > 1:
-        return _train_together(member, folder, on_progress, on_news)
+        return _train_together(member, folder, limit, **how)
     _remove_leftovers(folder)
     compute = choose_compute(member.recipe.precision)
     parts = member.recipe.accumulate
     try:
-        notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
+        notes = _learn(member, folder, compute, parts=parts, limit=limit, **how)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         notes = [f"memory ran out ({str(error).splitlines()[0][:120]}): batches pass in {2 * parts} parts"]
     else:
-        return _finish(
-            member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news
-        )
+        return _finish(member, folder, compute, notes=notes, parts=parts, **how)
     _free_memory()  # outside of the except, whose traceback holds what is to be freed
     parts *= 2
     with _out_of_memory_told():
-        notes += _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
-        return _finish(
-            member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news
-        )
+        notes += _learn(member, folder, compute, parts=parts, limit=limit, **how)
+        return _finish(member, folder, compute, notes=notes, parts=parts, **how)
 
 
 def take_finished(member: Member, folder: Path, *, on_news: News = unheard) -> FinishedMember | None:
@@ -94,7 +107,9 @@ def take_finished(member: Member, folder: Path, *, on_news: News = unheard) -> F
     return finished
 
 
-def _train_together(member: Member, folder: Path, on_progress: Progress, on_news: News) -> FinishedMember:
+def _train_together(
+    member: Member, folder: Path, limit: TimeLimit | None, *, on_progress: Progress, on_news: News
+) -> FinishedMember:
     """The same by several processes, each with its share of every batch; the main one writes."""
     if member.recipe.omit_largest:
         raise InputError(
@@ -107,7 +122,9 @@ def _train_together(member: Member, folder: Path, on_progress: Progress, on_news
     compute = choose_compute(member.recipe.precision)
     parts = member.recipe.accumulate
     with _out_of_memory_told():
-        notes = _learn(member, folder, compute, parts=parts, on_progress=on_progress, on_news=on_news)
+        notes = _learn(
+            member, folder, compute, parts=parts, limit=limit, on_progress=on_progress, on_news=on_news
+        )
     if is_main_process():
         notes.append(f"trained by {num_processes()} processes")
         _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news)
@@ -133,7 +150,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _learn(
-    member: Member, folder: Path, compute: Compute, *, parts: int, on_progress: Progress, on_news: News
+    member: Member,
+    folder: Path,
+    compute: Compute,
+    *,
+    parts: int,
+    limit: TimeLimit | None,
+    on_progress: Progress,
+    on_news: News,
 ) -> list[str]:
     """Train to the last epoch, with a checkpoint after each; what people should hear."""
     recipe, table = member.recipe, member.lessons.table
@@ -168,13 +192,29 @@ def _learn(
         parts=parts,
         on_progress=on_progress,
     )
+    began = monotonic()
     for dynamics in epochs:
         if accelerator.is_main_process:
             metrics.append(_score(member, learner, dynamics, compute))
             _keep_epoch(member, learner, dynamics, folder, metrics)
             on_news(news_of(member, "learning", metrics))
         accelerator.wait_for_everyone()
+        if limit is not None:
+            limit.count_epoch(monotonic() - began)
+            began = monotonic()
+        _heed(limit, member, folder, epochs_done=learner.epochs_done)
     return notes
+
+
+def _heed(limit: TimeLimit | None, member: Member, folder: Path, *, epochs_done: int) -> None:
+    """Stop in all processes where the limit is reached; after the last epoch predicting is still to come."""
+    if limit is not None and as_main_process_says(limit.is_reached):
+        raise TimeLimitReached(
+            f"Training stopped at its limit of {limit.text}.",
+            came=f"{member.label} after {epochs_done} of {member.recipe.epochs} epochs",
+            remedy="The same call goes on there, to the same result.",
+            folder=folder,
+        )
 
 
 def _keep_epoch(
