@@ -22,6 +22,7 @@ from kiyome.artifacts.decisions import Act
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
 from kiyome.recipes.decided import opened_store
 from kiyome.reviewing.queue import Asked, Queue
+from kiyome.reviewing.secret import Secret
 from kiyome.reviewing.standing import Standing
 from kiyome.reviewing.subject import Subject, read_subject
 from mango_find import unpack
@@ -66,7 +67,9 @@ def one_seed(place: Path, true_labels: np.ndarray, seed: int) -> Scores:
     scores = {"nothing reviewed": scored(first, true_labels)}
     subject = read_subject(first.folder)
     for order, rounds in (("suspicion", REVIEWED), ("gain", (AT,)), ("random", (AT,))):
-        rows = Queue(subject).rows(Asked(order=order), Standing(subject))
+        rows = Queue(subject, Secret(key=b"random" + bytes([seed]))).rows(
+            Asked(order=order), Standing(subject)
+        )
         store = f"sqlite:///{place}/{order}{seed}.sqlite"
         for start, stop in pairwise((0, *rounds)):
             review(first.folder, subject, rows[start:stop], true_labels, store)

@@ -62,6 +62,10 @@ class Asker:
         """What becomes of what our page sends."""
         return asked(app, "POST", path, send=send)
 
+    def browser(self, app: Any) -> "Browser":
+        """Somebody who opened the page of an app, with a jar of cookies of their own."""
+        return Browser(app)
+
     def opened(self, subject: Subject, folder: Path) -> Any:
         """An open review in a folder, for as long as the block runs."""
         return contextmanager(opened)(subject, folder)
@@ -69,6 +73,30 @@ class Asker:
     def guarded(self, desk: Any, **rules: Any) -> Any:
         """The app of a desk behind its guard."""
         return guarded(desk, **rules)
+
+
+class Browser:
+    """Has opened the page of an app, and keeps the cookies that it sets."""
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.cookies = app, dict[str, str]()
+        self("GET", "/")
+
+    def __call__(self, method: str, path: str, **rest: Any) -> Answer:
+        kept = ("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
+        answer = asked(self.app, method, path, headers=[*OWN, kept], **rest)
+        if given := answer.headers.get("set-cookie"):
+            name, _, value = given.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return answer
+
+    def get(self, path: str, query: str = "") -> Any:
+        """What a route says, as JSON."""
+        return self("GET", path, query=query).json
+
+    def post(self, path: str, send: Any) -> Answer:
+        """What becomes of what our page sends."""
+        return self("POST", path, send=send)
 
 
 @pytest.fixture(scope="session")

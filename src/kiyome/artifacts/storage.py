@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from kiyome.artifacts.private import private_opener
 from kiyome.errors import InputError
 
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".kiyome-", ".tmp"
 
 
 @contextmanager
-def writing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def writing(path: str | Path, *, durable: bool = True, private: bool = False) -> Iterator[BinaryIO]:
     """A binary file that takes its place at `path` when the block ends well, and vanishes when it does not.
 
     Parameters
@@ -33,6 +34,8 @@ def writing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     durable : bool
         Wait for the disk, so that the file survives a power cut. False keeps the promise against kills
         only; it is meant for the many small files that are checked again when they are read.
+    private : bool
+        For its owner alone, or the group that its folder is shared with.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def writing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     path = Path(path)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=private_opener if private else None) as file:
             yield file
             file.flush()
             if durable:

@@ -60,11 +60,11 @@ def review(
         from kiyome.recipes.review import review as serve
 
         def on_open(opened: "OpenReview") -> None:
-            show_open(opened)
+            show_open(opened, name=name)
             if not no_browser and opened.token is None and _has_screen():
                 import webbrowser
 
-                webbrowser.open(opened.address)
+                webbrowser.open(opened.own_address)
 
         serve(
             run,
@@ -79,13 +79,15 @@ def review(
         line("Stopped. Every decision that was answered is kept.")
 
 
-def show_open(opened: "OpenReview") -> None:
+def show_open(opened: "OpenReview", *, name: str | None) -> None:
     """Where the page is, and where decisions go."""
     for note in opened.notes:
         print(f"note: {visible(note)}", file=sys.stderr)
     line(f"{opened.rows:,} rows{', blind' if opened.blind else ''}")
     line(f"Decisions  {opened.store}")
     line(f"Open       {opened.address}")
+    if opened.blind and name:
+        line(f"{f'Only {visible(name)}':<10} {opened.own_address}")
     line("Stop       Ctrl-C")
     sys.stdout.flush()  # whoever reads this through a pipe waits for the address
 

@@ -77,7 +77,7 @@ def events_of(run: Path | str, subject: Subject, store: Path | str | None = None
         return opened.events_after()
 
 
-def standing_of(run: Path | str, *, store: Path | str | None = None, blind: bool = False) -> Standing:
+def standing_of(run: Path | str, *, store: Path | str | None = None) -> Standing:
     """What stands in the review of a run.
 
     Raises
@@ -85,7 +85,7 @@ def standing_of(run: Path | str, *, store: Path | str | None = None, blind: bool
     InputError
         Where the folder is none to review.
     """
-    subject = read_subject(run, blind=blind)
+    subject = read_subject(run)
     standing = Standing(subject)
     standing.take(events_of(run, subject, store))
     return standing

@@ -8,13 +8,17 @@ import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import review_folder
 from kiyome.errors import MissingExtra
 from kiyome.recipes.decided import opened_store
 from kiyome.reviewing.server import LOOPBACK, Place, is_loopback, serve, take_place
 from kiyome.reviewing.subject import read_subject
+
+if TYPE_CHECKING:
+    from kiyome.reviewing.desk import Desk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,8 @@ class OpenReview:
 
     address: str
     """What a browser opens, with the token where there is one."""
+    own_address: str
+    """The same for whoever started the server: in a blind review it gives the suggested name, too."""
     rows: int
     blind: bool
     store: str
@@ -81,8 +87,7 @@ def review(
     except ImportError as error:
         raise MissingExtra("The review page", extra="review") from error
     subject = read_subject(run, blind=blind)
-    folder = review_folder(run)
-    folder.mkdir(exist_ok=True)
+    folder = private_folder(review_folder(run))
     asked = name if name or not is_loopback(host) else _user()
     with (
         opened_store(run, subject, store) as decisions,
@@ -91,6 +96,7 @@ def review(
         place = take_place(host, port, token)
         opened = OpenReview(
             address=place.address,
+            own_address=_with_word(place.address, desk) if subject.blind and asked else place.address,
             rows=len(subject),
             blind=subject.blind,
             store=decisions.url,
@@ -100,6 +106,10 @@ def review(
         if on_open is not None:
             on_open(opened)
         serve(make_app(desk), place, csrf=desk.csrf)
+
+
+def _with_word(address: str, desk: "Desk") -> str:
+    return f"{address}{'&' if '?' in address else '?'}word={desk.secret.word(desk.name or '')}"
 
 
 def _notes(place: Place) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from kiyome.errors import (
 from kiyome.reviewing.desk import Desk
 from kiyome.reviewing.routes import decisions, figures, page, photos, rows
 from kiyome.reviewing.routes.asking import parts_of
+from kiyome.reviewing.routes.claims import own_names
 
 STATUS_OF: dict[type[KiyomeError], int] = {
     InputError: 422,
@@ -35,6 +36,7 @@ def make_app(desk: Desk) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(own_names)],
         exception_handlers={
             RequestValidationError: _say_what_is_wrong,
             DecisionConflict: _say_what_stands,

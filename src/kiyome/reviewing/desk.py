@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.decisions import DecisionStore, Event
 from kiyome.reviewing.neighbors import Neighbors
 from kiyome.reviewing.queue import Asked, Queue
+from kiyome.reviewing.secret import Secret, review_secret
 from kiyome.reviewing.standing import Standing
 from kiyome.reviewing.subject import Subject
 from kiyome.reviewing.thumbnails import Thumbnails, made_in_background
@@ -43,6 +44,7 @@ class Desk:
 
     subject: Subject
     store: DecisionStore
+    secret: Secret
     thumbnails: Thumbnails
     neighbors: Neighbors | None
     csrf: str
@@ -107,23 +109,24 @@ def open_desk(
     subject, store
         What is reviewed, and the decisions about it.
     folder
-        Where the pack of thumbnails is kept.
+        Where the secret of the review and the pack of thumbnails are kept.
     name
         Whom the page suggests as the reviewer.
     """
-    standing = Standing(subject)
+    standing, secret = Standing(subject), review_secret(folder)
     standing.take(store.events_after())
     pack = folder / ("thumbnails-blind.bin" if subject.blind else "thumbnails.bin")
     with made_in_background(subject, pack) as thumbnails:
         yield Desk(
             subject=subject,
             store=store,
+            secret=secret,
             thumbnails=thumbnails,
             neighbors=None if subject.features is None else Neighbors(subject.features),
             csrf=secrets.token_urlsafe(24),
             photo_key=secrets.token_hex(4),
             name=name,
             warnings=tuple(store.warnings),
-            queue=Queue(subject),
+            queue=Queue(subject, secret),
             _standing=standing,
         )

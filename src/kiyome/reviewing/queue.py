@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.decision_events import Verdict
 from kiyome.errors import InputError
 from kiyome.reviewing.gain import expected_gain
+from kiyome.reviewing.secret import Secret
 from kiyome.reviewing.standing import LABEL, NOTHING, VERDICTS, Codes, Standing
 from kiyome.reviewing.subject import Subject
 
@@ -34,7 +35,7 @@ class Asked:
 
     order: Order = "suspicion"
     """suspicion: most suspicious first. gain: as `kiyome.reviewing.gain` says. pair: the (given, suggested)
-    cells with most flagged rows first, most suspicious first in each. random: as the table's fingerprint
+    cells with most flagged rows first, most suspicious first in each. random: as the review's secret
     draws. table: as the rows lie. A blind review has its one random order."""
     given: str | None = None
     """Only rows with this given label, a class name."""
@@ -84,6 +85,8 @@ class Queue:
     ----------
     subject : Subject
         Whose rows are put in line.
+    secret : Secret
+        Of the review; it draws the random order.
 
     Examples
     --------
@@ -91,12 +94,12 @@ class Queue:
     >>> subject = Subject(run="r", title="r", blind=True, audit=None, image_ids=["a", "b"],
     ...     shown_ids=["a", "b"], class_names=("cat", "dog"), fingerprint="", table_content="",
     ...     photo_root=Path(), photo_paths=["", ""], ranking=np.arange(2))
-    >>> Queue(subject).rows(Asked(order="random", search="B"), Standing(subject)).tolist()
+    >>> Queue(subject, Secret(key=b"k")).rows(Asked(order="random", search="B"), Standing(subject)).tolist()
     [1]
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, subject: Subject, secret: Secret) -> None:
+        self.subject, self.secret = subject, secret
         self._orders: dict[Order, Rows] = {}
 
     @property
@@ -129,11 +132,11 @@ class Queue:
 
     def _in_order(self, order: Order) -> Rows:
         if order not in self._orders:
-            self._orders[order] = rows_in_order(self.subject, order)
+            self._orders[order] = rows_in_order(self.subject, order, self.secret)
         return self._orders[order]
 
 
-def rows_in_order(subject: Subject, order: Order) -> Rows:
+def rows_in_order(subject: Subject, order: Order, secret: Secret) -> Rows:
     """All N rows in an order, as `Asked.order` says; equals stay as they are ranked."""
     ranking = subject.ranking
     if subject.blind or order == "suspicion":
@@ -141,7 +144,7 @@ def rows_in_order(subject: Subject, order: Order) -> Rows:
     if order == "table":
         return np.arange(len(subject))
     if order == "random":
-        return np.random.default_rng(int(subject.fingerprint[:16], 16)).permutation(len(subject))
+        return secret.order(subject.image_ids)
     weight = expected_gain(subject) if order == "gain" else _flagged_of_pair(subject)
     return ranking[np.argsort(-weight[ranking], kind="stable")]
 

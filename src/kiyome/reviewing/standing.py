@@ -47,6 +47,7 @@ class Decided:
 class _Reviewer:
     """What one person decided; arrays of zeros take no memory before they are written to."""
 
+    first: Event
     codes: Codes
     versions: Codes
     events: dict[int, list[Event]] = field(default_factory=dict)
@@ -98,6 +99,11 @@ class Standing:
         """Everyone who wrote an event, in the order of their first one."""
         return list(self._reviewers)
 
+    def first_event(self, reviewer: str) -> Event | None:
+        """The first event in a name; None where nobody used it."""
+        known = self._reviewers.get(reviewer)
+        return known.first if known else None
+
     @property
     def decided(self) -> Mask:
         """(N,) rows of which anyone's decision stands."""
@@ -120,7 +126,7 @@ class Standing:
         first = batch[0]
         places = [(self._row_of(event), self._code_of(event)) for event in batch]  # refuse before changing
         if first.reviewer not in self._reviewers:
-            self._reviewers[first.reviewer] = self._newcomer()
+            self._reviewers[first.reviewer] = self._newcomer(first)
         reviewer = self._reviewers[first.reviewer]
         for event, (row, code) in zip(batch, places, strict=True):
             self.num_deciders[row] += int(code != NOTHING) - int(reviewer.codes[row] != NOTHING)
@@ -132,9 +138,9 @@ class Standing:
         self._batches.setdefault(first.batch, []).extend(batch)
         self.last_number = batch[-1].number
 
-    def _newcomer(self) -> _Reviewer:
+    def _newcomer(self, first: Event) -> _Reviewer:
         zeros = [np.zeros(len(self.subject), np.int32) for _ in range(2)]
-        return _Reviewer(codes=zeros[0], versions=zeros[1])
+        return _Reviewer(first=first, codes=zeros[0], versions=zeros[1])
 
     def of(self, reviewer: str, row: int) -> Decided:
         """What a reviewer holds of a row."""

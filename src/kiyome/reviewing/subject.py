@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from kiyome.artifacts.audit_folder import PHOTOS, DrawnRows, is_audit_folder, read_drawn
 from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.issues import RankedIssues, read_issues, safe_cell
+from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.reviewing.secret import Secret, review_secret
 
 ISSUES_FILE, FEATURES_FILE, DUPLICATES_FILE = "label_issues.parquet", "features.npy", "duplicates.csv"
 ALONE = -1
@@ -94,7 +96,8 @@ def read_subject(folder: str | Path, *, blind: bool = False) -> Subject:
         Of a run that has `label_issues.parquet` and predictions, such as one of find; or of audit-sample,
         which is reviewed blind in any case.
     blind
-        Leave out everything but the photos, and lay the rows in an order that the fingerprint draws.
+        Leave out everything but the photos, and lay the rows in an order that the secret of the review
+        draws; it is made in the folder if need be.
 
     Raises
     ------
@@ -124,7 +127,9 @@ def read_subject(folder: str | Path, *, blind: bool = False) -> Subject:
             came=f"a run of '{run.command}' in {run.path}, without {ISSUES_FILE}",
             remedy=f"Run: kiyome find {run.path / 'table.parquet'} --pred-probs {run.path / 'oof.parquet'}",
         )
-    return _blinded(run) if blind else _of_run(run, read_issues(run.path / ISSUES_FILE, run.table))
+    if blind:
+        return _blinded(run, review_secret(review_folder(run.path)))
+    return _of_run(run, read_issues(run.path / ISSUES_FILE, run.table))
 
 
 def _of_run(run: FinishedRun, issues: RankedIssues) -> Subject:
@@ -153,10 +158,10 @@ def _of_run(run: FinishedRun, issues: RankedIssues) -> Subject:
     )
 
 
-def _blinded(run: FinishedRun) -> Subject:
+def _blinded(run: FinishedRun, secret: Secret) -> Subject:
     """The photos of a run in an order that says nothing, under names that say nothing."""
     table = run.table
-    order = np.random.default_rng(int(table.fingerprint[:16], 16)).permutation(len(table))
+    order = secret.order(table.image_ids.tolist())
     return Subject(
         run=run.name,
         title=run.name,

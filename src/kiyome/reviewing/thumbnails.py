@@ -53,7 +53,7 @@ class Thumbnails:
         """Why making stopped before its end, such as a full disk."""
         head = _head(subject)
         if not _is_whole(path, head, len(subject)):
-            with writing(path) as file:
+            with writing(path, private=True) as file:
                 file.write(head + bytes(ENTRY.itemsize * len(subject)))
         self._file = open_in_place(path)
         self._index = np.memmap(self._file, ENTRY, "r+", offset=HEAD_BYTES, shape=(len(subject),))

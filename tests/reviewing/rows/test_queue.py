@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from kiyome.errors import InputError
 from kiyome.reviewing.gain import expected_gain, gain_with_copies
 from kiyome.reviewing.queue import ORDERS, Asked, Queue
+from kiyome.reviewing.secret import Secret
 from kiyome.reviewing.standing import Standing
 from kiyome.reviewing.subject import ALONE, Subject
 
+SECRET = Secret(key=b"k" * 32)
 CLASSES = st.sampled_from([None, "class 0", "class 1", "class 2"])
 asked = st.builds(
     Asked,
@@ -70,7 +72,7 @@ def passes(subject: Subject, standing: Standing, asked: Asked, me: str, row: int
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(asked=asked)
 def test_the_queue_holds_the_rows_that_a_plain_loop_finds(decided: Standing, asked: Asked) -> None:
-    queue = Queue(decided.subject)
+    queue = Queue(decided.subject, SECRET)
     rows = queue.rows(asked, decided, me="Ann").tolist()
     expected = [row for row in range(40) if passes(decided.subject, decided, asked, "Ann", row)]
     assert sorted(rows) == expected
@@ -80,19 +82,22 @@ def test_the_queue_holds_the_rows_that_a_plain_loop_finds(decided: Standing, ask
 
 def test_orders(subject_of) -> None:
     subject = subject_of(300)
-    queue, nobody = Queue(subject), Standing(subject)
+    queue, nobody = Queue(subject, SECRET), Standing(subject)
     rows = {order: queue.rows(Asked(order=order), nobody) for order in ORDERS}
     for order in ORDERS:
         assert sorted(rows[order]) == list(range(300))
     assert rows["suspicion"].tolist() == subject.ranking.tolist()
     assert rows["table"].tolist() == list(range(300))
-    assert rows["random"].tolist() == Queue(subject).rows(Asked(order="random"), nobody).tolist()
+    assert rows["random"].tolist() == Queue(subject, SECRET).rows(Asked(order="random"), nobody).tolist()
+    other = Queue(subject, Secret(key=b"o" * 32)).rows(Asked(order="random"), nobody)
+    assert sorted(other) == list(range(300))
+    assert (other == rows["random"]).mean() < 0.1
     assert (np.diff(expected_gain(subject)[rows["gain"]]) <= 0).all()
 
 
 def test_pairs_come_whole_the_largest_first(subject_of) -> None:
     subject = subject_of(300)
-    rows = Queue(subject).rows(Asked(order="pair"), Standing(subject))
+    rows = Queue(subject, SECRET).rows(Asked(order="pair"), Standing(subject))
     flagged = subject.is_label_issue[rows]
     assert flagged[: flagged.sum()].all()
     cells = [(subject.given_labels[row], subject.suggested_labels[row]) for row in rows[flagged]]
@@ -114,11 +119,11 @@ def test_gain_differs_from_suspicion_where_a_picture_lies_in_several_rows(subjec
         ranking=np.array([0, 1, 2, 3, 5, 4]),
         duplicate_groups=np.array([-1, -1, 7, 7, 3, 3]),
     )
-    rows = Queue(subject).rows(Asked(order="gain"), Standing(subject)).tolist()
+    rows = Queue(subject, SECRET).rows(Asked(order="gain"), Standing(subject)).tolist()
     assert expected_gain(subject) == pytest.approx([0.9, 0.8, 1.2, 1.2, 1, 1])
     assert rows == [2, 3, 5, 4, 0, 1]  # two labels at a look; one of two that differ is wrong for sure
     alone = subject_of(6, probability=subject.probability, ranking=subject.ranking)
-    assert Queue(alone).rows(Asked(order="gain"), Standing(alone)).tolist() == [0, 1, 2, 3, 5, 4]
+    assert Queue(alone, SECRET).rows(Asked(order="gain"), Standing(alone)).tolist() == [0, 1, 2, 3, 5, 4]
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
@@ -150,7 +155,7 @@ def test_bad_questions_are_refused(values, message: str) -> None:
 
 def test_an_unknown_class_lists_the_known_ones(decided: Standing) -> None:
     with pytest.raises(InputError, match=r"Came: 'owl'. The classes are class 0, class 1, class 2"):
-        Queue(decided.subject).rows(Asked(given="owl"), decided)
+        Queue(decided.subject, SECRET).rows(Asked(given="owl"), decided)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ def test_an_unknown_class_lists_the_known_ones(decided: Standing) -> None:
 def test_a_blind_review_tells_nothing(subject_of, values) -> None:
     subject = subject_of(5, blind=True)
     with pytest.raises(InputError, match="A blind review shows photos in a random order"):
-        Queue(subject).rows(Asked(**({"order": "random"} | values)), Standing(subject), me="Ann")
+        Queue(subject, SECRET).rows(Asked(**({"order": "random"} | values)), Standing(subject), me="Ann")
 
 
 def test_in_a_blind_review_the_others_are_not_there(subject_of, log_of) -> None:
@@ -180,16 +185,16 @@ def test_in_a_blind_review_the_others_are_not_there(subject_of, log_of) -> None:
     standing.take(log.append("Ann", {1: "class 2"}))
 
     def rows(**values) -> list[int]:
-        return Queue(subject).rows(Asked(order="random", **values), standing, me="Ann").tolist()
+        return Queue(subject, SECRET).rows(Asked(order="random", **values), standing, me="Ann").tolist()
 
-    assert Queue(subject).orders == ("random",)
+    assert Queue(subject, SECRET).orders == ("random",)
     assert (rows(state="open"), rows(state="decided")) == ([0, 2, 3], [1])
     assert rows(reviewer="Ann", verdict="relabel") == [1]
 
 
 def test_a_million_rows_are_put_in_line(subject_of) -> None:
     subject = subject_of(1_000_000)
-    queue, standing = Queue(subject), Standing(subject)
+    queue, standing = Queue(subject, SECRET), Standing(subject)
     wanted = Asked(order="suspicion", given="class 1", flagged=True, min_chance=0.2, state="open")
     rows = queue.rows(wanted, standing)
     assert len(rows) > 1000

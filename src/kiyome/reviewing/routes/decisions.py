@@ -5,41 +5,50 @@ Each is one act with a key of its own, which is written once however often it co
 
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from kiyome.artifacts.decisions import Act, Event
 from kiyome.reviewing.desk import Desk
 from kiyome.reviewing.routes.asking import At, refused, unknown
 from kiyome.reviewing.routes.bodies import Decisions, Entry, Step
+from kiyome.reviewing.routes.claims import browser_of, in_own_name, refuse_taken
 
 router = APIRouter(prefix="/api")
 
 
 @router.post("/decisions")
-def decide(desk: At, body: Decisions) -> JSONResponse:
+def decide(desk: At, request: Request, body: Decisions) -> JSONResponse:
     """Write what one person decided about some rows: all of it, or none of it."""
-    events = desk.store.append(
-        [_act(desk, entry) for entry in body.entries],
-        key=body.key,
-        reviewer=body.reviewer,
-        run=desk.subject.run,
-        table_content=desk.subject.table_content,
-        seen={**body.seen.model_dump(), "blind": desk.subject.blind},
-        milliseconds=body.milliseconds,
-    )
+    browser = browser_of(desk, request)
+    with in_own_name(desk, request, body.reviewer):
+        events = desk.store.append(
+            [_act(desk, entry) for entry in body.entries],
+            key=body.key,
+            reviewer=body.reviewer,
+            run=desk.subject.run,
+            table_content=desk.subject.table_content,
+            seen={
+                **body.seen.model_dump(),
+                "blind": desk.subject.blind,
+                **({"browser": browser} if browser else {}),
+            },
+            milliseconds=body.milliseconds,
+        )
     return _written(desk, events)
 
 
 @router.post("/undo")
-def undo(desk: At, body: Step) -> JSONResponse:
+def undo(desk: At, request: Request, body: Step) -> JSONResponse:
     """Take back this person's last act that stands."""
+    refuse_taken(desk, request, body.reviewer)
     return _step(desk, body, "undo")
 
 
 @router.post("/redo")
-def redo(desk: At, body: Step) -> JSONResponse:
+def redo(desk: At, request: Request, body: Step) -> JSONResponse:
     """Bring back what this person took back last."""
+    refuse_taken(desk, request, body.reviewer)
     return _step(desk, body, "redo")
 
 

@@ -4,18 +4,23 @@ import hashlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
+from kiyome.reviewing.desk import Desk
 from kiyome.reviewing.routes.asking import At, unknown
+from kiyome.reviewing.routes.claims import keep_words
 
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".md": "text/markdown"}
 router = APIRouter()
 
 
 @router.get("/")
-def show_page(desk: At) -> Response:
+def show_page(desk: At, request: Request) -> Response:
     """The shell; whatever it shows comes from the routes below /api."""
+    if (word := request.query_params.get("word")) is not None:
+        return _keep(desk, request, word)
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -33,7 +38,18 @@ def show_page(desk: At) -> Response:
         sheets=[name for name in names if name.endswith(".css")],
         modules=[name for name in names if name.endswith(".js")],
     )
-    return Response(page, media_type="text/html; charset=utf-8")
+    answer = Response(page, media_type="text/html; charset=utf-8")
+    if desk.subject.blind:
+        keep_words(answer, desk, request)
+    return answer
+
+
+def _keep(desk: Desk, request: Request, word: str) -> Response:
+    """Lead to the same page without the word, which the browser keeps as a cookie."""
+    rest = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "word"])
+    answer = Response(status_code=303, headers={"location": f"/?{rest}".rstrip("?")})
+    keep_words(answer, desk, request, word)
+    return answer
 
 
 @router.get("/static/{name:path}")

@@ -58,7 +58,7 @@ def show_review(desk: At) -> JSONResponse:
         {
             "title": subject.title,
             "run": subject.run,
-            "fingerprint": subject.fingerprint,
+            "key": desk.secret.name(subject.fingerprint, blind=subject.blind),
             "rows": len(subject),
             "classes": list(subject.class_names),
             "blind": subject.blind,

@@ -16,7 +16,7 @@ export function makeDeciding(page) {
   const { review, store, list } = page;
   const { get, set } = store;
   const outbox = makeOutbox({
-    storage: localStorage, prefix: `kiyome-unsent:${review.fingerprint}:`,
+    storage: localStorage, prefix: `kiyome-unsent:${review.key}:`,
     deliver, onAnswer: answered, onChange: outboxChanged,
   });
   let done = [];

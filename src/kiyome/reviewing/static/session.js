@@ -54,7 +54,7 @@ export function makeSession(review) {
       if (at === undefined || place >= 0) move(Math.max(place, wanted), { quiet: true });
       else await showAlone(Number(at));
     } catch (error) {
-      set({ trouble: error, total: 0 });
+      set({ trouble: error, total: 0, ...(error.status === 423 ? { dialog: "name" } : {}) });
     }
   }
 

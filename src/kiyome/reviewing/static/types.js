@@ -11,7 +11,7 @@
  *   duplicates?: {row: number, given: string | null}[],
  *   history?: {reviewer: string, verdict: Verdict | null, label: string | null, kind: string, at: string}[]}} More
  * @typedef {Row & More} Details
- * @typedef {{title: string, run: string, fingerprint?: string, rows: number, classes: string[], blind: boolean,
+ * @typedef {{title: string, run: string, key: string, rows: number, classes: string[], blind: boolean,
  *   audit: unknown, has_neighbors: boolean, has_duplicates: boolean, orders: string[],
  *   reviewer_suggested: string | null, reviewers: string[], warnings: string[], csrf: string}} Review
  * @typedef {{row: number, verdict: Verdict | null, label: string | null}} Act   what a person wants of one row
