@@ -85,9 +85,9 @@ def test_the_same_run_comes_back_to_its_folder_and_writes_the_same(tmp_path):
     [
         (
             {"config": CONFIG | {"seed": 1}},
-            "a run with seed=0 where this has 1 in .*run. Name another folder",
+            r"a run with other settings \(seed: 0 there, 1 now\) in .*run. Name another folder",
         ),
-        ({"config": CONFIG | {"folds": 5}}, "a run with folds=None where this has 5"),
+        ({"config": CONFIG | {"folds": 5}}, r"a run with other settings \(folds: nothing there, 5 now\)"),
         ({"command": "check"}, "a run of 'find'"),
         ({"of": table(given_labels=[1, 0])}, "a run on another table"),
     ],
@@ -102,6 +102,41 @@ def test_another_run_is_refused_or_gets_the_next_free_name(tmp_path, options, ca
     third = finished_run(tmp_path / "run", config={"other": 1}, named_by_user=False)
     assert third == tmp_path / "run-3"
     assert contents(tmp_path / "run") == before
+
+
+MODELS = [
+    {"name": "a", "epochs": 3, "loss_options": {}, "about": "words " * 300},
+    {"name": "b", "epochs": 3, "loss_options": {"label_smoothing": 0.1}},
+]
+
+
+@pytest.mark.parametrize(
+    ("recipes", "came"),
+    [
+        ([MODELS[0], MODELS[1] | {"epochs": 5}], "recipes.b.epochs: 3 there, 5 now"),
+        (
+            [MODELS[0] | {"loss_options": {"q": 1}}, MODELS[1] | {"loss_options": {}}],
+            "(recipes.a.loss_options.q: nothing there, 1 now; recipes.b.loss_options.label_smoothing: 0.1 th",
+        ),
+        (MODELS[:1], "recipes: ['a', 'b'] there, ['a'] now"),
+        (MODELS[::-1], "recipes: ['a', 'b'] there, ['b', 'a'] now"),
+        ([], "recipes: [{'name': 'a', 'epochs': 3, 'loss_options': {}, 'about': ... there, [] now"),
+        (None, "now"),
+        ([MODELS[0] | {"about": "other " * 300}, MODELS[1]], "recipes.a.about: 'words words"),
+        (
+            [MODELS[0] | {str(key): key for key in range(50)}, MODELS[1]],
+            "recipes.a.4: nothing there, 4 now; 45 more",
+        ),
+    ],
+)
+def test_only_the_settings_that_differ_are_shown(tmp_path, recipes, came):
+    finished_run(tmp_path / "run", config={"recipes": MODELS, "seed": 0})
+    with pytest.raises(InputError) as caught:
+        finished_run(tmp_path / "run", config={"recipes": recipes, "seed": 0})
+    shown = caught.value.came.replace(str(tmp_path), "")
+    assert came in shown
+    assert "seed" not in shown
+    assert len(shown) < 400
 
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path):

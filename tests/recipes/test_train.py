@@ -122,7 +122,7 @@ def test_the_same_command_again_changes_nothing(trained, digits):
 
 
 def test_another_recipe_does_not_fit_into_the_folder(trained, digits):
-    with pytest.raises(InputError, match=r"A run folder holds one run. Came: a run with recipes="):
+    with pytest.raises(InputError, match=r"settings \(recipes\.quick\.epochs: 2 there, 3 now\) in"):
         train(
             digits / "data",
             changes=[*SMALL, "epochs=3"],

@@ -50,6 +50,9 @@ MOST_MANIFEST = 2**28
 
 Manifest = dict[str, Any]
 
+NOTHING = object()
+"""In place of a setting that one of two runs does not have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
@@ -318,9 +321,39 @@ def _stands_against(path: Path, started: Manifest) -> str:
         return f"a run of '{manifest['command']}'"
     if manifest["table"]["content"] != started["table"]["content"]:
         return "a run on another table"
-    there, here = manifest["config"], started["config"]
-    other = next((key for key in {**there, **here} if there.get(key) != here.get(key)), None)
-    return f"a run with {other}={there.get(other)!r} where this has {here.get(other)!r}" if other else ""
+    if differences := list(_differences(manifest["config"], started["config"])):
+        more = [f"{len(differences) - 5} more"] if len(differences) > 5 else []
+        return f"a run with other settings ({'; '.join([*differences[:5], *more])})"
+    return ""
+
+
+def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
+    """The settings that differ, in tables and lists of named tables, too, with both values cut short.
+
+    >>> list(_differences({"models": [{"name": "a", "epochs": 3}]}, {"models": [{"name": "a", "epochs": 5}]}))
+    ['models.a.epochs: 3 there, 5 now']
+    """
+    old, new = _by_name(there), _by_name(here)
+    both = isinstance(old, dict) and isinstance(new, dict)
+    if both and (isinstance(there, dict) or list(old) == list(new)):
+        for key in {**old, **new}:
+            inner = f"{path}.{key}" if path else key
+            yield from _differences(old.get(key, NOTHING), new.get(key, NOTHING), inner)
+    elif there != here:
+        was, now = (list(old), list(new)) if both else (there, here)
+        yield f"{path}: {_brief(was)} there, {_brief(now)} now"
+
+
+def _brief(value: Any) -> str:
+    text = "nothing" if value is NOTHING else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _by_name(value: Any) -> Any:
+    """A list of named tables as a table; anything else as it is."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
+        return {each["name"]: each for each in value}
+    return value
 
 
 def _free_place(first: Path, started: Manifest) -> Path:
