@@ -1,15 +1,19 @@
 """Pages say what is true: their commands exist, their links lead somewhere."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import pytest
 import typer.main
 
-from kiyome.cli import app
+from kiyome.cli import VERBS, app
+from kiyome.recipes.lessons import changes_for_labels
+from kiyome.training.recipe_files import read_recipes
 
 ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -29,6 +33,46 @@ def test_every_command_on_a_page_can_be_parsed(page: str, command: str) -> None:
     words = shlex.split(command)
     verb = verbs.commands[words[0]]
     verb.make_context(words[0], words[1:], resilient_parsing=False)
+
+
+HELP = [
+    (name, match[1])
+    for name, verb in VERBS.items()
+    for match in re.finditer(r"^ +kiyome (.+?)(?:   .*)?$", verb.__doc__ or "", flags=re.MULTILINE)
+]
+WITH_RECIPE = [
+    (page, command)
+    for page, command in [*SHOWN, *HELP]
+    if command.split()[0] in ("train", "clean-and-retrain", "noise-classifier")
+]
+
+
+@pytest.mark.parametrize(("page", "command"), WITH_RECIPE, ids=lambda text: text)
+def test_every_recipe_with_changes_that_is_shown_can_be_made(page: str, command: str) -> None:
+    name, *words = shlex.split(command.partition(" > ")[0])
+    given = typer.main.get_command(app).commands[name].make_context(name, words).params
+    first = [str(given["data"])] if given.get("print_recipe") else []
+    changes = [*(word for word in first if "=" in word), *(given["changes"] or ())]
+    changes += changes_for_labels(given.get("labels"), given.get("flags"))
+    assert read_recipes(given["recipe"], changes)
+
+
+def test_each_row_of_the_table_of_switches_is_what_the_benchmarks_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    alone = runpy.run_path(str(BENCHMARKS / "countermeasures.py"))["COUNTERMEASURES"]
+    beside = runpy.run_path(str(BENCHMARKS / "clean_and_soft.py"))
+    trained = [*alone.values(), *([*beside["PLAIN"], *form] for form in beside["FORMS"].values())]
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    table = page.partition("| switches |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `([^`]+)`", table.replace("--labels clean", "leave_out=nested"), re.MULTILINE)
+
+    def recipe(changes: list[str]) -> str:
+        return str(read_recipes("quick", [change.replace("{plain}", "RUN") for change in changes]))
+
+    assert len(rows) == 14
+    assert {recipe(shlex.split(row)) for row in rows} == {recipe(changes) for changes in trained}
 
 
 def test_there_are_commands_to_parse() -> None:

@@ -15,7 +15,9 @@ KiyomeError                   says what must hold, what came, and what to do
 
 import copy
 import copyreg
+import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,3 +108,19 @@ class MissingExtra(KiyomeError, ImportError):
             came="an installation without it",
             remedy=f"Run: pip install 'kiyome[{extra}]'",
         )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the remedy for a name that is not among the known ones; its beginning or one word is enough.
+
+    >>> nearest("symetric", ["cross_entropy", "symmetric_cross_entropy"])
+    'Did you mean symmetric_cross_entropy?'
+    """
+    names, name = sorted(known, key=len), name.lower()
+    if not names:
+        return "Leave it out."
+    begun = [each for each in names if name and each.lower().startswith(name)]
+    # of names that share a word the shortest has it
+    forms = {form.lower(): each for each in reversed(names) for form in (*re.split(r"[\W_]+", each), each)}
+    close = begun or [forms[form] for form in get_close_matches(name, forms, n=1)]
+    return f"Did you mean {close[0]}?" if close else "Choose one of these."

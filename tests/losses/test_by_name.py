@@ -50,7 +50,8 @@ def test_the_loss_with_a_memory_is_made_with_the_size_of_the_table():
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        InputError, match=r"one of active_passive, .*taylor_softmax\. Came: 'bitempered'\. Did you mean bi_"
+        InputError,
+        match=r"active_passive, .*softmax, or in short apl, .*sce\. Came: 'bitempered'\. Did you mean bi_",
     ):
         make_loss("bitempered")
     with pytest.raises(InputError, match=r"Came: 'zzz'\. Choose one of these\."):

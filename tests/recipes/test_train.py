@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import timm
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from kiyome.artifacts.run import verify_run
+from kiyome.cli import app
 from kiyome.errors import InputError, RunBusy, StaleArtifact
 from kiyome.recipes.find import find
 from kiyome.recipes.lessons import flagged_rows
@@ -129,6 +133,53 @@ def test_another_recipe_does_not_fit_into_the_folder(trained, digits):
             output=digits / "run",
             cache_folder=digits / "cache",
         )
+
+
+def test_a_loss_by_its_short_name_is_trained_and_told_and_stored_by_its_full_one(digits, tmp_path):
+    small = [change for change in SMALL if not change.startswith(("epochs", "average_last"))]
+    arguments = ["train", digits / "data", "loss=sce", "epochs=1", *small, "-o", tmp_path / "run", "--json"]
+    done = CliRunner().invoke(
+        app, list(map(str, arguments)), env={"KIYOME_CACHE": str(digits / "cache")}, catch_exceptions=False
+    )
+    answer = json.loads(done.stdout)
+    [note] = answer["notes"]
+    assert note.startswith("label_smoothing = 0.1 of the recipe is left out: symmetric_cross_entropy has no")
+    assert json.loads((tmp_path / "run" / "train.json").read_text())["notes"] == [note]
+    assert note in (tmp_path / "run" / "report.html").read_text("utf-8")
+    [recipe] = verify_run(tmp_path / "run")["config"]["recipes"]
+    assert (recipe["loss"], recipe["loss_options"]) == ("symmetric_cross_entropy", {})
+    again = train(
+        digits / "data",
+        changes=["loss=symmetric_cross_entropy", "epochs=1", *small, "loss_options={}"],
+        output=tmp_path / "run",
+        cache_folder=digits / "cache",
+    )
+    assert again.notes == ()  # the same run by its full name
+
+
+def test_one_model_of_a_recipe_starts_from_its_own_file(digits, tmp_path):
+    architecture = "test_resnet.r160_in1k"
+    weights = timm.create_model(architecture).state_dict()
+    save_file(weights, tmp_path / "mine.safetensors")
+    result = train(
+        digits / "data",
+        recipe="talk-best-public",
+        changes=[
+            *("architecture=tiny", "image_size=32", "epochs=1", "views=1", "num_folds=2", "learning_rate=0"),
+            *(f"resnext50.architecture={architecture}", f"resnext50.weights={tmp_path / 'mine.safetensors'}"),
+        ],
+        output=tmp_path / "run",
+        members=["fold=0"],
+        cache_folder=digits / "cache",
+    )
+    assert result.notes[0] == "average_last is 1, not the recipe's 4, as epochs is 1"
+    [model] = (tmp_path / "run").glob("members/resnext50-fold0*/models/*/model.safetensors")
+    stored = load_file(model)
+    assert all(stored[name].equal(weights[name]) for name in stored if name.endswith("conv1.weight"))
+    assert [each["member"] for each in result.members] == [
+        "efficientnet-b3-fold0-seed0",
+        "resnext50-fold0-seed0",
+    ]
 
 
 def test_predict_says_what_train_said_with_ids_and_order_of_the_sample(trained, digits, tmp_path):

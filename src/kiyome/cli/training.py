@@ -27,7 +27,8 @@ def train(
         Path, typer.Argument(help="As for find; with --print-recipe it may be left out.")
     ] = Path(),
     changes: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 augment.cutout=0.5 ...")
+        list[str] | None,
+        typer.Argument(help="Changes to the recipe: epochs=3 augment.cutout=0.5 NAME.weights=FILE ..."),
     ] = None,
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
     labels: Annotated[
@@ -75,7 +76,8 @@ def train(
     Examples:
       kiyome train photos/ --recipe quick                minutes on two cores
       kiyome train train.csv --recipe talk-best-public --test sample_submission.csv
-      kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe
+      kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe; losses in short: sce, gce, elr
+      kiyome train photos/ --recipe talk-best-public resnext50.weights=resnext50.safetensors
       kiyome train photos/ --labels clean                without rows whose label is probably wrong
       kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
       kiyome train photos/ --executor processes          one process a GPU; or ray, slurm:PARTITION
@@ -92,8 +94,12 @@ def train(
             from kiyome.training.recipe_files import read_recipes, recipe_text
 
             wanted = [str(data), *wanted] if "=" in str(data) else wanted
-            recipes = read_recipes(recipe, [*wanted, *changes_for_labels(labels, flags)])
-            say({each.name: each.as_dict() for each in recipes}, lambda: line(recipe_text(recipes)))
+            notes: list[str] = []
+            wanted += changes_for_labels(labels, flags)
+            recipes = read_recipes(recipe, wanted, on_note=notes.append)
+            summary = {"recipes": {each.name: each.as_dict() for each in recipes}, "notes": notes}
+            text = "".join(f"# note: {note}\n" for note in notes) + recipe_text(recipes)
+            say(summary, lambda: line(text))
             return
         from kiyome.recipes.train import train as train_members
         from kiyome.training.processes import is_main_process
@@ -247,4 +253,4 @@ def clean_and_retrain(
             on_progress=on_progress,
             on_news=on_news,
         )
-        say(result.summary(), lambda: words.show_diary(result.history))
+        say(result.summary(), lambda: words.show_clean_and_retrain(result))

@@ -6,6 +6,7 @@ from kiyome.cli.answers import line, visible
 
 if TYPE_CHECKING:
     from kiyome.recipes.check import CheckResult
+    from kiyome.recipes.clean_and_retrain import CleanAndRetrainResult
     from kiyome.recipes.combined import CombinedResult
     from kiyome.recipes.curate import CurateResult
     from kiyome.recipes.demo import DemoResult
@@ -187,6 +188,8 @@ def show_export(result: "ExportResult") -> None:
 def show_noise_classifier(result: "NoiseClassifierResult") -> None:
     """What photos tell of flags, beside chance and beside the predictor's doubt."""
     photo, doubt, gain = result.by_photo, result.by_doubt, result.gain
+    for note in result.trained.notes:
+        line(f"note: {note}")
     precision = "no photo is" if photo.precision is None else photo.precision.as_percent()
     line(f"share of flagged rows (chance)       {photo.chance.as_percent()}")
     line(f"average precision by photo           {photo.average_precision.as_percent()}")
@@ -220,6 +223,13 @@ def show_diary(result: "DiaryResult") -> None:
     line("Out of fold, all rows, against labels that may be wrong: agreement with labels is not accuracy.")
     line(f"Look at   {result.page}")
     line(f"Lists     {result.csv}")
+
+
+def show_clean_and_retrain(result: "CleanAndRetrainResult") -> None:
+    """Notes on both trainings, each once, and every step with its score."""
+    for note in dict.fromkeys([*result.first.notes, *result.again.notes]):
+        line(f"note: {note}")
+    show_diary(result.history)
 
 
 def show_demo(result: "DemoResult") -> None:

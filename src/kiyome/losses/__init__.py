@@ -7,7 +7,7 @@ bi_tempered      the bi-tempered logistic loss and its softmax
 correction       forward and backward correction with a known T[true, given]
 early_learning   ELR, with a memory of every row
 selection        OUSM: which samples of a batch to learn from
-by_name          the LOSSES dict, for recipes
+by_name          the LOSSES and SHORT_NAMES dicts, for recipes
 """
 
 from kiyome.losses.bi_tempered import bi_tempered, tempered_softmax
@@ -21,7 +21,7 @@ from kiyome.losses.bounded import (
     symmetric_cross_entropy,
     taylor_cross_entropy,
 )
-from kiyome.losses.by_name import LOSSES, LossFunction, loss_options, make_loss
+from kiyome.losses.by_name import LOSSES, SHORT_NAMES, LossFunction, full_name, loss_options, make_loss
 from kiyome.losses.correction import backward_correction, forward_correction
 from kiyome.losses.cross_entropies import (
     bootstrap,
@@ -35,6 +35,7 @@ from kiyome.losses.selection import keep_small_losses
 
 __all__ = [
     "LOSSES",
+    "SHORT_NAMES",
     "EarlyLearning",
     "LossFunction",
     "active_passive",
@@ -46,6 +47,7 @@ __all__ = [
     "early_learning_penalty",
     "focal",
     "forward_correction",
+    "full_name",
     "generalized_cross_entropy",
     "keep_small_losses",
     "loss_options",

@@ -1,7 +1,6 @@
 """The losses by name, as recipes call them."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, nearest
 from kiyome.losses.bi_tempered import bi_tempered
 from kiyome.losses.bounded import (
     active_passive,
@@ -40,7 +39,8 @@ def make_loss(name: str, **options: Any) -> LossFunction:
     Parameters
     ----------
     name
-        A key of LOSSES. "early_learning" gives an EarlyLearning, which wants ``(logits, targets, rows)``.
+        A key of LOSSES or SHORT_NAMES. "early_learning" gives an EarlyLearning, which wants
+        ``(logits, targets, rows)``.
     **options
         The keyword options of that loss, see `loss_options`; the others keep their defaults.
 
@@ -55,7 +55,9 @@ def make_loss(name: str, **options: Any) -> LossFunction:
     >>> loss_fn(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     tensor([0.1456])
     """
-    _check_names(name, options)
+    name, implied = full_name(name)
+    options = {**implied, **options}
+    _check_options(name, options)
     if LOSSES[name] is EarlyLearning:
         return EarlyLearning(**options)
     loss_fn = partial(LOSSES[name], **options)
@@ -72,30 +74,39 @@ def loss_options(name: str) -> dict[str, Any]:
     >>> loss_options("bi_tempered")
     {'t1': 0.8, 't2': 1.4, 'label_smoothing': 0.0}
     """
-    if name not in LOSSES:
-        raise InputError(
-            f"A loss is one of {', '.join(LOSSES)}.", came=repr(name), remedy=_advice(name, list(LOSSES))
-        )
+    name, implied = full_name(name)
     parameters = signature(LOSSES[name]).parameters.values()
-    return {each.name: each.default for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+    defaults = {each.name: each.default for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+    return {**defaults, **implied}
 
 
-def _check_names(name: str, options: dict[str, Any]) -> None:
+def full_name(name: str) -> tuple[str, dict[str, Any]]:
+    """The key of LOSSES that a name stands for, and the options that a short name sets.
+
+    >>> full_name("sce"), full_name("ls")
+    (('symmetric_cross_entropy', {}), ('cross_entropy', {'label_smoothing': 0.1}))
+    """
+    if name in LOSSES:
+        return name, {}
+    if name in SHORT_NAMES:
+        return SHORT_NAMES[name]
+    must = f"A loss is one of {', '.join(LOSSES)}, or in short {', '.join(SHORT_NAMES)}."
+    raise InputError(must, came=repr(name), remedy=nearest(str(name), [*LOSSES, *SHORT_NAMES]))
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
     known = loss_options(name)
     for option in options:
         if option not in known:
             must = f"The options of the loss {name} are: {', '.join(known) or 'none'}."
-            raise InputError(must, came=repr(option), remedy=_advice(option, list(known)))
+            raise InputError(must, came=repr(option), remedy=nearest(option, known))
     for option, default in known.items():
         if default is Parameter.empty and option not in options:
             raise InputError(
-                f"The loss {name} needs {option}.", came="no value", remedy=f"Give {option} a value."
+                f"The loss {name} needs {option}.",
+                came="no value",
+                remedy=f"Give {option} a value, in a recipe as loss_options.{option}=VALUE.",
             )
-
-
-def _advice(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]}?" if close else "Choose one of these."
 
 
 LOSSES: dict[str, LossFunction] = {
@@ -117,3 +128,18 @@ LOSSES: dict[str, LossFunction] = {
     "taylor_cross_entropy": taylor_cross_entropy,
     "taylor_softmax": taylor_softmax,
 }
+
+SHORT_NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "apl": ("active_passive", {}),
+    "ce": ("cross_entropy", {}),
+    "cores2": ("confidence_regularized", {}),
+    "elr": ("early_learning", {}),
+    "gce": ("generalized_cross_entropy", {}),
+    "ls": ("cross_entropy", {"label_smoothing": 0.1}),
+    "mae": ("mean_absolute_error", {}),
+    "nce": ("normalized_cross_entropy", {}),
+    "nfl": ("normalized_focal", {}),
+    "rce": ("reverse_cross_entropy", {}),
+    "sce": ("symmetric_cross_entropy", {}),
+}
+"""What the field calls them: a key of LOSSES, and options that the name says (`ls`: label smoothing)."""

@@ -44,6 +44,7 @@ class CleanAndRetrainResult:
             "changed": self.curated.curated.num_changed,
             "verdicts": {entry.run: entry.verdict() for entry in self.history.entries},
             "leaks": list(self.blended.leaks),
+            "notes": list(dict.fromkeys([*self.first.notes, *self.again.notes])),
         }
 
 

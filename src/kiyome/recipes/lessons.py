@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError
+from kiyome.errors import InputError, nearest
 from kiyome.executors import HERE, Executor
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.noise import find_label_issues
 from kiyome.noise.label_issues import check_filter
 from kiyome.progress import News, Progress, silent, unheard
-from kiyome.training.recipe import GLOBAL, NESTED, Recipe, nearest
+from kiyome.training.recipe import GLOBAL, NESTED, Recipe
 from kiyome.training.time_limit import TimeLimit
 
 if TYPE_CHECKING:

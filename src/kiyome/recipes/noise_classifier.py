@@ -47,6 +47,7 @@ class NoiseClassifierResult:
             "by_photo": asdict(self.by_photo),
             "by_doubt": asdict(self.by_doubt),
             "gain_in_average_precision": asdict(self.gain),
+            "notes": list(self.trained.notes),
         }
 
 

@@ -73,7 +73,8 @@ def train(
     data, images, class_map, id_column, label_column
         As for `kiyome.artifacts.sources.read_table`.
     recipe, changes
-        As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``.
+        As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``, such as
+        ``loss=sce``, ``epochs=3`` or, for one model of the recipe, ``NAME.weights=FILE``.
     labels
         ``all`` rows are trained on; or ``clean``, those that models which saw nothing of the held-out fold do
         not flag; or ``clean-global``, those that the earlier run `flags` does not flag, which leaks. As the
@@ -127,7 +128,8 @@ def train(
     limit = TimeLimit.of(stop_after)
     check_trackers(trackers)
     check_executor(where := choose_executor(executor))
-    recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)])
+    notes: list[str] = []
+    recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)], on_note=notes.append)
     place = run_place(data, output, _ending(recipes))
     cache = Path(cache_folder or default_cache_folder())
     listed = read_photo_list(test, images=test_images) if test else None  # what is wrong is told now
@@ -158,7 +160,8 @@ def train(
             shared = announce_run(place, **identity)
         with tracking(trackers, shared, on_news=on_news) as tracked:
             how: dict[str, Any] = {"executor": where, "limit": limit, "on_progress": on_progress}
-            return _some_members(recipes, lessons, shared, members, tracked, **how)
+            some = _some_members(recipes, lessons, shared, members, tracked, **how)
+            return replace(some, notes=(*notes, *some.notes))
     with (
         RunFolder.create_or_reopen(place, **identity) as run,
         tracking(trackers, run.path, on_news=on_news) as tracked,
@@ -172,7 +175,9 @@ def train(
         how = {"executor": where, "limit": limit, "on_progress": on_progress, "on_news": tracked}
         taught = teach_without_leak(planned, run.path, **how)
         trained = cross_validate(taught, run.path, **how)
-        result = result_of_training(run.path, recipes, trained, [*_notes(photos, run), *tracked.notes])
+        result = result_of_training(
+            run.path, recipes, trained, [*notes, *_notes(photos, run), *tracked.notes]
+        )
         if listed is not None:
             predicted = predict_photos(
                 run.path,

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, nearest
 from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs
 from kiyome.progress import News, Progress, silent, unheard
 from kiyome.training.dynamics import Dynamics, summarize_dynamics
 from kiyome.training.member import FinishedMember, Lessons, Member
 from kiyome.training.member_units import train_members
-from kiyome.training.recipe import Recipe, nearest
+from kiyome.training.recipe import Recipe
 from kiyome.training.time_limit import TimeLimit
 
 

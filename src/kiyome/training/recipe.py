@@ -5,13 +5,13 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
+from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from kiyome.errors import InputError, MissingExtra
+from kiyome.errors import InputError, MissingExtra, nearest
 from kiyome.images.augment import Augment
 
 Fields = dict[str, Any]
@@ -59,9 +59,9 @@ class Recipe:
     """The last so many epochs go without mixing."""
 
     loss: str = "cross_entropy"
-    """A name in kiyome.losses.LOSSES."""
+    """A name in kiyome.losses.LOSSES, or a short one, such as sce, gce, elr, or ls for label smoothing."""
     loss_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of that loss, such as label_smoothing = 0.1."""
+    """Options of that loss, such as label_smoothing = 0.1; another loss keeps those that it has, too."""
     omit_largest: int = 0
     """Leave so many of the largest losses out of each batch (OUSM)."""
     omit_after: int = 5
@@ -120,8 +120,11 @@ class Recipe:
     """One member for each, in each fold."""
 
     def __post_init__(self) -> None:
-        for name, hint in _hints().items():
-            object.__setattr__(self, name, _as_type(name, getattr(self, name), hint))
+        for name in _hints():
+            object.__setattr__(self, name, as_field(name, getattr(self, name)))
+        loss, implied = losses().full_name(self.loss)
+        object.__setattr__(self, "loss", loss)
+        object.__setattr__(self, "loss_options", {**implied, **self.loss_options})
         for name, (low, high) in BOUNDS.items():
             _check_number(name, getattr(self, name), low, high)
         if self.crop == "whole" and "scale" in self.augment:
@@ -211,6 +214,31 @@ def _hints() -> dict[str, Any]:
     return get_type_hints(Recipe)
 
 
+def as_field(name: str, value: Any) -> Any:
+    """The value as that field holds it; an error where the field is unknown or the value of another type."""
+    hints = _hints()
+    if name not in hints:
+        must = f"The fields of a recipe are {', '.join(hints)}."
+        raise InputError(must, came=repr(name), remedy=nearest(name, [*hints, *_entries()]))
+    return _as_type(name, value, hints[name])
+
+
+def _entries() -> list[str]:
+    """What the tables of a recipe may hold."""
+    options = sorted({option for name in losses().LOSSES for option in losses().loss_options(name)})
+    augment = (each.name for each in dataclasses.fields(Augment))
+    return [*(f"augment.{name}" for name in augment), *(f"loss_options.{name}" for name in options)]
+
+
+def losses() -> ModuleType:
+    """The room of losses, which needs torch."""
+    try:
+        import kiyome.losses
+    except ImportError as error:
+        raise MissingExtra("Training", extra="torch") from error
+    return kiyome.losses
+
+
 def _as_type(name: str, value: Any, hint: Any) -> Any:
     """The value in the field's type; whole numbers may stand for others, lists for tuples."""
     origin, choices = get_origin(hint), get_args(hint)
@@ -289,15 +317,5 @@ def _tuples(value: Any) -> Any:
 
 def _check_loss(recipe: Recipe) -> None:
     """Refuse an unknown loss or option now, not after the photos were read."""
-    try:
-        from kiyome.losses import make_loss
-    except ImportError as error:
-        raise MissingExtra("Training", extra="torch") from error
     sizes = {"num_rows": 1, "num_classes": 2} if recipe.loss == "early_learning" else {}
-    make_loss(recipe.loss, **recipe.loss_options, **sizes)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The remedy for a name that is not among the known ones."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"Did you mean {close[0]}?" if close else "Choose one of these."
+    losses().make_loss(recipe.loss, **recipe.loss_options, **sizes)

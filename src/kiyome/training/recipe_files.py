@@ -5,26 +5,33 @@
     [models.resnext]              each table is one model, with what differs; none means one model
     architecture = "resnext50_32x4d.a1_in1k"
 
-`kiyome train --recipe NAME epochs=3 augment.cutout=0.5` changes fields of every model.
+`kiyome train --recipe NAME epochs=3 augment.cutout=0.5 resnext.weights=FILE` changes fields of every model,
+or of one (`training/changes.py`).
 """
 
 import ast
-import dataclasses
 import inspect
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from kiyome.errors import InputError, MissingExtra
-from kiyome.training.recipe import Fields, Recipe, nearest
+from kiyome.errors import InputError, MissingExtra, nearest
+from kiyome.training.changes import Change, changed, parse_change, toml
+from kiyome.training.recipe import Fields, Recipe
 
 
-def read_recipes(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
+def unheeded(note: str) -> None:
+    """Take no notice: the default listener for notes."""
+
+
+def read_recipes(
+    source: str | Path, overrides: Sequence[str] = (), *, on_note: Callable[[str], None] = unheeded
+) -> tuple[Recipe, ...]:
     """The models of a recipe, one Recipe each.
 
     Parameters
@@ -32,8 +39,11 @@ def read_recipes(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Rec
     source
         The name of a shipped recipe (`shipped_recipes`), or a file that ends in .toml, .yaml or .yml.
     overrides
-        Texts ``key=value``, values as in TOML; they hold for every model. ``augment.cutout=0.5`` reaches
-        into a table, and text needs no quotes.
+        Texts ``key=value``, values as in TOML; text needs no quotes. They hold for every model, and
+        ``NAME.key=value`` for the one of that name. ``augment.cutout=0.5`` reaches into a table.
+    on_note
+        Called with what people should hear. Of the recipe's loss_options another loss keeps those that it
+        has; mixing, average_last and accumulate follow a changed loss, epochs and batch_size.
 
     Raises
     ------
@@ -47,6 +57,8 @@ def read_recipes(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Rec
     >>> [recipe] = read_recipes("quick", ["epochs=1", "loss_options.label_smoothing=0.2"])
     >>> recipe.name, recipe.epochs, recipe.loss_options
     ('quick', 1, {'label_smoothing': 0.2})
+    >>> [recipe] = read_recipes("quick", ["loss=sce"], on_note=print)
+    label_smoothing = 0.1 of the recipe is left out: symmetric_cross_entropy has no such option
     """
     stem, content = _read(source)
     models = content.pop("models", None) or {stem: {}}
@@ -54,14 +66,21 @@ def read_recipes(source: str | Path, overrides: Sequence[str] = ()) -> tuple[Rec
         raise InputError(
             "`models` holds one table a model.", came=repr(models), remedy="Write [models.NAME]."
         )
-    changes = [_override(text) for text in overrides]
-    recipes = []
-    for name, fields in models.items():
-        merged = {"name": name, **content, **fields}
-        for keys, value in changes:
-            _put(merged, keys, value)
-        recipes.append(_made(merged))
+    changes = [parse_change(text, models) for text in overrides]
+    recipes: list[Recipe] = []
+    notes: dict[str, list[str]] = {}
+    for name, own in models.items():
+        fields: Fields = {}
+        layers = [_settings({"name": name, **content}), _settings(own)]
+        layers += [[each for each in changes if each.model == model] for model in (None, name)]
+        for layer in layers:
+            fields, told = changed(fields, layer)
+            for note in told:
+                notes.setdefault(note, []).append(name)
+        recipes.append(Recipe(**fields))
     _check_one_deal(recipes)
+    for note, names in notes.items():
+        on_note(note if len(names) == len(models) else f"{', '.join(names)}: {note}")
     return tuple(recipes)
 
 
@@ -86,11 +105,11 @@ def recipe_text(recipes: Sequence[Recipe]) -> str:
     common = {key: value for key, value in recipes[0].as_dict().items() if key != "name"}
     common = {k: v for k, v in common.items() if all(recipe.as_dict()[k] == v for recipe in recipes)}
     sentences = _sentences()
-    lines = [f"# {sentences[key]}\n{key} = {_toml(value)}" for key, value in common.items()]
+    lines = [f"# {sentences[key]}\n{key} = {toml(value)}" for key, value in common.items()]
     for recipe in recipes:
         own = {key: v for key, v in recipe.as_dict().items() if key not in common and key != "name"}
         lines.append(f"\n[models.{json.dumps(recipe.name)}]")
-        lines += [f"# {sentences[key]}\n{key} = {_toml(value)}" for key, value in own.items()]
+        lines += [f"# {sentences[key]}\n{key} = {toml(value)}" for key, value in own.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -124,6 +143,11 @@ def _parsed(name: str, text: str, *, is_toml: bool) -> Fields:
     return content
 
 
+def _settings(table: Fields) -> list[Change]:
+    """What a table of a recipe sets, field by field."""
+    return [Change(keys=[name], value=value) for name, value in table.items()]
+
+
 def _yaml(text: str) -> Any:
     try:
         import yaml
@@ -133,45 +157,6 @@ def _yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-
-
-def _override(text: str) -> tuple[list[str], Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError("A change to a recipe reads key=value.", came=repr(text), remedy="Say epochs=3.")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()  # text without quotes
-    return key.strip().split("."), parsed
-
-
-def _put(fields: Fields, keys: list[str], value: Any) -> None:
-    """Set a field, or one entry of a table; the table is copied, since models share it."""
-    first, *rest = keys
-    if not rest:
-        fields[first] = value
-        return
-    default = _defaults().get(first, {})
-    table = fields.get(first, default)
-    if not isinstance(table, Mapping):
-        raise InputError("Only a table has entries.", came=".".join(keys), remedy=f"Set {first} itself.")
-    fields[first] = dict(table)
-    _put(fields[first], rest, value)
-
-
-def _made(fields: Fields) -> Recipe:
-    known = [each.name for each in dataclasses.fields(Recipe)]
-    for key in fields:
-        if key not in known:
-            must = f"The fields of a recipe are {', '.join(known)}."
-            raise InputError(must, came=repr(key), remedy=nearest(key, known))
-    return Recipe(**fields)
-
-
-@cache
-def _defaults() -> Fields:
-    return {each.name: getattr(Recipe(), each.name) for each in dataclasses.fields(Recipe)}
 
 
 @cache
@@ -200,12 +185,3 @@ def _check_one_deal(recipes: Sequence[Recipe]) -> None:
         raise InputError(
             "All models share one deal of folds.", came=f"num_folds {deals}", remedy="Choose one."
         )
-
-
-def _toml(value: Any) -> str:
-    """A value of JSON as TOML; tables in one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)

@@ -28,9 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from kiyome.artifacts.run import TRACKING
 from kiyome.artifacts.storage import write_text
-from kiyome.errors import InputError, MissingExtra
+from kiyome.errors import InputError, MissingExtra, nearest
 from kiyome.progress import MemberNews, News, unheard
-from kiyome.training.recipe import nearest
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
