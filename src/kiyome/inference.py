@@ -31,7 +31,7 @@ def predict(
     seed: int = 0,
     on_progress: Progress = silent,
 ) -> Probs:
-    """Probabilities (n, K) of these rows: the mean over views of each view's softmax.
+    """Probabilities (n, K) of these rows: the mean over views of each view's own, by the network's link.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def predict_views(
         for batch in loader.epoch(view=number):
             with torch.inference_mode(), compute.autocast():
                 images = network.normalize(torch.from_numpy(batch.pixels).to(compute.device))
-                parts.append(module(images).float().softmax(1).cpu().numpy())
+                parts.append(network.link(module(images).float()).cpu().numpy())
             done += len(batch.rows)
             on_progress("predict", done, total)
         probs: Probs = np.concatenate(parts)

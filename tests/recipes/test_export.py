@@ -2,17 +2,19 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from kiyome.artifacts.photo_list import read_photo_list
 from kiyome.errors import InputError, KiyomeError
 from kiyome.models import build_model
 from kiyome.models.onnx_file import onnx_of, run_onnx
 from kiyome.recipes import export as room
 from kiyome.recipes.export import check_onnx, export
-from kiyome.recipes.predict import predict
+from kiyome.recipes.predict import predict, predict_photos
 from kiyome.recipes.train import train
 from kiyome.testing import write_digits
 
@@ -22,11 +24,12 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of two members with one model each, in float32, whose photos are as large as the network's."""
+    """Two members, one model each, of a loss with its own link; photos as large as the network's."""
     folder = tmp_path_factory.mktemp("digits")
     write_digits(folder / "data", num_photos=60, side=32)
     small = ["architecture=tiny", "image_size=32", "epochs=1", "batch_size=32", "precision=float32"]
     changes = [*small, "num_folds=2", "views=1", "average_last=1", "drop_path=0.0", "plain_last=0"]
+    changes.append("loss=taylor_softmax")
     return train(folder / "data", changes=changes, output=folder / "run", cache_folder=folder / "cache")
 
 
@@ -44,10 +47,31 @@ def test_the_mean_over_files_is_what_predict_says(trained, tmp_path):
     assert described["preparation"]["share_of_short_side"] == 1.0  # nothing to cut, nothing to resize
     assert described["input"]["shape"] == ["n", *pixels.shape[1:]]
     assert described["classes"] == list(trained.table.class_names)
+    assert described["output"]["link"] == {"name": "polynomial", "order": 2}
     assert described["checked"]["photos"] == 32
     assert 0 < described["checked"]["largest_difference"] < 1e-6
     probs = np.mean([run_onnx(path.read_bytes(), pixels) for path in result.files], axis=0)
     np.testing.assert_allclose(probs, predicted.pred_probs, atol=1e-5)
+
+
+def test_members_that_name_no_link_are_read_by_softmax_and_it_is_said(trained, tmp_path):
+    """Those of earlier versions: their probabilities out of fold were made so, too."""
+    listed = read_photo_list(trained.table.root)
+    how = {"class_names": trained.table.class_names, "cache_folder": tmp_path}
+    now = predict_photos(trained.folder, listed, **how)
+    assert now.notes == ()
+    sealed = list((trained.folder / "members").glob("*/member.json"))
+    for path in sealed:
+        old = tmp_path / "old" / path.relative_to(trained.folder).parent
+        shutil.copytree(path.parent, old)
+        facts = json.loads(path.read_text())
+        del facts["link"]
+        (old / "member.json").write_text(json.dumps(facts))
+    before = predict_photos(tmp_path / "old", listed, **how)
+    (note,) = before.notes
+    assert note.startswith("members of an earlier version are read by softmax, as their out-of-fold ")
+    assert "train again to read taylor_softmax by its own link" in note
+    assert np.abs(before.pred_probs - now.pred_probs).max() > 1e-5
 
 
 def test_a_run_stays_whole_with_its_export_in_it(trained, tmp_path):

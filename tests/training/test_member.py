@@ -1,6 +1,8 @@
 """One member: what it leaves on disk, what it refuses, and how it goes on after an accident."""
 
 import dataclasses
+import hashlib
+import json
 import subprocess
 import sys
 
@@ -12,11 +14,14 @@ import torch
 
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import KiyomeError
+from kiyome.inference import predict
+from kiyome.losses import polynomial_softmax, tempered_softmax
+from kiyome.models import load_timm_folder
 from kiyome.models.compute import choose_compute
 from kiyome.training import train_member as training_module
 from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
 from kiyome.training.learner import new_learner
-from kiyome.training.member import Member, finished_member
+from kiyome.training.member import METHOD, Member, agreement, finished_member
 from kiyome.training.train_member import is_out_of_memory, train_member
 
 
@@ -69,6 +74,54 @@ def test_timm_loads_the_models_and_they_predict_what_was_stored(member, tmp_path
             logits = network(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
         probs.append(logits.softmax(1).numpy())
     np.testing.assert_allclose(np.mean(probs, axis=0), done.pred_probs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "link", "by_hand", "average"),
+    [
+        (
+            "bi_tempered",
+            {"name": "tempered_softmax", "temperature": 1.4},
+            tempered_softmax,
+            "predictions",
+        ),
+        ("taylor_softmax", {"name": "polynomial", "order": 2}, polynomial_softmax, "weights"),
+    ],
+)
+def test_a_loss_with_its_own_link_is_read_by_it_everywhere(member, tmp_path, loss, link, by_hand, average):
+    """In the mean over epochs that count and over views, and in every line of metrics."""
+    recipe = dataclasses.replace(member.recipe, loss=loss, average=average, epochs=2)
+    member = dataclasses.replace(member, recipe=recipe)
+    done = train_member(member, tmp_path)
+    assert done.facts["link"] == link
+    options = {key: value for key, value in link.items() if key != "name"}
+
+    def probs_of(name, num_views):
+        network = load_timm_folder(tmp_path / name)
+        views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(num_views)]
+        network = network.with_link(lambda logits: by_hand(logits, **options))
+        compute, seed = choose_compute("float32"), member.own_seed
+        return predict(
+            network, member.lessons.photos, member.held_out, views=views, compute=compute, seed=seed
+        )
+
+    mean = np.mean([probs_of(name, 2) for name in done.facts["models"]], axis=0)
+    np.testing.assert_allclose(mean, done.pred_probs, atol=1e-6)
+    labels = member.lessons.table.labels[member.held_out]
+    last = agreement(probs_of("models/epoch-0002", 1), labels, "held_out")
+    assert last["held_out_log_loss"] == pytest.approx(done.metrics()[-1]["held_out_log_loss"], abs=1e-5)
+
+
+def test_only_a_link_that_is_not_softmax_makes_another_key(member):
+    """Members of before links were stored are taken, unless their loss asks for another than softmax."""
+    plain, tempered = (
+        dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, loss=loss))
+        for loss in ("focal", "bi_tempered")
+    )
+    for each in (plain, tempered):
+        parts = [METHOD, each.recipe.digest, each.lessons.digest, each.fold, each.seed]
+        before = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        assert (each.key == before) == (each is plain)
 
 
 def test_weights_may_be_averaged_instead(member, tmp_path):

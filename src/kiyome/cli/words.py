@@ -160,6 +160,8 @@ def show_predict(result: "PredictResult") -> None:
         line(f"  {number:>6,}  {name}")
     for image_id, reason in summary["set_aside"].items():
         line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
+    for note in summary["notes"]:
+        line(f"note: {note}")
     line(f"Submission  {summary['output']}")
 
 

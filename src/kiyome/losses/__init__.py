@@ -8,6 +8,7 @@ correction       forward and backward correction with a known T[true, given]
 early_learning   ELR, with a memory of every row
 selection        OUSM: which samples of a batch to learn from
 by_name          the LOSSES and SHORT_NAMES dicts, for recipes
+links            from logits to probabilities, as each loss reads them
 """
 
 from kiyome.losses.bi_tempered import bi_tempered, tempered_softmax
@@ -28,15 +29,19 @@ from kiyome.losses.cross_entropies import (
     confidence_regularized,
     cross_entropy,
     focal,
+    polynomial_softmax,
     taylor_softmax,
 )
 from kiyome.losses.early_learning import EarlyLearning, early_learning_penalty
+from kiyome.losses.links import SOFTMAX, Link, link_of_loss, stored_link
 from kiyome.losses.selection import keep_small_losses
 
 __all__ = [
     "LOSSES",
     "SHORT_NAMES",
+    "SOFTMAX",
     "EarlyLearning",
+    "Link",
     "LossFunction",
     "active_passive",
     "backward_correction",
@@ -50,12 +55,15 @@ __all__ = [
     "full_name",
     "generalized_cross_entropy",
     "keep_small_losses",
+    "link_of_loss",
     "loss_options",
     "make_loss",
     "mean_absolute_error",
     "normalized_cross_entropy",
     "normalized_focal",
+    "polynomial_softmax",
     "reverse_cross_entropy",
+    "stored_link",
     "symmetric_cross_entropy",
     "taylor_cross_entropy",
     "taylor_softmax",

@@ -119,8 +119,8 @@ def taylor_softmax(
     .. warning::
         It keeps neither order nor shifts. With order 2, f is smallest at z = -1 and grows again below: a
         logit of -6 gets more probability than one of 2. So the largest logit need not be the class that this
-        loss favors, and a model trained with it is to be read through the same polynomial. The published
-        robust loss is `taylor_cross_entropy`.
+        loss favors, and a model trained with it is read through the same polynomial, `polynomial_softmax`.
+        The published robust loss is `taylor_cross_entropy`.
 
     Parameters
     ----------
@@ -137,11 +137,28 @@ def taylor_softmax(
     tensor([0.3254])
     """
     check_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
+    with full_precision(logits, targets) as (z, y):
+        log_p = _log_polynomial_softmax(z, order)
+        return -of_target(log_p, as_shares(y, z, label_smoothing=label_smoothing))
+
+
+def polynomial_softmax(logits: Tensor, *, order: int = 2) -> Tensor:
+    """Probabilities (N, K) by a softmax whose exponential is cut to a polynomial of the logits.
+
+    The link of a network trained with `taylor_softmax`; its argmax need not be the logits'.
+
+    >>> polynomial_softmax(torch.tensor([[2.0, -6.0]]))
+    tensor([[0.2778, 0.7222]])
+    """
+    with full_precision(logits, logits) as (z, _):
+        return _log_polynomial_softmax(z, order).exp()
+
+
+def _log_polynomial_softmax(z: Tensor, order: int) -> Tensor:
+    """Log p (N, K) with p = f / sum f, f the sum of z^k / k! up to `order`."""
     if order not in TAYLOR_ORDERS:
         raise InputError(
             "The option order is 2, 4 or 6.", came=repr(order), remedy="Choose one of these orders."
         )
-    with full_precision(logits, targets) as (z, y):
-        f = sum((z**k / factorial(k) for k in range(1, order + 1)), torch.ones_like(z))
-        log_p = f.log() - f.sum(1, keepdim=True).log()
-        return -of_target(log_p, as_shares(y, z, label_smoothing=label_smoothing))
+    f = sum((z**k / factorial(k) for k in range(1, order + 1)), torch.ones_like(z))
+    return f.log() - f.sum(1, keepdim=True).log()

@@ -3,7 +3,7 @@
 import copy
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +31,13 @@ TINY_NET = "kiyome_tiny"
 OWN_NAMES = {"lite0": TIMM_LITE0, "tiny": TINY_NET}
 
 
+def _softmax(logits: "Tensor") -> "Tensor":
+    return logits.softmax(1)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """A classifier and how photos enter it."""
+    """A classifier, how photos enter it, and how its logits are read."""
 
     module: "nn.Module"
     """Normalized images (n, 3, S, S) to logits (n, K)."""
@@ -43,6 +47,8 @@ class Network:
     std: tuple[float, ...]
     crop_pct: float
     """Side of the center crop as a share of the short side, as the weights were made for."""
+    link: "Callable[[Tensor], Tensor]" = _softmax
+    """Logits (n, K) float32 to probabilities (n, K); a loss may ask for another than softmax."""
 
     def normalize(self, pixels: "Tensor") -> "Tensor":
         """Images (n, 3, S, S) float32, channels last in memory, from (n, S, S, 3) uint8 pixels."""
@@ -57,6 +63,10 @@ class Network:
     def with_module(self, module: "nn.Module") -> "Network":
         """The same network with other weights in it: the moving average, say."""
         return replace(self, module=module)
+
+    def with_link(self, link: "Callable[[Tensor], Tensor]") -> "Network":
+        """The same network with its logits read by another link."""
+        return replace(self, link=link)
 
 
 def build_model(

@@ -1,6 +1,7 @@
 """A network as ONNX: uint8 photos in, probabilities out, for programs without torch.
 
-Normalization and softmax lie inside, so that whoever runs it has two things less to get wrong.
+Normalization and the link from logits to probabilities lie inside, so that whoever runs it has two things
+less to get wrong.
 """
 
 import io
@@ -26,8 +27,8 @@ class _Whole(nn.Module):  # type: ignore[misc]
         self.network, self.module = network, network.module
 
     def forward(self, photos: Tensor) -> Tensor:
-        probs: Tensor = self.module(self.network.normalize(photos)).float().softmax(1)
-        return probs
+        logits: Tensor = self.module(self.network.normalize(photos))
+        return self.network.link(logits.float())
 
 
 def onnx_of(network: Network, *, image_size: int) -> bytes:

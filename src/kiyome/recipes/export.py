@@ -65,8 +65,8 @@ def export(
     """Write each model of a finished training as ONNX, once its outputs agree with torch's on real photos.
 
     Each file takes ``photos`` (n, S, S, 3) uint8 RGB, cut as the JSON file beside it says, and gives
-    ``pred_probs`` (n, K): normalization and softmax are inside, any n goes. The ensemble is the mean over
-    files, each member counting alike.
+    ``pred_probs`` (n, K): normalization and the loss's own link from logits to probabilities are inside, any
+    n goes. The ensemble is the mean over files, each member counting alike.
 
     Parameters
     ----------
@@ -88,6 +88,7 @@ def export(
     KiyomeError
         Where outputs differ by more than 1e-4; no file of that model is written.
     """
+    from kiyome.losses import stored_link
     from kiyome.models import load_timm_folder
     from kiyome.models.onnx_file import onnx_of
     from kiyome.training.recipe import Recipe
@@ -105,13 +106,15 @@ def export(
     paths, cache = _photos_to_check(photos), Path(cache_folder or default_cache_folder())
     models, files, differences = list(_models(run)), [], [0.0]
     for number, (model, facts) in enumerate(models, start=1):
-        recipe, network = Recipe(**facts["recipe"]), load_timm_folder(model)
+        recipe, link = Recipe(**facts["recipe"]), stored_link(facts)
+        network = load_timm_folder(model).with_link(link)
         pixels = _views(paths, recipe, network, cache)
         content = onnx_of(network, image_size=recipe.image_size)
         differences.append(check_onnx(content, network, pixels, name=f"{facts['member']}, {model.name}"))
         files.append(folder / f"{facts['member']}-{model.name}.onnx")
         write_bytes(files[-1], content)
         described = _described(content, facts, recipe, network, manifest["table"]["classes"])
+        described["output"]["link"] = link.as_dict()
         described["checked"] = {
             "photos": len(pixels),
             "largest_difference": differences[-1],

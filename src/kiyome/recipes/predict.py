@@ -33,6 +33,8 @@ class PredictResult:
     """Row and reason of each photo that cannot be read."""
     num_models: int
     output: Path | None = None
+    notes: tuple[str, ...] = ()
+    """What people should hear."""
 
     @property
     def predicted_labels(self) -> NDArray[np.int64]:
@@ -49,6 +51,7 @@ class PredictResult:
             "classes": dict(Counter(names).most_common()),
             "set_aside": {self.photos.image_ids[row]: reason for row, reason in self.set_aside.items()},
             "output": str(self.output) if self.output else None,
+            "notes": list(self.notes),
         }
 
 
@@ -131,7 +134,12 @@ def _predict_by(source: _Source, listed: PhotoList, cache: Path, on_progress: Pr
     first = said[0]
     read = [row for row in range(len(probs)) if row not in first.set_aside]
     probs[list(first.set_aside)] = probs[read].mean(axis=0)
-    return replace(first, pred_probs=probs, num_models=sum(each.num_models for each in said))
+    return replace(
+        first,
+        pred_probs=probs,
+        num_models=sum(each.num_models for each in said),
+        notes=tuple(dict.fromkeys(note for each in said for note in each.notes)),
+    )
 
 
 def predict_photos(
@@ -145,6 +153,7 @@ def predict_photos(
     """What all members that lie in a run folder say of these photos: the mean, each member counting alike."""
     from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
     from kiyome.inference import predict as predict_rows
+    from kiyome.losses import stored_link
     from kiyome.models import load_timm_folder
     from kiyome.models.compute import choose_compute
     from kiyome.training.member import PREDICTION_BATCH, member_seed
@@ -167,7 +176,7 @@ def predict_photos(
             raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Check the photos.")
         compute = choose_compute(recipe.precision)
         for name in facts["models"]:
-            network = load_timm_folder(folder / name)
+            network = load_timm_folder(folder / name).with_link(stored_link(facts))
             compute.ready(network.module, channels_last=recipe.channels_last)
             views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
             probs = predict_rows(
@@ -189,6 +198,20 @@ def predict_photos(
         pred_probs=total.astype(np.float32),
         set_aside={row: reason for row, reason in enumerate(photos.reasons) if reason},
         num_models=num_models,
+        notes=_notes_on_links([facts for _, facts in members]),
+    )
+
+
+def _notes_on_links(members: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """What to say of members that were trained before links were stored, where their loss has its own."""
+    from kiyome.losses import SOFTMAX, link_of_loss
+
+    old = [facts["recipe"] for facts in members if "link" not in facts]
+    losses = {each["loss"] for each in old if link_of_loss(each["loss"], each["loss_options"]) != SOFTMAX}
+    return tuple(
+        f"members of an earlier version are read by softmax, as their out-of-fold predictions were; train"
+        f" again to read {loss} by its own link (less log loss, hardly another accuracy)"
+        for loss in sorted(losses)
     )
 
 

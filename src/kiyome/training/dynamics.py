@@ -18,7 +18,7 @@ class EpochDynamics:
     """One epoch of one member; NaN where a row was not trained on. In training, not in evaluation mode."""
 
     margins: Tensor
-    """(N,) logit of the row's label minus the highest other one; negative where another class is likelier."""
+    """(N,) score of the row's label minus the highest other one; negative where another class is likelier."""
     losses: Tensor
     """(N,) the loss that was minimized."""
 
@@ -30,19 +30,19 @@ class EpochDynamics:
             losses=torch.full((num_rows,), torch.nan, device=device),
         )
 
-    def record(self, rows: Tensor, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
-        """Take up what a training step saw: (n,) rows, (n, K) logits, (n,) labels and losses."""
-        self.margins.index_copy_(0, rows, margins_of(logits, labels))
+    def record(self, rows: Tensor, scores: Tensor, labels: Tensor, losses: Tensor) -> None:
+        """Take up what a training step saw: (n,) rows, (n, K) scores, (n,) labels and losses."""
+        self.margins.index_copy_(0, rows, margins_of(scores, labels))
         self.losses.index_copy_(0, rows, losses.detach().float())
 
 
-def margins_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """The logit of each label minus the highest other one (n,).
+def margins_of(scores: Tensor, labels: Tensor) -> Tensor:
+    """The score, mostly the logit, of each label minus the highest other one (n,).
 
     >>> margins_of(torch.tensor([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]]), torch.tensor([1, 0]))
     tensor([-1.,  1.])
     """
-    z = logits.detach().float()
+    z = scores.detach().float()
     own = z.gather(1, labels[:, None])
     others = z.scatter(1, labels[:, None], -torch.inf)
     return own.squeeze(1) - others.amax(1)

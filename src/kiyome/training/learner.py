@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kiyome.errors import KiyomeError
-from kiyome.losses import LossFunction, make_loss
+from kiyome.losses import LossFunction, link_of_loss, make_loss
 from kiyome.models import Network, build_model
 from kiyome.models.compute import Compute
 from kiyome.training.averages import start_average
@@ -56,7 +56,7 @@ def new_learner(recipe: Recipe, *, num_classes: int, num_rows: int, seed: int, c
     module = compute.ready(network.module, channels_last=recipe.channels_last)
     sizes = {"num_rows": num_rows, "num_classes": num_classes} if recipe.loss == "early_learning" else {}
     return Learner(
-        network=network,
+        network=network.with_link(link_of_loss(recipe.loss, recipe.loss_options)),
         optimizer=OPTIMIZERS[recipe.optimizer](weight_groups(module, recipe.weight_decay)),
         loss_fn=make_loss(recipe.loss, **recipe.loss_options, **sizes),
         average=start_average(module) if recipe.ema_decay else None,

@@ -21,7 +21,7 @@ from torch import Tensor
 from kiyome.batchnorm import batchnorm_frozen, freeze_batchnorm, unfreeze_batchnorm
 from kiyome.errors import KiyomeError
 from kiyome.images.loader import Batch, Loader
-from kiyome.losses import EarlyLearning, keep_small_losses
+from kiyome.losses import EarlyLearning, keep_small_losses, link_of_loss
 from kiyome.progress import Progress, silent
 from kiyome.training.averages import move_average
 from kiyome.training.dynamics import EpochDynamics
@@ -88,6 +88,7 @@ def fit(
     model: Any = torch.compile(network.module) if recipe.compile else network.module
     model, optimizer = accelerator.prepare(model, learner.optimizer)
     num_steps = recipe.epochs * len(loader)
+    link = link_of_loss(recipe.loss, recipe.loss_options)
     for epoch in range(learner.epochs_done, recipe.epochs):
         torch.manual_seed(derive_seed(seed, "epoch", epoch, accelerator.process_index))
         _set_batchnorm(network.module, recipe, epoch)
@@ -106,7 +107,7 @@ def fit(
                     )
                     logits = model(mixed.images).float()
                     losses = _losses(learner.loss_fn, logits, mixed.targets, rows)
-                    dynamics.record(rows, logits, truth.labels[rows], losses)
+                    dynamics.record(rows, link.scores(logits), truth.labels[rows], losses)
                     losses = losses * mixed.weights * truth.weights[rows]
                     share = len(rows) / len(batch.rows) * loader.weight(number)
                     loss = _kept(losses, recipe, epoch).mean() * share

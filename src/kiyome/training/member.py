@@ -8,8 +8,9 @@
       pred_probs.npy         (n, K) of the fold's rows, the mean over epochs that count and over views
       member.json            written last: key, facts, SHA-256 of all of these
 
-The key holds all that decides the result: recipe, table, labels, targets, deal, photos, fold and seed. A
-member with that key and whole files is finished, whatever its folder is called.
+The key holds all that decides the result: recipe, table, labels, targets, deal, photos, fold and seed; and
+the link from logits to probabilities, where it is not softmax. A member with that key and whole files is
+finished, whatever its folder is called.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import Table
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
+from kiyome.losses import SOFTMAX, Link, link_of_loss
 from kiyome.progress import MemberNews, State
 from kiyome.training.recipe import Recipe
 from kiyome.training.seeds import derive_seed
@@ -102,12 +104,18 @@ class Member:
         """Digest of all that decides the result."""
         fold = self.held_out_folds if self.is_pair else self.fold
         parts = [METHOD, self.recipe.digest, self.lessons.digest, fold, self.seed]
+        parts += [] if self.link == SOFTMAX else [self.link.as_dict()]  # softmax was all there was
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
     def folder_name(self) -> str:
         """Where it lies below `members`."""
         return f"{self.label}-{self.key[:12]}"
+
+    @property
+    def link(self) -> Link:
+        """From this member's logits to probabilities, as its loss reads them."""
+        return link_of_loss(self.recipe.loss, self.recipe.loss_options)
 
     @property
     def own_seed(self) -> int:

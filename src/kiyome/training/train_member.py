@@ -297,6 +297,7 @@ def _finish(
         "threads": torch.get_num_threads(),
         "device": compute.device.type,
         "precision": compute.precision,
+        "link": member.link.as_dict(),
         "models": [str(path.relative_to(folder)) for path in models],
         "by_number_of_views": [
             agreement(by_view[:count].mean(axis=0), labels, "held_out") for count in range(1, num_views + 1)
@@ -330,7 +331,7 @@ def _models_that_count(member: Member, folder: Path) -> list[Path]:
 
 def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progress) -> NDArray[np.float32]:
     """Probabilities (V, n, K) of the held-out rows, for each view by itself."""
-    network, recipe = load_timm_folder(model), member.recipe
+    network, recipe = load_timm_folder(model).with_link(member.link), member.recipe
     compute.ready(network.module, channels_last=recipe.channels_last)
     views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
     return np.stack(
