@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,24 @@ def test_an_unknown_method_lists_the_known_ones(tmp_path: Path) -> None:
     shown = run("find", tmp_path, "--method", "magic", "--backbone", "tiny", KIYOME_CACHE=str(tmp_path))
     assert shown.returncode == 2
     assert "prune_by_noise_rate" in shown.stderr
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sign: sign.name)
+def test_who_is_told_to_stop_says_so(sign: signal.Signals) -> None:
+    """Ctrl-C, `kill` and a terminal that closes end alike."""
+    code = (
+        "import time, typer\nfrom kiyome.cli.answers import answering\n"
+        "def verb():\n    with answering(False):\n"
+        "        print('ready', flush=True)\n        time.sleep(60)\n"
+        "typer.run(verb)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(sign)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, "Stopped." in told) == (128 + sign, True), told
 
 
 def test_names_of_strangers_cannot_steer_the_terminal() -> None:

@@ -169,6 +169,23 @@ def test_one_flipped_bit_in_any_file_is_named(tmp_path):
     verify_run(folder)
 
 
+def test_a_run_that_fails_before_its_first_result_gives_its_name_back(tmp_path):
+    def run(seed, *, is_sound):
+        options = {"command": "find", "config": {"seed": seed}, "table": table()}
+        with RunFolder.create_or_reopen(tmp_path / "run", **options) as folder:
+            if not is_sound:
+                raise ValueError("a bad file")
+            write_text(folder.path / "answer.txt", "42")
+
+    with pytest.raises(ValueError, match="a bad file"):
+        run(0, is_sound=False)
+    run(1, is_sound=True)
+    with pytest.raises(ValueError, match="a bad file"):
+        run(1, is_sound=False)  # its result of before stays
+    with pytest.raises(InputError, match="seed"):
+        run(2, is_sound=True)
+
+
 def test_a_missing_file_and_a_cut_off_run_are_named(tmp_path):
     folder = finished_run(tmp_path / "run")
     (folder / "label_issues.csv").unlink()
@@ -178,7 +195,8 @@ def test_a_missing_file_and_a_cut_off_run_are_named(tmp_path):
         verify_run(folder)
 
     def fail_halfway():
-        with open_run(tmp_path / "cut"):
+        with open_run(tmp_path / "cut") as run:
+            write_text(run.path / "answer.txt", "42")
             raise RuntimeError("halfway")
 
     with pytest.raises(RuntimeError, match="halfway"):

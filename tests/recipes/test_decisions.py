@@ -3,7 +3,9 @@
 import csv
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kiyome.artifacts.decisions import Act
+from kiyome.artifacts.storage import writing
 from kiyome.cli import app
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.recipes.curate import curate
@@ -208,10 +211,43 @@ def test_a_backup_and_a_journal_bring_everything_back(run, decide, found, tmp_pa
         restore_run_decisions(elsewhere, journal, store=tmp_path / "new.sqlite")
 
 
+def test_events_that_came_past_kiyome_are_skipped_counted_and_taken_out(run, subject, decide) -> None:
+    """One event with an unknown photo made every read fail, and could not be deleted."""
+    decide("Ann", {0: "keep", 1: "drop"})
+    store = run / "review" / "decisions.sqlite"
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute(
+            "INSERT INTO decision_events SELECT number + 2, review, 'k', place, kind, undoes, reviewer,"
+            " 'nowhere.png', sequence, verdict, label, run, table_content, seen, milliseconds, decided_at"
+            " FROM decision_events WHERE number = 1"
+        )
+        connection.commit()
+    decide("Ben", {2: "keep"})
+    assert (decisions(run).num_skipped, len(decisions(run).held)) == (1, 3)
+    told = CliRunner().invoke(app, ["decisions", str(run)]).stdout
+    assert "1 events skipped: photos or classes not in the table" in told
+    repaired = CliRunner().invoke(app, ["decisions", str(run), "--repair"])
+    assert repaired.exit_code == 0, repaired.output
+    assert (decisions(run).num_skipped, len(decisions(run).held)) == (0, 3)
+    assert len(list(store.parent.glob("decisions-before-*.sqlite"))) == 1
+    again = CliRunner().invoke(app, ["decisions", str(run), "--repair"])
+    assert (again.exit_code, "There is nothing to repair" in again.output) == (2, True)
+
+
+def test_what_a_killed_export_left_beside_the_users_file_is_swept(run, decide, tmp_path: Path) -> None:
+    decide("Ann", {0: "keep"})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".kiyome-0123.tmp").write_bytes(b"half")
+    with writing(tmp_path / "out" / "other.bin") as alive:
+        export_decisions(run, tmp_path / "out" / "decisions.csv")
+        assert Path(alive.name).exists()
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["decisions.csv", "other.bin"]
+
+
 def test_one_thing_is_asked_at_a_time(run) -> None:
     answer = CliRunner().invoke(app, ["decisions", str(run), "--export", "a.csv", "--backup", "b"])
     assert answer.exit_code == 2
-    assert "one of --export, --import, --backup and --restore" in answer.output
+    assert "One thing is done at a time: --export, --import, --backup, --restore or --repair" in answer.output
 
 
 def test_curate_reads_the_review_by_itself(run, subject, decide) -> None:

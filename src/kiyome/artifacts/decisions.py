@@ -8,8 +8,9 @@ is one more event. A decision that `append` returned survives a kill and a power
       decisions.jsonl    the same events as lines (decision_journal.py), to rebuild the log from
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from kiyome.artifacts.decision_events import (
     Batch,
     Event,
     Kind,
+    Line,
     Verdict,
     refuse_text,
     refuse_unknown_labels,
@@ -238,6 +240,37 @@ def restore_decisions(journal: str | Path, store: str | Path) -> int:
     lines = read_journal(Path(journal))
     _import_log().open_log(store, lines).close()
     return len(lines)
+
+
+def rebuild_decisions(store: str | Path, keep: Callable[[Line], bool]) -> tuple[int, Path]:
+    """Make a SQLite store anew of the events to keep; return how many are gone, and where the old store lies.
+
+    Nobody may have the store open meanwhile.
+
+    Raises
+    ------
+    InputError
+        When nothing is to be removed, or the store is on PostgreSQL.
+    """
+    from kiyome.artifacts.decision_tables import lines_after
+
+    log = _import_log().open_log(store)
+    with closing(log), log.reading() as connection:
+        lines = lines_after(connection, 0)
+    kept = [line for line in lines if keep(line)]
+    if log.journal is None or len(kept) == len(lines):
+        raise InputError(
+            f"There is nothing to repair in {log.engine.url.render_as_string()}.",
+            came=f"a store of {log.engine.dialect.name} with {len(lines) - len(kept):,} events to remove",
+            remedy="Events about unknown photos or classes are skipped in any store when it is read.",
+        )
+    database = Path(log.engine.url.database)
+    before = f"{database.stem}-before-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    for file in (log.journal, database):  # without a database the journal would be refused
+        file.rename(file.with_stem(before))
+    numbered = [(review, replace(event, number=n)) for n, (review, event) in enumerate(kept, start=1)]
+    _import_log().open_log(database, numbered).close()
+    return len(lines) - len(kept), database.with_stem(before)
 
 
 def _import_log() -> ModuleType:

@@ -6,7 +6,8 @@
       ...          what the run made
 
 The same command with the same config on the same table comes back to the same folder and writes the same
-files again. A manifest without `finished` belongs to a run that was cut off: run it again.
+files again. A manifest without `finished` belongs to a run that was cut off: run it again. A run that fails
+before its first result leaves the folder free for any other.
 """
 
 import fcntl
@@ -119,7 +120,8 @@ class RunFolder:
             _remove_linked_folders(place)
             _write_manifest(place, started)
             began = monotonic()
-            yield cls(path=place, manifest=started, changed_versions=_changed_versions(before, started))
+            with _free_if_fruitless(place):
+                yield cls(path=place, manifest=started, changed_versions=_changed_versions(before, started))
             ended = {
                 "finished": _now(),
                 "seconds": round(monotonic() - began, 1),
@@ -315,8 +317,8 @@ def _stands_against(path: Path, started: Manifest) -> str:
         return "a file"
     manifest = _manifest_of(path)
     if manifest is None:
-        files = [entry.name for entry in path.iterdir() if entry.name != LOCK and not is_temporary(entry)]
-        return f"files that are no run, such as {sorted(files)[0]!r}" if files else ""
+        files = _results(path)
+        return f"files that are no run, such as {files[0]!r}" if files else ""
     if manifest["command"] != started["command"]:
         return f"a run of '{manifest['command']}'"
     if manifest["table"]["content"] != started["table"]["content"]:
@@ -354,6 +356,22 @@ def _by_name(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
         return {each["name"]: each for each in value}
     return value
+
+
+def _results(path: Path) -> list[str]:
+    """Return what lies in a folder besides the lock and what a killed writer left."""
+    return sorted(entry.name for entry in path.iterdir() if entry.name != LOCK and not is_temporary(entry))
+
+
+@contextmanager
+def _free_if_fruitless(place: Path) -> Iterator[None]:
+    """Take the manifest away again when the block fails before anything else lies in the folder."""
+    try:
+        yield
+    except BaseException:
+        if _results(place) == [MANIFEST]:
+            (place / MANIFEST).unlink()
+        raise
 
 
 def _free_place(first: Path, started: Manifest) -> Path:

@@ -8,12 +8,13 @@ what goes wrong without each of these steps).
 import codecs
 import csv
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,6 +56,7 @@ def writing(path: str | Path, *, durable: bool = True, private: bool = False) ->
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     try:
         with open(temporary, "xb", opener=private_opener if private else None) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # so that `sweep` tells a living writer from a killed one
             yield file
             file.flush()
             if durable:
@@ -148,6 +150,14 @@ def is_temporary(path: str | Path) -> bool:
     """Whether `path` has the name of a file that was being written; after a kill such files stay behind."""
     name = Path(path).name
     return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what killed writers left in a folder that is the user's; what living ones write stays."""
+    for path in Path(folder).glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"):
+        with suppress(OSError), open_in_place(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -1,11 +1,13 @@
 """What the user sees while a verb works, and when it ends.
 
 Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 75 stopped by --stop-after,
-and the same command goes on; 130 stopped by the user.
+and the same command goes on; 130 stopped by the user, 143 by SIGTERM, 129 by a terminal that was closed.
 """
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,7 +36,7 @@ def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
 
     answer: list[tuple[dict[str, Any], Callable[[], None]]] = []
     try:
-        with _bars() as on_progress:
+        with _interrupted_by(signal.SIGTERM, signal.SIGHUP), _bars() as on_progress:
             yield say, on_progress
     except KiyomeError as error:
         if as_json:
@@ -49,12 +51,30 @@ def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
         raise typer.Exit(2) from error
     except KeyboardInterrupt as stop:
         print("Stopped. The same command goes on where it was.", file=sys.stderr)
-        raise typer.Exit(130) from stop
+        raise typer.Exit(128 + (stop.args or (signal.SIGINT,))[0]) from stop
     for summary, in_words in answer:
         if as_json:
             print(json.dumps(summary, indent=2))
         else:
             in_words()
+
+
+@contextmanager
+def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+    """Let these signals stop the work as Ctrl-C does, but for those that are handled or ignored already."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    free = [each for each in signals if in_main and signal.getsignal(each) == signal.SIG_DFL]
+    for each in free:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each in free:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @contextmanager

@@ -121,6 +121,10 @@ def decisions(
     restore: Annotated[
         Path | None, typer.Option(help="Make the store anew from such lines, or from decisions.jsonl.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Take out events about photos or classes not in the table."),
+    ] = False,
     rule: Annotated[
         str, typer.Option(help="When people agree on a row of an export: unanimous or majority.")
     ] = "unanimous",
@@ -142,9 +146,9 @@ def decisions(
         from kiyome.errors import InputError
         from kiyome.recipes import decisions as recipe
 
-        if sum(each is not None for each in (export, import_, backup, restore)) > 1:
+        if sum(each is not None for each in (export, import_, backup, restore, repair or None)) > 1:
             raise InputError(
-                "One thing is done at a time: at most one of --export, --import, --backup and --restore.",
+                "One thing is done at a time: --export, --import, --backup, --restore or --repair.",
                 came="several of them",
                 remedy="Run one after the other.",
             )
@@ -162,6 +166,9 @@ def decisions(
             counts = recipe.restore_run_decisions(run, restore, store=store)
             told = f"{counts['events']:,} events restored, {counts['about_this_run']:,} about this run"
             say(counts, lambda: line(told))
+        elif repair:
+            counts = recipe.repair_decisions(run, store=store)
+            say(counts, lambda: line(f"{counts['removed']:,} events removed; as it was: {counts['before']}"))
         else:
             result = recipe.decisions(run, store=store)
             say(result.summary(), lambda: words.show_decisions(result))

@@ -23,6 +23,8 @@ def show_decisions(result: "DecisionsResult") -> None:
 
     rows, decided = len(result.subject), len({held.row for held in result.held})
     line(f"{decided:,} of {rows:,} rows decided, {len(result.disputed):,} disputed")
+    if result.num_skipped:
+        line(f"{result.num_skipped:,} events skipped: photos or classes not in the table (see --repair)")
     shown = Table("reviewer", box=SIMPLE, pad_edge=False)
     verdicts = ("keep", "relabel", "drop", "unsure")
     for verdict in verdicts:

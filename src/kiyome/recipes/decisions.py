@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kiyome.artifacts.decisions import restore_decisions
+from kiyome.artifacts.decision_events import Line
+from kiyome.artifacts.decisions import rebuild_decisions, restore_decisions
 from kiyome.artifacts.run import review_folder
-from kiyome.artifacts.storage import sha256_of_file, write_bytes
+from kiyome.artifacts.storage import sha256_of_file, sweep, write_bytes
 from kiyome.errors import InputError
 from kiyome.recipes.decided import events_of, has_store, opened_store, standing_of, store_place
 from kiyome.reviewing.agreement import Pair, Rule, agreement
@@ -22,7 +23,7 @@ from kiyome.reviewing.exchange.formats import format_named, format_of_file, read
 from kiyome.reviewing.exchange.incoming import acts_of
 from kiyome.reviewing.exchange.outgoing import held_decisions, reviewed_of
 from kiyome.reviewing.exchange.values import Held
-from kiyome.reviewing.standing import Standing
+from kiyome.reviewing.standing import Standing, is_about
 from kiyome.reviewing.subject import Subject, read_subject
 
 
@@ -38,6 +39,8 @@ class DecisionsResult:
     """How far each two reviewers agree."""
     disputed: Sequence[int]
     """Rows of which two people hold different things."""
+    num_skipped: int
+    """Events about photos or classes that the table does not have; `repair_decisions` takes them out."""
 
     def by_reviewer(self) -> dict[str, dict[str, int]]:
         """For each reviewer, how many rows each verdict stands for."""
@@ -66,6 +69,7 @@ class DecisionsResult:
             "by_reviewer": self.by_reviewer(),
             "agreement": [asdict(pair) for pair in self.pairs],
             "disputes": self.disputes(),
+            "skipped_events": self.num_skipped,
         }
 
 
@@ -110,6 +114,7 @@ def decisions(run: Path | str, *, store: Path | str | None = None) -> DecisionsR
         reviewers=standing.reviewers,
         pairs=agreement(standing),
         disputed=standing.disputed.nonzero()[0].tolist(),
+        num_skipped=standing.num_skipped,
     )
 
 
@@ -143,6 +148,7 @@ def export_decisions(
     chosen = format_named(format or format_of_file(file))
     reviewed = reviewed_of(_reviewed_by_someone(run, store), rule=rule)
     written = chosen.write(reviewed)
+    sweep(file.parent)
     write_bytes(file, written.content)
     return Exchanged(
         file=file,
@@ -222,6 +228,7 @@ def backup_decisions(run: Path | str, file: Path | str, *, store: Path | str | N
         raise InputError(
             "A backup has a place of its own.", came=f"{file}, which exists", remedy="Choose another name."
         )
+    sweep(file.parent)
     with opened_store(run, subject, store) as opened:
         (opened.write_journal if file.suffix == ".jsonl" else opened.backup)(file)
     return file
@@ -243,6 +250,27 @@ def restore_run_decisions(
     review_folder(run).mkdir(exist_ok=True)
     events = restore_decisions(journal, store_place(run, store))
     return {"events": events, "about_this_run": len(events_of(run, subject, store))}
+
+
+def repair_decisions(run: Path | str, *, store: Path | str | None = None) -> dict[str, Any]:
+    """Make the store of a run anew without events about photos or classes that its table does not have.
+
+    No review page may be open meanwhile. The store as it was stays beside the new one.
+
+    Raises
+    ------
+    InputError
+        Where nobody reviewed the run, nothing is to be removed, or the store is on PostgreSQL.
+    """
+    subject = read_subject(run)
+    _check_store(run, store)
+
+    def is_sound(line: Line) -> bool:
+        review, event = line
+        return review != subject.fingerprint or is_about(event, subject)
+
+    removed, before = rebuild_decisions(store_place(run, store), is_sound)
+    return {"removed": removed, "before": str(before)}
 
 
 def _reviewed_by_someone(run: Path | str, store: Path | str | None) -> Standing:

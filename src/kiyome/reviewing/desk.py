@@ -126,7 +126,14 @@ def open_desk(
             csrf=secrets.token_urlsafe(24),
             photo_key=secrets.token_hex(4),
             name=name,
-            warnings=tuple(store.warnings),
+            warnings=(*store.warnings, *_skipped(standing)),
             queue=Queue(subject, secret),
             _standing=standing,
         )
+
+
+def _skipped(standing: Standing) -> list[str]:
+    if not standing.num_skipped:
+        return []
+    told = f"{standing.num_skipped:,} decisions are skipped: their photos or classes are not in this table."
+    return [f"{told} `kiyome decisions {standing.subject.run} --repair` takes them out."]

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.decision_events import Act, Event, Verdict
-from kiyome.errors import InputError
 from kiyome.reviewing.subject import Subject
 
 NOTHING, UNSURE, DROP, KEEP, LABEL = range(5)
@@ -91,6 +90,8 @@ class Standing:
         """(N,) how many reviewers' decisions stand, those who are unsure among them."""
         self.disputed: Mask = np.zeros(len(subject), np.bool_)
         """(N,) rows of which two reviewers hold different things; being unsure contradicts nobody."""
+        self.num_skipped = 0
+        """Events about photos or classes that are not in the table, put in past kiyome."""
         self._reviewers: dict[str, _Reviewer] = {}
         self._batches: dict[str, list[Event]] = {}
 
@@ -111,24 +112,23 @@ class Standing:
         return decided
 
     def take(self, events: Iterable[Event]) -> None:
-        """Fold more events, in the order of their numbers; those taken before are passed over.
-
-        Raises
-        ------
-        InputError
-            Where an event is about no row, or no class, of the subject.
-        """
+        """Fold more events, in the order of their numbers; those taken before are passed over."""
         new = (event for event in events if event.number > self.last_number)
         for _, batch in groupby(new, key=attrgetter("batch")):
             self._take_batch(list(batch))
 
-    def _take_batch(self, batch: list[Event]) -> None:
+    def _take_batch(self, whole: list[Event]) -> None:
+        self.last_number = whole[-1].number
+        batch = [event for event in whole if is_about(event, self.subject)]
+        self.num_skipped += len(whole) - len(batch)
+        if not batch:
+            return
         first = batch[0]
-        places = [(self._row_of(event), self._code_of(event)) for event in batch]  # refuse before changing
         if first.reviewer not in self._reviewers:
             self._reviewers[first.reviewer] = self._newcomer(first)
         reviewer = self._reviewers[first.reviewer]
-        for event, (row, code) in zip(batch, places, strict=True):
+        for event in batch:
+            row, code = self.subject.row_of[event.image_id], self._code_of(event)
             self.num_deciders[row] += int(code != NOTHING) - int(reviewer.codes[row] != NOTHING)
             reviewer.codes[row], reviewer.versions[row] = code, event.sequence
             reviewer.events.setdefault(row, []).append(event)
@@ -136,7 +136,6 @@ class Standing:
         if first.batch not in self._batches:
             _remember(reviewer, first, len(batch))
         self._batches.setdefault(first.batch, []).extend(batch)
-        self.last_number = batch[-1].number
 
     def _newcomer(self, first: Event) -> _Reviewer:
         zeros = [np.zeros(len(self.subject), np.int32) for _ in range(2)]
@@ -201,12 +200,12 @@ class Standing:
 
     def _before(self, known: _Reviewer, event: Event) -> Event | None:
         """What stood for the reviewer before an event about the same row."""
-        events = known.events[self._row_of(event)]
+        events = known.events[self.subject.row_of[event.image_id]]
         place = event.sequence - events[0].sequence
         return events[place - 1] if place else None
 
     def _act(self, event: Event, wanted: Event | None) -> Act:
-        held = self.of(event.reviewer, self._row_of(event))
+        held = self.of(event.reviewer, self.subject.row_of[event.image_id])
         verdict, label = (wanted.verdict, wanted.label) if wanted else (None, None)
         return Act(image_id=event.image_id, version=held.version, verdict=verdict, label=label)
 
@@ -218,19 +217,16 @@ class Standing:
         kept = KEEP if given is None else LABEL + int(given[row])
         return len({kept if code == KEEP else code for code in codes}) > 1
 
-    def _row_of(self, event: Event) -> int:
-        row = self.subject.row_of.get(event.image_id)
-        if row is None:
-            raise _stranger("rows", f"{event.image_id!r}")
-        return row
-
     def _code_of(self, event: Event) -> int:
         if event.verdict != "relabel":
             return VERDICTS.index(event.verdict)
-        label = self.subject.label_of.get(event.label or "")
-        if label is None:
-            raise _stranger("classes", f"{event.label!r}")
-        return LABEL + label
+        return LABEL + self.subject.label_of[event.label or ""]
+
+
+def is_about(event: Event, subject: Subject) -> bool:
+    """Whether an event names a photo of the table, and a class where it names one."""
+    known_label = event.verdict != "relabel" or (event.label or "") in subject.label_of
+    return known_label and event.image_id in subject.row_of
 
 
 def _remember(reviewer: _Reviewer, first: Event, num_rows: int) -> None:
@@ -259,11 +255,3 @@ def decision_of(code: int, class_names: Sequence[str]) -> tuple[Verdict | None, 
     """
     verdict = VERDICTS[min(code, LABEL)]
     return verdict, class_names[code - LABEL] if code >= LABEL else None
-
-
-def _stranger(what: str, came: str) -> InputError:
-    return InputError(
-        f"Decisions are about {what} of the table that is reviewed.",
-        came=came,
-        remedy="Open the store of decisions that belongs to this table.",
-    )

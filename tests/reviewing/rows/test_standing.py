@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.artifacts.decision_events import Event
-from kiyome.errors import InputError
 from kiyome.reviewing.standing import DROP, KEEP, LABEL, NOTHING, UNSURE, Standing, decision_of
 
 NAMES = ("Ann", "Bob", "Cem")
@@ -139,20 +138,17 @@ def test_an_import_cannot_be_undone_by_a_key(subject_of, log_of) -> None:
     assert standing.to_undo("Ann") is None
 
 
-@pytest.mark.parametrize(
-    ("change", "message"), [({"image_id": "other.png"}, "rows"), ({"label": "owl"}, "classes")]
-)
-def test_events_of_another_table_are_refused_and_change_nothing(
-    subject_of, log_of, change: dict[str, str], message: str
-) -> None:
+@pytest.mark.parametrize("change", [{"image_id": "other.png"}, {"label": "owl"}])
+def test_events_of_another_table_are_skipped_and_counted(subject_of, log_of, change: dict[str, str]) -> None:
     subject = subject_of(3)
-    standing = Standing(subject)
-    event = log_of(subject).append("Ann", {0: "class 1"})[0]
-    strange = Event(**(vars(event) | change))
-    with pytest.raises(InputError, match=f"about {message} of the table"):
-        standing.take([strange])
-    assert standing.reviewers == [] or standing.decided.sum() == 0
-    assert standing.last_number == 0
+    standing, log = Standing(subject), log_of(subject)
+    first, second = log.append("Ann", {0: "class 1", 1: "keep"})
+    standing.take([Event(**(vars(first) | change)), second])
+    assert (standing.num_skipped, standing.last_number) == (1, second.number)
+    assert standing.decided.tolist() == [False, True, False]
+    assert standing.to_undo("Ann") == (second.batch, [standing.to_undo("Ann")[1][0]])
+    standing.take(log.append("Ann", {2: "drop"}))
+    assert (standing.num_skipped, standing.decided.sum()) == (1, 2)
 
 
 def test_a_million_rows_take_little_memory_until_they_are_decided(subject_of) -> None:
