@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kiyome.artifacts.issues import Issues
 from kiyome.artifacts.table import Table
-from kiyome.curation import Decision, check_classes_left, curate_table
+from kiyome.curation import Decision, curate_table
 from kiyome.errors import InputError
 
 N, K = 12, 3
@@ -96,24 +96,48 @@ def test_weights_of_an_earlier_version_are_kept() -> None:
     assert second.weights[[0, 1, 2]].tolist() == pytest.approx([0, 0.1, 1])
 
 
-@pytest.mark.parametrize("flagged", [(0, 3, 6), (0, 3, 6, 9)])
-def test_a_class_that_would_lose_too_much_is_refused(flagged: tuple[int, ...]) -> None:
-    for action in ("drop", "relabel"):
-        with pytest.raises(InputError, match=f"{len(flagged)} of 4 rows of 'a' lost") as caught:
-            curate_table(leaves(), found(*flagged), action=action)
-        assert "raise min_chance" in str(caught.value)
-    if len(flagged) == 4:
-        with pytest.raises(InputError, match="A class keeps some of its rows"):
-            curate_table(leaves(), found(*flagged), max_lost=1.0)
-    else:
-        assert curate_table(leaves(), found(*flagged), max_lost=0.75).num_changed == {"drop": 3}
+@pytest.mark.parametrize(("action", "done"), [("drop", "left out"), ("relabel", "relabeled")])
+@pytest.mark.parametrize(
+    ("flagged", "share", "taken"),
+    [((0, 3, 6), 0.5, 2), ((0, 3, 6), 0.75, 3), ((0, 3, 6, 9), 1.0, 3), ((0, 3), 0.49, 1), ((0, 3), 0.0, 0)],
+)
+def test_flags_take_a_share_of_a_class_and_the_surest_rows_stay(
+    action: str, done: str, flagged: tuple[int, ...], share: float, taken: int
+) -> None:
+    issues = found(*flagged, 1)
+    issues.probability[list(flagged)] = 0.9 - 0.1 * np.arange(len(flagged))  # the first is wrong most surely
+    curated = curate_table(leaves(), issues, action=action, max_left_out=share)
+    acted = np.flatnonzero(curated.actions == action)
+    assert acted[acted % K == 0].tolist() == list(flagged[:taken])
+    assert (curated.actions[1] == action) == (share > 0)
+    said = [note for note in curated.notes if "'a'" in note]
+    kept = f"class 'a': {len(flagged)} of 4 flagged, {taken} {done}, the surest kept"
+    assert said == ([kept] if taken < len(flagged) else [])
+
+
+def test_what_people_decided_stands_whatever_share_it_takes() -> None:
+    said = {f"{row}.jpg": Decision(verdict="drop") for row in (0, 3, 6)}
+    curated = curate_table(leaves(), found(9), action="drop", decisions=said)
+    assert curated.table.weights[[0, 3, 6, 9]].tolist() == [0, 0, 0, 1]  # the last row is not taken by a flag
+    with pytest.raises(InputError, match=r"leave no row .* Came: all 4 rows of 'a' dropped or relabeled"):
+        curate_table(leaves(), found(), decisions=said | {"9.jpg": Decision(verdict="relabel", label=1)})
+
+
+def test_rows_that_an_earlier_version_dropped_count_no_more() -> None:
+    first = curate_table(leaves(), found(0, 3), action="drop").table
+    second = curate_table(first, found(0, 3, 6, 9), action="drop")
+    assert second.table.weights[[0, 3, 6, 9]].tolist() == [0, 0, 0, 1]
+    assert second.notes == ("class 'a': 2 of 2 flagged, 1 left out, the surest kept",)
 
 
 def test_a_class_without_rows_loses_nothing() -> None:
     table = Table(
         root=Path(), image_ids=["x", "y"], paths=["", ""], given_labels=[0, 1], class_names=("a", "b", "none")
     )
-    check_classes_left(table, table)
+    issues = Issues(
+        is_label_issue=np.array([True, True]), probability=np.ones(2), suggested_labels=np.int32([2, 2])
+    )
+    assert curate_table(table, issues).num_changed == {}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +148,7 @@ def test_a_class_without_rows_loses_nothing() -> None:
         ({"action": "drop", "pred_probs": np.ones((N, K)) / K}, "drop with pred_probs"),
         ({"decisions": {"x.jpg": Decision(verdict="keep")}}, "1 other ids, such as 'x.jpg'"),
         ({"decisions": {"0.jpg": Decision(verdict="relabel", label=9)}}, "label 9"),
+        ({"max_left_out": 37.0}, "max_left_out=37 is no share .* Give a number from 0 to 1"),
     ],
 )
 def test_bad_options_are_refused(options: dict, message: str) -> None:

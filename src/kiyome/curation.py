@@ -8,7 +8,7 @@
 
 No row leaves the table and given labels stay, so a cleaning step never chooses the rows, or the labels, that
 it is judged on. What people decided comes before what was flagged; a row that they keep has its given label
-again, whatever an earlier version made of it.
+again, whatever an earlier version made of it. Flags take at most a share of a class: the surest rows stay.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ Action = Literal["keep", "drop", "relabel", "weight", "soften"]
 Verdict = Literal["keep", "drop", "relabel", "unsure"]
 Mask = NDArray[np.bool_]
 
-MAX_LOST = 0.5
-"""The share of a class's rows that a cleaning may take, unless told otherwise."""
+MAX_LEFT_OUT = 0.5
+"""The share of a class's rows that flags may take, unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,8 @@ class Curated:
     """(N,) rows that a person decided about."""
     targets: NDArray[np.float32] | None = None
     """(N, K) softened labels; None where nothing was softened."""
+    notes: tuple[str, ...] = ()
+    """What people should hear: the classes of which more rows were flagged than `max_left_out` lets go."""
 
     @property
     def num_changed(self) -> dict[str, int]:
@@ -80,7 +82,7 @@ def curate_table(
     min_chance: float = 0.0,
     decisions: Mapping[str, Decision] | None = None,
     pred_probs: NDArray[np.floating] | None = None,
-    max_lost: float = MAX_LOST,
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> Curated:
     """The next version of a table.
 
@@ -98,13 +100,15 @@ def curate_table(
         By image id. An unsure row is kept.
     pred_probs
         (N, K) out of fold; needed to soften.
-    max_lost
-        The largest share of a class's rows that may be dropped or relabeled away.
+    max_left_out
+        The largest share of a class's rows that flags may drop or relabel, and never all of them; rows that
+        people took do not count. Where more are flagged, those that are most probably right stay as they are,
+        and `notes` say so.
 
     Raises
     ------
     InputError
-        For unknown names, or when a class would lose all, or more than `max_lost`, of its rows.
+        For unknown names, a share outside 0..1, or when people's decisions leave no row of a class.
 
     Examples
     --------
@@ -118,7 +122,7 @@ def curate_table(
     >>> curate_table(table, issues, decisions={"b": Decision(verdict="keep")}).num_changed
     {}
     """
-    _check_options(action, pred_probs)
+    _check_options(action, pred_probs, max_left_out)
     actions = np.full(len(table), "keep", dtype=object)
     actions[issues.is_label_issue & (issues.probability >= min_chance)] = action
     labels, by_people = issues.suggested_labels.astype(np.int32), np.zeros(len(table), dtype=np.bool_)
@@ -130,36 +134,84 @@ def curate_table(
         else:
             actions[row] = "drop" if decision.verdict == "drop" else "keep"
     actions[(actions == "relabel") & (labels == table.labels)] = "keep"
+    changed = np.isin(actions, ("drop", "relabel"))
+    flagged, among = changed & ~by_people, has_weight(table) & ~(changed & by_people)
+    taken = cap_left_out(
+        table.labels, flagged, 1 - issues.probability, max_left_out=max_left_out, among=among
+    )
+    actions[flagged & among & ~taken] = "keep"
     curated = replace(
         table,
         labels=np.where(actions == "relabel", labels, table.labels),
         weights=_weights(table, actions, issues.probability),
     )
-    check_classes_left(table, curated, max_lost)
-    targets = None if pred_probs is None else _targets(curated, actions, issues.probability, pred_probs)
-    return Curated(table=curated, actions=actions, by_people=by_people, targets=targets)
+    _check_classes_left(table, curated)
+    done = "relabeled" if action == "relabel" else "left out"
+    return Curated(
+        table=curated,
+        actions=actions,
+        by_people=by_people,
+        targets=None if pred_probs is None else _targets(curated, actions, issues.probability, pred_probs),
+        notes=notes_on_cap(table, flagged, taken, among=among, done=done),
+    )
 
 
-def check_classes_left(before: Table, after: Table, max_lost: float = MAX_LOST) -> None:
-    """Refuse a version in which a class has lost all, or more than `max_lost`, of the rows that teach it.
+def cap_left_out(
+    labels: NDArray[np.int32],
+    flagged: Mask,
+    quality: NDArray[np.floating],
+    *,
+    max_left_out: float,
+    among: Mask,
+) -> Mask:
+    """A mask (N,) of the flagged rows to leave out: of each class's rows `among` a share at most, never all.
 
-    Raises
-    ------
-    InputError
-        Naming the class that lost the greatest share.
+    Where more are flagged, rows of the highest quality (N,) are kept; of equal ones, the later.
+
+    >>> flagged, every = np.array([True, True, True, False]), np.ones(4, np.bool_)
+    >>> quality = np.array([0.1, 0.3, 0.2, 0.9])
+    >>> cap_left_out(np.zeros(4, np.int32), flagged, quality, max_left_out=0.5, among=every)
+    array([ True, False,  True, False])
     """
-    taught = after.weights is None or after.weights > 0
-    had = np.bincount(before.labels, minlength=before.num_classes)
-    stayed = np.bincount(before.labels, (before.labels == after.labels) & taught, before.num_classes)
-    lost = 1 - stayed / had.clip(min=1)
-    lost[had == 0] = 0
-    worst = int(lost.argmax())
-    if lost[worst] > max_lost or lost[worst] == 1:
-        gone = f"{had[worst] - int(stayed[worst])} of {had[worst]}"
+    left_out = flagged & among
+    for label in np.unique(labels[left_out]):
+        num_rows = int((among & (labels == label)).sum())
+        rows = np.flatnonzero(left_out & (labels == label))
+        most = min(int(max_left_out * num_rows + 1e-9), num_rows - 1)
+        left_out[rows[np.argsort(quality[rows], kind="stable")][most:]] = False
+    return left_out
+
+
+def notes_on_cap(
+    table: Table, flagged: Mask, left_out: Mask, *, among: Mask, done: str = "left out"
+) -> tuple[str, ...]:
+    """A sentence for each class of whose rows `among` fewer are left out than flagged."""
+    num_rows, num_flagged, num_left_out = (
+        np.bincount(table.labels[rows], minlength=table.num_classes)
+        for rows in (among, among & flagged, among & left_out)
+    )
+    return tuple(
+        f"class {table.class_names[label]!r}: {num_flagged[label]:,} of {num_rows[label]:,} flagged,"
+        f" {num_left_out[label]:,} {done}, the surest kept"
+        for label in np.flatnonzero(num_left_out < num_flagged)
+    )
+
+
+def has_weight(table: Table) -> Mask:
+    """(N,) rows that teach."""
+    return np.ones(len(table), np.bool_) if table.weights is None else np.asarray(table.weights > 0)
+
+
+def _check_classes_left(before: Table, after: Table) -> None:
+    """Refuse a version in which nothing is left to learn a class from that had rows: flags never do that."""
+    had, left = (
+        np.bincount(table.labels[has_weight(table)], minlength=table.num_classes) for table in (before, after)
+    )
+    for label in np.flatnonzero((had > 0) & (left == 0)):
         raise InputError(
-            f"A class keeps some of its rows and loses at most {max_lost:.0%} of them.",
-            came=f"{gone} rows of {before.class_names[worst]!r} lost",
-            remedy="Look at these rows; raise min_chance to act on surer ones, or max_lost if all is well.",
+            "People's decisions leave no row to learn a class from.",
+            came=f"all {had[label]} rows of {before.class_names[label]!r} dropped or relabeled",
+            remedy="Keep one of them, or take the class out of the data.",
         )
 
 
@@ -207,7 +259,13 @@ def _rows_decided(table: Table, decisions: Mapping[str, Decision]) -> dict[int, 
     return {row_of[image_id]: decision for image_id, decision in decisions.items()}
 
 
-def _check_options(action: str, pred_probs: NDArray[np.floating] | None) -> None:
+def _check_options(action: str, pred_probs: NDArray[np.floating] | None, max_left_out: float) -> None:
+    if not 0 <= max_left_out <= 1:
+        raise InputError(
+            f"max_left_out={max_left_out:g} is no share of a class's rows.",
+            came=f"{max_left_out:g}",
+            remedy="Give a number from 0 to 1.",
+        )
     if action not in get_args(Action):
         names = ", ".join(get_args(Action))
         raise InputError(f"The action is one of {names}.", came=repr(action), remedy="Choose one of these.")

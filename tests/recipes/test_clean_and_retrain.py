@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kiyome.artifacts.run import verify_run
 from kiyome.recipes.clean_and_retrain import clean_and_retrain
 from kiyome.testing import write_digits
 
@@ -30,6 +31,7 @@ def test_every_step_is_in_the_diary_with_its_score(digits: Path, tmp_path: Path,
             changes=SMALL,
             action=action,
             min_chance=0.9,
+            max_left_out=0.4,
             decisions=decided,
             output=tmp_path / "runs",
             cache_folder=tmp_path / "cache",
@@ -50,5 +52,6 @@ def test_every_step_is_in_the_diary_with_its_score(digits: Path, tmp_path: Path,
     assert changed.any()
     assert set(np.flatnonzero(changed)) <= {0, 1}
     assert result.curated.curated.by_people.sum() == 2
+    assert verify_run(tmp_path / "runs" / "curated")["config"]["max_left_out"] == 0.4
     assert (tmp_path / "runs" / "diary.html").is_file()
     assert second_round().history.entries == result.history.entries  # all of it is taken as it is

@@ -75,6 +75,20 @@ def test_softened_labels_are_predictions_that_training_takes(found) -> None:
     assert (targets[~issue].max(axis=1) == 1).all()
 
 
+def test_flags_beyond_the_share_of_a_class_are_left_alone_and_told(found, tmp_path) -> None:
+    command = ["curate", str(found.folder), "--max-left-out", "0.03"]
+    said = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "a")])
+    assert said.exit_code == 0, said.output
+    capped = curate(found.folder, max_left_out=0.03, output=tmp_path / "a")
+    counts = np.bincount(found.table.labels[capped.table.weights == 0], minlength=10)
+    assert (counts <= 0.03 * np.bincount(found.table.labels, minlength=10)).all()
+    assert 0 < counts.sum() < found.num_issues
+    assert capped.curated.notes
+    for note in capped.curated.notes:
+        assert f"note: {note}" in said.output
+    assert capped.summary()["notes"] == list(capped.curated.notes)
+
+
 def test_decisions_come_from_a_file(found, tmp_path: Path) -> None:
     ids, names = found.table.image_ids, found.table.class_names
     label = int(found.table.given_labels[1] == 0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 
 import numpy as np
@@ -19,13 +20,13 @@ from kiyome.errors import InputError
 from kiyome.experiments import read_diary
 from kiyome.folds import deal_folds
 from kiyome.images.pixel_cache import StoredSize, cache_photos
-from kiyome.noise import find_label_issues
+from kiyome.noise import find_label_issues, label_quality
 from kiyome.recipes.lessons import (
     CHANGED_LABELS_LEAK,
     CHANGED_WEIGHTS_LEAK,
     CLEANING_LEAK,
     changes_for_labels,
-    check_classes_kept,
+    flags_of_run,
     lessons_of_recipes,
     teach_without_leak,
 )
@@ -80,10 +81,13 @@ def same(one, other):
     return one.tobytes() == other.tobytes()
 
 
-@pytest.mark.parametrize("fold", [0, 2])
-def test_labels_of_a_fold_have_no_say_in_what_its_member_learns_from(digits, tmp_path, fold):
-    """The proof that nested forms leak nothing: every label of the fold is changed, and not a bit moves."""
-    forms = {"soft_labels": "nested", "leave_out": "nested", **FLAGS}
+@pytest.mark.parametrize(("fold", "share"), [(0, 0.9999), (2, 0.9999), (2, 0.1)])
+def test_labels_of_a_fold_have_no_say_in_what_its_member_learns_from(digits, tmp_path, fold, share):
+    """The proof that nested forms leak nothing: every label of the fold is changed, and not a bit moves.
+
+    Nor where cleaning is capped: the surest flagged rows are kept by the training part alone.
+    """
+    forms = {"soft_labels": "nested", "leave_out": "nested", **FLAGS, "max_left_out": share}
     before = taught(digits, tmp_path / "before", **forms)
     after = taught(digits, tmp_path / "after", labels=altered(digits[0], digits[0].folds == fold), **forms)
     for one, other in zip(before, after, strict=True):
@@ -92,6 +96,8 @@ def test_labels_of_a_fold_have_no_say_in_what_its_member_learns_from(digits, tmp
         if untouched:
             assert same(one.lessons.is_taught, other.lessons.is_taught)
             assert same(one.training_rows, other.training_rows)
+            assert one.lessons.notes == other.lessons.notes
+            assert bool(one.lessons.notes) == (share == 0.1)
             assert 0 < one.lessons.is_taught.sum() < (digits[0].folds != fold).sum()  # some were left out
     moved = [
         not same(one.lessons.is_taught, other.lessons.is_taught)
@@ -196,19 +202,60 @@ def test_two_folds_are_too_few(digits):
         plan_pairs(members)
 
 
-@pytest.mark.parametrize(("limit", "lost", "said"), [(0.5, 0.6, r"at most 50%"), (1.0, 1.0, "never all")])
-def test_cleaning_that_takes_too_much_of_a_class_is_refused(digits, limit, lost, said):
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_cleaning_leaves_out_a_share_of_a_class_and_keeps_the_surest_rows(digits, tmp_path, share):
+    forms = {"leave_out": "nested", "flag_method": "predicted_neq_given", "max_left_out": share}
+    members = taught(digits, tmp_path, **forms)
+    pairs, labels = train_pairs(plan_pairs(members), tmp_path), digits[0].labels
+    for member in members:
+        rows, probs = np.flatnonzero(digits[0].folds != member.fold), nested_probs(pairs, member.fold)
+        flags = find_label_issues(labels[rows], probs[rows], method="predicted_neq_given")
+        quality = label_quality(labels[rows], probs[rows])
+        left_out, notes = [], []
+        for label, name in enumerate(digits[0].class_names):
+            own = labels[rows] == label
+            doubtful_first = [
+                row for _, row in sorted(zip(quality[own & flags], rows[own & flags], strict=True))
+            ]
+            most = min(math.floor(share * own.sum()), own.sum() - 1)
+            left_out += doubtful_first[:most]
+            if len(doubtful_first) > most:
+                told = f"{len(doubtful_first)} of {own.sum()} flagged, {most} left out, the surest kept"
+                notes.append(f"model-clean, without fold {member.fold}: class {name!r}: {told}")
+        assert np.flatnonzero(~member.lessons.is_taught).tolist() == sorted(
+            [*left_out, *np.flatnonzero(digits[0].folds == member.fold)]
+        )
+        assert list(member.lessons.notes) == notes
+    assert bool(members[0].lessons.notes) == (share < 1)
+
+
+def test_global_cleaning_is_capped_in_every_training_part(digits, tmp_path):
+    table, share = digits[0], 0.1
+    run = plain_run(table, tmp_path / "plain")
+    forms = {"leave_out": f"global:{run}", "flag_method": "predicted_neq_given", "max_left_out": share}
+    members = taught(digits, tmp_path, **forms)
+    flagged, _ = flags_of_run(run, table, method="predicted_neq_given")
+    left_out = ~members[0].lessons.is_taught
+    assert left_out[~flagged].sum() == 0
+    for fold in range(FOLDS):
+        rows = np.bincount(table.labels[table.folds != fold], minlength=3)
+        taken = np.bincount(table.labels[left_out & (table.folds != fold)], minlength=3)
+        assert (taken <= share * rows).all()
+    assert left_out.any()
+    counts = [np.bincount(table.labels[rows], minlength=3)[0] for rows in (..., flagged, left_out)]
+    told = "class 'zero': {1} of {0} flagged, {2} left out, the surest kept".format(*counts)
+    assert f"model-clean-global: {told}" in members[0].lessons.notes
+
+
+def test_a_class_never_loses_all_its_rows(digits, tmp_path):
+    """Every row of a class of one row a fold is wrong: half of them are left out, none of a single one."""
     table = digits[0]
-    part = np.flatnonzero((table.labels == 1) & (table.folds != 0))
-    is_taught = np.ones(len(table), bool)
-    is_taught[part[: round(lost * len(part))]] = False
-    recipe = Recipe(max_left_out=limit)
-    with pytest.raises(InputError, match=said) as refused:
-        check_classes_kept(table, is_taught, recipe, 0)
-    came = f"{(~is_taught).sum()} of {len(part)} of 'one' outside fold 0"
-    assert refused.value.came == came
-    is_taught[part[::2]] = True
-    check_classes_kept(table, is_taught, recipe, 0)
+    first = [np.flatnonzero((table.folds == fold) & (table.labels == 0))[0] for fold in range(FOLDS)]
+    labels = table.labels % 2
+    labels[first] = 2
+    forms = {"leave_out": "nested", "flag_method": "predicted_neq_given", "max_left_out": 1.0}
+    for member in taught(digits, tmp_path, labels=labels.astype(np.int32), **forms):
+        assert np.isin(first, member.training_rows).any()
 
 
 @pytest.mark.parametrize(

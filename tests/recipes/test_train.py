@@ -17,7 +17,7 @@ from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
 from kiyome.errors import InputError, RunBusy, StaleArtifact
 from kiyome.recipes.find import find
-from kiyome.recipes.lessons import flagged_rows
+from kiyome.recipes.lessons import flags_of_run
 from kiyome.recipes.predict import predict
 from kiyome.recipes.train import train
 from kiyome.testing import write_digits
@@ -290,10 +290,10 @@ def test_rows_to_leave_out_are_matched_by_id(digits, trained, tmp_path):
     run = find(digits / "data", backbone="tiny", output=tmp_path / "find", cache_folder=digits / "cache")
     shuffled = trained.table.take(np.random.default_rng(0).permutation(90))
     expected = dict(zip(run.table.image_ids, run.is_label_issue, strict=True))
-    assert flagged_rows(run.folder, shuffled).tolist() == [expected[name] for name in shuffled.image_ids]
-    by_training = flagged_rows(trained.folder, trained.table, method="predicted_neq_given")
+    assert flags_of_run(run.folder, shuffled)[0].tolist() == [expected[name] for name in shuffled.image_ids]
+    by_training = flags_of_run(trained.folder, trained.table, method="predicted_neq_given")
     guesses = trained.predictions.pred_probs.argmax(axis=1)
-    assert by_training.tolist() == (guesses != trained.table.labels).tolist()
+    assert by_training[0].tolist() == (guesses != trained.table.labels).tolist()
 
 
 def test_a_second_process_is_refused(trained, digits):

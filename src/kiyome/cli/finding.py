@@ -15,6 +15,7 @@ from kiyome.cli.options import (
     Images,
     Json,
     LabelColumn,
+    MaxLeftOut,
     Output,
     Store,
 )
@@ -143,7 +144,7 @@ def curate(
     min_chance: Annotated[
         float, typer.Option(help="Act only where the label is wrong with at least this chance.")
     ] = 0.0,
-    max_lost: Annotated[float, typer.Option(help="The largest share of a class that may be lost.")] = 0.5,
+    max_left_out: MaxLeftOut = 0.5,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
@@ -170,7 +171,7 @@ def curate(
             store=store,
             rule=cast("Rule", rule),
             min_chance=min_chance,
-            max_lost=max_lost,
+            max_left_out=max_left_out,
             output=output,
         )
 

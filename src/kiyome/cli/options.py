@@ -37,6 +37,12 @@ StopAfter = Annotated[
         " the same command goes on."
     ),
 ]
+MaxLeftOut = Annotated[
+    float,
+    typer.Option(
+        help="The largest share of a class that flags may take; where more are flagged, the surest stay."
+    ),
+]
 Store = Annotated[
     str | None,
     typer.Option(

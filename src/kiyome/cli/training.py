@@ -16,6 +16,7 @@ from kiyome.cli.options import (
     Images,
     Json,
     LabelColumn,
+    MaxLeftOut,
     Output,
     StopAfter,
 )
@@ -219,6 +220,7 @@ def clean_and_retrain(
     min_chance: Annotated[
         float, typer.Option(help="Act only where the label is wrong with at least this chance.")
     ] = 0.0,
+    max_left_out: MaxLeftOut = 0.5,
     decisions: Annotated[
         Path | None, typer.Option(help="What people decided: a file with image_id, decision and label.")
     ] = None,
@@ -244,6 +246,7 @@ def clean_and_retrain(
             changes=changes or (),
             action=action,
             min_chance=min_chance,
+            max_left_out=max_left_out,
             decisions=decisions,
             images=images,
             output=output,

@@ -168,6 +168,8 @@ def show_predict(result: "PredictResult") -> None:
 def show_curate(result: "CurateResult") -> None:
     """What became of the labels, and how to train on them."""
     summary = result.summary()
+    for note in summary["notes"]:
+        line(f"note: {note}")
     changed = ", ".join(f"{number:,} {action}" for action, number in summary["changed"].items()) or "none"
     line(f"{summary['rows']:,} rows; changed: {changed}")
     line(f"{summary['decided_by_people']:,} rows decided by people")
@@ -228,8 +230,8 @@ def show_diary(result: "DiaryResult") -> None:
 
 
 def show_clean_and_retrain(result: "CleanAndRetrainResult") -> None:
-    """Notes on both trainings, each once, and every step with its score."""
-    for note in dict.fromkeys([*result.first.notes, *result.again.notes]):
+    """Notes on all steps, each once, and every step with its score."""
+    for note in result.notes:
         line(f"note: {note}")
     show_diary(result.history)
 

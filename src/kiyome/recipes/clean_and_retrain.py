@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kiyome.curation import MAX_LEFT_OUT
 from kiyome.executors import HERE, Executor
 from kiyome.progress import News, Progress, silent, unheard
 from kiyome.recipes.blend import blend
@@ -36,6 +37,11 @@ class CleanAndRetrainResult:
     history: DiaryResult
     """Every step with its score, on all rows and given labels."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should hear of any step, each once."""
+        return tuple(dict.fromkeys([*self.first.notes, *self.curated.curated.notes, *self.again.notes]))
+
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
         return {
@@ -44,7 +50,7 @@ class CleanAndRetrainResult:
             "changed": self.curated.curated.num_changed,
             "verdicts": {entry.run: entry.verdict() for entry in self.history.entries},
             "leaks": list(self.blended.leaks),
-            "notes": list(dict.fromkeys([*self.first.notes, *self.again.notes])),
+            "notes": list(self.notes),
         }
 
 
@@ -55,6 +61,7 @@ def clean_and_retrain(
     changes: Sequence[str] = (),
     action: str = "drop",
     min_chance: float = 0.0,
+    max_left_out: float = MAX_LEFT_OUT,
     decisions: Path | str | None = None,
     images: Path | str | None = None,
     output: Path | str | None = None,
@@ -71,7 +78,7 @@ def clean_and_retrain(
     ----------
     data, recipe, changes, images, executor, seed, cache_folder, on_progress, on_news
         As for `train`.
-    action, min_chance, decisions
+    action, min_chance, max_left_out, decisions
         As for `kiyome.recipes.curate.curate`: what becomes of flagged rows, and what people decided.
     stop_after
         As for `train`; both trainings share it.
@@ -104,7 +111,12 @@ def clean_and_retrain(
         first.folder / "table.parquet", pred_probs=first.folder / "oof.parquet", output=place / "found"
     )
     curated = curate(
-        found.folder, action=action, min_chance=min_chance, decisions=decisions, output=place / "curated"
+        found.folder,
+        action=action,
+        min_chance=min_chance,
+        max_left_out=max_left_out,
+        decisions=decisions,
+        output=place / "curated",
     )
     softened = [f"soft_labels=global:{curated.folder}", "given_share=0"]
     again = train(

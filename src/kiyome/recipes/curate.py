@@ -17,7 +17,7 @@ from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import Table, write_table
-from kiyome.curation import MAX_LOST, Action, Curated, curate_table
+from kiyome.curation import MAX_LEFT_OUT, Action, Curated, curate_table
 from kiyome.experiments import note_step
 from kiyome.recipes.decided import PeopleDecided, decided_in_file, decided_in_review
 from kiyome.reviewing.agreement import Rule
@@ -52,6 +52,7 @@ class CurateResult:
             "disputed_and_left_as_they_are": len(self.people.disputed) if self.people else 0,
             "reviewers": [name for name in self.people.reviewers if name] if self.people else [],
             "table": str(self.folder / "table.parquet"),
+            "notes": list(self.curated.notes),
         }
 
 
@@ -63,7 +64,7 @@ def curate(
     store: Path | str | None = None,
     rule: Rule = "unanimous",
     min_chance: float = 0.0,
-    max_lost: float = MAX_LOST,
+    max_left_out: float = MAX_LEFT_OUT,
     output: Path | str | None = None,
 ) -> CurateResult:
     """Make the next version of a table: act on flagged rows, and on what people decided.
@@ -83,7 +84,7 @@ def curate(
     rule
         When people agree on a row: ``unanimous``, or ``majority`` (a third settles what two dispute). Rows
         that they dispute stay as they are.
-    min_chance, max_lost
+    min_chance, max_left_out
         As for `kiyome.curation.curate_table`.
     output
         The run folder; ``RUN-ACTION`` beside the run if not given.
@@ -98,7 +99,7 @@ def curate(
     Raises
     ------
     InputError
-        Where the run is none of `find`, or a class would lose too many rows.
+        Where the run is none of `find`, or people's decisions leave no row of a class.
     """
     opened = open_run(run)
     issues = read_issues(opened.path / ISSUES_FILE, opened.table)
@@ -115,14 +116,14 @@ def curate(
         min_chance=min_chance,
         decisions=people.with_disputed_rows_kept() if people else None,
         pred_probs=opened.predictions.pred_probs if chosen == "soften" else None,
-        max_lost=max_lost,
+        max_left_out=max_left_out,
     )
     config = {
         "source": opened.name,
         "issues": sha256_of_file(opened.path / ISSUES_FILE),
         "action": chosen,
         "min_chance": min_chance,
-        "max_lost": max_lost,
+        "max_left_out": max_left_out,
         "decisions": people.digest if people else None,
     }
     if people and rule != "unanimous":

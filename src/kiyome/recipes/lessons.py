@@ -3,13 +3,14 @@
     nested  decided without a label of the fold that a member holds out (training/nested.py)
     global  decided by an earlier run, which saw those labels: a leak, named wherever it is shown
 
-N rows, K classes.
+Cleaning takes at most `max_left_out` of a class: where more is flagged, the surest rows are kept, and a note
+says so. N rows, K classes.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.table import Table
+from kiyome.curation import cap_left_out, has_weight, notes_on_cap
 from kiyome.errors import InputError, nearest
 from kiyome.executors import HERE, Executor
 from kiyome.images.pixel_cache import CachedPhotos
-from kiyome.noise import find_label_issues
+from kiyome.noise import find_label_issues, label_quality
 from kiyome.noise.label_issues import check_filter
 from kiyome.progress import News, Progress, silent, unheard
 from kiyome.training.recipe import GLOBAL, NESTED, Recipe
@@ -93,7 +95,7 @@ def lessons_of_recipes(
     Raises
     ------
     InputError, StaleArtifact
-        Where a run that is named does not fit, or cleaning takes too much of a class.
+        Where a run that is named does not fit.
     """
     from kiyome.training.member import Lessons
     from kiyome.training.soft_labels import global_soft_targets, hard_targets
@@ -102,14 +104,21 @@ def lessons_of_recipes(
     for recipe in recipes:
         check_filter(recipe.flag_method, None)
         targets, is_taught = hard_targets(table.labels, table.num_classes), np.ones(len(table), bool)
+        notes: tuple[str, ...] = ()
         if run := _run_of(recipe.soft_labels):
             targets = global_soft_targets(table, run, given_share=recipe.given_share)
         if run := _run_of(recipe.leave_out):
-            is_taught = ~flagged_rows(run, table, method=recipe.flag_method)
-            for fold in np.unique(np.asarray(table.folds)):
-                check_classes_kept(table, is_taught, recipe, int(fold))
+            flagged, quality = flags_of_run(run, table, method=recipe.flag_method)
+            is_taught = ~flagged
+            for fold in np.unique(np.asarray(table.folds)):  # each keeps more rows, which suits the others
+                is_taught, _ = _capped(table, is_taught, quality, recipe, np.asarray(table.folds) != fold)
+            notes = notes_on_cap(table, flagged, ~is_taught, among=has_weight(table))
         lessons[recipe.name] = Lessons(
-            table=table, photos=photos[recipe.name], targets=targets, is_taught=is_taught
+            table=table,
+            photos=photos[recipe.name],
+            targets=targets,
+            is_taught=is_taught,
+            notes=tuple(f"{recipe.title}: {note}" for note in notes),
         )
     return lessons
 
@@ -130,7 +139,7 @@ def teach_without_leak(
     Raises
     ------
     InputError
-        Where a class has no rows outside two folds, or cleaning takes too much of one.
+        Where a class has no rows outside two folds.
     """
     from kiyome.training.nested import plan_pairs, train_pairs
 
@@ -155,43 +164,33 @@ def _nested_lessons(member: "Member", pairs: Sequence["FinishedMember"]) -> "Les
 
     recipe, lessons, fold = member.recipe, member.lessons, member.fold
     table, outside = lessons.table, _outside(member)
-    pred_probs = nested_probs(pairs, fold)
+    pred_probs, notes = nested_probs(pairs, fold), lessons.notes
     targets, is_taught = lessons.targets, lessons.is_taught & outside
     if recipe.soft_labels == NESTED:
         targets = soften(targets, pred_probs, given_share=recipe.given_share)
     if recipe.leave_out == NESTED:
-        is_taught[outside] = ~find_label_issues(
-            table.labels[outside], pred_probs[outside], method=recipe.flag_method
-        )
-        check_classes_kept(table, is_taught, recipe, fold)
+        labels, quality = table.labels[outside], np.ones(len(table))
+        is_taught[outside] = ~find_label_issues(labels, pred_probs[outside], method=recipe.flag_method)
+        quality[outside] = label_quality(labels, pred_probs[outside])
+        is_taught, capped = _capped(table, is_taught, quality, recipe, outside)
+        notes += tuple(f"{recipe.title}, without fold {fold}: {note}" for note in capped)
     targets = np.where(outside[:, None], targets, np.float32(np.nan))
-    return replace(lessons, targets=targets, is_taught=is_taught)
+    return replace(lessons, targets=targets, is_taught=is_taught, notes=notes)
 
 
-def check_classes_kept(table: Table, is_taught: Mask, recipe: Recipe, fold: int) -> None:
-    """Refuse a cleaning that takes all of a class, or more than `recipe.max_left_out` of it.
-
-    Raises
-    ------
-    InputError
-        Naming the class that loses the greatest share of its rows outside the fold.
-    """
-    outside = np.asarray(table.folds) != fold
-    rows = np.bincount(table.labels[outside], minlength=table.num_classes)
-    kept = np.bincount(table.labels[outside & is_taught], minlength=table.num_classes)
-    lost = np.where(rows > 0, 1 - kept / np.maximum(rows, 1), 0.0)
-    worst = int(lost.argmax())
-    if lost[worst] > recipe.max_left_out or lost[worst] == 1:
-        name = table.class_names[worst]
-        raise InputError(
-            f"Cleaning leaves out at most {recipe.max_left_out:.0%} of a class's training rows, never all.",
-            came=f"{rows[worst] - kept[worst]} of {rows[worst]} of {name!r} outside fold {fold}",
-            remedy="Look at these rows; another flag_method= may flag fewer, and max_left_out= is the limit.",
-        )
+def _capped(
+    table: Table, is_taught: Mask, quality: NDArray[np.floating[Any]], recipe: Recipe, outside: Mask
+) -> tuple[Mask, tuple[str, ...]]:
+    """The mask (N,) with no more than the recipe's share of a class left out, and notes where that tells."""
+    flagged, among = ~is_taught, outside & has_weight(table)
+    left_out = cap_left_out(table.labels, flagged, quality, max_left_out=recipe.max_left_out, among=among)
+    return is_taught | (among & ~left_out), notes_on_cap(table, flagged, left_out, among=among)
 
 
-def flagged_rows(run: Path, table: Table, *, method: str = "adaptive") -> Mask:
-    """A mask (N,) of the rows that an earlier run flags.
+def flags_of_run(
+    run: Path, table: Table, *, method: str = "adaptive"
+) -> tuple[Mask, NDArray[np.floating[Any]]]:
+    """A mask (N,) of the rows that an earlier run flags, and the quality (N,) of all labels.
 
     Parameters
     ----------
@@ -213,19 +212,22 @@ def flagged_rows(run: Path, table: Table, *, method: str = "adaptive") -> Mask:
     verify_run(run)
     if not (run / "label_issues.parquet").is_file():
         predictions = Predictions.load(run / "predictions", table)
-        return find_label_issues(table.labels, predictions.pred_probs, method=method)
+        flagged = find_label_issues(table.labels, predictions.pred_probs, method=method)
+        return flagged, label_quality(table.labels, predictions.pred_probs)
     import pyarrow.parquet as pq
 
     path = run / "label_issues.parquet"
-    columns = pq.read_table(path, columns=["image_id", "is_label_issue"]).to_pydict()
-    flagged = dict(zip(columns["image_id"], columns["is_label_issue"], strict=True))
-    missing = [image_id for image_id in table.image_ids if image_id not in flagged]
+    columns = pq.read_table(path, columns=["image_id", "is_label_issue", "label_quality"]).to_pydict()
+    place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+    missing = [image_id for image_id in table.image_ids if image_id not in place_of]
     if missing:
         came = f"{len(missing)} rows without one, such as {missing[0]!r}"
         raise InputError(
             "The run of flags has a verdict on every row.", came=came, remedy="Run find on these data."
         )
-    return np.array([bool(flagged[image_id]) for image_id in table.image_ids])
+    places = [place_of[image_id] for image_id in table.image_ids]
+    flags = np.array(columns["is_label_issue"], np.bool_)[places]
+    return flags, np.array(columns["label_quality"], np.float64)[places]
 
 
 def kept_rows(members: Sequence["Member"]) -> Mask:
@@ -267,8 +269,8 @@ def leaks_of(recipes: Sequence[Recipe], table: Table) -> tuple[str, ...]:
 
 
 def notes_on_rows(members: Sequence["Member"]) -> list[str]:
-    """How many flagged rows each recipe's members left out, fold by fold."""
-    notes = []
+    """How many flagged rows each recipe's members left out, fold by fold, and what else to know of them."""
+    notes = [note for member in members for note in member.lessons.notes]
     for recipe in {member.recipe.name: member.recipe for member in members}.values():
         if not recipe.leave_out:
             continue
@@ -280,7 +282,7 @@ def notes_on_rows(members: Sequence["Member"]) -> list[str]:
         notes.append(
             f"{recipe.title}: flagged rows left out of the training part, fold by fold: {', '.join(left_out)}"
         )
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def _outside(member: "Member") -> Mask:

@@ -53,6 +53,8 @@ class Lessons:
     """(N, K) shares; one-hot unless labels are softened. NaN in the held-out rows of nested forms."""
     is_taught: NDArray[np.bool_]
     """(N,) rows that may be trained on; the others are predicted only."""
+    notes: tuple[str, ...] = ()
+    """What people should hear of it; decides nothing."""
 
     @cached_property
     def digest(self) -> str:

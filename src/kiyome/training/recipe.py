@@ -77,7 +77,7 @@ class Recipe:
     flag_method: str = "adaptive"
     """Which rows are flagged, as in kiyome.find_label_issues; a `find` run brings its own flags."""
     max_left_out: float = 0.5
-    """Share of a class's training rows that may be left out at most; more is an error."""
+    """Share of a class's training rows that is left out at most, never all: the surest flagged rows stay."""
 
     epochs: int = 10
     """Passes over the training rows."""
