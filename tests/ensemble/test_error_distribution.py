@@ -83,6 +83,11 @@ def test_only_the_rows_that_were_asked_for_change(noisy):
     assert "chosen by their own labels" in flagged.notes[0]
     differ = correct_pred_probs(labels, observed, folds, rows="disagree", clean_pred_probs=clean, **ways)
     assert np.array_equal(differ.rows, observed.argmax(axis=1) != clean.argmax(axis=1))
+    replaced = correct_pred_probs(
+        labels, observed, folds, estimates="true", rows="disagree", clean_pred_probs=clean, apply_to="clean"
+    )
+    whole = correct_pred_probs(labels, clean, folds, estimates="true", noise_from=observed).pred_probs
+    assert_allclose(replaced.pred_probs, np.where(differ.rows[:, None], whole, observed))
     for corrected in (flagged, differ):
         assert 0 < corrected.rows.sum() < len(labels)
         moved = np.abs(corrected.pred_probs - observed).max(axis=1)
@@ -103,6 +108,7 @@ def test_the_noise_is_not_taken_out_twice_either(noisy):
         ({"estimates": "labels"}, r"The estimates is one of given, true"),
         ({"estimates": "true", "reading": "T"}, r"The reading is one of given, true"),
         ({"estimates": "true", "rows": "some"}, r"The rows is one of all, flagged, disagree"),
+        ({"estimates": "true", "apply_to": "clean"}, r"The apply_to is one of run\. Came: 'clean'"),
         (
             {"estimates": "true", "rows": "disagree"},
             r'goes with rows="disagree".* Came: rows="disagree" without',

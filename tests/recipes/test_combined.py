@@ -123,6 +123,30 @@ def test_stack_calibrate_and_correct_go_on_with_new_photos(runs, model, tmp_path
     np.testing.assert_allclose(said[2], by_hand, atol=1e-5)
 
 
+def test_new_photos_get_the_clean_prediction_where_both_models_differ(runs):
+    clean = {"clean": runs / "b", "apply_to": "clean", "estimates": "true"}
+    result = correct(runs / "a", rows="disagree", **clean, output=runs / "differing")
+    photos, cache = runs.parent / "data" / "train_images", {"cache_folder": runs.parent / "cache"}
+    a, b = (predict(runs / name, photos, output=None, **cache).pred_probs for name in "ab")
+    differ = (a.argmax(axis=1) != b.argmax(axis=1))[:, None]
+    assert differ.any()
+    new = predict(result.folder, photos, output=None, **cache)
+    by_hand = np.where(differ, b.astype(float) @ np.array(result.for_new["matrix"]), a)
+    np.testing.assert_allclose(new.pred_probs, by_hand, atol=1e-6)
+    assert new.num_models == 3 + 3
+
+
+def test_new_photos_need_no_run_that_told_the_noise(runs, tmp_path):
+    found = find(
+        runs / "a" / "table.parquet", pred_probs=runs / "a" / "oof.parquet", output=tmp_path / "found"
+    )
+    result = correct(runs / "b", noise_from=found.folder, estimates="true", output=runs / "noise-from-found")
+    photos, cache = runs.parent / "data" / "train_images", {"cache_folder": runs.parent / "cache"}
+    new = predict(result.folder, photos, output=None, **cache).pred_probs
+    plain = predict(runs / "b", photos, output=None, **cache).pred_probs
+    np.testing.assert_allclose(new, plain.astype(float) @ np.array(result.for_new["matrix"]), atol=1e-6)
+
+
 def test_calibration_changes_no_choice_and_helps_on_rows_it_did_not_see(brought):
     result = calibrate(brought)
     before = result.inputs["found"]
@@ -234,7 +258,7 @@ def test_the_command_line_prints_words_or_json_or_one_plain_line(brought):
     assert answer["score"]["accuracy_on_given"]["num_rows"] == 300
     refused = command("correct", brought, "--output", brought.parent / "refused")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "or say anyway" in refused.stderr
+    assert "or add --anyway" in refused.stderr
     assert command("correct", brought, "--anyway", "--output", brought.parent / "twice").returncode == 0
     stacked = json.loads(command("stack", brought, "--is-noisy", "--json").stdout)
     assert stacked["for_new_photos"] == {"model": "linear", "is_noisy": True}

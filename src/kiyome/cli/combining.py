@@ -79,6 +79,17 @@ def correct(
     clean: Annotated[
         Path | None, typer.Option(help="A run that was trained without flagged rows, for --rows disagree.")
     ] = None,
+    apply_to: Annotated[
+        str,
+        typer.Option(
+            help="With --rows disagree, what is corrected: run, the predictions of RUN; or clean, those of"
+            " --clean, while those of RUN stand on all other rows."
+        ),
+    ] = "run",
+    noise_from: Annotated[
+        Path | None,
+        typer.Option(help="The run whose predictions tell how labels go wrong; RUN itself if not given."),
+    ] = None,
     reading: Annotated[
         str, typer.Option(help="given: apply P(given | true). true: apply P(true | given).")
     ] = "given",
@@ -97,7 +108,8 @@ def correct(
     Examples:
       kiyome correct runs/leaves-clean                          a model of the truth, scored on given labels
       kiyome correct runs/leaves-train --reading true           a model of given labels, asked for the truth
-      kiyome correct runs/leaves-train --rows disagree --clean runs/leaves-clean --anyway
+      kiyome correct runs/leaves-clean --noise-from runs/leaves-train
+      kiyome correct runs/leaves-train --rows disagree --clean runs/leaves-clean --apply-to clean
     """
     with answering(as_json) as (say, _):
         from kiyome.recipes.correct import correct as correct_run
@@ -106,6 +118,8 @@ def correct(
             run,
             rows=rows,
             clean=clean,
+            apply_to=apply_to,
+            noise_from=noise_from,
             reading=reading,
             estimates=estimates,
             anyway=anyway,

@@ -21,6 +21,8 @@ from kiyome.noise import find_label_issues, posterior_matrix, transition_matrix
 from kiyome.noise.arrays import known
 
 READINGS, ROWS = ("given", "true"), ("all", "flagged", "disagree")
+APPLY_TO = ("run", "clean")
+"""Whose predictions are corrected where two models disagree, in the order in which the models come."""
 
 MATRICES: dict[str, Callable[..., NDArray[np.float64]]] = {
     "given": transition_matrix,
@@ -61,6 +63,7 @@ def correct_pred_probs(
     rows: str = "all",
     noise_from: ArrayLike | None = None,
     clean_pred_probs: ArrayLike | None = None,
+    apply_to: str = "run",
     anyway: bool = False,
 ) -> Corrected:
     """Predictions with the label-error distribution applied to all rows, or to those that look noisy.
@@ -74,8 +77,9 @@ def correct_pred_probs(
     folds
         (N,) the folds that they were made on, at least two.
     estimates
-        What the model says: "given", as a model does that was trained on labels as they are; or "true", as
-        one does that was trained on cleaned labels, or through a forward-corrected loss.
+        What the model says whose predictions are corrected: "given", as a model does that was trained on
+        labels as they are; or "true", as one does that was trained on cleaned labels, or through a
+        forward-corrected loss.
     reading
         Where to carry it: to "given" labels by P(given | true), or to the "true" class by P(true | given).
     rows
@@ -86,6 +90,9 @@ def correct_pred_probs(
         `pred_probs` if not given.
     clean_pred_probs
         (N, K) out of fold, of a model that was trained without the flagged rows; for "disagree" only.
+    apply_to
+        For "disagree": whose predictions are corrected on the rows that differ, `pred_probs` ("run") or
+        `clean_pred_probs` ("clean"). `pred_probs` stand on all other rows.
     anyway
         Do what would count the noise twice; the notes say so.
 
@@ -115,7 +122,7 @@ def correct_pred_probs(
         ...
     kiyome.errors.InputError: The error distribution carries predictions from what the model estimates to \
 what it does not. Came: the model estimates given labels and P(given | true) is applied: the noise counts \
-twice. Choose the other reading, correct a model of the other kind, or say anyway.
+twice. Choose the other reading, correct a model of the other kind, or pass anyway=True.
     """
     probs = check_one(pred_probs)
     given = check_given(labels, *probs.shape)
@@ -123,11 +130,13 @@ twice. Choose the other reading, correct a model of the other kind, or say anywa
     source = probs if noise_from is None else _same_shape("noise_from", noise_from, probs)
     notes = _notes(estimates, reading, rows, anyway=anyway)
     chosen = _chosen(given, probs, rows, clean_pred_probs)
+    known("apply_to", apply_to, dict.fromkeys(APPLY_TO if rows == "disagree" else APPLY_TO[:1]))
+    replaced = probs if clean_pred_probs is None or apply_to == "run" else check_one(clean_pred_probs)
     corrected = probs.copy()
     for _, held in held_out(dealt):
         matrix = MATRICES[reading](given[~held], source[~held])
         at = held & chosen
-        corrected[at] = apply_error_distribution(probs[at], matrix)
+        corrected[at] = apply_error_distribution(replaced[at], matrix)
     return Corrected(pred_probs=corrected, rows=chosen, matrix=MATRICES[reading](given, source), notes=notes)
 
 
@@ -158,7 +167,7 @@ def _notes(estimates: str, reading: str, rows: str, *, anyway: bool) -> tuple[st
         raise InputError(
             "The error distribution carries predictions from what the model estimates to what it does not.",
             came=TWICE[reading],
-            remedy="Choose the other reading, correct a model of the other kind, or say anyway.",
+            remedy="Choose the other reading, correct a model of the other kind, or pass anyway=True.",
         )
     twice = (TWICE[reading],) if estimates == reading else ()
     return (*twice, FLAG_LEAK) if rows == "flagged" else twice

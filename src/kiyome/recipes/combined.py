@@ -29,7 +29,7 @@ from kiyome.ensemble import (
 )
 from kiyome.ensemble.checked import log_loss
 from kiyome.ensemble.classifiers import read_classifier
-from kiyome.ensemble.error_distribution import disagreeing
+from kiyome.ensemble.error_distribution import APPLY_TO, disagreeing
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.evaluation.calibration import CalibrationError, calibration_error, reliability_curve
 from kiyome.evaluation.compare import Comparison, compare
@@ -195,7 +195,7 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
     )
     names = names_of(runs)
     best = max(range(len(runs)), key=lambda m: runs[m].right_on_given.sum())
-    leaks = tuple(dict.fromkeys([*made.leaks, *(leak for run in runs for leak in _leaks_of(run))]))
+    leaks = tuple(dict.fromkeys([*made.leaks, *(leak for run in runs for leak in leaks_of_input(run))]))
     chosen = ("the best input was chosen on the rows that it is compared on, which favors it",)
     return CombinedResult(
         folder=folder,
@@ -218,7 +218,7 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
     )
 
 
-def _leaks_of(run: FinishedRun) -> list[str]:
+def leaks_of_input(run: FinishedRun) -> list[str]:
     """What an input's score owes to labels that it is judged on: it stays with what is made of it."""
     told = run.path / f"{run.command}.json"
     leaks: list[str] = json.loads(told.read_bytes()).get("leaks", []) if told.is_file() else []
@@ -344,8 +344,9 @@ def _calibrate_new(_: Path, __: Manifest, facts: dict[str, Any], members: Sequen
 
 def _correct_new(_: Path, __: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:
     rows = disagreeing(*members) if facts["rows"] == "disagree" else np.ones(len(members[0]), np.bool_)
+    replaced = members[APPLY_TO.index(facts.get("apply_to", "run"))]
     corrected = np.array(members[0], dtype=np.float64)
-    corrected[rows] = apply_error_distribution(corrected[rows], facts["matrix"])
+    corrected[rows] = apply_error_distribution(replaced[rows], facts["matrix"])
     return corrected
 
 
