@@ -29,9 +29,17 @@ News = Callable[[MemberNews], None]
 """Called as ``on_news(news)``; the command line makes a table of it, trackers write it down."""
 
 
+Notes = Callable[[str], None]
+"""Called as ``on_note(note)`` with a sentence that people should hear at once."""
+
+
 def silent(stage: str, done: int, total: int) -> None:
     """Say nothing: the default listener."""
 
 
 def unheard(news: MemberNews) -> None:
     """Take no notice: the default listener for news."""
+
+
+def ignore_note(note: str) -> None:
+    """Take no notice: the default listener for notes."""

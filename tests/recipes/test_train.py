@@ -144,6 +144,7 @@ def test_a_loss_by_its_short_name_is_trained_and_told_and_stored_by_its_full_one
     answer = json.loads(done.stdout)
     [note] = answer["notes"]
     assert note.startswith("label_smoothing = 0.1 of the recipe is left out: symmetric_cross_entropy has no")
+    assert done.stderr.startswith(f"note: {note}\n")  # before the photos are read
     assert json.loads((tmp_path / "run" / "train.json").read_text())["notes"] == [note]
     assert note in (tmp_path / "run" / "report.html").read_text("utf-8")
     [recipe] = verify_run(tmp_path / "run")["config"]["recipes"]

@@ -124,6 +124,22 @@ def test_a_model_of_a_file_changes_the_loss_as_the_command_line_does(tmp_path):
     ]
 
 
+def test_what_is_changed_again_later_has_no_followers(tmp_path):
+    (b3, resnext), notes = read("talk-best-public", "epochs=1", "resnext50.epochs=6")
+    assert (b3.average_last, resnext.average_last) == (1, 4)
+    assert notes == ["efficientnet-b3: average_last is 1, not the recipe's 4, as epochs is 1"]
+    (tmp_path / "mine.toml").write_text(
+        'loss_options = { label_smoothing = 0.1 }\n[models.a]\nloss = "gce"\nloss_options = { q = 0.5 }\n'
+        '[models.b]\nloss = "gce"\n'
+    )
+    (a, b), notes = read(tmp_path / "mine.toml", "loss=bi_tempered")
+    assert (a.loss_options, b.loss_options) == ({}, {"label_smoothing": 0.1})
+    assert notes == [
+        "a: q = 0.5 of the recipe is left out: bi_tempered has no such option",
+        "b: label_smoothing = 0.1 of the recipe stays for bi_tempered; loss_options={} leaves it out",
+    ]
+
+
 def test_a_short_name_is_its_full_name_and_the_same_run():
     for short, (name, implied) in SHORT_NAMES.items():
         recipe = Recipe(loss=short)

@@ -20,7 +20,7 @@ from kiyome.cli.options import (
     Output,
     StopAfter,
 )
-from kiyome.progress import silent
+from kiyome.progress import ignore_note, silent
 
 
 def train(
@@ -125,6 +125,7 @@ def train(
             trackers=tracker or (),
             on_progress=on_progress if is_main_process() else silent,
             on_news=on_news,
+            on_note=words.tell if is_main_process() else ignore_note,
         )
         if is_main_process():
             say(result.summary(), lambda: words.show_train(result))

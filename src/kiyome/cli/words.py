@@ -1,5 +1,6 @@
 """Results in words, for people who read a terminal."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from kiyome.cli.answers import line, visible
@@ -92,6 +93,11 @@ def show_check(result: "CheckResult") -> None:
         line(f"  {counts['readable']:>6,}  {name}{aside}")
     line()
     line(f"Lists     {result.folder}")
+
+
+def tell(note: str) -> None:
+    """Say at once, on stderr, what people should hear before they wait."""
+    print(f"note: {visible(note)}", file=sys.stderr)
 
 
 def show_train(result: "TrainResult") -> None:

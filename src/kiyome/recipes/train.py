@@ -22,7 +22,7 @@ from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
 from kiyome.images.reader import PhotoRecord
-from kiyome.progress import News, Progress, silent, unheard
+from kiyome.progress import News, Notes, Progress, ignore_note, silent, unheard
 from kiyome.recipes.check import missing_list_of, open_table, run_place, write_photo_lists
 from kiyome.recipes.evidence import readable_rows_dealt
 from kiyome.recipes.lessons import (
@@ -65,6 +65,7 @@ def train(
     trackers: Sequence[str] = (),
     on_progress: Progress = silent,
     on_news: News = unheard,
+    on_note: Notes = ignore_note,
 ) -> TrainResult:
     """Train the members of a recipe over folds, and predict every row by members that never saw it.
 
@@ -106,6 +107,8 @@ def train(
         Called as ``on_progress(stage, done, total)``; a stage for each member counts its steps.
     on_news
         Called with a `MemberNews` when something becomes of a member, and after each epoch.
+    on_note
+        Called, before photos are read, with each note on what a change to the recipe brings with it.
 
     Returns
     -------
@@ -130,6 +133,8 @@ def train(
     check_executor(where := choose_executor(executor))
     notes: list[str] = []
     recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)], on_note=notes.append)
+    for note in notes:
+        on_note(note)
     place = run_place(data, output, _ending(recipes))
     cache = Path(cache_folder or default_cache_folder())
     listed = read_photo_list(test, images=test_images) if test else None  # what is wrong is told now

@@ -13,7 +13,7 @@ import ast
 import inspect
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -21,16 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from kiyome.errors import InputError, MissingExtra, nearest
+from kiyome.progress import Notes, ignore_note
 from kiyome.training.changes import Change, changed, parse_change, toml
 from kiyome.training.recipe import Fields, Recipe
 
 
-def unheeded(note: str) -> None:
-    """Take no notice: the default listener for notes."""
-
-
 def read_recipes(
-    source: str | Path, overrides: Sequence[str] = (), *, on_note: Callable[[str], None] = unheeded
+    source: str | Path, overrides: Sequence[str] = (), *, on_note: Notes = ignore_note
 ) -> tuple[Recipe, ...]:
     """The models of a recipe, one Recipe each.
 
@@ -73,8 +70,9 @@ def read_recipes(
         fields: Fields = {}
         layers = [_settings({"name": name, **content}), _settings(own)]
         layers += [[each for each in changes if each.model == model] for model in (None, name)]
-        for layer in layers:
-            fields, told = changed(fields, layer)
+        for at, layer in enumerate(layers):
+            later = [each.keys for after in layers[at + 1 :] for each in after]
+            fields, told = changed(fields, [each for each in layer if each.keys not in later])
             for note in told:
                 notes.setdefault(note, []).append(name)
         recipes.append(Recipe(**fields))
