@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kiyome.artifacts.sources import read_table
+from kiyome.artifacts.table import write_table
 from kiyome.errors import InputError, KiyomeError, TableError
 
 GOOD_PHOTOS = ("a.jpg", "b.jpg", "c.jpg")
@@ -238,19 +239,27 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(csv_with_photos, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("class_map", "names", "labels"),
+    ("class_map", "names", "labels", "texts"),
     [
-        ({"0": "healthy", "1": "blight"}, ("healthy", "blight"), [1, 0]),
-        ({"healthy": 0, "blight": 1}, ("healthy", "blight"), [1, 0]),
-        (["healthy", "blight", "rust"], ("healthy", "blight", "rust"), [1, 0]),
-        ({"1": "sick", "0": "well", "2": "sick"}, ("well", "sick"), [1, 0]),
+        ({"0": "healthy", "1": "blight"}, ("healthy", "blight"), [1, 0], ("0", "1")),
+        ({"healthy": 0, "blight": 1}, ("healthy", "blight"), [1, 0], ("0", "1")),
+        (["healthy", "blight", "rust"], ("healthy", "blight", "rust"), [1, 0], ("0", "1", "2")),
+        ({"1": "sick", "0": "well", "2": "sick"}, ("well", "sick"), [1, 0], ("0", "1")),
+        ({"2": "sick", "0": "well", "1": "sick"}, ("well", "sick"), [1, 0], ("0", "1")),
+        ({"healthy": ["0"], "blight": ["1"]}, ("healthy", "blight"), [1, 0], ("0", "1")),
+        ({"0": ["healthy"], "1": ["blight"]}, ("0", "1"), [1, 0], ("healthy", "blight")),
+        (["0", "1"], ("0", "1"), [1, 0], ("0", "1")),
+        (None, ("0", "1"), [1, 0], ("0", "1")),
     ],
 )
-def test_a_class_map_says_what_labels_mean(csv_with_photos, tmp_path, class_map, names, labels):
+def test_a_class_map_says_what_labels_mean(csv_with_photos, tmp_path, class_map, names, labels, texts):
     path = csv_with_photos(tmp_path, "image_id,label\na.jpg,1\nb.jpg,0\n", *GOOD_PHOTOS)
     table = read_table(path, class_map=class_map)
-    assert table.class_names == names
+    assert (table.class_names, table.label_texts) == (names, texts)
     assert table.labels.tolist() == labels
+    for copy in (tmp_path / "table.csv", tmp_path / "table.parquet"):
+        write_table(table, copy)
+        assert read_table(copy, images=table.root).label_texts == texts  # and on, through every run
 
 
 def test_a_class_map_allows_names_that_differ_in_case(csv_with_photos, tmp_path):
@@ -278,6 +287,8 @@ def test_a_label_outside_the_class_map_is_named(csv_with_photos, tmp_path):
         ('["a", "a"]', "A class map is a list of class names, or"),
         ('{"0": null}', "A class map is a list of class names, or"),
         ('{"a": 0, "b": 0}', "A class map is a list of class names, or"),
+        ('{"a": ["0"], "b": ["0"]}', "A class map is a list of class names, or"),
+        ('{"a": ["0"], "b": []}', "A class map is a list of class names, or"),
     ],
 )
 def test_a_bad_class_map_is_named(csv_with_photos, tmp_path, content, message):

@@ -67,6 +67,9 @@ def tables(draw):
         "folds": st.integers(0, 4),
     }
     chosen = {name: np.array(column(v)) for name, v in optional.items() if draw(st.booleans())}
+    if draw(st.booleans()):
+        texts = st.lists(words, min_size=len(names), max_size=len(names), unique=True)
+        chosen["label_texts"] = tuple(draw(texts))
     return Table(
         root=Path("nowhere"),
         image_ids=ids,
@@ -79,7 +82,7 @@ def tables(draw):
 
 
 def assert_equal(one, other):
-    assert one.class_names == other.class_names
+    assert (one.class_names, one.label_texts) == (other.class_names, other.label_texts)
     for name in COLUMN_TYPES:
         mine, yours = getattr(one, name), getattr(other, name)
         assert (mine is None) == (yours is None), name
@@ -219,6 +222,9 @@ def test_the_fingerprint_is_the_same_today_and_tomorrow():
         ({"weights": [1, -1, 1]}, "Weights are finite and not negative"),
         ({"class_names": ("cat", "cat")}, "Class names differ. Came: 'cat' twice"),
         ({"class_names": ("cat", "")}, "A class name is text"),
+        ({"label_texts": ("0",)}, "a label text of its own. Came: 1 different texts for 2 classes"),
+        ({"label_texts": ("0", "0")}, "a label text of its own. Came: 1 different texts for 2 classes"),
+        ({"label_texts": ("0", "1\0")}, "A label text is text"),
     ],
 )
 def test_what_a_table_refuses(changes, message):
@@ -229,6 +235,13 @@ def test_what_a_table_refuses(changes, message):
 def test_a_table_is_not_written_under_another_ending(tmp_path):
     with pytest.raises(InputError, match=r"written as .csv or .parquet. Came: 'table.xlsx'"):
         write_table(small(), tmp_path / "table.xlsx")
+
+
+def test_how_labels_are_written_changes_no_digest():
+    written = small(label_texts=("0", "1"))
+    assert written.label_texts == ("0", "1")
+    assert small().label_texts == ("cat", "dog")
+    assert written.content_digest == small().content_digest
 
 
 def test_moving_the_photos_changes_no_digest(tmp_path):

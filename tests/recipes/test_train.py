@@ -210,25 +210,6 @@ def test_a_photo_that_cannot_be_read_gets_a_row_and_a_reason(trained, digits, tm
     np.testing.assert_allclose(result.pred_probs.sum(axis=1), 1, atol=1e-5)
 
 
-def test_numbers_are_written_where_the_sample_has_numbers(tmp_path):
-    write_digits(tmp_path / "data", num_photos=60, side=32)
-    names = {str(digit): f"the digit {digit}" for digit in range(10)}
-    (tmp_path / "data" / "label_num_to_disease_map.json").write_text(json.dumps(names))
-    trained = train(
-        tmp_path / "data",
-        changes=[*SMALL, "num_folds=2", "epochs=1", "average_last=1"],
-        output=tmp_path / "run",
-        cache_folder=tmp_path,
-    )
-    assert trained.table.class_names[3] == "the digit 3"
-    (tmp_path / "sample.csv").write_text("image_id,label\ndigit_0001.png,4\n")
-    images = tmp_path / "data" / "train_images"
-    for sample in (tmp_path / "sample.csv", None):
-        predict(tmp_path / "run", images, sample=sample, output=tmp_path / "s.csv", cache_folder=tmp_path)
-        label = rows_of(tmp_path / "s.csv")[1][1]
-        assert label.isdecimal() if sample else label.startswith("the digit ")
-
-
 def test_a_run_that_was_changed_predicts_nothing(trained, digits, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)

@@ -33,14 +33,16 @@ def read_class_folders(root: Path, *, class_map: ClassMapSource | None = None) -
     skipped += [Skipped(text_of_path(path), "lies outside the class folders") for path in loose]
     folders = sorted({path.split("/", 1)[0] for path in photos})
     _check_folders(root, folders, photos, skipped)
-    names, label_of = _classes([text_of_path(folder) for folder in folders], class_map, root)
-    labels = [label_of[text_of_path(path.split("/", 1)[0])] for path in photos]
+    class_of_photo = [text_of_path(path.split("/", 1)[0]) for path in photos]
+    classes = _classes([text_of_path(folder) for folder in folders], class_map, root)
+    label_of = classes.reading(class_of_photo)
     return Table(
         root=root,
         image_ids=np.array([text_of_path(path) for path in photos], dtype=object),
         paths=np.array(photos, dtype=object),
-        given_labels=np.array(labels, dtype=np.int32),
-        class_names=names,
+        given_labels=np.array([label_of[folder] for folder in class_of_photo], dtype=np.int32),
+        class_names=classes.names,
+        label_texts=classes.texts_written(class_of_photo),
         skipped=tuple(sorted([*skipped, *_empty_folders(root, folders)])),
     )
 
@@ -71,11 +73,9 @@ def _check_folders(
         )
 
 
-def _classes(
-    folders: Sequence[str], source: ClassMapSource | None, root: Path
-) -> tuple[tuple[str, ...], dict[str, int]]:
+def _classes(folders: Sequence[str], source: ClassMapSource | None, root: Path) -> ClassMap:
     if source is not None:
-        class_map: ClassMap = class_map_from(source)
+        class_map = class_map_from(source)
         reading = class_map.reading(folders)
         if unknown := [folder for folder in folders if folder not in reading]:
             raise TableError(
@@ -83,14 +83,14 @@ def _classes(
                 came=f"{', '.join(unknown[:5])} in {root}",
                 remedy="Add it to the class map, or move the folder away.",
             )
-        return class_map.names, reading
+        return class_map
     if alike := twins(folders):
         raise TableError(
             "Class names differ in more than case, spaces or Unicode form.",
             came=f"folders {', '.join(map(repr, alike[0]))} in {root}",
             remedy="Merge the folders, or say with a class map which are one class.",
         )
-    return tuple(folders), {folder: label for label, folder in enumerate(folders)}
+    return class_map_from(folders)
 
 
 def _empty_folders(root: Path, used: Sequence[str]) -> list[Skipped]:

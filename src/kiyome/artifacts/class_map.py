@@ -3,12 +3,14 @@
 a list of names        the text is a name, or else a place in the list
 an object key -> name  the text is a key, or else a name       (Kaggle: {"0": "healthy", ...})
 an object name -> key  the text is a name, or else a key
+an object name -> [text]  the text is a name, or else that text, as which submissions write it
 nothing                every text that occurs is a class: whole numbers by size, names by alphabet
 """
 
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +20,9 @@ from typing import Any
 
 from kiyome.errors import TableError
 
-ClassMapSource = str | Path | Mapping[str, str] | Mapping[str, int] | Sequence[str]
+ClassMapSource = (
+    str | Path | Mapping[str, str] | Mapping[str, int] | Mapping[str, Sequence[str]] | Sequence[str]
+)
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
@@ -33,11 +37,27 @@ class ClassMap:
     names: tuple[str, ...]
     readings: tuple[dict[str, int], ...]
     origin: str
+    label_texts: tuple[str, ...] = ()
+    """How the source of a table of ours wrote each class; empty where the table itself is the source."""
 
     def reading(self, texts: Iterable[str]) -> dict[str, int]:
         """Return the first reading that knows every text, or else the one that knows the most."""
         distinct = set(texts)
         return max(self.readings, key=lambda reading: len(distinct & reading.keys()))
+
+    def texts_written(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return one text a class, as these texts write it; of several for a class, the most frequent.
+
+        >>> class_map_from({"0": "healthy", "1": "rust", "2": "rust"}).texts_written(["2", "0", "2", "1"])
+        ('0', '2')
+        """
+        if self.label_texts:
+            return self.label_texts
+        counts = Counter(texts)
+        reading = self.reading(counts)
+        by_count = sorted(reading, key=lambda text: -counts[text])
+        text_of = {reading[text]: text for text in reversed(by_count)}  # the first of a class stays
+        return tuple(text_of[label] for label in range(len(self.names)))
 
 
 def class_map_from(source: ClassMapSource) -> ClassMap:
@@ -60,6 +80,8 @@ def class_map_from(source: ClassMapSource) -> ClassMap:
     try:
         if isinstance(content, Mapping) and all(isinstance(v, int) for v in content.values()):
             return _names_to_numbers(content, origin)
+        if isinstance(content, Mapping) and all(isinstance(v, list) for v in content.values()):
+            return _names_to_texts(content, origin)
         if isinstance(content, Mapping):
             return _keys_to_names(content, origin)
         return _list_of_names(list(content), origin)
@@ -111,6 +133,16 @@ def _names_to_numbers(content: Mapping[Any, int], origin: str) -> ClassMap:
     by_name = _list_of_names(names, origin).readings[0]
     by_number = {str(content[name]): by_name[str(name)] for name in content}
     return ClassMap(names=tuple(names), readings=(by_name, by_number), origin=origin)
+
+
+def _names_to_texts(content: Mapping[Any, Sequence[str]], origin: str) -> ClassMap:
+    by_name = _list_of_names([str(name) for name in content], origin).readings[0]
+    by_text = {str(text): by_name[str(name)] for name, [text] in content.items()}
+    if len(by_text) < len(by_name):
+        raise ValueError("texts differ")
+    return ClassMap(
+        names=tuple(by_name), readings=(by_name, by_text), origin=origin, label_texts=tuple(by_text)
+    )
 
 
 def classes_that_occur(texts: Iterable[str]) -> ClassMap:

@@ -1,5 +1,6 @@
 """The label columns of a file as numbers 0 to K - 1, with the class names that go with them."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,8 @@ def label_columns(records: Records, label_column: str | None) -> dict[str, str]:
 
 def read_labels(
     records: Records, columns: dict[str, str], source: ClassMapSource | None
-) -> tuple[tuple[str, ...], dict[str, Labels]]:
-    """Class names, and the labels of each kind; a true label that is not known is -1.
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Labels]]:
+    """Class names, how the file writes each, and the labels of each kind; a true label not known is -1.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def read_labels(
             came=f"{only!r} in all {len(records)} rows of {records.source.name}",
             remedy="Give photos of another class, or check which column holds the labels.",
         )
-    return class_map.names, labels
+    return class_map.names, class_map.texts_written(chain.from_iterable(texts.values())), labels
 
 
 def _known_map(records: Records, column: str, source: ClassMapSource | None) -> ClassMap | None:
@@ -81,7 +82,11 @@ def _known_map(records: Records, column: str, source: ClassMapSource | None) -> 
         return class_map_from(records.class_names[""])
     if column in records.class_names:
         return class_map_from({str(i): name for i, name in enumerate(records.class_names[column])})
-    file: Path = records.source
+    return class_map_beside(records.source)
+
+
+def class_map_beside(file: Path) -> ClassMap | None:
+    """Return the class map that lies beside a file, if there is one."""
     beside = (file.parent / name.format(stem=file.stem) for name in CLASS_MAPS_BESIDE)
     return next((class_map_from(path) for path in beside if path.is_file()), None)
 

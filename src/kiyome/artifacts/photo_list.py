@@ -1,15 +1,18 @@
 """Photos without labels: a test set, or whatever is to be predicted."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from kiyome.artifacts.label_columns import LABEL_COLUMNS
 from kiyome.artifacts.names import text_of_path
-from kiyome.artifacts.photo_files import walk_photos
-from kiyome.artifacts.records import read_records
-from kiyome.artifacts.sources import ID_COLUMNS, PATH_COLUMNS, find_photos, image_folder
-from kiyome.errors import InputError
+from kiyome.artifacts.photo_files import PhotoFinder, has_photo_suffix, walk_photos
+from kiyome.artifacts.records import SHOWN, Records, read_records
+from kiyome.artifacts.sources import ID_COLUMNS, IMAGE_FOLDERS, PATH_COLUMNS
+from kiyome.errors import InputError, TableError
+
+TEST_FOLDERS = ("{stem}_images", "test_images", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,21 +24,33 @@ class PhotoList:
     paths: tuple[str, ...]
     """Full paths."""
     id_column: str = "image_id"
-    label_column: str = "label"
-    """How the sample submission calls its columns."""
-    sample_labels: tuple[str, ...] = ()
-    """What stands in the label column of the sample submission; empty without one."""
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Every column of the sample submission in its order, with N texts; empty for a folder."""
+    source: Path | None = None
+    """The sample submission."""
+    notes: tuple[str, ...] = ()
 
 
-def read_photo_list(source: str | Path, *, images: str | Path | None = None) -> PhotoList:
+def read_photo_list(
+    source: str | Path,
+    *,
+    images: str | Path | None = None,
+    near: Sequence[Path] = (),
+    images_option: str | None = "--images",
+) -> PhotoList:
     r"""Return the photos of a folder, or those that a file with an id column names, in its order.
 
     Parameters
     ----------
     source
-        A folder, or a CSV or Parquet file such as Kaggle's sample_submission.csv.
+        A folder, or a CSV or Parquet file such as Kaggle's sample_submission.csv. Its ids stand in a column
+        of a usual name or in the first one, whichever names photos, with or without the file's ending.
     images
-        The folder that a file's photos lie under; found by itself if near.
+        The folder that a file's photos lie under. Without it: `<stem>_images`, `test_images`, `test`,
+        `images` or `<stem>` beside the file, the file's own folder, or one of the first three in a folder of
+        `near`, whichever holds the first photos.
+    images_option
+        What the command line calls `images`, for messages; None where it has no such option.
 
     Raises
     ------
@@ -63,27 +78,99 @@ def read_photo_list(source: str | Path, *, images: str | Path | None = None) -> 
         return PhotoList(
             image_ids=tuple(map(text_of_path, found)), paths=tuple(f"{source}/{path}" for path in found)
         )
+    if images is not None and not Path(images).is_dir():
+        raise InputError(
+            f"The photos of {source.name} lie in a folder.", came=f"{images}", remedy="Check the path."
+        )
     records = read_records(source)
-    id_column = records.require(None, ID_COLUMNS, option="id_column")
-    ids = records.texts(id_column)
-    _check_different(ids, source.name)
-    path_column = records.pick(PATH_COLUMNS)
-    names = records.texts(path_column) if path_column else ids
-    root = image_folder(source, names, images)
-    paths = find_photos(records, names, root, allow_missing=False, missing_list=None)
-    label_column = records.pick(LABEL_COLUMNS)
+    likely = [Path(images)] if images else _likely_folders(source, near)
+    id_column, name_column, root = _where_photos_are(records, likely)
+    ids, names = records.texts(id_column), records.texts(name_column)
+    _check_ids(records, ids)
+    finder = PhotoFinder(root)
+    paths = [_path_of(finder, name) for name in names]
+    twice = {path for path, count in Counter(paths).items() if count > 1}
+    missing = [
+        row
+        for row, (name, path) in enumerate(zip(names, paths, strict=True))
+        if not path or (path in twice and not finder.find(name)[0])
+    ]
+    if missing:
+        point = f"Point at their folder with {images_option}" if images_option else "Give the folder instead"
+        similar = finder.similar(names[missing[0]])
+        raise TableError(
+            "Every id to predict has a photo.",
+            came=f"{len(missing):,} of {len(ids):,} without one in {root}, from column {name_column!r} of"
+            f" {source.name}: {', '.join(repr(names[row]) for row in missing[:SHOWN])}"
+            + ", ..."
+            * (len(missing) > SHOWN),
+            remedy=f"{point}, or delete these rows." + (f" There is a {similar!r}." if similar else ""),
+        )
+    columns = [
+        column for column in records.columns if column not in {*records.nested, name_column} - {id_column}
+    ]
     return PhotoList(
         image_ids=tuple(ids),
         paths=tuple(f"{root}/{path}" for path in paths),
         id_column=id_column,
-        label_column=label_column or "label",
-        sample_labels=tuple(records.texts(label_column)) if label_column else (),
+        columns={column: records.texts(column) for column in columns},
+        source=source,
     )
 
 
-def _check_different(ids: Sequence[str], name: str) -> None:
-    if len(set(ids)) < len(ids) or not ids:
-        twice = next((each for place, each in enumerate(ids) if each in ids[:place]), "no rows")
-        raise InputError(
-            "Each photo to predict has an id of its own.", came=f"{twice!r} in {name}", remedy="Fix it."
+def _likely_folders(source: Path, near: Sequence[Path]) -> list[Path]:
+    """The folders to look into: near training data only those that are called so hold test photos."""
+    names = dict.fromkeys([*TEST_FOLDERS, *IMAGE_FOLDERS])
+    folders = [source.parent / name.format(stem=source.stem) for name in names]
+    folders += [
+        source.parent,
+        *(place / name.format(stem=source.stem) for place in near for name in TEST_FOLDERS),
+    ]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _where_photos_are(records: Records, likely: Sequence[Path]) -> tuple[str, str, Path]:
+    """The column of ids, the column that names photos, and their folder.
+
+    Ids stand in a column of a usual name, unless only the first column names photos.
+    """
+    usual, first = records.pick(ID_COLUMNS), next(iter(records.columns), None)
+    candidates = [column for column in (usual, first) if column is not None]
+    if not candidates:
+        raise TableError(
+            "The first column holds ids.",
+            came=f"no column with a name in {records.source.name}",
+            remedy="Begin the file with a line of column names.",
+        )
+    by_path = records.pick(PATH_COLUMNS)
+    places = [(column, by_path or column, folder) for column in candidates for folder in likely]
+    return next((place for place in places if _holds(place[2], records.texts(place[1]))), places[0])
+
+
+def _holds(folder: Path, names: Sequence[str]) -> bool:
+    """Whether one of the first photos lies in a folder."""
+    finder = PhotoFinder(folder)
+    return any(_path_of(finder, name) for name in names[:100])
+
+
+def _path_of(finder: PhotoFinder, name: str) -> str:
+    """The path of the photo of this name; or without spaces around it; or without its ending."""
+    stripped = name.strip()
+    stem, _ = os.path.splitext(stripped)  # noqa: PTH122
+    ways = dict.fromkeys([name, stripped, stem if has_photo_suffix(stripped) else name])
+    return next((path for way in ways if way and (path := finder.find(way)[0])), "")
+
+
+def _check_ids(records: Records, ids: Sequence[str]) -> None:
+    if not ids:
+        raise TableError(
+            "There are photos to predict.", came=f"no rows in {records.source.name}", remedy="Check it."
+        )
+    if twice := [image_id for image_id, count in Counter(ids).items() if count > 1]:
+        rows = [row for row, image_id in enumerate(ids) if image_id == twice[0]]
+        records.fail(
+            "Each photo to predict has an id of its own.",
+            rows,
+            describe=lambda row: repr(ids[row]),
+            remedy="Keep one row an id.",
         )

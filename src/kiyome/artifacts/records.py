@@ -41,8 +41,8 @@ class Records:
     """Columns that hold lists or objects, and so no text."""
     photo_column: str | None = None
     """The column that holds photo files themselves."""
-    class_names: dict[str, tuple[str, ...]]
-    """Names that the file itself gives the numbers in a column; under "" those of a table of ours."""
+    class_names: dict[str, Any]
+    """Names that the file itself gives the numbers in a column; under "" the class map of a table of ours."""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -354,11 +354,11 @@ def _parquet_text(value: Any) -> str:
     return str(value)
 
 
-def _names_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...]]:
+def _names_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     """Class names that a Parquet file carries: ours, or those of Hugging Face's `ClassLabel` features."""
     try:
         if CLASS_NAMES_KEY in metadata:
-            return {"": tuple(json.loads(metadata[CLASS_NAMES_KEY]))}
+            return {"": json.loads(metadata[CLASS_NAMES_KEY])}
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         return {name: tuple(f["names"]) for name, f in features.items() if "names" in f}
     except (ValueError, TypeError, AttributeError):

@@ -228,6 +228,7 @@ def _new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Mani
             "content": table.content_digest,
             "rows": len(table),
             "classes": list(table.class_names),
+            "label_texts": list(table.label_texts),
             "photos": str(table.root.resolve()),
         },
         "versions": _versions(),

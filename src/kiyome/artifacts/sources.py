@@ -30,6 +30,7 @@ from kiyome.progress import Progress, silent
 ID_COLUMNS = ("image_id", "id", "file_name", "filename", "image", "path", "image_path", "filepath", "file")
 PATH_COLUMNS = ("path", "file_name", "filename", "image_path", "filepath", "file")
 GROUP_COLUMNS = ("group", "patient_id")
+IMAGE_FOLDERS = ("{stem}_images", "images", "{stem}")
 TABLES_IN_FOLDER = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "train.csv", "train.parquet")
 
 
@@ -107,7 +108,7 @@ def read_table(
     ids, photos, root, from_inside = _photos(records, id_column, images, unpack_to, on_progress)
     _check_ids(records, ids, records.texts(columns["given_label"]))
     paths = find_photos(records, photos, root, allow_missing=allow_missing, missing_list=missing_list)
-    names, labels = read_labels(records, columns, class_map)
+    names, label_texts, labels = read_labels(records, columns, class_map)
     beside = [] if from_inside else photos_without_row(root, paths, file.name)
     return Table(
         root=root,
@@ -116,6 +117,7 @@ def read_table(
         given_labels=labels["given_label"],
         labels=labels["label"],
         class_names=names,
+        label_texts=label_texts,
         true_labels=labels.get("true_label"),
         weights=_numbers(records, "weight", np.float32, "Weights are numbers, not negative."),
         groups=_groups(records),
@@ -173,7 +175,7 @@ def image_folder(file: Path, photos: Sequence[str], images: str | Path | None) -
         if not Path(images).is_dir():
             raise TableError("images= is a folder.", came=f"{images}", remedy="Check the path.")
         return Path(images)
-    beside = [file.parent / name for name in (f"{file.stem}_images", "images", file.stem)]
+    beside = [file.parent / name.format(stem=file.stem) for name in IMAGE_FOLDERS]
     likely = [folder for folder in beside if folder.is_dir()] + [file.parent]
     for folder in likely:
         finder = PhotoFinder(folder)

@@ -34,7 +34,7 @@ AS_GIVEN: Labels = np.empty(0, np.int32)
 """Stands for the given labels until a table is made."""
 
 CLASS_NAMES_KEY = b"kiyome.class_names"
-"""Where a Parquet file of ours keeps the class names, in order, as JSON."""
+"""Where a Parquet file of ours keeps its class map as JSON: the names in order, or name -> [label text]."""
 
 
 class Skipped(NamedTuple):
@@ -65,6 +65,9 @@ class Table:
         The labels that training uses now; starts as `given_labels`.
     class_names : tuple of str
         K different names; a label is a place in it. A class may have no row.
+    label_texts : tuple of str, optional
+        How the source of the table wrote each class, numbers perhaps: K different texts, in the order of
+        `class_names`, which they are if not given. Submissions are written so.
     true_labels : array of int32, optional
         The right labels where known, -1 where not.
     weights : array of float32, optional
@@ -94,6 +97,7 @@ class Table:
     paths: Texts
     given_labels: Labels
     class_names: tuple[str, ...]
+    label_texts: tuple[str, ...] = ()
     labels: Labels = field(default_factory=lambda: AS_GIVEN)
     true_labels: Labels | None = None
     weights: NDArray[np.float32] | None = None
@@ -106,11 +110,13 @@ class Table:
             self._set("labels", self.given_labels)
         self._set("root", Path(self.root))
         self._set("class_names", tuple(self.class_names))
+        self._set("label_texts", tuple(self.label_texts) or self.class_names)
         self._set("skipped", tuple(Skipped(*entry) for entry in self.skipped))
         for name, kind in COLUMN_TYPES.items():
             if (values := getattr(self, name)) is not None:
                 self._set(name, _column(name, values, kind, len(self.image_ids)))
         _check_classes(self.class_names)
+        _check_label_texts(self.label_texts, self.class_names)
         _check_ids(self.image_ids)
         _check_paths(self.paths)
         for name in ("given_labels", "labels"):
@@ -140,7 +146,7 @@ class Table:
 
     @cached_property
     def content_digest(self) -> str:
-        """A digest of everything but `root` and `skipped`: tables with the same one are equal."""
+        """A digest of rows and classes, not of `root`, `skipped` or `label_texts`: what a run depends on."""
         parts = [self.fingerprint, *(text_of_path(path) for path in self.paths)]
         for name in COLUMN_TYPES:
             values = getattr(self, name)
@@ -194,7 +200,8 @@ def write_table(table: Table, path: str | Path) -> None:
     """A CSV or Parquet file, by its ending, that `read_table(path, images=table.root)` reads back equal.
 
     Labels are written as class names. A CSV cannot hold their order, nor a class without rows, so the
-    class names lie beside it in `<stem>.classes.json`. Cells are exact: nothing is changed for spreadsheets.
+    class names lie beside it in `<stem>.classes.json`, with `label_texts` where they differ. Cells are exact:
+    nothing is changed for spreadsheets.
 
     Raises
     ------
@@ -203,14 +210,21 @@ def write_table(table: Table, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        write_text(path.with_suffix(".classes.json"), json.dumps(table.class_names, ensure_ascii=False))
+        write_text(path.with_suffix(".classes.json"), json.dumps(_class_map(table), ensure_ascii=False))
         write_csv(path, _csv_rows(table))
     elif path.suffix.lower() == ".parquet":
-        write_parquet(path, _parquet_columns(table), {CLASS_NAMES_KEY: json.dumps(table.class_names)})
+        write_parquet(path, _parquet_columns(table), {CLASS_NAMES_KEY: json.dumps(_class_map(table))})
     else:
         raise InputError(
             "A table is written as .csv or .parquet.", came=repr(path.name), remedy="Choose such an ending."
         )
+
+
+def _class_map(table: Table) -> Any:
+    """The class names in order, each with its label text where the source wrote other texts."""
+    if table.label_texts == table.class_names:
+        return table.class_names
+    return {name: [text] for name, text in zip(table.class_names, table.label_texts, strict=True)}
 
 
 def _columns(table: Table) -> dict[str, list[Any]]:
@@ -277,6 +291,17 @@ def _check_classes(names: tuple[str, ...]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise TableError("Class names differ.", came=f"{twice!r} twice", remedy="Merge the two classes.")
+
+
+def _check_label_texts(texts: tuple[str, ...], names: tuple[str, ...]) -> None:
+    for text in filter(None, texts):
+        _check_text("A label text", text)
+    if len(set(texts)) < len(texts) or len(texts) != len(names):
+        raise TableError(
+            "Each class has a label text of its own.",
+            came=f"{len(set(texts))} different texts for {len(names)} classes",
+            remedy="Give one for each class name, or none at all.",
+        )
 
 
 def _check_ids(ids: Texts) -> None:

@@ -45,10 +45,12 @@ def train(
     images: Images = None,
     output: Output = None,
     test: Annotated[
-        Path | None, typer.Option(help="Photos to predict: a folder, or a sample submission.")
+        Path | None,
+        typer.Option(help="Photos to predict: a folder, or a sample submission, whose form is taken."),
     ] = None,
     test_images: Annotated[
-        Path | None, typer.Option(help="The folder of photos that the sample submission speaks of.")
+        Path | None,
+        typer.Option(help="The folder of the sample's photos; test_images or test nearby if not given."),
     ] = None,
     members: Annotated[
         list[str] | None, typer.Option(help="Train these only: fold=0, fold=0,2, recipe=NAME, seed=1.")
@@ -134,27 +136,48 @@ def train(
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
     photos: Annotated[Path, typer.Argument(help="A folder of photos, or a table with their ids.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file of ids and labels.")] = Path(
-        "submission.csv"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The submission.")] = Path("submission.csv"),
     sample: Annotated[
-        Path | None, typer.Option(help="A sample submission whose ids, order and columns are taken.")
+        Path | None,
+        typer.Option(help="A sample submission whose ids, order, columns and form are taken."),
     ] = None,
-    images: Images = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a table's photos; test_images or test nearby if not given."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(help="'labels' or 'probabilities', where no sample decides it."),
+    ] = None,
+    class_map: Annotated[
+        Path | None,
+        typer.Option(help="JSON file: what numbers or names in the sample mean, number to class."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Predict photos with the models of a training; no network is needed, and no label.
 
+    Labels are written as the training table wrote them. A sample submission decides ids, order, columns and
+    form: labels, the probability of one class, or probabilities with one column a class.
+
     Examples:
       kiyome predict runs/leaves-train test_images -o submission.csv
-      kiyome predict runs/leaves-train sample_submission.csv --images test_images
+      kiyome predict runs/leaves-train sample_submission.csv
       kiyome predict runs/leaves-train test_images --sample sample_submission.csv
+      kiyome predict runs/leaves-train test_images --form probabilities
     """
     with answering(as_json) as (say, on_progress):
         from kiyome.recipes.predict import predict as predict_photos
 
         result = predict_photos(
-            run, photos, output=output, sample=sample, images=images, on_progress=on_progress
+            run,
+            photos,
+            output=output,
+            sample=sample,
+            images=images,
+            form=form,
+            class_map=class_map,
+            on_progress=on_progress,
         )
         say(result.summary(), lambda: words.show_predict(result))
 

@@ -168,7 +168,8 @@ def show_predict(result: "PredictResult") -> None:
         line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
     for note in summary["notes"]:
         line(f"note: {note}")
-    line(f"Submission  {summary['output']}")
+    aside = f", {len(result.set_aside):,} of them not readable" if result.set_aside else ""
+    line(f"Submission  {summary['output']}: {summary['photos']:,} ids{aside}; {summary['written']}")
 
 
 def show_curate(result: "CurateResult") -> None:

@@ -154,7 +154,7 @@ def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *,
 
 def _photos_to_check(photos: Path | str) -> list[str]:
     """Some photos from all over the set."""
-    paths = [path for path in read_photo_list(photos).paths if Path(path).is_file()]
+    paths = [path for path in read_photo_list(photos, images_option=None).paths if Path(path).is_file()]
     if not paths:
         raise InputError("The check needs photos.", came=f"none in {photos}", remedy="Name others.")
     return [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, NUM_PHOTOS).astype(int))]

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
-from kiyome.artifacts.run import Manifest, verify_run
+from kiyome.artifacts.run import Manifest, photos_of_run, verify_run
 from kiyome.artifacts.storage import write_csv, write_parquet
+from kiyome.artifacts.submission import SubmissionForm, submission_form, writings
 from kiyome.errors import InputError
 from kiyome.features.cache import default_cache_folder
 from kiyome.progress import Progress, silent
@@ -32,6 +33,8 @@ class PredictResult:
     set_aside: dict[int, str]
     """Row and reason of each photo that cannot be read."""
     num_models: int
+    form: SubmissionForm | None = None
+    """How the submission is written; None where none was."""
     output: Path | None = None
     notes: tuple[str, ...] = ()
     """What people should hear."""
@@ -50,6 +53,8 @@ class PredictResult:
             "models": self.num_models,
             "classes": dict(Counter(names).most_common()),
             "set_aside": {self.photos.image_ids[row]: reason for row, reason in self.set_aside.items()},
+            "columns": list(self.form.header) if self.form else [],
+            "written": self.form.in_words if self.form else None,
             "output": str(self.output) if self.output else None,
             "notes": list(self.notes),
         }
@@ -62,6 +67,8 @@ def predict(
     output: Path | str | None = "submission.csv",
     sample: Path | str | None = None,
     images: Path | str | None = None,
+    form: str | None = None,
+    class_map: Path | str | None = None,
     cache_folder: Path | str | None = None,
     on_progress: Progress = silent,
 ) -> PredictResult:
@@ -75,13 +82,20 @@ def predict(
     photos
         A folder, or a table with an id column such as Kaggle's sample_submission.csv.
     output
-        The CSV file: an id and a label for each photo. Beside it ``<stem>.probs.parquet`` holds the
-        probabilities. None writes nothing.
+        The CSV file: a row for each photo, in the form of the sample, or else an id and a label as the
+        training table wrote it. Beside it ``<stem>.probs.parquet`` holds the probabilities. None writes
+        nothing.
     sample
-        A sample submission whose ids, order, column names and way of writing labels are taken, where `photos`
-        is a folder.
+        A sample submission whose ids, order, columns and form are taken, where `photos` is a folder: one
+        column of labels or of the probability of one class, or a column of probabilities for each class.
     images
-        The folder that a table's photos lie under; found by itself if near.
+        The folder that a table's photos lie under. Without it: ``test_images`` or ``test`` beside the table,
+        or beside the photos that the run was trained on.
+    form
+        ``labels`` or ``probabilities``, where there is no sample or its only column may mean either.
+    class_map
+        What numbers or names in the sample mean: a JSON file, number to class. Without it, a
+        ``label_num_to_disease_map.json`` beside the sample.
     cache_folder
         Where decoded photos are kept between runs.
 
@@ -91,12 +105,28 @@ def predict(
         Where the run did not finish, or a file in it was changed.
     TableError
         Where an id of the sample has no photo.
+    InputError
+        Where columns or labels of the sample are not those of the run, or cannot be told.
     """
     source = _source(Path(run))
-    listed = read_photo_list(sample or photos, images=photos if sample else images)
+    trained_on = photos_of_run(run)
+    listed = read_photo_list(
+        sample or photos,
+        images=images or (photos if sample else None),
+        near=(trained_on.parent, trained_on) if trained_on else (),
+    )
     cache = Path(cache_folder or default_cache_folder())
-    result = _predict_by(source, listed, cache, on_progress)
-    return write_submission(result, Path(output)) if output else result
+    if output is None:
+        return _predict_by(source, listed, cache, on_progress)
+    if listed.source and Path(output).resolve() == listed.source.resolve():
+        raise InputError(
+            "A submission is a file of its own.", came=f"the sample itself, {output}", remedy="Name another."
+        )
+    table = source.manifest["table"]
+    label_texts = table.get("label_texts")  # runs before 2026-11-28 have names only
+    ways = writings(table["classes"], label_texts, sample=listed.source, class_map=class_map)
+    written = submission_form(listed, ways, form=form)  # what is wrong is told now
+    return write_submission(_predict_by(source, listed, cache, on_progress), written, Path(output))
 
 
 class _Source(NamedTuple):
@@ -215,28 +245,18 @@ def _notes_on_links(members: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     )
 
 
-def write_submission(result: PredictResult, path: Path) -> PredictResult:
-    """The result, written: ids and labels as CSV, probabilities as Parquet beside it."""
+def write_submission(result: PredictResult, form: SubmissionForm, path: Path) -> PredictResult:
+    """The result, written as CSV in this form; all probabilities as Parquet beside it."""
     import pyarrow as pa
 
     listed = result.photos
     path.parent.mkdir(parents=True, exist_ok=True)
-    labels = _as_sample_writes(result)
-    rows = zip(listed.image_ids, labels, strict=True)  # exact: a competition matches them
-    write_csv(path, [[listed.id_column, listed.label_column], *rows])
+    write_csv(path, form.rows(listed.image_ids, result.pred_probs))  # exact ids: a contest matches them
     columns = {f"p_{name}": pa.array(result.pred_probs[:, k]) for k, name in enumerate(result.class_names)}
     write_parquet(
         path.with_suffix(".probs.parquet"), {listed.id_column: pa.array(listed.image_ids), **columns}
     )
-    return replace(result, output=path)
-
-
-def _as_sample_writes(result: PredictResult) -> Iterator[str]:
-    """Class names, or their numbers where the sample has numbers and the names are none."""
-    samples = result.photos.sample_labels
-    numbers = bool(samples) and all(text.isdecimal() for text in samples)
-    by_number = numbers and not all(name.isdecimal() for name in result.class_names)
-    return (str(label) if by_number else result.class_names[label] for label in result.predicted_labels)
+    return replace(result, form=form, output=path, notes=(*result.notes, *form.notes))
 
 
 def _members(run: Path) -> list[tuple[Path, dict[str, Any]]]:

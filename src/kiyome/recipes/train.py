@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.photo_list import read_photo_list
+from kiyome.artifacts.photo_list import PhotoList, read_photo_list
 from kiyome.artifacts.run import RunFolder, announce_run, is_finished
 from kiyome.artifacts.storage import write_text
+from kiyome.artifacts.submission import SubmissionForm, submission_form, writings
 from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
@@ -85,7 +86,8 @@ def train(
     output
         The run folder; the next free ``runs/NAME-train`` if not given. The same command goes on in its own.
     test, test_images
-        Photos to predict when all members are finished; as for `kiyome.recipes.predict.predict`.
+        Photos to predict when all members are finished, and their folder; as `photos` and `images` of
+        `kiyome.recipes.predict.predict`.
     members
         Train these only, ``fold=0`` say, and stop: for several processes or machines on one run folder. The
         same command without it then puts all together. ``fold=0+1`` is a pair behind a nested recipe.
@@ -137,7 +139,6 @@ def train(
         on_note(note)
     place = run_place(data, output, _ending(recipes))
     cache = Path(cache_folder or default_cache_folder())
-    listed = read_photo_list(test, images=test_images) if test else None  # what is wrong is told now
     table = open_table(
         data,
         images=images,
@@ -147,6 +148,7 @@ def train(
         label_column=label_column,
         on_progress=on_progress,
     )
+    to_submit = _to_submit(test, test_images, data, table, class_map) if test else None  # errors come early
     identity: dict[str, Any] = {
         "command": "train",
         "config": {"recipes": [_deciding(each) for each in recipes], "seed": seed},
@@ -183,7 +185,8 @@ def train(
         result = result_of_training(
             run.path, recipes, trained, [*notes, *_notes(photos, run), *tracked.notes]
         )
-        if listed is not None:
+        if to_submit is not None:
+            listed, form = to_submit
             predicted = predict_photos(
                 run.path,
                 listed,
@@ -191,7 +194,8 @@ def train(
                 cache_folder=cache,
                 on_progress=on_progress,
             )
-            result = replace(result, submission=write_submission(predicted, run.path / "submission.csv"))
+            submission = write_submission(predicted, form, run.path / "submission.csv")
+            result = replace(result, submission=submission)
         write_trained(result, trained, recipes, title=Path(data).resolve().name)
     left_out = result.is_kept is not None and not result.is_kept.all()
     note_run(result.folder, leaks=result.leaks, is_kept=result.is_kept if left_out else None)
@@ -210,6 +214,20 @@ def check_models(recipes: Sequence[Recipe], place: Path, **identity: Any) -> Non
         from kiyome.training.learner import check_networks
 
         check_networks(recipes)
+
+
+def _to_submit(
+    test: Path | str,
+    images: Path | str | None,
+    data: Path | str,
+    table: Table,
+    class_map: Path | str | None,
+) -> tuple[PhotoList, SubmissionForm]:
+    """The photos to predict, found near the training data if need be, and the form of the submission."""
+    near = (Path(data).parent, Path(data), table.root.parent, table.root)
+    listed = read_photo_list(test, images=images, near=near, images_option="--test-images")
+    ways = writings(table.class_names, table.label_texts, sample=listed.source, class_map=class_map)
+    return listed, submission_form(listed, ways)
 
 
 def _cached(
