@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.ensemble import (
     blend_pred_probs,
     calibrate_pred_probs,
@@ -33,7 +34,7 @@ from kiyome.ensemble import (
     cross_fitted_stack,
     diversity,
 )
-from kiyome.ensemble.checked import logs, softmax
+from kiyome.ensemble.checked import softmax
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
 from kiyome.evaluation.shares import share_of_rows
@@ -80,9 +81,10 @@ def line(name, probs, labels, votes, best) -> str:
     majority = votes.argmax(axis=1)
     error = calibration_error(labels, probs)
     text = (
-        f"  {name:25} {share_of_rows(choice == labels).value:.4f} {-logs(probs)[rows, labels].mean():.4f} "
+        f"  {name:25} {share_of_rows(choice == labels).value:.4f} "
+        f"{-floored_log(probs)[rows, labels].mean():.4f} "
         f"{error.value:.4f}   {(choice == majority).mean():.4f} {people[rows, choice].mean():.4f} "
-        f"{-(people * logs(probs)).sum(axis=1).mean():.4f}"
+        f"{-(people * floored_log(probs)).sum(axis=1).mean():.4f}"
     )
     if best is None:
         return text

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.ensemble import cross_fitted_stack, fit_stack, out_of_fold_flag_chance
-from kiyome.ensemble.checked import logs
 from kiyome.ensemble.classifiers import fit_linear_at, fit_trees_for, read_classifier
 from kiyome.errors import InputError, MissingExtra
 from kiyome.noise import find_label_issues
@@ -116,7 +116,7 @@ def test_better_members_make_better_stacks(noisy):
     labels, members, folds = noisy
     rows = np.arange(len(labels))
     stacked = cross_fitted_stack(labels, members, folds)
-    losses = [-logs(probs)[rows, labels].mean() for probs in (stacked.pred_probs, *members)]
+    losses = [-floored_log(probs)[rows, labels].mean() for probs in (stacked.pred_probs, *members)]
     assert losses[0] < min(losses[1:])
 
 

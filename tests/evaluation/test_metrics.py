@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as peer
 
+from kiyome.ensemble import checked as ensemble
 from kiyome.errors import InputError
 from kiyome.evaluation.metrics import mean_of_rows, score_predictions
+from kiyome.features import head
+from kiyome.training.member import agreement
 
 
 def rows_of(seed: int, N: int, K: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,6 +34,18 @@ def test_values_are_those_of_scikit_learn(seed: int, N: int, K: int) -> None:
     for k, each in enumerate(scores.by_class):
         assert (each.recall is None) == (not (labels == k).any())
         assert each.recall is None or each.recall.value == pytest.approx(recall[k])
+
+
+def test_every_log_loss_has_one_floor() -> None:
+    """Half of the rows give nothing to their label; each place that takes a log loss says 8.06."""
+    labels = np.array([0, 0, 1, 1] * 5)
+    probs = np.tile(np.eye(2), (10, 1))
+    expected = pytest.approx(8.059048, abs=1e-6)
+    assert score_predictions(labels, probs).log_loss.value == expected
+    assert ensemble.log_loss(labels, probs) == expected
+    of_member = agreement(probs.astype(np.float32), labels.astype(np.int32), "held_out")
+    assert of_member["held_out_log_loss"] == expected
+    assert head._log_loss(probs.astype(np.float32), labels) == expected
 
 
 def test_intervals_cover_under_unequal_classes() -> None:

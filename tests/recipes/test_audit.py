@@ -138,9 +138,18 @@ def test_a_sample_is_drawn_once(sample: SealedSample) -> None:
         audit_sample(sample.folder.parent / "run", n=NUM_ROWS)
 
 
-def test_another_run_is_no_sample(sample: SealedSample, lines, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a run of 'find'"):
-        audit(written(lines, tmp_path / "filled.csv"), sample=sample.folder.parent / "run")
+def test_what_holds_no_sample_is_named_itself_with_a_remedy_that_works(sample, lines, tmp_path: Path) -> None:
+    """A run, a file away from its sample, nothing at all; and not the folder above it."""
+    run = sample.folder.parent / "run"
+    named = rf"Came: {run}, a run of 'find'\. Draw one with `kiyome audit-sample {run}`"
+    with pytest.raises(InputError, match=named):
+        audit(run)
+    with pytest.raises(InputError, match=named):
+        audit(written(lines, tmp_path / "a.csv"), sample=run)
+    with pytest.raises(InputError, match=rf"Came: {tmp_path}/a\.csv, with no sample in {tmp_path}.*--sample"):
+        audit(tmp_path / "a.csv")
+    with pytest.raises(InputError, match=rf"Came: nothing at {tmp_path}/no\."):
+        audit(tmp_path / "no")
 
 
 def test_both_verbs_speak(sample: SealedSample, lines, tmp_path: Path) -> None:

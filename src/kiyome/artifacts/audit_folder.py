@@ -90,9 +90,9 @@ def read_drawn(folder: str | Path) -> DrawnRows:
     manifest = verify_run(folder)
     if manifest["command"] != "audit-sample":
         raise InputError(
-            "A sample is what kiyome audit-sample drew.",
-            came=f"a run of '{manifest['command']}' in {folder}",
-            remedy="Name the folder that it wrote.",
+            "An audit is about a sample that kiyome audit-sample drew from a run.",
+            came=f"{folder}, a run of '{manifest['command']}'",
+            remedy=f"Draw one with `kiyome audit-sample {folder}`, or name the folder that it wrote.",
         )
     places = pq.read_table(folder / DESIGN_FILE, columns=["place"])["place"].to_numpy()
     drawn = np.flatnonzero(places)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,25 @@ from kiyome.errors import InputError, StaleArtifact
 Kind = Literal["out_of_fold", "test"]
 Probs = NDArray[np.float32]
 Numbers = NDArray[np.floating]
+Float = TypeVar("Float", np.float32, np.float64)
 
 SUM_TOLERANCE = 1e-3
 """How far a row's sum may be from one, which rounded text and single precision need."""
 
+LEAST_PROBABILITY = 1e-7
+"""That a logarithm is taken of, everywhere: what single precision leaves of one minus another. Below it the
+log loss would tell of rounding, and one row could outweigh hundreds."""
+
 ARRAY_FILE, FACTS_FILE = "pred_probs.npy", "predictions.json"
+
+
+def floored_log(probs: NDArray[Float]) -> NDArray[Float]:
+    """Logarithms of probabilities, of nothing below 1e-7.
+
+    >>> floored_log(np.array([1.0, 0.0])).round(1).tolist()
+    [0.0, -16.1]
+    """
+    return np.log(np.maximum(probs, LEAST_PROBABILITY))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.ensemble.checked import (
     Labels,
     Probs,
@@ -22,7 +23,6 @@ from kiyome.ensemble.checked import (
     check_members,
     held_out,
     log_loss,
-    logs,
     normalized,
     softmax,
 )
@@ -103,7 +103,7 @@ def arithmetic_mean(members: Probs, weights: Weights) -> Probs:
 
 def geometric_mean(members: Probs, weights: Weights) -> Probs:
     """Weighted mean of log probabilities (M, N, K), rows brought to one."""
-    return softmax(np.tensordot(weights, logs(members), axes=1))
+    return softmax(np.tensordot(weights, floored_log(members), axes=1))
 
 
 def _rank_mean(members: Probs, weights: Weights, ordered: Probs) -> Probs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.ensemble.checked import (
     Labels,
     Probs,
@@ -15,7 +16,6 @@ from kiyome.ensemble.checked import (
     check_given,
     check_one,
     held_out,
-    logs,
     softmax,
 )
 from kiyome.errors import InputError
@@ -101,12 +101,12 @@ def at_temperature(pred_probs: ArrayLike, temperature: float) -> Probs:
     """
     if not temperature > 0:
         raise InputError("A temperature is above zero.", came=str(temperature), remedy="One changes nothing.")
-    return softmax(logs(np.asarray(pred_probs, dtype=np.float64)) / temperature)
+    return softmax(floored_log(np.asarray(pred_probs, dtype=np.float64)) / temperature)
 
 
 def _temperature(labels: Labels, probs: Probs) -> float:
     """Newton's steps on the power 1 / temperature, in which the log loss is convex."""
-    scores = logs(probs)
+    scores = floored_log(probs)
     own, power = scores[np.arange(len(labels)), labels], 1.0
     for _ in range(NEWTON_ROUNDS):
         q = softmax(power * scores)

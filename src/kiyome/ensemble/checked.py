@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.errors import InputError
 from kiyome.noise.arrays import check_labels, check_pred_probs, check_rows
 
@@ -13,9 +14,6 @@ Probs = NDArray[np.float64]
 Labels = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 Folds = NDArray[Any]
-
-FLOOR = 1e-7
-"""Least probability that a logarithm is taken of: what single precision leaves of one minus another."""
 
 
 def check_members(members: Sequence[ArrayLike]) -> Probs:
@@ -93,11 +91,6 @@ def normalized(masses: Probs) -> Probs:
     return rows
 
 
-def logs(pred_probs: Probs) -> Probs:
-    """Logarithms, of nothing below 1e-7."""
-    return np.log(np.maximum(pred_probs, FLOOR))
-
-
 def softmax(scores: Probs) -> Probs:
     """Rows of scores as probabilities.
 
@@ -113,4 +106,4 @@ def log_loss(labels: Labels, pred_probs: Probs) -> float:
     >>> round(log_loss(np.array([1]), np.array([[0.5, 0.5]])), 4)
     0.6931
     """
-    return float(-logs(pred_probs[np.arange(len(labels)), labels]).mean())
+    return float(-floored_log(pred_probs[np.arange(len(labels)), labels]).mean())

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.ensemble.checked import (
     Folds,
     Labels,
@@ -28,7 +29,6 @@ from kiyome.ensemble.checked import (
     check_given,
     check_members,
     held_out,
-    logs,
 )
 from kiyome.ensemble.classifiers import FINAL, FLAGS, Classifier
 from kiyome.errors import InputError
@@ -226,11 +226,12 @@ def _chance(flags: Classifier, members: Probs) -> NDArray[np.float64]:
 
 def _flag_features(members: Probs) -> Probs:
     """Log probabilities by class, and by size: the second tells doubt, whatever the classes."""
-    return np.column_stack([_side_by_side(logs(members)), _side_by_side(np.sort(logs(members), axis=2))])
+    logs = floored_log(members)
+    return np.column_stack([_side_by_side(logs), _side_by_side(np.sort(logs, axis=2))])
 
 
 def _features(members: Probs, chance: NDArray[np.float64] | None) -> Probs:
-    log_probs = _side_by_side(logs(members))
+    log_probs = _side_by_side(floored_log(members))
     if chance is None:
         return log_probs
     bounded = chance.clip(LOWEST_CHANCE, 1 - LOWEST_CHANCE)
@@ -243,7 +244,7 @@ def _side_by_side(members: Probs) -> Probs:
 
 
 def _leaking(labels: Labels, members: Probs, folds: Folds, own_flags: Mask, held: Mask, model: str) -> Probs:
-    features = np.column_stack([_side_by_side(logs(members)), own_flags])
+    features = np.column_stack([_side_by_side(floored_log(members)), own_flags])
     final = FINAL[model](features[~held], labels[~held], folds[~held], members.shape[2])
     return final.predict(features[held])
 

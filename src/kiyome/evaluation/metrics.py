@@ -17,6 +17,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.evaluation.calibration import CalibrationError, calibration_error
 from kiyome.evaluation.checked import Labels, Probs, check_confidence, check_scored
 from kiyome.evaluation.groups import group_numbers
@@ -24,7 +25,6 @@ from kiyome.evaluation.shares import Estimate, share_of_rows
 from kiyome.noise.arrays import check_labels
 
 NUM_DRAWS = 1000  # of the bootstrap; its 2.5 % point then rests on 25 draws
-LEAST_PROBABILITY = 1e-7  # that a logarithm is taken of: what single precision leaves of one minus another
 UNKNOWN = -1  # the true label of a row whose true label nobody knows
 
 Counts = NDArray[np.float64]
@@ -151,7 +151,7 @@ def row_log_loss(labels: Labels, pred_probs: Probs) -> NDArray[np.float64]:
     array([0.6931])
     """
     own = pred_probs[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(own, LEAST_PROBABILITY))
+    return -floored_log(own)
 
 
 def confusion_counts(labels: Labels, choice: Labels, num_classes: int) -> Counts:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.errors import InputError
 from kiyome.progress import Progress, silent
 
@@ -24,9 +25,6 @@ GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 TOLERANCE = 1e-3
 MAX_ITERATIONS = 500
 """Ten times what a fit needs at this tolerance."""
-
-TINY_PROBABILITY = 1e-7
-"""Floor in the log loss: a class that a training part lacks has probability zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +245,7 @@ def _probabilities(head: Any, inputs: Floats, num_classes: int) -> Floats:
 
 def _log_loss(probabilities: Floats, labels: NDArray[Any], weights: Floats | None = None) -> float:
     of_given = probabilities[np.arange(len(labels)), labels]
-    losses = -np.log(np.maximum(of_given, TINY_PROBABILITY)).astype(np.float64)
+    losses = -floored_log(of_given).astype(np.float64)
     return float(np.average(losses, weights=weights))
 
 

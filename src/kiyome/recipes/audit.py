@@ -146,7 +146,9 @@ def audit(
         When the sealed design changed.
     """
     place = Path(answers)
-    path = place / AUDIT_FILE if is_audit_folder(place) else place
+    path = place / AUDIT_FILE if place.is_dir() else place
+    if sample is None and not place.is_dir():
+        _check_beside_sample(place)
     sealed = read_sample(path.parent if sample is None else sample)
     reviewed = None
     if path is not place:
@@ -195,6 +197,21 @@ def read_answers(path: Path, sample: SealedSample) -> NDArray[np.intp]:
     _check_gaps(records, said, order)
     filled: NDArray[np.intp] = said[said != UNFILLED]
     return filled
+
+
+def _check_beside_sample(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            "The answers of an audit are a file, or the folder of the sample.",
+            came=f"nothing at {path}",
+            remedy="Check the path; kiyome audit-sample RUN draws a sample.",
+        )
+    if not is_audit_folder(path.parent):
+        raise InputError(
+            "The sample lies beside the file of its answers, or is named.",
+            came=f"{path}, with no sample in {path.parent}",
+            remedy="Name the folder that kiyome audit-sample wrote with --sample FOLDER.",
+        )
 
 
 def _check_unfilled(path: Path) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 import safetensors.torch
 from numpy.typing import NDArray
 
+from kiyome.artifacts.predictions import floored_log
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import Table
 from kiyome.images.pixel_cache import CachedPhotos
@@ -223,5 +224,5 @@ def agreement(probs: Probs, labels: NDArray[np.int32], prefix: str) -> dict[str,
     own = probs[np.arange(len(labels)), labels].astype(np.float64)
     return {
         f"{prefix}_accuracy_on_labels": round(float((probs.argmax(axis=1) == labels).mean()), 6),
-        f"{prefix}_log_loss": round(float(-np.log(np.maximum(own, 1e-12)).mean()), 6),
+        f"{prefix}_log_loss": round(float(-floored_log(own).mean()), 6),
     }
