@@ -107,6 +107,8 @@ def read_table(
     columns = label_columns(records, label_column)
     ids, photos, root, from_inside = _photos(records, id_column, images, unpack_to, on_progress)
     _check_ids(records, ids, records.texts(columns["given_label"]))
+    if not (allow_missing or any(photos)):
+        photos = ids  # a table of our own, made without photos
     paths = find_photos(records, photos, root, allow_missing=allow_missing, missing_list=missing_list)
     names, label_texts, labels = read_labels(records, columns, class_map)
     beside = [] if from_inside else photos_without_row(root, paths, file.name)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def audit_sample(
     run: Run,
-    rows: Annotated[int, typer.Option("-n", "--rows", help="How many rows people are to check.")] = 200,
+    rows: Annotated[
+        int | None,
+        typer.Option("-n", "--rows", help="How many rows people check; 200, or all of fewer, if not given."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides the draw.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-audit if not given.")
@@ -36,7 +39,8 @@ def audit_sample(
 
         def in_words() -> None:
             expected = 100 * sample.design.expected_half_width()
-            line(f"{rows:,} of {len(sample.labels):,} rows drawn; expect to know the true accuracy to about")
+            drawn = len(sample.design.rows)
+            line(f"{drawn:,} of {len(sample.labels):,} rows drawn; expect to know the true accuracy to about")
             line(f"+-{expected:.1f} points, 95 times in 100. As far as can be told before anyone looks,")
             for half, needed in sample.rows_needed.items():
                 line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")

@@ -155,7 +155,8 @@ def show_combined(result: "CombinedResult") -> None:
     line("The labels may be wrong: agreement with them is not accuracy.")
     line()
     line(f"Look at   {result.folder / 'report.html'}")
-    line(f"Then      kiyome predict {result.folder} PHOTOS")
+    then = f"predict {result.folder} PHOTOS" if result.predicts_photos else f"evaluate {result.folder}"
+    line(f"Then      kiyome {then}")
 
 
 def show_predict(result: "PredictResult") -> None:
@@ -182,8 +183,14 @@ def show_curate(result: "CurateResult") -> None:
     line(f"{summary['decided_by_people']:,} rows decided by people")
     line()
     line(f"Lists     {result.folder / 'changes.csv'}, {result.folder / 'corrected_labels.csv'}")
-    soft = f" soft_labels=global:{result.folder} given_share=0" if result.curated.targets is not None else ""
-    line(f"Then      kiyome train {summary['table']} --images PHOTOS{soft}")
+    photos = "" if any(result.table.paths) else " --images PHOTOS"
+    if result.curated.targets is None:
+        line(f"Then      kiyome train {summary['table']}{photos}")
+    elif result.table.folds is None:  # soft labels are taught fold by fold
+        line(f"Targets   {result.folder / 'predictions'}")
+    else:
+        soft = f"soft_labels=global:{result.folder} given_share=0"
+        line(f"Then      kiyome train {summary['table']}{photos} {soft}")
 
 
 def show_export(result: "ExportResult") -> None:

@@ -36,6 +36,8 @@ COLUMNS = ("row", "photo", "true_label")
 ASKED_HALF_WIDTHS = (0.03, 0.02, 0.01)
 """Of the interval, as shares: for these the rows to check are said before anyone starts."""
 
+NUM_ROWS = 200
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SealedSample:
@@ -80,7 +82,7 @@ class SealedSample:
 def audit_sample(
     run: Path | str,
     *,
-    n: int = 200,
+    n: int | None = None,
     num_strata: int = NUM_STRATA,
     seed: int = 0,
     output: Path | str | None = None,
@@ -91,7 +93,9 @@ def audit_sample(
     ----------
     run
         The folder of a finished run that predicts every row of a table.
-    n, num_strata, seed
+    n
+        How many rows; 200, or all of a smaller table, if not given.
+    num_strata, seed
         As for `kiyome.evaluation.audit_design.draw_audit`.
     output
         The run folder; ``RUN-audit`` beside the run if not given.
@@ -109,6 +113,7 @@ def audit_sample(
         Where a sample was drawn into the folder before: a second look until one likes it is no audit.
     """
     opened = open_run(run)
+    n = min(NUM_ROWS, len(opened.table)) if n is None else n
     place = Path(output) if output else opened.path.with_name(f"{opened.name}-audit")
     _check(place, opened)
     predictions = digest_of(opened)

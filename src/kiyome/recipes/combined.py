@@ -41,6 +41,8 @@ from kiyome.report.reliability import Reliability
 Probs = NDArray[np.floating[Any]]
 
 FINAL_TEXT, FLAGS_TEXT = "final.txt", "flags.txt"
+FLAGGED = "flagged"
+"""Rows chosen by their own labels, which new photos do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ class CombinedResult:
     against_best: Comparison
     """The result against that input, row by row."""
     for_new: Mapping[str, Any]
+    predicts_photos: bool
+    """Whether `kiyome predict` can go on with new photos."""
     leaks: tuple[str, ...] = ()
     """What the score owes to labels that it is judged on, of this step and of all inputs."""
     notes: tuple[str, ...] = ()
@@ -213,6 +217,7 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
             groups=table.groups,
         ),
         for_new=made.for_new,
+        predicts_photos=made.for_new.get("rows") != FLAGGED and all(map(predicts_photos, runs)),
         leaks=leaks,
         notes=(*leaks, *made.notes, *(chosen if len(runs) > 1 else ())),
     )
@@ -303,9 +308,18 @@ def inputs_of(run: Path, manifest: Manifest) -> list[Path]:
     return [path for path, _ in paths]
 
 
+def predicts_photos(run: FinishedRun) -> bool:
+    """Whether a run, or each one that it was made of, holds models, so that it predicts new photos."""
+    if run.command not in NEW:
+        return run.command == "train"
+    if run.manifest["config"].get("rows") == FLAGGED:
+        return False
+    return all(predicts_photos(open_run(path)) for path in inputs_of(run.path, run.manifest))
+
+
 def check_for_new(run: Path, manifest: Manifest) -> None:
     """Refuse a run that cannot be made of photos without labels."""
-    if manifest["config"].get("rows") == "flagged":
+    if manifest["config"].get("rows") == FLAGGED:
         raise InputError(
             "New photos have no labels, so none of them can be flagged.",
             came=f"a correction of flagged rows in {run}",
