@@ -1,5 +1,6 @@
 """The journal beside a SQLite store, what it is good for after a loss, and backups."""
 
+import fcntl
 import json
 import sqlite3
 import threading
@@ -7,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy
 
-from kiyome.artifacts.decision_engine import PRAGMAS, SOUND_SQLITE, warnings_of
+from kiyome.artifacts.decision_engine import PRAGMAS
 from kiyome.artifacts.decision_journal import read_journal
 from kiyome.artifacts.decisions import Act, open_decisions, restore_decisions
 from kiyome.errors import InputError, StaleArtifact
@@ -203,7 +204,7 @@ def test_a_backup_replaces_nothing_and_postgresql_has_its_own(filled, new_postgr
     with opened(filled) as store, pytest.raises(InputError, match="which exists"):
         store.backup(filled)
     with opened(new_postgres_database()) as store:
-        assert (store.journal, store.warnings) == (None, ())
+        assert store.journal is None
         with pytest.raises(InputError, match="Run pg_dump, or write the events as lines"):
             store.backup(filled.with_name("copy.sqlite"))
 
@@ -240,17 +241,36 @@ def test_a_database_of_postgresql_waits_not_for_ever(new_postgres_database):
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
 
 
-def test_the_reset_bug_of_sqlite_is_said(filled, monkeypatch):
-    with opened(filled) as store:
-        assert bool(store.warnings) == (sqlite3.sqlite_version_info < SOUND_SQLITE)
-        url = store._log.engine.url
-    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
-    assert "WAL-reset bug" in warnings_of(url)[0]
-    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
-    assert warnings_of(url) == ()
+def test_every_commit_and_checkpoint_holds_the_lock_of_all_writers(place):
+    """So the WAL-reset bug of SQLite before 3.51.3, a checkpoint beside another commit, cannot occur."""
+    seen = []
+
+    def note(what):
+        with journal_of(place).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                seen.append((what, "free"))
+            except BlockingIOError:
+                seen.append((what, "held"))
+
+    with opened(place) as store:
+        engine = store._log.engine
+        sqlalchemy.event.listen(engine, "commit", lambda _: note("commit"))
+        sqlalchemy.event.listen(engine.pool, "close", lambda *_: note("close"))
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 1")  # at every commit from now on
+        for number in range(3):
+            decide(store, f"photo {number}", key=f"k{number}")
+        assert len(store.events_after(0)) == 3
+    assert {what for what, _ in seen} == {"commit", "close"}
+    assert {state for _, state in seen} == {"held"}
+    assert not place.with_name(f"{place.name}-wal").exists()  # the last close tidied up, under the lock too
+
+
+def test_an_old_sqlite_is_refused_and_others_need_no_warning(filled, monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
     with pytest.raises(InputError, match=r"SQLite 3\.37 or newer"):
-        warnings_of(url)
+        opened(filled).__enter__()
 
 
 def test_a_store_is_not_named_like_its_journal(tmp_path):

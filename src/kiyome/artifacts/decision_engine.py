@@ -1,7 +1,10 @@
 """The engine under a store of decisions: SQLite or PostgreSQL, set to lose nothing, at the newest revision.
 
 SQLite: WAL, synchronous=FULL, one writer at a time, as https://www.sqlite.org/wal.html advises; not for
-network disks, whose locks do not hold. PostgreSQL: an advisory lock makes numbers follow the order of commit.
+network disks, whose locks do not hold. Commits, which bring checkpoints with them, and the close of a store
+hold the lock of all writers (`Log`), so no checkpoint meets another's commit: the WAL-reset bug of SQLite
+before 3.51.3 cannot occur among programs that write through this room. PostgreSQL: an advisory lock makes
+numbers follow the order of commit.
 """
 
 import sqlite3
@@ -22,8 +25,8 @@ WRITERS_LOCK = 5_649_017_243_001
 """A number that only kiyome's writers take as an advisory lock of PostgreSQL."""
 PATIENCE = 10.0
 """Seconds to wait for a SQLite writer that does not know our lock."""
-OLDEST_SQLITE, SOUND_SQLITE = (3, 37, 0), (3, 51, 3)
-"""The first with STRICT tables; the first without the WAL-reset bug."""
+OLDEST_SQLITE = (3, 37, 0)
+"""The first with STRICT tables."""
 PRAGMAS = (
     f"busy_timeout = {int(PATIENCE * 1000)}",  # first: even journal_mode asks for a lock
     "journal_mode = WAL",
@@ -242,30 +245,20 @@ def _unavailable(url: URL, said: str) -> StoreUnavailable:
     )
 
 
-def warnings_of(url: URL) -> tuple[str, ...]:
-    """What one should know of this engine before work begins.
+def check_version(url: URL) -> None:
+    """Refuse a SQLite that has no STRICT tables yet.
 
     Raises
     ------
     InputError
-        When SQLite is older than its STRICT tables.
+        With the version that is here.
     """
-    if url.drivername != "sqlite":
-        return ()
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+    if url.drivername == "sqlite" and sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise InputError(
             "Decisions need SQLite 3.37 or newer.",
             came=f"SQLite {sqlite3.sqlite_version}",
             remedy="Use a newer Python build, or a store on PostgreSQL.",
         )
-    if sqlite3.sqlite_version_info >= SOUND_SQLITE:
-        return ()
-    said = (
-        f"SQLite {sqlite3.sqlite_version} may damage a database that several programs write at the same "
-        "instant (its WAL-reset bug, mended in 3.51.3). kiyome writes one at a time and keeps a journal "
-        "beside it; let no other program write the file."
-    )
-    return (said,)
 
 
 def copy_sqlite(engine: Engine, path: str) -> None:

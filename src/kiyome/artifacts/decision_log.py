@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Engine
 
 from kiyome.artifacts.decision_engine import (
     bring_up_to_date,
+    check_version,
     journal_of,
     new_engine,
     reaching,
     refuse_foreign,
     transaction,
     url_of,
-    warnings_of,
 )
 from kiyome.artifacts.decision_events import Line
 from kiyome.artifacts.decision_journal import complete, held, refuse_gaps
@@ -32,7 +32,6 @@ class Log:
 
     engine: Engine
     journal: Path | None
-    warnings: tuple[str, ...]
     lock: Lock = field(default_factory=Lock)
 
     @contextmanager
@@ -74,7 +73,8 @@ class Log:
 def open_log(store: str | Path, lines: Sequence[Line] = ()) -> Log:
     """The log at a path or URL, made if need be; lines are added where it has no events yet."""
     url = url_of(store)
-    log = Log(engine=new_engine(url), journal=journal_of(url), warnings=warnings_of(url))
+    check_version(url)
+    log = Log(engine=new_engine(url), journal=journal_of(url))
     try:
         if log.journal and url.database:
             database = Path(url.database)

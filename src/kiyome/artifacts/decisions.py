@@ -67,11 +67,6 @@ class DecisionStore:
         """The fsynced lines beside a SQLite file; none beside PostgreSQL, which keeps a log of its own."""
         return self._log.journal
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reviewer should read before work begins."""
-        return self._log.warnings
-
     def append(
         self,
         acts: Sequence[Act],

@@ -126,7 +126,7 @@ def open_desk(
             csrf=secrets.token_urlsafe(24),
             photo_key=secrets.token_hex(4),
             name=name,
-            warnings=(*store.warnings, *_skipped(standing)),
+            warnings=tuple(_skipped(standing)),
             queue=Queue(subject, secret),
             _standing=standing,
         )
