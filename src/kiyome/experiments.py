@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from kiyome.evaluation.compare import Comparison, compare
 from kiyome.evaluation.shares import Estimate, share_of_rows
 
 DIARY = "diary.jsonl"
+REWORKING = ("calibrate", "correct")
+"""Verbs whose runs rework the predictions of another run, and are no experiments of their own."""
 UNKNOWN_FOLDS = "folds unknown: whether predictions are out of fold cannot be told"
 
 
@@ -162,6 +164,49 @@ def compared_with(entries: Sequence[Entry], folder: str | Path, baseline: str) -
     return tuple(_against(entry, chosen, Path(folder)) for entry in entries)
 
 
+def digest_of_rows(table: Table) -> str:
+    """A digest of ids, their order, class names and given labels: what must agree to compare row by row."""
+    return hashlib.sha256(table.fingerprint.encode() + table.given_labels.tobytes()).hexdigest()
+
+
+def first_run_on_folds(folder: str | Path, table: Table) -> str | None:
+    """Return the oldest run in the folder on the same rows, given labels and folds; None without one."""
+    rows, deal = digest_of_rows(table), deal_of(table)
+    return next((old.run for old in _entries(folder) if (old.rows, old.deal) == (rows, deal)), None)
+
+
+def folds_beside(folder: str | Path, table: Table) -> Iterator[NDArray[np.int16]]:
+    """Yield the folds (N,) of runs on the same rows and given labels, the oldest first, if still there."""
+    rows = digest_of_rows(table)
+    for entry in _entries(folder):
+        if entry.rows == rows and entry.deal is not None:
+            folds = folds_of_run(Path(folder) / entry.run, table)
+            if folds is not None and deal_of(table.with_folds(folds)) == entry.deal:
+                yield folds
+
+
+def folds_of_run(run: Path, table: Table) -> NDArray[np.int16] | None:
+    """Return the folds (N,) of a run folder's table, where it has the rows and given labels of `table`."""
+    try:
+        held = read_table(run / "table.parquet", allow_missing=True)
+    except (KiyomeError, OSError):
+        return None  # gone, or never finished
+    return held.folds if digest_of_rows(held) == digest_of_rows(table) else None
+
+
+def origin_of(entry: Entry, entries: Sequence[Entry]) -> Entry:
+    """Return the entry of the run that a calibration or correction reworks; of any other run its own."""
+    if entry.command not in REWORKING:
+        return entry
+    others = [old for old in entries if old is not entry and old.accuracy_on_given]
+    source = [old for old in others if old.run == entry.config["runs"][0]["path"]]
+    return origin_of(source[-1], others) if source else entry
+
+
+def _entries(folder: str | Path) -> tuple[Entry, ...]:
+    return read_diary(folder) if (Path(folder) / DIARY).is_file() else ()
+
+
 def _scored(
     run: FinishedRun, before: Sequence[Entry], leaks: Sequence[str], is_kept: NDArray[np.bool_] | None
 ) -> Entry:
@@ -184,7 +229,7 @@ def _step(run: Path, before: Sequence[Entry]) -> Entry:
 
 def _unscored(run: Path, manifest: Manifest, table: Table, before: Sequence[Entry]) -> Entry:
     """What is known of any run; a table that was curated is told beside the config."""
-    rows = hashlib.sha256(table.fingerprint.encode() + table.given_labels.tobytes()).hexdigest()
+    rows = digest_of_rows(table)
     name, config = run.resolve().name, {**manifest["config"], **_curation_of(table)}
     alike = [
         old for old in before if (old.rows, old.command) == (rows, manifest["command"]) and old.run != name

@@ -113,7 +113,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
     found: kiyome.FindResult, digits: tuple[Path, np.ndarray], tmp_path: Path
 ) -> None:
     def start(name: str) -> subprocess.Popen[bytes]:
-        words = ["find", str(digits[0]), "--backbone", "tiny", "-o", str(tmp_path / name)]
+        words = ["find", str(digits[0]), "--backbone", "tiny", "-o", str(tmp_path / name / "run")]
         environment = {**os.environ, "KIYOME_CACHE": str(tmp_path / f"{name}-cache")}
         command = [sys.executable, "-m", "kiyome", *words, "--json"]
         return subprocess.Popen(
@@ -128,7 +128,8 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
             time.sleep(share * seconds)
             process.kill()
     assert start("killed").wait() == 0
-    assert files_of(tmp_path / "killed") == files_of(tmp_path / "undisturbed") == files_of(found.folder)
+    whole = files_of(tmp_path / "undisturbed" / "run")
+    assert files_of(tmp_path / "killed" / "run") == whole == files_of(found.folder)
 
 
 def test_a_precision_flags_fewer_rows_and_is_kept(

@@ -159,6 +159,18 @@ def announce_run(
     return place
 
 
+def place_of_run(
+    path: str | Path,
+    *,
+    command: str,
+    config: Mapping[str, Any],
+    table: Table,
+    named_by_user: bool = True,
+) -> Path:
+    """Return the folder that `RunFolder.create_or_reopen` takes for the same arguments; nothing is made."""
+    return Path(path) if named_by_user else _free_place(Path(path), _new_manifest(command, config, table))
+
+
 def is_finished(
     path: str | Path,
     *,

@@ -17,6 +17,7 @@ from kiyome.cli.options import (
     LabelColumn,
     MaxLeftOut,
     Output,
+    Seed,
     Store,
 )
 
@@ -49,9 +50,16 @@ def find(
             help="Flag rows while about this share of them is wrong, 0.9 say; 'adaptive' chooses if absent."
         ),
     ] = None,
-    num_folds: Annotated[int, typer.Option("--folds", help="Number of folds, at least 3.")] = 5,
+    num_folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            help="A new split into so many folds, at least 3; else the folds of the oldest run of this table"
+            " beside the output, else 5 new ones.",
+        ),
+    ] = None,
     executor: ExecutorName = "here",
-    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    seed: Seed = None,
     class_map: ClassMap = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,

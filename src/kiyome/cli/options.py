@@ -20,6 +20,13 @@ LabelColumn = Annotated[str | None, typer.Option(help="Column of labels; found b
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder; runs/NAME if not given.")
 ]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        help="A new split into folds, by this seed; else the folds of the oldest run of this table beside the"
+        " output, else new ones by seed 0."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
 Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
 Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows and folds.")]

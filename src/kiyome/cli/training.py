@@ -18,6 +18,7 @@ from kiyome.cli.options import (
     LabelColumn,
     MaxLeftOut,
     Output,
+    Seed,
     StopAfter,
 )
 from kiyome.progress import ignore_note, silent
@@ -57,7 +58,7 @@ def train(
     ] = None,
     executor: ExecutorName = "here",
     stop_after: StopAfter = None,
-    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    seed: Seed = None,
     class_map: ClassMap = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
@@ -81,6 +82,7 @@ def train(
       kiyome train train.csv --recipe talk-best-public --test sample_submission.csv
       kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe; losses in short: sce, gce, elr
       kiyome train photos/ --recipe talk-best-public resnext50.weights=resnext50.safetensors
+      kiyome train photos/ num_folds=3                   a new split; else the folds of an earlier run here
       kiyome train photos/ --labels clean                without rows whose label is probably wrong
       kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
       kiyome train photos/ --executor processes          one process a GPU; or ray, slurm:PARTITION
@@ -252,7 +254,7 @@ def clean_and_retrain(
     output: Output = None,
     executor: ExecutorName = "here",
     stop_after: StopAfter = None,
-    seed: Annotated[int, typer.Option(help="Decides the deal of the folds.")] = 0,
+    seed: Seed = None,
     as_json: Json = False,
 ) -> None:
     """Train, find wrong labels by these members, act on them, train again, blend; the diary tells each step.

@@ -67,7 +67,7 @@ def clean_and_retrain(
     output: Path | str | None = None,
     executor: str | Executor = HERE,
     stop_after: str | TimeLimit | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     cache_folder: Path | str | None = None,
     on_progress: Progress = silent,
     on_news: News = unheard,

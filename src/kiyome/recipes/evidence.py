@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError
 from kiyome.features import cross_fit_head, extract_features
-from kiyome.folds import deal_folds, join_groups
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
 from kiyome.progress import Progress, silent
 from kiyome.recipes.check import photo_summary
+from kiyome.recipes.split import Split
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,18 +46,21 @@ def look_at_photos(
     table: Table,
     backbone: Backbone,
     *,
-    num_folds: int = 5,
-    seed: int = 0,
+    split: Split,
     cache_folder: Path | str | None = None,
     on_progress: Progress = silent,
 ) -> Evidence:
-    """Out-of-fold predictions from one pass over the photos and a cross-fitted head on their features."""
+    """Out-of-fold predictions from one pass over the photos and a cross-fitted head on their features.
+
+    The table with its folds goes into the run folder of the split.
+    """
     features = extract_features(
         table.photo_paths(), backbone, cache_folder=cache_folder, on_progress=on_progress
     )
     names = np.array(table.class_names, object)[table.given_labels].tolist()
     photos = check_records(features.records, labels=names, on_progress=on_progress)
-    scored = readable_rows_dealt(table, photos, num_folds=num_folds, seed=seed)
+    scored = split.assign(table, photos)
+    split.keep(scored)
     folds = np.asarray(scored.folds)
     head = cross_fit_head(
         features.values,
@@ -82,7 +84,8 @@ def look_at_photos(
         ("regularization C of each fold", ", ".join(f"{c:g}" for c in head.regularization)),
         ("log loss on given labels, out of fold", f"{head.log_loss:.4f}"),
     )
-    notes = tuple(note for note in (backbone.note, *features.notes) if note)
+    shared = split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")
+    notes = tuple(note for note in (*shared, backbone.note, *features.notes) if note)
     return Evidence(
         table=scored,
         predictions=predictions,
@@ -92,34 +95,3 @@ def look_at_photos(
         facts=facts,
         notes=notes,
     )
-
-
-def readable_rows_dealt(table: Table, photos: PhotoCheck, *, num_folds: int, seed: int) -> Table:
-    """The rows that can be read, in the folds they have, or in new ones.
-
-    New folds part neither the user's groups nor photos that show the same.
-
-    Raises
-    ------
-    InputError
-        Where no photo can be read, or a class has too few rows for the folds.
-    """
-    if not photos.readable.any():
-        row, reason = next(iter(photos.set_aside.items()))
-        raise InputError(
-            "At least some photos can be read.",
-            came=f"none of {photos.num_photos}; row {row}: {reason}",
-            remedy="Run `kiyome check` for the list.",
-        )
-    scored = table.take(photos.readable)
-    if scored.folds is not None:
-        return scored
-    groups = photos.duplicates.groups[photos.readable]
-    folds = deal_folds(
-        scored.given_labels,
-        num_folds=num_folds,
-        groups=groups if scored.groups is None else join_groups(scored.groups, groups),
-        seed=seed,
-        class_names=scored.class_names,
-    )
-    return scored.with_folds(folds)

@@ -31,6 +31,7 @@ from kiyome.progress import Progress, silent
 from kiyome.recipes.check import missing_list_of, open_table, run_place
 from kiyome.recipes.evidence import Evidence, look_at_photos
 from kiyome.recipes.found import FindResult, write_found
+from kiyome.recipes.split import Split
 
 
 def find(
@@ -43,9 +44,9 @@ def find(
     weights: Path | str | None = None,
     method: str = "adaptive",
     precision: float | None = None,
-    num_folds: int = 5,
+    num_folds: int | None = None,
     executor: str | Executor = HERE,
-    seed: int = 0,
+    seed: int | None = None,
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
@@ -67,7 +68,9 @@ def find(
     method, precision
         As for `kiyome.find_label_issues`.
     num_folds, seed
-        The deal of the folds; a `fold` column in the data is taken instead.
+        Where either is given, a new split into so many folds (5) by this seed (0). Without them the folds are
+        those of the oldest run of the same rows and labels beside the run folder, if there is one. A `fold`
+        column in the data comes first.
     executor
         Where photos are embedded, as for `kiyome.executors.choose_executor`. Results are the same.
     cache_folder
@@ -111,7 +114,11 @@ def find(
         on_progress=on_progress,
         **options,
     )
+    asks_for_new = num_folds is not None or seed is not None
+    num_folds, seed = 5 if num_folds is None else num_folds, seed or 0
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
+    if asks_for_new:
+        config["new_split"] = True
     if pred_probs is None:
         network = load_backbone(backbone, weights=weights)
         config |= {"backbone": network.name, "backbone_fingerprint": network.fingerprint}
@@ -134,8 +141,13 @@ def find(
             evidence = look_at_photos(
                 table,
                 network,
-                num_folds=num_folds,
-                seed=seed,
+                split=Split(
+                    run=run.path,
+                    num_folds=num_folds,
+                    seed=seed,
+                    is_own=asks_for_new or table.folds is not None,
+                    fewest=3,  # of which the head keeps one to choose its regularization
+                ),
                 cache_folder=cache_folder,
                 on_progress=on_progress,
             )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
-from kiyome.artifacts.run import RunFolder, announce_run, is_finished
+from kiyome.artifacts.run import RunFolder, announce_run, is_finished, place_of_run
 from kiyome.artifacts.storage import write_text
 from kiyome.artifacts.submission import SubmissionForm, submission_form, writings
 from kiyome.artifacts.table import Table
@@ -25,7 +25,6 @@ from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, st
 from kiyome.images.reader import PhotoRecord
 from kiyome.progress import News, Notes, Progress, ignore_note, silent, unheard
 from kiyome.recipes.check import missing_list_of, open_table, run_place, write_photo_lists
-from kiyome.recipes.evidence import readable_rows_dealt
 from kiyome.recipes.lessons import (
     changes_for_labels,
     lessons_of_recipes,
@@ -33,6 +32,7 @@ from kiyome.recipes.lessons import (
     teach_without_leak,
 )
 from kiyome.recipes.predict import predict_photos, write_submission
+from kiyome.recipes.split import Split
 from kiyome.recipes.trained import TrainResult, result_of_training, write_trained
 from kiyome.training.processes import check_executor, is_main_process, main_process_first, wait_for_everyone
 from kiyome.training.recipe import Recipe
@@ -58,7 +58,7 @@ def train(
     members: Sequence[str] = (),
     executor: str | Executor = HERE,
     stop_after: str | TimeLimit | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
@@ -98,7 +98,10 @@ def train(
         ``8h``, ``30m`` or ``90s``: stop after a whole epoch when another one as long would end after that
         time, which begins with this call. The same call goes on, to the same result.
     seed
-        The deal of the folds; a `fold` column in the data is taken instead.
+        A new split into folds by this seed; ``num_folds=`` among the changes asks for a new split, too.
+        Without them the folds are those of the oldest run of the same rows and labels beside the run folder,
+        if there is one; else new ones, as many as the recipe says, by seed 0. A `fold` column in the data
+        comes first.
     cache_folder
         Where decoded photos are kept between runs.
     trackers
@@ -149,22 +152,33 @@ def train(
         on_progress=on_progress,
     )
     to_submit = _to_submit(test, test_images, data, table, class_map) if test else None  # errors come early
+    asks_for_new = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
+    config: dict[str, Any] = {"recipes": [_deciding(each) for each in recipes], "seed": seed or 0}
     identity: dict[str, Any] = {
         "command": "train",
-        "config": {"recipes": [_deciding(each) for each in recipes], "seed": seed},
+        "config": {**config, "new_split": True} if asks_for_new else config,
         "table": table,
         "named_by_user": output is not None,
     }
     with main_process_first():
         check_models(recipes, place, **identity)
         photos = _cached(table, recipes, cache, on_progress)
-    scored, check = _dealt(table, next(iter(photos.values())), recipes[0], seed, on_progress)
-    rows = np.flatnonzero(check.readable)
+    split = Split(
+        run=place_of_run(place, **identity),
+        num_folds=recipes[0].num_folds,
+        seed=seed or 0,
+        is_own=asks_for_new or table.folds is not None,
+        fewest=3 if any(recipe.is_nested for recipe in recipes) else 2,
+    )
+    check = _checked(table, next(iter(photos.values())), on_progress)
+    scored, rows = split.assign(table, check), np.flatnonzero(check.readable)
+    notes = [*notes, *split.note(scored, say=f"num_folds={split.num_folds}")]
     taken = {recipe.name: _taken(photos[_size_of(recipe)], rows) for recipe in recipes}
     lessons = lessons_of_recipes(scored, recipes, taken)
     if members or not is_main_process():
         with main_process_first():  # it holds the folder, or has announced it
             shared = announce_run(place, **identity)
+            split.keep(scored)
         with tracking(trackers, shared, on_news=on_news) as tracked:
             how: dict[str, Any] = {"executor": where, "limit": limit, "on_progress": on_progress}
             some = _some_members(recipes, lessons, shared, members, tracked, **how)
@@ -175,6 +189,7 @@ def train(
     ):
         from kiyome.training.cross_validate import cross_validate, plan_members
 
+        split.keep(scored)
         wait_for_everyone()  # others come into the folder now
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
@@ -249,13 +264,10 @@ def _size_of(recipe: Recipe) -> StoredSize:
     return stored_size(recipe.image_size, squash=recipe.crop == "whole")
 
 
-def _dealt(
-    table: Table, photos: CachedPhotos, recipe: Recipe, seed: int, on_progress: Progress
-) -> tuple[Table, PhotoCheck]:
-    """The rows that can be read, dealt so that photos that show the same stay together, and their check."""
+def _checked(table: Table, photos: CachedPhotos, on_progress: Progress) -> PhotoCheck:
+    """What the pass that stored the photos found, beside the labels."""
     names = np.array(table.class_names, object)[table.given_labels].tolist()
-    check = check_records(_records(photos), labels=names, on_progress=on_progress)
-    return readable_rows_dealt(table, check, num_folds=recipe.num_folds, seed=seed), check
+    return check_records(_records(photos), labels=names, on_progress=on_progress)
 
 
 def _records(photos: CachedPhotos) -> list[PhotoRecord[Any]]:

@@ -115,7 +115,7 @@ class Recipe:
     """Compile the network: pays off after thousands of steps."""
 
     num_folds: int = 5
-    """Folds that the table is dealt into, where it has none."""
+    """Folds of a new split; an earlier run's folds come first, unless num_folds= is said with it."""
     seeds: tuple[int, ...] = (0,)
     """One member for each, in each fold."""
 

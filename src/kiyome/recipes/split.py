@@ -1,0 +1,92 @@
+"""Which fold each row is in: one table has one split, unless the user asks for another.
+
+    `fold` column or the run folder's own table or the oldest run of the same table beside it or new
+
+The last two are looked up once: a run folder keeps its table from the start, so that a resumed command stays
+on its folds whatever was run or deleted since.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.table import Table, write_table
+from kiyome.errors import InputError
+from kiyome.experiments import first_run_on_folds, folds_beside, folds_of_run
+from kiyome.folds import deal_folds, join_groups
+from kiyome.images.check import PhotoCheck
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How the readable rows of a table get their folds."""
+
+    run: Path
+    """The run folder, which need not exist yet."""
+    num_folds: int
+    """Of a new split."""
+    seed: int
+    """Of a new split."""
+    is_own: bool
+    """Whether the user gave folds, or asked for a new split."""
+    fewest: int = 2
+    """An earlier split into fewer folds is not taken."""
+
+    def assign(self, table: Table, photos: PhotoCheck) -> Table:
+        """Return the rows that can be read, with folds that part neither groups nor near duplicates.
+
+        Raises
+        ------
+        InputError
+            Where no photo can be read, or a class has too few rows for the folds.
+        """
+        if not photos.readable.any():
+            row, reason = next(iter(photos.set_aside.items()))
+            raise InputError(
+                "At least some photos can be read.",
+                came=f"none of {photos.num_photos}; row {row}: {reason}",
+                remedy="Run `kiyome check` for the list.",
+            )
+        scored = table.take(photos.readable)
+        if scored.folds is not None:
+            return scored
+        alike = photos.duplicates.groups[photos.readable]
+        groups = join_groups(alike) if scored.groups is None else join_groups(scored.groups, alike)
+        folds = None if self.is_own else self._earlier(scored, groups)
+        if folds is None:
+            folds = deal_folds(
+                scored.given_labels,
+                num_folds=self.num_folds,
+                groups=groups,
+                seed=self.seed,
+                class_names=scored.class_names,
+            )
+        return scored.with_folds(folds)
+
+    def keep(self, table: Table) -> None:
+        """Put the table into the run folder, where the same command finds its folds again."""
+        write_table(table, self.run / "table.parquet")
+
+    def note(self, table: Table, *, say: str) -> list[str]:
+        """Return whose folds the table has, where they are an earlier run's; `say` asks for new ones."""
+        first = None if self.is_own else first_run_on_folds(self.run.parent, table)
+        if first is None or first == self.run.name:
+            return []
+        num_folds = len(np.unique(np.asarray(table.folds)))
+        instead = f" instead of {self.num_folds} new ones" if num_folds != self.num_folds else ""
+        return [f"the {num_folds} folds of {self.run.parent / first}{instead}; {say} makes a new split"]
+
+    def _earlier(self, scored: Table, groups: Ints) -> NDArray[np.int16] | None:
+        """Return the folds that were kept or that the oldest run has, where they part no group."""
+        kept = folds_of_run(self.run, scored)
+        candidates = folds_beside(self.run.parent, scored) if kept is None else [kept]
+        return next((folds for folds in candidates if self._fits(folds, groups)), None)
+
+    def _fits(self, folds: NDArray[np.int16], groups: Ints) -> bool:
+        num_folds = int(folds.max()) + 1
+        parts = np.unique(groups * num_folds + folds)
+        return len(np.unique(folds)) >= self.fewest and len(parts) == len(np.unique(groups))
