@@ -1,6 +1,7 @@
 """What evaluate says of runs whose truth is known: verdicts, marks, refusals, and a judged run left alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from kiyome.cli import app
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.evaluation.label_pairs import noise_rate_from_pairs
 from kiyome.experiments import note_run
+from kiyome.recipes.blend import blend
+from kiyome.recipes.calibrate import calibrate
+from kiyome.recipes.correct import correct
 from kiyome.recipes.evaluate import evaluate
 
 N, K = 600, 3
@@ -73,6 +77,52 @@ def test_marks_stay_with_the_number(tmp_path: Path, leaves, run_of) -> None:
         "2 experiments were scored on these rows",
     ):
         assert mark in marks
+
+
+def test_a_run_with_a_leak_mark_is_never_called_the_best(tmp_path: Path, leaves, run_of) -> None:
+    runs = {"a": 0.9, "b": 0.85, "leaking": 0.99}
+    for seed, (name, right) in enumerate(runs.items()):
+        note_run(
+            run_of(tmp_path / name, leaves(), right=right, seed=seed),
+            leaks=["flags saw the labels"] if name == "leaking" else [],
+        )
+    for judged in runs:
+        said = evaluate(tmp_path / judged).luck()
+        assert said[0].startswith("Best of 2: a, ")
+        assert said[-1].startswith("leaking, 9")
+        assert said[-1].endswith("is not among them for its leak mark: flags saw the labels")
+    told = json.loads((tmp_path / "a-evaluate" / "evaluate.json").read_text("utf-8"))
+    assert told["chosen"]["best"] == "a"
+    assert told["with_leak_marks"]["leaking"]["leaks"] == ["flags saw the labels"]
+    page = (tmp_path / "a-evaluate" / "report.html").read_text("utf-8")
+    assert "is not among them for its leak mark: flags saw the labels" in page
+
+
+def test_no_best_is_named_among_runs_with_leak_marks(tmp_path: Path, leaves, run_of) -> None:
+    for seed, name in enumerate(("one", "two")):
+        note_run(run_of(tmp_path / name, leaves(folds=None), seed=seed))
+    result = evaluate(tmp_path / "one")
+    assert result.chosen is None
+    assert len(result.luck()) == 2
+    assert all("is not compared for its leak mark: folds unknown" in said for said in result.luck())
+
+
+def test_what_is_made_of_one_run_is_no_further_experiment(tmp_path: Path, leaves, run_of) -> None:
+    first, second = (
+        run_of(tmp_path / name, leaves(), seed=seed, recipes=[{}]) for seed, name in enumerate("ab")
+    )
+    note_run(first)
+    note_run(second)
+    calibrated = calibrate(first).folder
+    correct(calibrated, reading="true")
+    shutil.copytree(second, tmp_path / "same predictions")
+    note_run(tmp_path / "same predictions")
+    blend([first, second])
+    for judged in (first, calibrated, tmp_path / "a-calibrate-correct"):
+        result = evaluate(judged)
+        assert result.chosen is not None
+        assert set(result.chosen.scores) == {"a", "b", "a-blend"}
+        assert any("3 experiments were scored on these rows" in mark for mark in result.marks)
 
 
 def test_predictions_that_repeat_every_mistake_are_marked_as_in_sample(

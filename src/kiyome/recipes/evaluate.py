@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +24,27 @@ from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.errors import InputError, KiyomeError
 from kiyome.evaluation.compare import compare
-from kiyome.evaluation.compare_many import ManyCompared, compare_many
+from kiyome.evaluation.compare_many import compare_many
 from kiyome.evaluation.metrics import Scores, score_predictions
 from kiyome.evaluation.noisy_difference import difference_under_noise
 from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
-from kiyome.evaluation.shares import Estimate, share
-from kiyome.experiments import DIARY, Entry, read_diary
+from kiyome.evaluation.shares import Estimate, share, share_of_rows
+from kiyome.experiments import DIARY, Entry, origin_of, read_diary
 from kiyome.noise import transition_matrix
 from kiyome.recipes.audited import Audited, audits_on_rows_of, marks_of_audits
 from kiyome.recipes.combined import reliability_bins
 from kiyome.recipes.evaluated import Against, EvaluateResult
-from kiyome.recipes.marks import leaks_of, marks_of
+from kiyome.recipes.marks import BROUGHT, leaks_of, marks_of
 from kiyome.report.evaluate_report import EvaluateReport, write_evaluate_report
 from kiyome.report.intervals import Interval
+
+
+class Tried(NamedTuple):
+    """An experiment among which one could choose."""
+
+    right: NDArray[np.bool_]
+    """(N,) rows whose likeliest class is the given label."""
+    leaks: tuple[str, ...]
 
 
 def evaluate(
@@ -160,6 +169,8 @@ def _result(
     audit = next((each for each in audits if each.judges(judged)), None)
     if audit is not None and measured is None:
         measured = audit.score.noise_rate
+    tried = _tried(judged, others, experiments)
+    honest = {name: each.right for name, each in tried.items() if not each.leaks}
     marks = [*marks_of_audits(judged, audits), *_refused([judged, *others], audits, experiments)]
     return EvaluateResult(
         folder=folder,
@@ -173,7 +184,12 @@ def _result(
             other.name: _against(judged, other, _audit_of_both(judged, other, audits, experiments), T, seed)
             for other in others
         },
-        chosen=_chosen(judged, others, experiments, seed),
+        chosen=None if len(honest) < 2 else compare_many(honest, groups=table.groups, seed=seed),
+        leaking={
+            name: (share_of_rows(each.right, groups=table.groups, seed=seed), each.leaks)
+            for name, each in tried.items()
+            if each.leaks
+        },
         marks=(*marks_of(judged, others, experiments), *marks),
     )
 
@@ -230,20 +246,25 @@ def _against(
     )
 
 
-def _chosen(
-    judged: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry], seed: int
-) -> ManyCompared | None:
-    """All experiments on these rows that are still there: each was part of the choice."""
-    rights = {each.name: each.right_on_given for each in (judged, *others)}
-    for entry in experiments:
+def _tried(
+    judged: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
+) -> dict[str, Tried]:
+    """Each experiment on these rows that is still there, once: each was part of the choice."""
+    beside = judged.path.resolve().parent
+    noted = {beside / entry.run for entry in experiments}
+    places: dict[str, Path] = {}
+    for origin in [origin_of(entry, experiments) for entry in experiments]:
+        places.setdefault(origin.result, beside / origin.run)
+    unnoted = [path for each in (judged, *others) if (path := each.path.resolve()) not in noted]
+    tried = {}
+    for place in (*places.values(), *unnoted):
         try:
-            run = open_run(judged.path.resolve().parent / entry.run)
+            run = open_run(place)
         except KiyomeError:
             continue  # gone or changed since; marks count it all the same
-        rights.setdefault(run.name, run.right_on_given)
-    if len(rights) < 2:
-        return None
-    return compare_many(rights, groups=judged.table.groups, seed=seed)
+        leaks = [mark for mark in leaks_of(run, experiments) if mark != BROUGHT]
+        tried[run.name] = Tried(right=run.right_on_given, leaks=tuple(leaks))
+    return tried
 
 
 def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[FinishedRun]) -> None:

@@ -12,6 +12,7 @@ from kiyome.evaluation.compare_many import ManyCompared
 from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_difference import DifferenceUnderNoise
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
+from kiyome.evaluation.shares import Estimate
 from kiyome.recipes.audited import Audited
 
 
@@ -67,7 +68,9 @@ class EvaluateResult:
     under_noise: AccuracyUnderNoise
     against: Mapping[str, Against]
     chosen: ManyCompared | None
-    """All experiments of the diary on these rows; None where there is no other."""
+    """The experiments of the diary on these rows without a leak mark; None where there are fewer than two."""
+    leaking: Mapping[str, tuple[Estimate, tuple[str, ...]]]
+    """Score and leak marks of the other experiments, none of which is called the best."""
     marks: tuple[str, ...]
     """What makes the numbers mean less than they seem."""
 
@@ -101,7 +104,15 @@ class EvaluateResult:
 
     def luck(self) -> tuple[str, ...]:
         """What choosing among experiments is worth, in sentences."""
-        return () if self.chosen is None else self.chosen.in_words()
+        best = () if self.chosen is None else self.chosen.in_words()
+        apart = "not among them" if best else "not compared"
+        return (
+            *best,
+            *(
+                f"{name}, {score.as_percent(2)}, is {apart} for its leak mark: {marks[0]}"
+                for name, (score, marks) in self.leaking.items()
+            ),
+        )
 
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
@@ -132,6 +143,10 @@ class EvaluateResult:
             "under_noise": {**asdict(self.under_noise), "in_words": list(self.under_noise.in_words())},
             "against": {name: each.findings() for name, each in self.against.items()},
             "chosen": chosen,
+            "with_leak_marks": {
+                name: {"score": asdict(score), "leaks": list(marks)}
+                for name, (score, marks) in self.leaking.items()
+            },
         }
 
 

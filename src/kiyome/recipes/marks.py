@@ -8,7 +8,7 @@ import numpy as np
 from kiyome.artifacts.finished_run import FinishedRun
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.evaluation.guards import MOST_REPEATED, mark_of_seen_labels, repeated_mistakes, speaks_against
-from kiyome.experiments import UNKNOWN_FOLDS, Entry
+from kiyome.experiments import UNKNOWN_FOLDS, Entry, origin_of
 
 BROUGHT = (
     "predictions were brought from a file: that no model saw the row that it predicts is the word of whoever"
@@ -86,9 +86,10 @@ def _of_diary(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
         if entry.run == judged.name and entry.accuracy_on_kept is not None:
             kept = entry.accuracy_on_kept.as_percent()
             marks.append(f"on the rows that its cleaning kept it scores {kept}: an illusion, never a score")
-    if len(experiments) > 1:
+    tried = {origin_of(entry, experiments).result for entry in experiments}
+    if len(tried) > 1:
         marks.append(
-            f"{len(experiments)} experiments were scored on these rows: whoever takes the best of them is"
+            f"{len(tried)} experiments were scored on these rows: whoever takes the best of them is"
             " judged on rows that chose it"
         )
     return marks
