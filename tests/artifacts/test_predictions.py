@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiyome.artifacts.predictions import Predictions, read_pred_probs, write_out_of_fold
+from kiyome.artifacts.predictions import Predictions, read_out_of_fold, write_out_of_fold
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact, TableError
 
@@ -31,6 +31,10 @@ def table(**changes):
 def predictions(of=None):
     made_for = (of or table()).fingerprint
     return Predictions(pred_probs=PROBS, kind="out_of_fold", source="a test", table_fingerprint=made_for)
+
+
+def read_pred_probs(path, of):
+    return read_out_of_fold(path, of)[1]
 
 
 def is_memory_mapped(array):
@@ -103,6 +107,21 @@ def test_out_of_fold_files_read_back_by_id(tmp_path):
         assert np.array_equal(back.pred_probs, PROBS)
         turned = table(image_ids=IDS[::-1])
         assert np.array_equal(read_pred_probs(tmp_path / name, turned).pred_probs, PROBS[::-1])
+
+
+def test_the_folds_of_a_file_come_with_its_predictions_and_fit_the_table(tmp_path):
+    write_out_of_fold(predictions(), table(folds=[0, 1, 0, 1]), tmp_path)
+    for name in ("oof.csv", "oof.parquet"):
+        turned, _ = read_out_of_fold(tmp_path / name, table(image_ids=IDS[::-1]))
+        assert turned.folds.tolist() == [1, 0, 1, 0]
+        with pytest.raises(InputError, match=rf"2 rows in other folds, such as .*: 1 in {name}, 0 in"):
+            read_out_of_fold(tmp_path / name, table(folds=[0, 0, 1, 1]))
+    text = (tmp_path / "oof.csv").read_text("utf-8")
+    (tmp_path / "bad.csv").write_text(text.replace(",1,", ",first,"), "utf-8")
+    with pytest.raises(InputError, match=r"Folds are whole numbers from 0\. Came: in bad\.csv: 'first'"):
+        read_out_of_fold(tmp_path / "bad.csv", table())
+    write_out_of_fold(predictions(), table(), tmp_path)
+    assert read_out_of_fold(tmp_path / "oof.csv", table())[0].folds is None
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -226,8 +227,30 @@ def test_predictions_of_unknown_folds_are_averaged_and_nothing_more(brought, tmp
     find(tmp_path / "train.csv", pred_probs=brought.parents[1] / "oof.npy", output=tmp_path / "run")
     assert blend([tmp_path / "run"]).against_best.difference.value == 0
     for verb in (calibrate, lambda run: stack([run]), lambda run: blend([run], how="weights")):
-        with pytest.raises(InputError, match=r"so the runs know their folds\. Came: no folds in"):
+        with pytest.raises(InputError, match=r"so the runs know their folds\. Came: no folds in .* `fold`"):
             verb(tmp_path / "run")
+    with pytest.raises(InputError, match=r"unknown folds in .*run\. Run find again with a column `fold`"):
+        blend([tmp_path / "run", brought])
+
+
+def test_predictions_brought_with_their_folds_can_be_combined(runs, tmp_path):
+    places = []
+    for name in "ab":
+        data, oof = runs.parent / "data" / "train.csv", runs / name / "oof.csv"
+        places.append(find(data, pred_probs=oof, output=tmp_path / name).folder)
+    assert len(blend(places, how="weights").table) == 90
+    assert len(blend([places[0], runs / "b"], output=tmp_path / "mixed").table) == 90
+    assert calibrate(places[0]).verb == "calibrate"
+
+
+def test_every_next_step_that_is_printed_can_be_taken(runs, brought, tmp_path):
+    printed = command("calibrate", brought, "-o", tmp_path / "calibrated").stdout
+    assert "kiyome predict" not in printed
+    for lines in (printed, command("blend", runs / "a", runs / "b", "-o", tmp_path / "blended").stdout):
+        then = re.search(r"^Then +kiyome (.*)$", lines, re.MULTILINE)[1]
+        words = shlex.split(then.replace("PHOTOS", str(runs.parent / "data" / "train_images")))
+        done = command(*words, *(("-o", tmp_path / "s.csv") if words[0] == "predict" else ()))
+        assert done.returncode == 0, done.stderr
 
 
 def test_predicting_needs_trainings_and_inputs_where_they_lay(runs, brought, tmp_path):

@@ -15,6 +15,8 @@ from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
+GIVE_FOLDS = "Run find again with a column `fold` in the table or in the file of predictions."
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinishedRun:
@@ -95,8 +97,13 @@ def check_one_deal(runs: Sequence[FinishedRun]) -> None:
         }
         if any(differing.values()):
             what = next(name for name, differs in differing.items() if differs)
+            unknown = [run.path for run in (first, other) if what == "folds" and run.deal is None]
             raise InputError(
                 "Runs that are put side by side share rows, given labels and folds.",
-                came=f"other {what} in {other.path} than in {first.path}",
-                remedy=f"Run it again on {first.path / 'table.parquet'}, which carries the folds.",
+                came=f"unknown folds in {unknown[0]}"
+                if unknown
+                else f"other {what} in {other.path} than in {first.path}",
+                remedy=GIVE_FOLDS
+                if unknown
+                else f"Run it again on {first.path / 'table.parquet'}, which carries the folds.",
             )

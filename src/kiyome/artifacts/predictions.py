@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.records import SHOWN, Records, read_records
-from kiyome.artifacts.sources import ID_COLUMNS
+from kiyome.artifacts.sources import ID_COLUMNS, fold_column
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_parquet, write_text, writing
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, StaleArtifact
@@ -217,22 +217,24 @@ def write_out_of_fold(predictions: Predictions, table: Table, folder: str | Path
     write_csv(Path(folder) / "oof.csv", [list(columns), *rows])
 
 
-def read_pred_probs(path: str | Path, table: Table) -> Predictions:
-    r"""Return out-of-fold predictions for the rows of `table` from a file.
+def read_out_of_fold(path: str | Path, table: Table) -> tuple[Table, Predictions]:
+    r"""Return the table with the folds of a file of predictions, and the predictions of its rows.
 
     Parameters
     ----------
     path : str or Path
         CSV or Parquet: an id column, and for each class a column named like it (`healthy`, `p_healthy`) or
-        like its number (`0`, `p_0`). Other columns, such as `label` and `fold`, are not read. Without an id
-        column, and in a `.npy` array (N, K), rows stand in the table's order.
+        like its number (`0`, `p_0`). The column `fold`, if there, says which folds they were made on; others,
+        such as `label`, are not read. Without an id column, and in a `.npy` array (N, K), rows stand in the
+        table's order.
     table : Table
         What the predictions are for.
 
     Raises
     ------
     InputError
-        When ids are missing, unknown or doubled, lengths or classes differ, or a row is no distribution.
+        When ids are missing, unknown or doubled, lengths or classes differ, or a row is no distribution; when
+        file and table have folds that differ.
 
     Examples
     --------
@@ -241,18 +243,36 @@ def read_pred_probs(path: str | Path, table: Table) -> Predictions:
     ...               class_names=("healthy", "blight"))
     >>> path = Path(tempfile.mkdtemp()) / "oof.csv"
     >>> _ = path.write_text("image_id,fold,p_0,p_1\nb,0,0.25,0.75\na,1,0.5,0.5\n")
-    >>> read_pred_probs(path, table).pred_probs.tolist()
-    [[0.5, 0.5], [0.25, 0.75]]
+    >>> with_folds, predictions = read_out_of_fold(path, table)
+    >>> with_folds.folds.tolist(), predictions.pred_probs.tolist()
+    ([1, 0], [[0.5, 0.5], [0.25, 0.75]])
     """
     path = Path(path)
     if not path.is_file():
         raise InputError("Predictions are a file.", came=f"nothing at {path}", remedy="Check the path.")
-    probs = _array_file(path, table) if path.suffix.lower() == ".npy" else _table_file(path, table)
-    return Predictions(
+    is_array = path.suffix.lower() == ".npy"
+    probs, folds = (_array_file(path, table), None) if is_array else _table_file(path, table)
+    predictions = Predictions(
         pred_probs=probs.astype(np.float32),
         kind="out_of_fold",
         source=path.name,
         table_fingerprint=table.fingerprint,
+    )
+    if folds is None:
+        return table, predictions
+    _check_same_folds(folds, table, path.name)
+    return table.with_folds(folds), predictions
+
+
+def _check_same_folds(folds: NDArray[np.int16], table: Table, name: str) -> None:
+    if table.folds is None or not (other := folds != table.folds).any():
+        return
+    row = int(other.argmax())
+    raise InputError(
+        "Predictions were made on the folds that the table has.",
+        came=f"{other.sum():,} rows in other folds, such as {table.image_ids[row]!r}: {folds[row]} in {name},"
+        f" {table.folds[row]} in the table",
+        remedy="Remove the column `fold` that is not of these predictions.",
     )
 
 
@@ -279,7 +299,7 @@ def _array_file(path: Path, table: Table) -> Numbers:
     return probs
 
 
-def _table_file(path: Path, table: Table) -> Numbers:
+def _table_file(path: Path, table: Table) -> tuple[Numbers, NDArray[np.int16] | None]:
     records = read_records(path)
     columns = _class_columns(records, table.class_names)
     ids = _id_column(records, columns, table)
@@ -292,8 +312,8 @@ def _table_file(path: Path, table: Table) -> Numbers:
     rows = np.arange(len(table)) if ids is None else _rows_by_id(records, records.texts(ids), table)
     probs = np.stack([records.numbers(column) for column in columns], axis=1)
     check_distributions(probs, path.name, place=records.place)
-    in_order: NDArray[np.float64] = probs[rows]
-    return in_order
+    folds = None if "fold" in columns else fold_column(records)
+    return probs[rows], None if folds is None else folds[rows]
 
 
 def _id_column(records: Records, class_columns: Sequence[str], table: Table) -> str | None:

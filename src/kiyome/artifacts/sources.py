@@ -123,7 +123,7 @@ def read_table(
         true_labels=labels.get("true_label"),
         weights=_numbers(records, "weight", np.float32, "Weights are numbers, not negative."),
         groups=_groups(records),
-        folds=_numbers(records, "fold", np.int16, "Folds are whole numbers from 0."),
+        folds=fold_column(records),
         skipped=tuple(beside),
     )
 
@@ -243,6 +243,11 @@ def find_photos(
 def _groups(records: Records) -> Texts | None:
     column = records.pick(GROUP_COLUMNS)
     return np.array(records.texts(column), dtype=object) if column else None
+
+
+def fold_column(records: Records) -> NDArray[np.int16] | None:
+    """Return the fold of each row of a file, from the column `fold`; None where it has none."""
+    return _numbers(records, "fold", np.int16, "Folds are whole numbers from 0.")
 
 
 def _numbers(records: Records, name: str, kind: type, must: str) -> NDArray[Any] | None:

@@ -131,7 +131,8 @@ def show_train(result: "TrainResult") -> None:
     line(f"Models    {result.folder / 'members'}")
     if result.scores:
         line(f"Look at   {result.folder / 'report.html'}")
-        line(f"Then      kiyome find DATA --pred-probs {result.folder / 'oof.parquet'}")
+        table, predictions = (result.folder / name for name in ("table.parquet", "oof.parquet"))
+        line(f"Then      kiyome find {table} --pred-probs {predictions}")
 
 
 def show_combined(result: "CombinedResult") -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.finished_run import FinishedRun, check_one_deal, open_run
+from kiyome.artifacts.finished_run import GIVE_FOLDS, FinishedRun, check_one_deal, open_run
 from kiyome.artifacts.predictions import ARRAY_FILE, Predictions, write_out_of_fold
 from kiyome.artifacts.run import Manifest, RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text
@@ -144,7 +144,7 @@ def open_members(runs: Sequence[Path | str], *, needs_folds: bool = True) -> lis
         raise InputError(
             "What is fitted on labels is fitted fold by fold, so the runs know their folds.",
             came=f"no folds in {opened[0].path}",
-            remedy="Give find a table with the column `fold` that the predictions were made on.",
+            remedy=GIVE_FOLDS,
         )
     return opened
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kiyome.artifacts.predictions import read_pred_probs
+from kiyome.artifacts.predictions import read_out_of_fold
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import InputError
@@ -60,7 +60,8 @@ def find(
     data, images, class_map, id_column, label_column
         As for `kiyome.artifacts.sources.read_table`.
     pred_probs
-        A file of out-of-fold predictions, matched by id: then no photo is needed and no model is fitted.
+        A file of out-of-fold predictions, matched by id: then no photo is needed and no model is fitted. Its
+        column `fold`, or the table's, says on which folds they were made, which `stack` and others must know.
     output
         The run folder; the next free ``runs/NAME`` where not given. The same command finds its own again.
     backbone, weights
@@ -152,9 +153,10 @@ def find(
                 on_progress=on_progress,
             )
         else:
+            table, predictions = read_out_of_fold(pred_probs, table)
             evidence = Evidence(
                 table=table,
-                predictions=read_pred_probs(pred_probs, table),
+                predictions=predictions,
                 facts=(("predictions", Path(pred_probs).name),),
             )
         result = examine(run.path, evidence, method=method, precision=precision, seed=seed)
