@@ -12,7 +12,7 @@ from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.table import Table, write_table
 from kiyome.errors import InputError, StaleArtifact
-from kiyome.experiments import DIARY, compared_with, note_run, read_diary
+from kiyome.experiments import DIARY, compared_with, note_run, note_scores, read_diary
 
 N, K = 300, 3
 
@@ -50,7 +50,7 @@ def test_each_experiment_is_compared_row_by_row_with_the_first(tmp_path: Path) -
     assert alike.verdict().startswith("cannot tell: +0.67 points (")
     assert "rows would be needed" in alike.verdict()
     assert better.changed == {"loss": ("cross_entropy", "elr")}
-    assert alike.changed == {}
+    assert alike.changed == {"loss": ("cross_entropy", "elr")}  # as its verdict: against the first
     assert read_diary(tmp_path) == (first, better, alike)
 
 
@@ -72,10 +72,14 @@ def test_what_a_cleaning_kept_and_the_truth_stand_beside_the_score(tmp_path: Pat
     assert read_diary(tmp_path)[0].leaks == ("flags saw the labels",)
 
 
-def test_other_folds_or_labels_are_marked_and_not_compared(tmp_path: Path) -> None:
-    note_run(run_of(tmp_path / "first", leaves(), wrong=60))
-    other_folds = note_run(run_of(tmp_path / "folds", leaves(folds=np.arange(N) % 3), wrong=30))
-    assert other_folds.verdict() == "not compared: other folds than first"
+def test_the_baseline_is_the_first_run_on_the_same_rows_and_folds(tmp_path: Path) -> None:
+    note_run(run_of(tmp_path / "first", leaves(), wrong=60, command="find"))
+    three = leaves(folds=np.arange(N) % 3)
+    assert note_run(run_of(tmp_path / "folds", three, wrong=30)).verdict() == "the baseline"
+    again = note_run(run_of(tmp_path / "again", three, wrong=60))
+    assert (again.baseline, again.verdict()[:14]) == ("folds", "worse: -10.00 ")
+    asked = compared_with(read_diary(tmp_path), tmp_path, "first")
+    assert [entry.verdict() for entry in asked[1:]] == ["not compared: other folds than first"] * 2
     other_labels = leaves(given_labels=(np.arange(N) + 1) % K)
     assert note_run(run_of(tmp_path / "labels", other_labels, wrong=30)).verdict() == "the baseline"
     unknown = note_run(run_of(tmp_path / "unknown", leaves(folds=None), wrong=30))
@@ -101,6 +105,53 @@ def test_another_baseline_can_be_asked_for(tmp_path: Path) -> None:
     assert gone.verdict().startswith("not compared: predictions/pred_probs.npy changed or missing")
     with pytest.raises(InputError, match="Name one of first, second, third"):
         compared_with(read_diary(tmp_path), tmp_path, "fourth")
+
+
+def test_what_changed_and_the_verdict_speak_of_the_same_baseline(tmp_path: Path) -> None:
+    for name, command, config in (
+        ("found", "find", {"seed": 0, "method": "adaptive"}),
+        ("first", "train", {"seed": 0, "loss": "a", "epochs": 3}),
+        ("second", "train", {"seed": 1, "loss": "b", "epochs": 3}),
+    ):
+        note_run(run_of(tmp_path / name, leaves(), wrong=60, command=command, **config))
+    entries = read_diary(tmp_path)
+    assert [entry.baseline for entry in entries] == [None, "found", "found"]
+    assert entries[1].changed == {"command": ("find", "train")}
+    assert entries[2].changed == {"command": ("find", "train"), "seed": (0, 1), "loss": (None, "b")}
+    asked = compared_with(entries, tmp_path, "first")
+    assert asked[2].changed == {"seed": (0, 1), "loss": ("a", "b")}
+    assert asked[1].changed == {}
+
+
+def test_scores_of_others_stay_with_the_run_and_the_newest_counts(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", leaves(), wrong=60)
+    note_run(run)
+    note_run(run_of(tmp_path / "other", leaves(), wrong=30))
+    before = (tmp_path / DIARY).read_bytes()
+    note_scores(run, {"public": 0.9, "private": 0.8})
+    assert note_scores(run, {"public": 0.91}).leaderboard == {"public": 0.91, "private": 0.8}
+    assert (tmp_path / DIARY).read_bytes().startswith(before)
+    assert [entry.leaderboard for entry in read_diary(tmp_path)] == [{"public": 0.91, "private": 0.8}, {}]
+    run_of(run, leaves(), wrong=50)
+    assert note_run(run).leaderboard == {}  # what was handed in had other predictions
+    note_scores(run, {"public": 0.92})
+    assert [entry.leaderboard.get("public") for entry in read_diary(tmp_path)] == [0.91, None, 0.92]
+
+
+def test_scores_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", leaves(), wrong=60)
+    note_run(run)
+    before = (tmp_path / DIARY).read_bytes()
+    for scores, message in (
+        ({}, "A note holds scores by name"),
+        ({"=1+1": 0.9}, "letters, digits, dots and dashes"),
+        ({"public": float("nan")}, "A score is a number. Came: public=nan"),
+    ):
+        with pytest.raises(InputError, match=message):
+            note_scores(run, scores)
+    with pytest.raises(InputError, match=r"none of 'nothere'\. Name one of run"):
+        note_scores(tmp_path / "nothere", {"public": 0.9})
+    assert (tmp_path / DIARY).read_bytes() == before
 
 
 def test_a_line_that_a_kill_cut_short_is_left_out_and_cleared_away(tmp_path: Path) -> None:

@@ -4,18 +4,23 @@
       diary.jsonl     one line an experiment, appended and never changed; made by the verbs themselves
       leaves-train/   a run; its predictions are compared row by row with those of the baseline
 
-The baseline is the first experiment on the same rows and given labels. Scores are always on all rows and on
-given labels, so that a cleaning step cannot choose what it is judged on. N rows.
+The baseline is the first experiment on the same rows, given labels and folds. Scores are always on all rows
+and on given labels, so that a cleaning step cannot choose what it is judged on. Scores that others measured,
+such as a leaderboard's, are lines of their own; each belongs to the newest entry of its run above it. N rows.
 """
 
 import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +35,7 @@ from kiyome.evaluation.compare import Comparison, compare
 from kiyome.evaluation.shares import Estimate, share_of_rows
 
 DIARY = "diary.jsonl"
+SCORE_NAME = re.compile(r"[A-Za-z][\w.-]*")
 REWORKING = ("calibrate", "correct")
 """Verbs whose runs rework the predictions of another run, and are no experiments of their own."""
 UNKNOWN_FOLDS = "folds unknown: whether predictions are out of fold cannot be told"
@@ -55,7 +61,8 @@ class Entry:
     """SHA-256 of the predictions, or of the table that a step without score made."""
     config: Mapping[str, Any]
     changed: Mapping[str, tuple[Any, Any]]
-    """Config that differs from the entry before by the same command: before and now."""
+    """Config that differs from the baseline's: there and here. Where the baseline is of another verb: that,
+    and what differs from the first run of this command."""
     accuracy_on_given: Estimate | None = None
     """Of all rows, against the labels as received; None for a step that only makes a table."""
     accuracy_on_true: Estimate | None = None
@@ -69,6 +76,8 @@ class Entry:
     against_baseline: Comparison | None = None
     not_compared: str = ""
     """Why there is a baseline and no comparison."""
+    leaderboard: Mapping[str, float] = field(default_factory=dict)
+    """Scores that others measured, by the name of who did: the newest of each name."""
 
     def verdict(self) -> str:
         """In words, against the baseline."""
@@ -112,17 +121,79 @@ def note_step(run: str | Path) -> Entry:
     return _noted(Path(run), lambda before: _step(Path(run), before))
 
 
-def _noted(run: Path, entry_of: Callable[[Sequence[Entry]], Entry]) -> Entry:
-    path = run.resolve().parent / DIARY
-    with open_in_place(path) as file:
+def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
+    """Keep scores that others measured of a run, such as a leaderboard's, beside its own in the diary.
+
+    Parameters
+    ----------
+    run
+        The run folder; it may be gone, as long as the diary beside it has an entry with a score.
+    scores
+        By name, such as ``public`` and ``private``; of each name the newest counts.
+
+    Returns
+    -------
+    Entry
+        The run's entry with all scores that are kept of it.
+
+    Raises
+    ------
+    InputError
+        Where the diary has no such run, or a name or number cannot be kept.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from kiyome.recipes.find import find
+    >>> from kiyome.testing import write_digits
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = write_digits(folder / "digits", num_photos=200)
+    >>> _ = find(folder / "digits", backbone="tiny", output=folder / "runs" / "a", cache_folder=folder)
+    >>> _ = note_scores(folder / "runs" / "a", {"public": 0.9})
+    >>> note_scores(folder / "runs" / "a", {"public": 0.903, "private": 0.899}).leaderboard
+    {'public': 0.903, 'private': 0.899}
+    """
+    place = Path(run).resolve()
+    _check_scores(scores)
+    _entry_with_score(read_diary(place.parent), place.name)
+    line = {"note": place.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "scores": dict(scores)}
+    with _locked_diary(place.parent) as file:
+        _append(file.fileno(), place.parent / DIARY, line)
+    return _entry_with_score(read_diary(place.parent), place.name)
+
+
+def _check_scores(scores: Mapping[str, float]) -> None:
+    if not scores:
+        raise InputError("A note holds scores by name.", came="none", remedy="Say public=0.903, for example.")
+    for name, score in scores.items():
+        if not SCORE_NAME.fullmatch(name):
+            raise InputError(
+                "The name of a score is letters, digits, dots and dashes, with a letter first.",
+                came=repr(name),
+                remedy="Say public=0.903, for example.",
+            )
+        if not isfinite(score):
+            raise InputError("A score is a number.", came=f"{name}={score}", remedy="Leave it out.")
+
+
+@contextmanager
+def _locked_diary(folder: Path) -> Iterator[BinaryIO]:
+    """The diary's file, to append to, while nobody else does."""
+    with open_in_place(folder / DIARY) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        before = read_diary(path.parent)
+        yield file
+    sync_folder(folder)
+
+
+def _noted(run: Path, entry_of: Callable[[Sequence[Entry]], Entry]) -> Entry:
+    folder = run.resolve().parent
+    with _locked_diary(folder) as file:
+        before = read_diary(folder)
         entry = entry_of(before)
         known = [old for old in before if (old.run, old.result) == (entry.run, entry.result)]
         if known:
             return known[-1]
-        _append(file.fileno(), path, entry)
-    sync_folder(path.parent)
+        _append(file.fileno(), folder / DIARY, asdict(entry))
     return entry
 
 
@@ -142,7 +213,11 @@ def read_diary(folder: str | Path) -> tuple[Entry, ...]:
             remedy="Train something, or name the folder of your runs.",
         )
     *lines, _unfinished = path.read_bytes().split(b"\n")
-    return tuple(_entry_of(line, number, path) for number, line in enumerate(lines, start=1) if line)
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, start=1):
+        if line:
+            _take_line(entries, line, f"line {number} of {path}")
+    return tuple(entries)
 
 
 def compared_with(entries: Sequence[Entry], folder: str | Path, baseline: str) -> tuple[Entry, ...]:
@@ -153,15 +228,22 @@ def compared_with(entries: Sequence[Entry], folder: str | Path, baseline: str) -
     InputError
         When no entry has that name.
     """
+    chosen = _entry_with_score(entries, baseline)
+    return tuple(_against(entry, chosen, entries, Path(folder)) for entry in entries)
+
+
+def _entry_with_score(entries: Sequence[Entry], run: str) -> Entry:
+    """Return the newest entry of this run; refuse a run that has no score."""
     scored = [entry for entry in entries if entry.accuracy_on_given]
-    chosen = next((entry for entry in reversed(scored) if entry.run == baseline), None)
-    if chosen is None:
+    found = next((entry for entry in reversed(scored) if entry.run == run), None)
+    if found is None:
+        names = ", ".join(dict.fromkeys(entry.run for entry in scored))
         raise InputError(
-            "The baseline is an entry of the diary that has a score.",
-            came=repr(baseline),
-            remedy=f"Name one of {', '.join(dict.fromkeys(entry.run for entry in scored))}.",
+            "The run has a score in the diary.",
+            came=f"none of {run!r}",
+            remedy=f"Name one of {names}." if names else "Train something first.",
         )
-    return tuple(_against(entry, chosen, Path(folder)) for entry in entries)
+    return found
 
 
 def digest_of_rows(table: Table) -> str:
@@ -212,39 +294,34 @@ def _scored(
 ) -> Entry:
     table, right = run.table, run.right_on_given
     entry = replace(
-        _unscored(run.path, run.manifest, table, before),
+        _unscored(run.path, run.manifest, table),
         result=hashlib.sha256(run.predictions.pred_probs.tobytes()).hexdigest(),
         accuracy_on_given=share_of_rows(right, groups=table.groups),
         accuracy_on_true=_accuracy_on_true(run),
         accuracy_on_kept=None if is_kept is None or not is_kept.any() else share_of_rows(right[is_kept]),
         leaks=(*leaks, *([UNKNOWN_FOLDS] if run.deal is None else [])),
     )
-    baseline = next((old for old in before if old.rows == entry.rows and old.accuracy_on_given), None)
-    return entry if baseline is None else _against(entry, baseline, run.path.resolve().parent)
+    return _against_first(entry, before, run.path.resolve().parent)
 
 
 def _step(run: Path, before: Sequence[Entry]) -> Entry:
-    return _unscored(run, verify_run(run), read_table(run / "table.parquet", allow_missing=True), before)
+    entry = _unscored(run, verify_run(run), read_table(run / "table.parquet", allow_missing=True))
+    return _against_first(entry, before, run.resolve().parent)
 
 
-def _unscored(run: Path, manifest: Manifest, table: Table, before: Sequence[Entry]) -> Entry:
+def _unscored(run: Path, manifest: Manifest, table: Table) -> Entry:
     """What is known of any run; a table that was curated is told beside the config."""
-    rows = digest_of_rows(table)
-    name, config = run.resolve().name, {**manifest["config"], **_curation_of(table)}
-    alike = [
-        old for old in before if (old.rows, old.command) == (rows, manifest["command"]) and old.run != name
-    ]
     return Entry(
-        run=name,
+        run=run.resolve().name,
         command=manifest["command"],
         finished=manifest["finished"],
         seconds=manifest["seconds"],
         resumed=manifest["resumed"],
-        rows=rows,
+        rows=digest_of_rows(table),
         deal=deal_of(table),
         result=table.content_digest,
-        config=config,
-        changed=_difference(alike[-1].config, config) if alike else {},
+        config={**manifest["config"], **_curation_of(table)},
+        changed={},
     )
 
 
@@ -262,10 +339,21 @@ def _accuracy_on_true(run: FinishedRun) -> Estimate | None:
     return share_of_rows((run.predictions.pred_probs.argmax(axis=1) == true)[known], groups=groups)
 
 
-def _against(entry: Entry, baseline: Entry, folder: Path) -> Entry:
+def _against_first(entry: Entry, before: Sequence[Entry], folder: Path) -> Entry:
+    """The entry, compared with the first one before it that has a score on the same rows and folds."""
+    alike = [old for old in before if (old.rows, old.deal) == (entry.rows, entry.deal)]
+    first = next((old for old in alike if old.accuracy_on_given), None)
+    return entry if first is None else _against(entry, first, before, folder)
+
+
+def _against(entry: Entry, baseline: Entry, entries: Sequence[Entry], folder: Path) -> Entry:
     """The entry, compared row by row with a baseline whose run lies in the folder."""
-    if entry.run == baseline.run or entry.accuracy_on_given is None:
-        return replace(entry, baseline=None, against_baseline=None, not_compared="")
+    entry = replace(entry, baseline=None, against_baseline=None, not_compared="", changed={})
+    if entry.run == baseline.run:
+        return entry
+    entry = replace(entry, changed=_changed(entry, baseline, entries))
+    if entry.accuracy_on_given is None:
+        return entry
     compared, reason = None, ""
     if entry.rows != baseline.rows:
         reason = f"other rows or given labels than {baseline.run}"
@@ -278,6 +366,17 @@ def _against(entry: Entry, baseline: Entry, folder: Path) -> Entry:
         except KiyomeError as error:
             reason = error.came
     return replace(entry, baseline=baseline.run, against_baseline=compared, not_compared=reason)
+
+
+def _changed(entry: Entry, baseline: Entry, entries: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:
+    """Config of the baseline and of the entry, by dotted names, as far as it sets the entry apart."""
+    if entry.command == baseline.command:
+        return _difference(baseline.config, entry.config)
+    alike = (entry.rows, entry.deal, entry.command)
+    first = next((old for old in entries if (old.rows, old.deal, old.command) == alike), entry)
+    there, apart = _flat(baseline.config), _difference(first.config, entry.config)
+    now = {name: (there.get(name), here) for name, (_, here) in apart.items()}
+    return {"command": (baseline.command, entry.command), **now}
 
 
 def _unchanged(folder: Path, entry: Entry) -> FinishedRun:
@@ -310,26 +409,36 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
-def _append(handle: int, path: Path, entry: Entry) -> None:
+def _append(handle: int, path: Path, line: Mapping[str, Any]) -> None:
     """One line at the end, and on the disk; what a kill left of a line before it is cut away."""
     content = path.read_bytes()
     os.ftruncate(handle, content.rfind(b"\n") + 1)
-    os.write(handle, json.dumps(asdict(entry)).encode() + b"\n")
+    os.write(handle, json.dumps(line).encode() + b"\n")
     os.fsync(handle)
 
 
-def _entry_of(line: bytes, number: int, path: Path) -> Entry:
+def _take_line(entries: list[Entry], line: bytes, where: str) -> None:
+    """Put one line of the diary to the entries above it: another entry, or scores of one of them."""
     try:
         fields = json.loads(line)
-        for name in ("accuracy_on_given", "accuracy_on_true", "accuracy_on_kept"):
-            fields[name] = None if fields[name] is None else Estimate(**fields[name])
-        if (seen := fields["against_baseline"]) is not None:
-            fields["against_baseline"] = Comparison(**seen | {"difference": Estimate(**seen["difference"])})
-        fields["changed"] = {name: tuple(pair) for name, pair in fields["changed"].items()}
-        return Entry(**fields | {"leaks": tuple(fields["leaks"])})
+        if "note" not in fields:
+            entries.append(_entry_of(fields))
+            return
+        at = max(number for number, entry in enumerate(entries) if entry.run == fields["note"])
+        kept = {**entries[at].leaderboard, **{name: float(score) for name, score in fields["scores"].items()}}
+        entries[at] = replace(entries[at], leaderboard=kept)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             "Each line of a diary is an entry that kiyome wrote.",
-            came=f"line {number} of {path} ({error})",
+            came=f"{where} ({error})",
             remedy="Put that line right, or move the diary away; runs are not touched.",
         ) from error
+
+
+def _entry_of(fields: dict[str, Any]) -> Entry:
+    for name in ("accuracy_on_given", "accuracy_on_true", "accuracy_on_kept"):
+        fields[name] = None if fields[name] is None else Estimate(**fields[name])
+    if (seen := fields["against_baseline"]) is not None:
+        fields["against_baseline"] = Comparison(**seen | {"difference": Estimate(**seen["difference"])})
+    fields["changed"] = {name: tuple(pair) for name, pair in fields["changed"].items()}
+    return Entry(**fields | {"leaks": tuple(fields["leaks"])})
