@@ -26,7 +26,8 @@ def _head() -> Iterator[str]:
 def _commands() -> Iterator[str]:
     yield "## Command line"
     yield ""
-    yield "Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 130 stopped."
+    yield "Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 75 stopped by"
+    yield "`--stop-after`, the same command goes on; 130 stopped."
     yield "`kiyome VERB --help` lists the options."
     yield ""
     for name, verb in VERBS.items():
