@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from kiyome.artifacts.photo_list import PhotoList
-from kiyome.artifacts.submission import submission_form, writings
+from kiyome.artifacts.submission import known_label_texts, submission_form
 from kiyome.errors import InputError
 
 NAMES = ("blight", "healthy", "rust")
-NUMBERED = writings(NAMES, ("0", "1", "2"))
-NAMED = writings(NAMES, NAMES)
+NUMBERED = known_label_texts(NAMES, ("0", "1", "2"))
+NAMED = known_label_texts(NAMES, NAMES)
 BINARY = ("benign", "malignant")
 
 
@@ -35,7 +35,7 @@ def test_numbers_stay_numbers_whatever_number_the_sample_holds(value):
     form = submission_form(listed(diagnosis=value), NUMBERED)
     assert written(form, 0.1, 0.2, 0.7) == (["id", "diagnosis"], ["b", "2"])
     assert bool(form.notes) == (value in ("4", "-1"))
-    assert "as the training table wrote them: '0', '1', '2'" in form.in_words
+    assert "as in the training data: '0', '1', '2'" in form.in_words
 
 
 def test_names_are_written_where_the_sample_has_names_or_the_table_had():
@@ -62,20 +62,20 @@ def test_labels_that_nothing_explains_are_refused_and_never_alphabetical_numbers
 def test_a_class_map_says_what_the_samples_numbers_mean(content, tmp_path):
     (tmp_path / "label_num_to_disease_map.json").write_text(json.dumps(content))
     sample = tmp_path / "sample.csv"
-    beside = writings(NAMES, NAMES, sample=sample)
-    given = writings(NAMES, NAMES, class_map=tmp_path / "label_num_to_disease_map.json")
+    beside = known_label_texts(NAMES, NAMES, sample=sample)
+    given = known_label_texts(NAMES, NAMES, class_map=tmp_path / "label_num_to_disease_map.json")
     for ways in (beside, given):
         form = submission_form(listed(label="7"), ways)
         assert written(form, 0.1, 0.2, 0.7)[1] == ["b", "5"]
-        assert "as label_num_to_disease_map.json writes them: '6', '7', '5'" in form.in_words
+        assert "as in label_num_to_disease_map.json: '6', '7', '5'" in form.in_words
 
 
 def test_a_class_map_of_other_classes_is_refused_when_given_and_passed_over_when_beside(tmp_path):
     path = tmp_path / "label_num_to_disease_map.json"
     path.write_text('{"0": "cat", "1": "dog"}')
-    assert writings(NAMES, NAMES, sample=tmp_path / "sample.csv") == NAMED
+    assert known_label_texts(NAMES, NAMES, sample=tmp_path / "sample.csv") == NAMED
     with pytest.raises(InputError, match=r"Came: 'cat', 'dog' in label_num.*; the run has 'blight'"):
-        writings(NAMES, NAMES, class_map=path)
+        known_label_texts(NAMES, NAMES, class_map=path)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_columns_that_are_not_the_classes_are_named(columns, message):
 def test_one_column_of_a_binary_target_holds_the_probability_of_the_positive_class(
     value, column, texts, positive
 ):
-    form = submission_form(listed(**{column: value}), writings(BINARY, texts))
+    form = submission_form(listed(**{column: value}), known_label_texts(BINARY, texts))
     assert written(form, 0.25, 0.75) == (["id", column], ["b", ["0.25", "0.75"][positive]])
     assert form.in_words == f"the probability of {BINARY[positive]!r} in column {column!r}"
 
 
 def test_labels_0_and_1_in_a_sample_are_labels_and_a_guess_is_told():
-    ways = writings(BINARY, ("0", "1"))
+    ways = known_label_texts(BINARY, ("0", "1"))
     form = submission_form(listed(target=["0", "1"]), ways)
     assert written(form, 0.25, 0.75)[1] == ["b", "1"]
     guessed = submission_form(listed(target="0"), ways)
@@ -151,9 +151,9 @@ def test_a_probability_whose_class_is_not_known_is_refused_until_a_map_numbers_t
     with pytest.raises(
         InputError, match=r"'target' .* nothing says which. Came: classes 'benign', 'mal"
     ) as error:
-        submission_form(sample, writings(BINARY, BINARY))
+        submission_form(sample, known_label_texts(BINARY, BINARY))
     (tmp_path / "map.json").write_text(re.search(r"{.*}", error.value.remedy)[0])
-    ways = writings(BINARY, BINARY, class_map=tmp_path / "map.json")
+    ways = known_label_texts(BINARY, BINARY, class_map=tmp_path / "map.json")
     assert written(submission_form(sample, ways), 0.25, 0.75)[1] == ["b", "0.75"]
     with pytest.raises(InputError, match="one whose column is named like the class"):
         submission_form(sample, NAMED)

@@ -63,9 +63,7 @@ def test_train_and_predict_write_numbers_in_the_order_of_the_sample(contest, tmp
     cache = {"cache_folder": contest / "cache", "output": tmp_path / "s.csv"}
     result = predict(contest / "run", contest / "sample_submission.csv", **cache)  # test_images/ is found
     assert rows_of(tmp_path / "s.csv") == by_train
-    assert result.summary()["written"].startswith(
-        "labels in column 'label', as the training table wrote them"
-    )
+    assert result.summary()["written"].startswith("labels in column 'label', as in the training data")
     predict(contest / "run", contest / "test_images", **cache)  # no sample: numbers as well, ids by name
     assert sorted(rows_of(tmp_path / "s.csv")[1:]) == sorted(by_train[1:])
 
@@ -106,7 +104,7 @@ def test_a_run_of_before_writes_names_and_reads_the_map_beside_the_sample(contes
     manifest = _manifest_of(tmp_path / "run")
     del manifest["table"]["label_texts"]
     (tmp_path / "run" / MANIFEST).write_bytes(_bytes_of(manifest))
-    numbers, beside = map(str, range(10)), "as label_num_to_disease_map.json writes them"
+    numbers, beside = map(str, range(10)), "as in label_num_to_disease_map.json"
     for photos, texts, how in (
         (contest / "test_images", DIGITS, "as class names"),
         (contest / "sample_submission.csv", numbers, beside),
@@ -121,7 +119,11 @@ def test_what_does_not_fit_is_told_before_a_photo_is_read_and_nothing_is_written
     lacking = write_sample(tmp_path / "lacking.csv", ["image_id", "label"], [*TEST, "x", "y"], 0)
     for sample, error, message in (
         (wrong, InputError, "Came: no column for 'the digit 0'; no class called 'scab'"),
-        (lacking, TableError, r"2 of 6 without one in .*: 'x', 'y'\. Point at their folder with --images,"),
+        (
+            lacking,
+            TableError,
+            r"2 of 6 without one in .*: 'x' \(no such file\), 'y' .* Point at their folder with --images,",
+        ),
     ):
         with pytest.raises(error, match=message):
             predict(contest / "run", sample, output=tmp_path / "s.csv", cache_folder=tmp_path / "cache")
@@ -153,4 +155,4 @@ def test_the_command_line_says_what_was_written(contest, tmp_path):
     assert told.exit_code == 0, told.output
     assert "note: '99' in 'label' of sample.csv is no label of the run" in told.output
     last = told.output.splitlines()[-1]
-    assert "5 ids, 1 of them not readable; labels in column 'label', as the training table wrote them" in last
+    assert "5 ids, 1 of them not readable; labels in column 'label', as in the training data" in last

@@ -80,40 +80,20 @@ def read_photo_list(
         )
     if images is not None and not Path(images).is_dir():
         raise InputError(
-            f"The photos of {source.name} lie in a folder.", came=f"{images}", remedy="Check the path."
+            f"There is a folder with the photos of {source.name}.", came=f"{images}", remedy="Check the path."
         )
     records = read_records(source)
     likely = [Path(images)] if images else _likely_folders(source, near)
     id_column, name_column, root = _where_photos_are(records, likely)
-    ids, names = records.texts(id_column), records.texts(name_column)
+    ids = records.texts(id_column)
     _check_ids(records, ids)
-    finder = PhotoFinder(root)
-    paths = [_path_of(finder, name) for name in names]
-    twice = {path for path, count in Counter(paths).items() if count > 1}
-    missing = [
-        row
-        for row, (name, path) in enumerate(zip(names, paths, strict=True))
-        if not path or (path in twice and not finder.find(name)[0])
-    ]
-    if missing:
-        point = f"Point at their folder with {images_option}" if images_option else "Give the folder instead"
-        similar = finder.similar(names[missing[0]])
-        raise TableError(
-            "Every id to predict has a photo.",
-            came=f"{len(missing):,} of {len(ids):,} without one in {root}, from column {name_column!r} of"
-            f" {source.name}: {', '.join(repr(names[row]) for row in missing[:SHOWN])}"
-            + ", ..."
-            * (len(missing) > SHOWN),
-            remedy=f"{point}, or delete these rows." + (f" There is a {similar!r}." if similar else ""),
-        )
-    columns = [
-        column for column in records.columns if column not in {*records.nested, name_column} - {id_column}
-    ]
+    paths = _find_photos(records, name_column, root, images_option)
+    not_shown = {*records.nested, name_column} - {id_column}
     return PhotoList(
         image_ids=tuple(ids),
         paths=tuple(f"{root}/{path}" for path in paths),
         id_column=id_column,
-        columns={column: records.texts(column) for column in columns},
+        columns={name: records.texts(name) for name in records.columns if name not in not_shown},
         source=source,
     )
 
@@ -122,17 +102,15 @@ def _likely_folders(source: Path, near: Sequence[Path]) -> list[Path]:
     """The folders to look into: near training data only those that are called so hold test photos."""
     names = dict.fromkeys([*TEST_FOLDERS, *IMAGE_FOLDERS])
     folders = [source.parent / name.format(stem=source.stem) for name in names]
-    folders += [
-        source.parent,
-        *(place / name.format(stem=source.stem) for place in near for name in TEST_FOLDERS),
-    ]
+    folders.append(source.parent)
+    folders += [place / name.format(stem=source.stem) for place in near for name in TEST_FOLDERS]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _where_photos_are(records: Records, likely: Sequence[Path]) -> tuple[str, str, Path]:
     """The column of ids, the column that names photos, and their folder.
 
-    Ids stand in a column of a usual name, unless only the first column names photos.
+    Ids stand in a column of a usual name, unless only the first column holds different ids that name photos.
     """
     usual, first = records.pick(ID_COLUMNS), next(iter(records.columns), None)
     candidates = [column for column in (usual, first) if column is not None]
@@ -144,13 +122,40 @@ def _where_photos_are(records: Records, likely: Sequence[Path]) -> tuple[str, st
         )
     by_path = records.pick(PATH_COLUMNS)
     places = [(column, by_path or column, folder) for column in candidates for folder in likely]
-    return next((place for place in places if _holds(place[2], records.texts(place[1]))), places[0])
+    different = {column for column in candidates if len(set(records.texts(column))) == len(records)}
+    holding = (
+        place for place in places if place[0] in different and _holds(place[2], records.texts(place[1]))
+    )
+    return next(holding, places[0])
 
 
 def _holds(folder: Path, names: Sequence[str]) -> bool:
     """Whether one of the first photos lies in a folder."""
     finder = PhotoFinder(folder)
     return any(_path_of(finder, name) for name in names[:100])
+
+
+def _find_photos(records: Records, column: str, root: Path, images_option: str | None) -> list[str]:
+    """The path below `root` of each photo that a column names, each found without its ending only once."""
+    finder, names = PhotoFinder(root), records.texts(column)
+    paths = [_path_of(finder, name) for name in names]
+    counts = Counter(paths)
+    reasons = {
+        row: finder.find(name)[1]
+        for row, name in enumerate(names)
+        if not paths[row] or counts[paths[row]] > 1
+    }
+    if missing := [row for row, reason in reasons.items() if reason]:
+        shown = ", ".join(f"{names[row]!r} ({reasons[row]})" for row in missing[:SHOWN])
+        point = f"Point at their folder with {images_option}" if images_option else "Give the folder instead"
+        similar = finder.similar(names[missing[0]])
+        raise TableError(
+            "Each id needs a photo.",
+            came=f"{len(missing):,} of {len(names):,} without one in {root}, from column {column!r} of"
+            f" {records.source.name}: {shown}" + ", ..." * (len(missing) > SHOWN),
+            remedy=f"{point}, or delete these rows." + (f" There is a {similar!r}." if similar else ""),
+        )
+    return paths
 
 
 def _path_of(finder: PhotoFinder, name: str) -> str:

@@ -28,13 +28,12 @@ FORMS = ("labels", "probabilities")
 NEGATIVE_AND_POSITIVE = (("0", "1"), ("false", "true"), ("no", "yes"), ("negative", "positive"))
 
 
-class Writing(NamedTuple):
-    """A way to write the K classes."""
+class LabelTexts(NamedTuple):
+    """One text for each of K classes, and where they are from."""
 
-    how: str
-    """In words that follow "labels": "as the training table wrote them"."""
+    origin: str
+    """In words that follow "labels": "as in the training data"."""
     texts: tuple[str, ...]
-    """K texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +60,13 @@ class SubmissionForm:
             yield [*cells[:place], image_id, *cells[place:]]
 
 
-def writings(
+def known_label_texts(
     class_names: Sequence[str],
     label_texts: Sequence[str] | None,
     *,
     sample: Path | None = None,
     class_map: Path | str | None = None,
-) -> list[Writing]:
+) -> list[LabelTexts]:
     """The ways to write the classes of a run: its table's if known, its names, and those of a class map.
 
     The map is the one that was given, or else one beside the sample that knows these classes.
@@ -77,34 +76,36 @@ def writings(
     InputError
         Where the map that was given does not know these classes.
     """
-    names = Writing("as class names", tuple(class_names))
-    written = Writing("as the training table wrote them", tuple(label_texts)) if label_texts else names
-    known = [written, names]
+    names = LabelTexts("as class names", tuple(class_names))
+    written = LabelTexts("as in the training data", tuple(label_texts)) if label_texts else names
+    ways = [written, names]
     beside = class_map_beside(sample) if sample and class_map is None else None
     known_map = beside if class_map is None else class_map_from(class_map)
     if known_map is None:
-        return known
-    mapped = next((found for each in known if (found := _by_map(known_map, each.texts))), [])
+        return ways
+    mapped = next((found for way in ways if (found := _by_map(known_map, way.texts))), [])
     if class_map is not None and not mapped:
         raise InputError(
             "A class map for a submission knows the classes of the run.",
             came=f"{_some(known_map.names)} in {known_map.origin}; the run has {_some(class_names)}",
             remedy="Name the same classes, or leave the map out.",
         )
-    return [*known, *mapped]
+    return [*ways, *mapped]
 
 
-def _by_map(class_map: ClassMap, texts: Sequence[str]) -> list[Writing]:
+def _by_map(class_map: ClassMap, texts: Sequence[str]) -> list[LabelTexts]:
     """What a map has for classes that are written so; nothing where it does not know them all."""
     reading = class_map.reading(texts)
     if not reading.keys() >= set(texts):
         return []
-    how = f"as {class_map.origin} writes them"
+    origin = f"as in {class_map.origin}"
     others = [{place: text for text, place in reversed(other.items())} for other in class_map.readings]
-    return [Writing(how, tuple(text_of[reading[text]] for text in texts)) for text_of in others]
+    return [LabelTexts(origin, tuple(text_of[reading[text]] for text in texts)) for text_of in others]
 
 
-def submission_form(listed: PhotoList, ways: Sequence[Writing], *, form: str | None = None) -> SubmissionForm:
+def submission_form(
+    listed: PhotoList, ways: Sequence[LabelTexts], *, form: str | None = None
+) -> SubmissionForm:
     """How the answer about these photos is written.
 
     Parameters
@@ -112,7 +113,7 @@ def submission_form(listed: PhotoList, ways: Sequence[Writing], *, form: str | N
     listed
         The photos, with the columns of their sample submission.
     ways
-        As `writings` gives them, the first one preferred.
+        As `known_label_texts` gives them, the first one preferred.
     form
         ``labels`` or ``probabilities``, where the sample leaves it open.
 
@@ -126,7 +127,7 @@ def submission_form(listed: PhotoList, ways: Sequence[Writing], *, form: str | N
     --------
     >>> listed = PhotoList(image_ids=("b", "a"), paths=("b.jpg", "a.jpg"), id_column="id",
     ...                    columns={"id": ["b", "a"], "sick": ["0.5", "0.5"], "well": ["0.5", "0.5"]})
-    >>> found = submission_form(listed, writings(("well", "sick"), ("0", "1")))
+    >>> found = submission_form(listed, known_label_texts(("well", "sick"), ("0", "1")))
     >>> list(found.rows(listed.image_ids, np.array([[0.25, 0.75], [1, 0]])))
     [['id', 'sick', 'well'], ['b', '0.75', '0.25'], ['a', '0.0', '1.0']]
     """
@@ -154,20 +155,26 @@ def submission_form(listed: PhotoList, ways: Sequence[Writing], *, form: str | N
     return _labels(listed, label or LABEL_COLUMNS[0], ways[0], note)
 
 
-def _one_column(listed: PhotoList, column: str, ways: Sequence[Writing], form: str | None) -> SubmissionForm:
+def _one_column(
+    listed: PhotoList, column: str, ways: Sequence[LabelTexts], form: str | None
+) -> SubmissionForm:
     """Labels, or the probability of one class, as the values of the column suggest."""
     values = sorted({text.strip() for text in listed.columns[column]} - {""})
     positive = _positive(column, ways)
     numbering = next((way for way in ways if _are_numbers(way.texts)), None)
-    asks, note = _asks_for_probability(values, positive, numbering, num_classes=len(ways[0].texts))
-    if form == "probabilities" or (asks and form is None):
+    plain = set(map(plain_form, values))
+    fitting = next((way for way in ways if plain <= set(map(plain_form, way.texts))), None)
+    is_guess = form is None and _asks_for_probability(values, positive, numbering, len(ways[0].texts))
+    if is_guess or form == "probabilities":
         if positive is None:
             raise _no_positive_class(listed, column, ways)
-        return _probabilities(listed, {column: positive}, ways, [f"{column!r} {note}"] if note else [])
-    plain = set(map(plain_form, values))
-    fitting = (way for way in ways if plain <= set(map(plain_form, way.texts)))
-    if way := next(fitting, None):
-        return _labels(listed, column, way)
+        guess = (
+            f"{column!r} holds only {values[0]!r}, taken for a probability;"
+            " `kiyome predict --form labels` writes labels"
+        )
+        return _probabilities(listed, {column: positive}, ways, [guess] if is_guess and fitting else [])
+    if fitting:
+        return _labels(listed, column, fitting)
     if numbering and _are_numbers(values):
         seen = f"{_some(values)} in {column!r} of {_file(listed)} is no label of the run"
         return _labels(listed, column, numbering, [seen])
@@ -183,23 +190,19 @@ def _one_column(listed: PhotoList, column: str, ways: Sequence[Writing], form: s
 
 
 def _asks_for_probability(
-    values: Sequence[str], positive: int | None, numbering: Writing | None, *, num_classes: int
-) -> tuple[bool, str]:
-    """Whether a column with these values stands for a probability, and what to tell where that is a guess."""
+    values: Sequence[str], positive: int | None, numbering: LabelTexts | None, num_classes: int
+) -> bool:
+    """Whether a column with these values stands for a probability rather than for labels."""
     if not values or not _are_probabilities(values):
-        return False, ""
+        return False
     if any(float(value) % 1 for value in values):
-        return True, ""
+        return True
     if numbering is None:
-        return positive is not None or num_classes == 2, ""
-    if len(values) > 1 or positive is None:
-        return False, ""
-    return True, (
-        f"holds only {values[0]!r}, taken for a probability; `kiyome predict --form labels` writes labels"
-    )
+        return positive is not None or num_classes == 2
+    return len(values) == 1 and positive is not None
 
 
-def _positive(column: str, ways: Sequence[Writing]) -> int | None:
+def _positive(column: str, ways: Sequence[LabelTexts]) -> int | None:
     """The class that a column of probabilities is about: the one in its name, or the second of 0 and 1."""
     for way in ways:
         if (named := _class_named(column, way.texts)) is not None:
@@ -221,7 +224,7 @@ def _class_named(column: str, texts: Sequence[str]) -> int | None:
     return ends[0] if len(ends) == 1 and not _are_numbers(texts) else None
 
 
-def _classes_of(columns: Sequence[str], ways: Sequence[Writing]) -> list[int] | None:
+def _classes_of(columns: Sequence[str], ways: Sequence[LabelTexts]) -> list[int] | None:
     """The class of each column where they are the K classes, one to one, in one way to write them."""
     found = (_one_to_one(columns, way.texts) for way in ways if len(way.texts) == len(columns))
     return next((classes for classes in found if classes), None)
@@ -242,13 +245,13 @@ def _one_to_one(columns: Sequence[str], texts: Sequence[str]) -> list[int]:
     return [fitting[column] for column in plain] if fitting else []
 
 
-def _is_one_a_class(listed: PhotoList, columns: Sequence[str], ways: Sequence[Writing]) -> bool:
+def _is_one_a_class(listed: PhotoList, columns: Sequence[str], ways: Sequence[LabelTexts]) -> bool:
     """Whether columns stand for classes, though not one to one for those of the run."""
     named = any(_class_named(column, way.texts) is not None for way in ways for column in columns)
     return bool(columns) and (named or all(_are_probabilities(listed.columns[name]) for name in columns))
 
 
-def _not_one_a_class(listed: PhotoList, columns: Sequence[str], ways: Sequence[Writing]) -> InputError:
+def _not_one_a_class(listed: PhotoList, columns: Sequence[str], ways: Sequence[LabelTexts]) -> InputError:
     found = [{column: _class_named(column, way.texts) for column in columns} for way in ways]
     best = max(range(len(ways)), key=lambda n: sum(k is not None for k in found[n].values()))
     without = [text for k, text in enumerate(ways[best].texts) if k not in found[best].values()]
@@ -263,7 +266,7 @@ def _not_one_a_class(listed: PhotoList, columns: Sequence[str], ways: Sequence[W
     )
 
 
-def _no_positive_class(listed: PhotoList, column: str, ways: Sequence[Writing]) -> InputError:
+def _no_positive_class(listed: PhotoList, column: str, ways: Sequence[LabelTexts]) -> InputError:
     names = ways[1].texts
     binary = (
         "Number the classes with --class-map FILE, a JSON file such as"
@@ -277,18 +280,18 @@ def _no_positive_class(listed: PhotoList, column: str, ways: Sequence[Writing]) 
     )
 
 
-def _labels(listed: PhotoList, column: str, way: Writing, notes: Sequence[str] = ()) -> SubmissionForm:
+def _labels(listed: PhotoList, column: str, way: LabelTexts, notes: Sequence[str] = ()) -> SubmissionForm:
     return SubmissionForm(
         header=_header(listed, [column]),
         id_column=listed.id_column,
         label_texts=way.texts,
-        in_words=f"labels in column {column!r}, {way.how}: {_some(way.texts)}",
+        in_words=f"labels in column {column!r}, {way.origin}: {_some(way.texts)}",
         notes=tuple(notes),
     )
 
 
 def _probabilities(
-    listed: PhotoList, classes: dict[str, int], ways: Sequence[Writing], notes: Sequence[str] = ()
+    listed: PhotoList, classes: dict[str, int], ways: Sequence[LabelTexts], notes: Sequence[str] = ()
 ) -> SubmissionForm:
     names = ways[1].texts
     shown = [column if column == names[k] else f"{column} for {names[k]}" for column, k in classes.items()]

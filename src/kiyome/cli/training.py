@@ -159,7 +159,7 @@ def predict(
 ) -> None:
     """Predict photos with the models of a training; no network is needed, and no label.
 
-    Labels are written as the training table wrote them. A sample submission decides ids, order, columns and
+    Labels are written as in the training data. A sample submission decides ids, order, columns and
     form: labels, the probability of one class, or probabilities with one column a class.
 
     Examples:

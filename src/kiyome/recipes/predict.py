@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
 from kiyome.artifacts.run import Manifest, photos_of_run, verify_run
 from kiyome.artifacts.storage import write_csv, write_parquet
-from kiyome.artifacts.submission import SubmissionForm, submission_form, writings
+from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.errors import InputError
 from kiyome.features.cache import default_cache_folder
 from kiyome.progress import Progress, silent
@@ -124,7 +124,7 @@ def predict(
         )
     table = source.manifest["table"]
     label_texts = table.get("label_texts")  # runs before 2026-11-28 have names only
-    ways = writings(table["classes"], label_texts, sample=listed.source, class_map=class_map)
+    ways = known_label_texts(table["classes"], label_texts, sample=listed.source, class_map=class_map)
     written = submission_form(listed, ways, form=form)  # what is wrong is told now
     return write_submission(_predict_by(source, listed, cache, on_progress), written, Path(output))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
 from kiyome.artifacts.run import RunFolder, announce_run, is_finished, place_of_run
 from kiyome.artifacts.storage import write_text
-from kiyome.artifacts.submission import SubmissionForm, submission_form, writings
+from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
@@ -241,7 +241,7 @@ def _to_submit(
     """The photos to predict, found near the training data if need be, and the form of the submission."""
     near = (Path(data).parent, Path(data), table.root.parent, table.root)
     listed = read_photo_list(test, images=images, near=near, images_option="--test-images")
-    ways = writings(table.class_names, table.label_texts, sample=listed.source, class_map=class_map)
+    ways = known_label_texts(table.class_names, table.label_texts, sample=listed.source, class_map=class_map)
     return listed, submission_form(listed, ways)
 
 
