@@ -25,6 +25,7 @@ def report_from(pred_probs: np.ndarray, labels: np.ndarray, **changes: Any) -> F
         "given_labels": labels,
         "suggested_labels": suggested,
         "label_quality": quality,
+        "probability": 1 - quality,
         "is_label_issue": is_issue,
         "ranking": np.flatnonzero(is_issue)[np.argsort(quality[is_issue], kind="stable")],
         "likely_true_joint": joint,

@@ -1,3 +1,4 @@
+import dataclasses
 import html
 import re
 from collections import Counter
@@ -223,6 +224,14 @@ def test_a_photo_that_went_missing_leaves_its_card(make_report: Make) -> None:
     assert "not readable any more" in page.words
 
 
+def test_photos_carry_the_chance_that_the_command_line_says(make_report: Make) -> None:
+    report = make_report(300, 4)
+    page = render_report(dataclasses.replace(report, probability=np.full(300, 0.9998)))
+    photos = page[page.index('id="photos"') : page.index('id="matrix"')]
+    assert photos.count("&gt;99\u00a0%") == len(report.ranking)
+    assert "score" not in photos.replace('class="score"', "")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -240,6 +249,7 @@ def test_a_photo_that_went_missing_leaves_its_card(make_report: Make) -> None:
         ),
         ({"likely_true_joint": np.full((2, 2), np.nan)}, r"likely_true_joint holds counts\."),
         ({"label_quality": np.full(9, np.nan)}, r"Every row of a report has a score\. Came: nan in row 0"),
+        ({"probability": np.full(9, 1.5)}, r"A chance lies in 0 to 1\. Came: 1\.5 in row 0"),
         ({"ranking": np.array([0, 0])}, r"ranking holds each flagged row once\. Came: 2 ranked, 0 flagged"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiyome.report.shown import HIDDEN_CATEGORIES, JOINERS, count, percent, score, shown
+from kiyome.report.shown import HIDDEN_CATEGORIES, JOINERS, chance, count, percent, score, shown
 
 any_text = st.text(alphabet=st.characters(exclude_categories=()), max_size=300)
 
@@ -40,4 +40,5 @@ def test_an_empty_name_is_said_to_be_empty() -> None:
 
 def test_numbers_read_as_a_person_writes_them() -> None:
     assert (count(1_234_567), percent(1.0), percent(0.0005)) == ("1,234,567", "100.0\u00a0%", "0.1\u00a0%")
+    assert [chance(p) for p in (1.0, 0.99, 0.5, 0.0)] == [f"{p}\u00a0%" for p in (">99", 99, 50, "<1")]
     assert (score(1.0), score(0.0005)) == ("1.000", "0.001")

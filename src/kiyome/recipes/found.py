@@ -143,6 +143,7 @@ def _as_report(result: FindResult, title: str, seed: int) -> FindReport:
         given_labels=table.given_labels,
         suggested_labels=result.predicted_labels,
         label_quality=result.label_quality,
+        probability=result.probability,
         is_label_issue=result.is_label_issue,
         ranking=result.ranking[: result.num_issues],
         likely_true_joint=result.expected_joint,

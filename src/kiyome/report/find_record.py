@@ -46,6 +46,8 @@ class FindReport:
     """(N,) labels the model would give, 0 to K-1."""
     label_quality: NDArray[np.floating]
     """(N,) scores, low is suspicious."""
+    probability: NDArray[np.floating]
+    """(N,) chances that the given label is wrong."""
     is_label_issue: NDArray[np.bool_]
     """(N,) the flagged rows."""
     ranking: NDArray[np.integer]
@@ -80,7 +82,7 @@ class FindReport:
 
 def _check_shapes(report: FindReport) -> None:
     N, K = len(report.image_ids), len(report.class_names)
-    for name in ("given_labels", "suggested_labels", "label_quality", "is_label_issue"):
+    for name in ("given_labels", "suggested_labels", "label_quality", "probability", "is_label_issue"):
         shape = getattr(report, name).shape
         if shape != (N,):
             _refuse(f"{name} holds one value a row.", f"shape {shape} for {N} rows")
@@ -96,6 +98,8 @@ def _check_values(report: FindReport) -> None:
     _refuse_rows(
         ~np.isfinite(report.label_quality), report.label_quality, "Every row of a report has a score."
     )
+    chances = report.probability
+    _refuse_rows(~((chances >= 0) & (chances <= 1)), chances, "A chance lies in 0 to 1.")
     if not np.isfinite(report.likely_true_joint).all():
         _refuse("likely_true_joint holds counts.", "a value that is not a number")
     if not np.array_equal(np.sort(report.ranking), np.flatnonzero(report.is_label_issue)):

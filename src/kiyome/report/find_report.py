@@ -56,7 +56,8 @@ def write_report(report: FindReport, path: str | Path, *, on_progress: Progress 
     >>> report = FindReport(
     ...     title="two photos", class_names=["cat", "dog"], image_ids=["a.jpg", "b.jpg"],
     ...     given_labels=np.array([0, 1]), suggested_labels=np.array([1, 1]),
-    ...     label_quality=np.array([0.1, 0.9]), is_label_issue=np.array([True, False]),
+    ...     label_quality=np.array([0.1, 0.9]), probability=np.array([0.9, 0.1]),
+    ...     is_label_issue=np.array([True, False]),
     ...     ranking=np.array([0]), likely_true_joint=np.array([[0, 0], [1, 1]]),
     ...     noise_rate=0.5, noise_rate_low=0.1, noise_rate_high=0.9, noise_rate_how="Two rows.",
     ... )

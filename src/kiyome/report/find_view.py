@@ -46,7 +46,8 @@ class Card:
     given: str
     suggested: str
     same: bool
-    score: float
+    chance: float
+    """That the given label is wrong."""
     thumbnail: str | None
 
 
@@ -201,7 +202,7 @@ class _Cards:
             given=shown(report.class_names[report.given_labels[row]], 60),
             suggested=shown(report.class_names[report.suggested_labels[row]], 60),
             same=bool(report.given_labels[row] == report.suggested_labels[row]),
-            score=float(report.label_quality[row]),
+            chance=float(report.probability[row]),
             thumbnail=_key(row) if row in self.thumbnails else None,
         )
 

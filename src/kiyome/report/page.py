@@ -10,7 +10,8 @@ from importlib import resources
 
 from kiyome.report import shown
 
-FILTERS = {"count": shown.count, "percent": shown.percent, "score": shown.score, "shown": shown.shown}
+NUMBERS = (shown.chance, shown.count, shown.percent, shown.score)
+FILTERS = {"shown": shown.shown, **{each.__name__: each for each in NUMBERS}}
 
 
 def render_page(name: str, *, style: str = "page", **values: object) -> str:

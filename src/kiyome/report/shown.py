@@ -60,6 +60,16 @@ def percent(share: float) -> str:
     return "<0.1\u00a0%" if 0 < share < 0.0005 else f"{100 * share:.1f}\u00a0%"
 
 
+def chance(probability: float) -> str:
+    r"""A chance as on the command line and on the review page: in whole percent, and never certain.
+
+    >>> chance(0.347), chance(0.9996), chance(0.001)
+    ('35\xa0%', '>99\xa0%', '<1\xa0%')
+    """
+    percent = "<1" if probability < 0.005 else ">99" if probability > 0.995 else f"{100 * probability:.0f}"
+    return f"{percent}\u00a0%"
+
+
 def score(quality: float) -> str:
     """A score between 0 and 1 with three digits; what is below them is said to be below.
 
