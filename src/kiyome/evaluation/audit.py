@@ -6,6 +6,8 @@
 No assumption about the noise is made: only that the sample is the drawn one, and that people are right.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,7 +165,7 @@ class Drawn:
     """(N,) the same of all rows."""
 
     @classmethod
-    def of(cls, design: AuditDesign, rows: Labels) -> "Drawn":
+    def of(cls, design: AuditDesign, rows: Labels) -> Drawn:
         """These rows of a design; every stratum without one joins the next lower one that has any."""
         stratum, sizes = design.strata.stratum_of_row[rows], design.strata.sizes
         present = np.unique(stratum)

@@ -6,6 +6,8 @@ Guesses decide only where the checking goes, and so how wide the interval gets: 
 wrong the estimate is still unbiased, because every row has a known chance of being drawn.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist

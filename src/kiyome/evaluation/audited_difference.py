@@ -9,6 +9,8 @@ The first part has no chance in it. The second has the mean that the draw gives 
 whatever the guesses are worth; good ones leave little for chance to move.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import ceil, sqrt
 from statistics import NormalDist

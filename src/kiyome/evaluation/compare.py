@@ -8,6 +8,8 @@ the second alone gets right.
     verdict     better, worse    when both say so; else "cannot tell", with the rows that would be needed
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt

@@ -9,6 +9,8 @@ The best of many on the same rows owes part of its score to these rows: the winn
 further apart than skills do, by that very luck; so draws start from scores that are drawn together first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations

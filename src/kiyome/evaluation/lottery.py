@@ -5,6 +5,8 @@ their scores differ by a normal error of variance D / n, with D the share of suc
 moves every score alike, and no rank. So each score gets an error of its own, of variance D / 2n.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt

@@ -9,6 +9,8 @@
 Rows of a group are drawn together. All but `accuracy_on_true` is against labels as given, which may be wrong.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist

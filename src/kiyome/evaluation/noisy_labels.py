@@ -15,6 +15,8 @@ Labels and predictions cannot say how often model and people make the same mista
 again can: see `audit`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist

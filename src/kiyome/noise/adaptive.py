@@ -9,6 +9,8 @@ Why it adapts: docs/noise.md. Every result is the same for any block size; of up
 is free of row order, too, beyond that as far as the sample of 10,000 rows decides.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

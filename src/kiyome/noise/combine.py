@@ -1,5 +1,7 @@
 """Several predictors' probabilities as one: the geometric mean, each calibrated first. M members."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

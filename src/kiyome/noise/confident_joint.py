@@ -6,6 +6,8 @@ and Chuang, "Confident Learning" (JAIR 2021, arXiv 1911.00068). Results equal cl
 `count.compute_confident_joint` to the last count, transposed: **rows are true classes here.**
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +99,7 @@ class JointCounts:
     labels: Counts
     """(K,) rows of each given label."""
 
-    def __add__(self, other: "JointCounts") -> "JointCounts":
+    def __add__(self, other: JointCounts) -> JointCounts:
         return JointCounts(placed=self.placed + other.placed, labels=self.labels + other.labels)
 
     @property

@@ -9,6 +9,8 @@ in cleanlab: such rows may swap when the table is reordered. All else, rounding 
 order, but for the order of equally suspicious rows in a ranking, which is that of the table.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Iterable
 

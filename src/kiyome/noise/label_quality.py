@@ -4,6 +4,8 @@ The adaptive score (noise/adaptive.py), and by name the three of cleanlab 2.9.0'
 `rank.get_label_quality_scores`, to the last bit, without a second array of the size of pred_probs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

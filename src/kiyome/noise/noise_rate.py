@@ -3,6 +3,8 @@
 The adaptive rate is in noise/adaptive_rate.py; here is the confident joint's, with an interval for chance.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

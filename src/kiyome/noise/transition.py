@@ -9,6 +9,8 @@ the first, its `inverse_noise_matrix` the transpose of the second. A class witho
 distribution to show: its row is the identity's, which takes the label at its word and keeps rows at one.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 
