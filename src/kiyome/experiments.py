@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.finished_run import FinishedRun, deal_of, open_run
-from kiyome.artifacts.run import Manifest, verify_run
+from kiyome.artifacts.manifest import Manifest
+from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.storage import open_in_place, sync_folder
 from kiyome.artifacts.table import UNKNOWN, Table

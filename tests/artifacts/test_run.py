@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kiyome.artifacts.manifest import read_manifest, write_manifest
 from kiyome.artifacts.run import RunFolder, verify_run
 from kiyome.artifacts.storage import write_bytes, write_text
 from kiyome.artifacts.table import Table
@@ -211,11 +212,10 @@ def test_other_versions_are_said_when_a_run_is_taken_up_again(tmp_path):
     folder = finished_run(tmp_path / "run")
     with open_run(folder) as run:
         assert run.changed_versions == {}
-    from kiyome.artifacts import run as room
-
-    manifest = room._manifest_of(folder)
+    manifest = read_manifest(folder)
+    assert manifest is not None
     manifest["versions"] |= {"numpy": "1.0", "gone": "2.0"}
-    room._write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     with open_run(folder) as run:
         assert run.changed_versions["numpy"][0] == "1.0"
         assert run.changed_versions["gone"] == ("2.0", "none")

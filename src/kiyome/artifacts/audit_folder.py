@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.run import Manifest, verify_run
+from kiyome.artifacts.manifest import Manifest
+from kiyome.artifacts.run import verify_run
 from kiyome.errors import InputError
 
 AUDIT_FILE, DESIGN_FILE, FACTS_FILE, PHOTOS = "audit.csv", "design.parquet", "design.json", "photos"

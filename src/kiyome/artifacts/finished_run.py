@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.predictions import Predictions
-from kiyome.artifacts.run import Manifest, photos_of_run, verify_run
+from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
@@ -55,8 +56,10 @@ def deal_of(table: Table) -> str | None:
     return None if table.folds is None else hashlib.sha256(table.folds.tobytes()).hexdigest()
 
 
-def open_run(path: str | Path) -> FinishedRun:
+def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedRun:
     """The finished run in a folder, once every file in it is as it was written.
+
+    Its photos are looked for in `images`, or where `kiyome.artifacts.manifest.photos_of_run` says.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def open_run(path: str | Path) -> FinishedRun:
             came=f"a run of '{manifest['command']}' in {path}, without predictions",
             remedy="Name a run of find or train, or one made from these.",
         )
-    table = read_table(path / "table.parquet", images=photos_of_run(path), allow_missing=True)
+    table = read_table(path / "table.parquet", images=photos_of_run(path, images=images), allow_missing=True)
     return FinishedRun(
         path=path, manifest=manifest, table=table, predictions=Predictions.load(path / "predictions", table)
     )

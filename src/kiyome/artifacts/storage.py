@@ -171,3 +171,10 @@ def sha256_of_file(path: str | Path) -> str:
     """
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def default_cache_folder() -> Path:
+    """Return KIYOME_CACHE, else kiyome below XDG_CACHE_HOME, else ~/.cache/kiyome."""
+    if own := os.environ.get("KIYOME_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiyome"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from kiyome.cli.answers import answering, line
-from kiyome.cli.options import Json, Run, Store
+from kiyome.cli.options import Images, Json, Run, Store
 
 if TYPE_CHECKING:
     from kiyome.reviewing.agreement import Rule
@@ -20,6 +20,7 @@ def audit_sample(
         typer.Option("-n", "--rows", help="How many rows people check; 200, or all of fewer, if not given."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the draw.")] = 0,
+    images: Images = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-audit if not given.")
     ] = None,
@@ -35,7 +36,7 @@ def audit_sample(
         from kiyome.artifacts.audit_folder import AUDIT_FILE
         from kiyome.recipes.audit_sample import audit_sample as draw
 
-        sample = draw(run, n=rows, seed=seed, output=output)
+        sample = draw(run, n=rows, seed=seed, images=images, output=output)
 
         def in_words() -> None:
             expected = 100 * sample.design.expected_half_width()

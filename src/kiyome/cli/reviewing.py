@@ -43,6 +43,9 @@ def review(
             help="sqlite:///PATH or postgresql://USER@HOST/DB for the decisions; in the run if not given.",
         ),
     ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Where the photos lie, if the run was moved or came from others.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
 ) -> None:
     """Correct labels in the browser, alone or with others; every decision is kept as it is made.
@@ -74,6 +77,7 @@ def review(
             token=token,
             blind=blind,
             store=store,
+            images=images,
             on_open=on_open,
         )
         line("Stopped. Every decision that was answered is kept.")

@@ -213,6 +213,7 @@ def noise_classifier(
     changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
     stop_after: StopAfter = None,
+    images: Images = None,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
@@ -230,6 +231,7 @@ def noise_classifier(
             recipe=recipe,
             changes=changes or (),
             stop_after=stop_after,
+            images=images,
             output=output,
             on_progress=on_progress,
         )

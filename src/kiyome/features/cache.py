@@ -7,7 +7,6 @@ may write at once, and a file that does not fit its name is known to be damaged.
 """
 
 import hashlib
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -30,13 +29,6 @@ ROWS_PER_SHARD = 1024
 DAY = 86_400.0
 
 Halves = NDArray[np.float16]
-
-
-def default_cache_folder() -> Path:
-    """Return KIYOME_CACHE, else kiyome below XDG_CACHE_HOME, else ~/.cache/kiyome."""
-    if own := os.environ.get("KIYOME_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiyome"
 
 
 class Shard(NamedTuple):

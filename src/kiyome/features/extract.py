@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.features.cache import FeatureCache, default_cache_folder, open_cache
+from kiyome.artifacts.storage import default_cache_folder
+from kiyome.features.cache import FeatureCache, open_cache
 from kiyome.images.reader import PhotoRecord, read_photos
 from kiyome.models.backbone import Backbone, Pixels
 from kiyome.progress import Progress, silent

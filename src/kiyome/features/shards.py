@@ -13,9 +13,10 @@ from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
 
+from kiyome.artifacts.storage import default_cache_folder
 from kiyome.errors import StaleArtifact
 from kiyome.executors import Executor, Here
-from kiyome.features.cache import ROWS_PER_SHARD, default_cache_folder
+from kiyome.features.cache import ROWS_PER_SHARD
 from kiyome.features.extract import extract_features
 from kiyome.models import Backbone, load_backbone
 from kiyome.progress import Progress, silent

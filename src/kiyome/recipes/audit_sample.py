@@ -24,6 +24,7 @@ from kiyome.artifacts.audit_folder import (
 )
 from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.issues import safe_cell
+from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.names import text_of_path
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
@@ -85,6 +86,7 @@ def audit_sample(
     n: int | None = None,
     num_strata: int = NUM_STRATA,
     seed: int = 0,
+    images: Path | str | None = None,
     output: Path | str | None = None,
 ) -> SealedSample:
     """Draw rows of a run for people to check, so that their answer holds for all rows.
@@ -97,6 +99,8 @@ def audit_sample(
         How many rows; 200, or all of a smaller table, if not given.
     num_strata, seed
         As for `kiyome.evaluation.audit_design.draw_audit`.
+    images
+        Where the photos of the run lie, as for `kiyome.review`.
     output
         The run folder; ``RUN-audit`` beside the run if not given.
 
@@ -112,7 +116,9 @@ def audit_sample(
     InputError
         Where a sample was drawn into the folder before: a second look until one likes it is no audit.
     """
-    opened = open_run(run)
+    if images is None:
+        refuse_photos_from_elsewhere(run)
+    opened = open_run(run, images=images)
     n = min(NUM_ROWS, len(opened.table)) if n is None else n
     place = Path(output) if output else opened.path.with_name(f"{opened.name}-audit")
     _check(place, opened)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from kiyome.artifacts.issues import safe_cell
+from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
 from kiyome.artifacts.names import text_of_path
-from kiyome.artifacts.run import MANIFEST, RunFolder, photos_of_run
+from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.sources import read_table
-from kiyome.artifacts.storage import write_csv
+from kiyome.artifacts.storage import default_cache_folder, write_csv
 from kiyome.artifacts.table import Table
-from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_photos
 from kiyome.progress import Progress, silent
 
@@ -126,6 +126,7 @@ def open_table(
     Photos of a table in a run folder are where that run found them, unless told otherwise.
     """
     if images is None and Path(data).is_file():
+        refuse_photos_from_elsewhere(Path(data).parent)
         images = photos_of_run(Path(data).parent)
     name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     unpack_to = default_cache_folder() / f"photos-{name}"

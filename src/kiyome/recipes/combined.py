@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.finished_run import GIVE_FOLDS, FinishedRun, check_one_deal, open_run
+from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.predictions import ARRAY_FILE, Predictions, write_out_of_fold
-from kiyome.artifacts.run import Manifest, RunFolder
+from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.ensemble import (

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import read_photo_list
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.storage import write_bytes, write_text
+from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
 from kiyome.errors import InputError, KiyomeError
-from kiyome.features.cache import default_cache_folder
 from kiyome.progress import Progress, silent
 
 if TYPE_CHECKING:

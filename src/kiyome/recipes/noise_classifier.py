@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.issues import read_issues
+from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
@@ -56,6 +57,7 @@ def noise_classifier(
     *,
     recipe: Path | str = "quick",
     changes: Sequence[str] = (),
+    images: Path | str | None = None,
     output: Path | str | None = None,
     stop_after: str | TimeLimit | None = None,
     cache_folder: Path | str | None = None,
@@ -69,6 +71,8 @@ def noise_classifier(
         The folder of a finished `find` on photos.
     recipe, changes, stop_after, cache_folder
         As for `train`.
+    images
+        Where the photos of the run lie, as for `kiyome.review`.
     output
         The run folder; ``RUN-noise-classifier`` beside the run if not given.
 
@@ -90,7 +94,9 @@ def noise_classifier(
     kind that is often mislabeled. The talk reached a precision of 22 % and gave up.
     """
     limit = TimeLimit.of(stop_after)
-    opened = open_run(run)
+    if images is None:
+        refuse_photos_from_elsewhere(run)
+    opened = open_run(run, images=images)
     issues = read_issues(opened.path / "label_issues.parquet", opened.table)
     doubt = 1 - opened.predictions.pred_probs.max(axis=1).astype(np.float64)
     by_doubt = detection(issues.is_label_issue, doubt)  # what is wrong with the flags is told now

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
-from kiyome.artifacts.run import Manifest, photos_of_run, verify_run
-from kiyome.artifacts.storage import write_csv, write_parquet
+from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.storage import default_cache_folder, write_csv, write_parquet
 from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.errors import InputError
-from kiyome.features.cache import default_cache_folder
 from kiyome.progress import Progress, silent
 from kiyome.recipes.combined import NEW, check_for_new, combine_new, inputs_of
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import review_folder
 from kiyome.errors import MissingExtra
@@ -51,6 +52,7 @@ def review(
     token: str | None = None,
     blind: bool = False,
     store: str | None = None,
+    images: Path | str | None = None,
     on_open: Callable[[OpenReview], None] | None = None,
 ) -> None:
     """Serve the review page of a run until Ctrl-C.
@@ -67,6 +69,9 @@ def review(
         Withhold labels, guesses and what others decided, in random order. A sample is always blind.
     store
         ``sqlite:///path`` or ``postgresql://user@host/db``; ``RUN/review/decisions.sqlite`` if not given.
+    images
+        Where the photos of the run lie, if not where it found them; a run that this user did not make is
+        not believed about folders that are neither beside it nor below the current one.
     on_open
         Called once, when the server can be reached.
 
@@ -86,7 +91,9 @@ def review(
         from kiyome.reviewing.desk import open_desk
     except ImportError as error:
         raise MissingExtra("The review page", extra="review") from error
-    subject = read_subject(run, blind=blind)
+    if images is None:
+        refuse_photos_from_elsewhere(run)
+    subject = read_subject(run, blind=blind, images=images)
     folder = private_folder(review_folder(run))
     asked = name if name or not is_loopback(host) else _user()
     with (

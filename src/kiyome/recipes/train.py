@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
 from kiyome.artifacts.run import RunFolder, announce_run, is_finished, place_of_run
-from kiyome.artifacts.storage import write_text
+from kiyome.artifacts.storage import default_cache_folder, write_text
 from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
-from kiyome.features.cache import default_cache_folder
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
 from kiyome.images.reader import PhotoRecord

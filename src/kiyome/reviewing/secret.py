@@ -3,10 +3,7 @@
 It is made once in the review's folder and goes with it, so that the order stays the same at every start.
 """
 
-import fcntl
 import hashlib
-import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.private import private_folder
-from kiyome.artifacts.storage import open_regular, writing
-from kiyome.errors import StaleArtifact
+from kiyome.artifacts.keys import key_at
 
-SECRET_FILE, SECRET_BYTES = "secret", 32
+SECRET_FILE = "secret"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +22,9 @@ class Secret:
 
     Examples
     --------
-    >>> secret = Secret(key=b"k" * SECRET_BYTES)
+    >>> secret = Secret(key=b"k" * 32)
     >>> secret, secret.order(["a", "b", "c"]).tolist()
-    (Secret(), [2, 1, 0])
+    (Secret(), [0, 1, 2])
     """
 
     key: bytes = field(repr=False)
@@ -70,27 +65,4 @@ def review_secret(folder: str | Path) -> Secret:
     >>> review_secret(folder) == review_secret(folder)
     True
     """
-    path = private_folder(folder) / SECRET_FILE
-    if not path.exists():
-        _make(path)
-    with open_regular(path) as file:
-        key = file.read(SECRET_BYTES + 1)
-    if len(key) != SECRET_BYTES:
-        raise StaleArtifact(
-            f"The secret of a review has {SECRET_BYTES} bytes.",
-            came=f"another number in {path}",
-            remedy="Take the file from a backup, or delete it: rows then get another random order.",
-        )
-    return Secret(key=key)
-
-
-def _make(path: Path) -> None:
-    """Put new bytes at `path`, whole or not at all, unless another process was first."""
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if not path.exists():
-            with writing(path, private=True) as file:
-                file.write(secrets.token_bytes(SECRET_BYTES))
-    finally:
-        os.close(handle)
+    return Secret(key=key_at(Path(folder) / SECRET_FILE))

