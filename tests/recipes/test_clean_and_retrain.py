@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kiyome.artifacts.run import verify_run
+from kiyome.cli.words import show_clean_and_retrain
 from kiyome.recipes.clean_and_retrain import clean_and_retrain
 from kiyome.testing import write_digits
 
@@ -21,14 +22,16 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("action", ["keep", "soften"])
-def test_every_step_is_in_the_diary_with_its_score(digits: Path, tmp_path: Path, action: str) -> None:
+def test_every_step_is_in_the_diary_with_its_score(
+    digits: Path, tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     decided = tmp_path / "decided.csv"
     decided.write_text("image_id,decision,label\ndigit_0000.png,relabel,1\ndigit_0001.png,relabel,1\n")
 
     def second_round():
         return clean_and_retrain(
             digits,
-            changes=SMALL,
+            changes=[*SMALL, "loss=ce"],
             action=action,
             min_chance=0.9,
             max_left_out=0.4,
@@ -54,4 +57,8 @@ def test_every_step_is_in_the_diary_with_its_score(digits: Path, tmp_path: Path,
     assert result.curated.curated.by_people.sum() == 2
     assert verify_run(tmp_path / "runs" / "curated")["config"]["max_left_out"] == 0.4
     assert (tmp_path / "runs" / "diary.html").is_file()
+    show_clean_and_retrain(result)
+    kept = "label_smoothing = 0.1 of the recipe stays for cross_entropy; loss_options={} leaves it out"
+    assert kept in result.summary()["notes"]
+    assert capsys.readouterr().out.count(f"note: {kept}\n") == 1
     assert second_round().history.entries == result.history.entries  # all of it is taken as it is

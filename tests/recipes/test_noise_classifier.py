@@ -42,13 +42,19 @@ def test_what_shows_in_photos_is_found_out_of_fold(
     mislabeled_by_kind: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = noise_classifier(
-        mislabeled_by_kind, changes=TINY, output=tmp_path / "out", cache_folder=tmp_path / "cache"
+        mislabeled_by_kind,
+        changes=[*TINY, "loss=ce"],
+        output=tmp_path / "out",
+        cache_folder=tmp_path / "cache",
     )
     assert result.by_photo.average_precision.low > 2 * result.by_photo.chance.value
     assert result.gain.low > 0
     assert result.trained.table.class_names == ("not flagged", "flagged")
     show_noise_classifier(result)
     said = capsys.readouterr().out
+    [note] = result.summary()["notes"]
+    assert note.startswith("label_smoothing = 0.1 of the recipe stays for cross_entropy")
+    assert f"note: {note}\n" in said
     assert f"average precision by photo           {result.by_photo.average_precision.as_percent()}" in said
 
 
