@@ -72,6 +72,19 @@ def test_a_broken_file_is_named(text, tmp_path):
         read_recipes(tmp_path / "mine.toml")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("3: a", "The fields of a recipe are .* Came: 3"),
+        ("models: {1: {}}", "`models` holds one table a model"),
+    ],
+)
+def test_numbers_as_names_in_yaml_are_named(text, said, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_recipes(tmp_path / "mine.yaml", ["a.epochs=1"] if "models" in text else [])
+
+
 def test_models_of_one_recipe_share_the_deal(tmp_path):
     (tmp_path / "mine.toml").write_text("[models.a]\nnum_folds = 3\n[models.b]\nnum_folds = 4\n")
     with pytest.raises(InputError, match="All models share one deal of folds"):

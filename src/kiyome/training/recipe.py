@@ -219,7 +219,7 @@ def as_field(name: str, value: Any) -> Any:
     hints = _hints()
     if name not in hints:
         must = f"The fields of a recipe are {', '.join(hints)}."
-        raise InputError(must, came=repr(name), remedy=nearest(name, [*hints, *_entries()]))
+        raise InputError(must, came=repr(name), remedy=nearest(str(name), [*hints, *_entries()]))
     return _as_type(name, value, hints[name])
 
 

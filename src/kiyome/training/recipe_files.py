@@ -59,7 +59,9 @@ def read_recipes(
     """
     stem, content = _read(source)
     models = content.pop("models", None) or {stem: {}}
-    if not isinstance(models, dict) or not all(isinstance(fields, dict) for fields in models.values()):
+    if not isinstance(models, dict) or not all(
+        isinstance(name, str) and isinstance(fields, dict) for name, fields in models.items()
+    ):
         raise InputError(
             "`models` holds one table a model.", came=repr(models), remedy="Write [models.NAME]."
         )
