@@ -56,7 +56,9 @@ def digits(tmp_path_factory):
     write_digits(folder / "data", num_photos=NUM_PHOTOS, side=SIDE)
     table = read_table(folder / "data")
     labels = table.labels % 3
-    table = dataclasses.replace(table, given_labels=labels, labels=labels, class_names=("zero", "one", "two"))
+    table = dataclasses.replace(
+        table, given_labels=labels, labels=labels, class_names=("zero", "one", "two"), label_texts=()
+    )
     photos = cache_photos(table.photo_paths(), stored=StoredSize(side=SIDE), folder=folder / "cache")
     return table.with_folds(deal_folds(table.labels, num_folds=FOLDS)), photos
 
@@ -380,7 +382,7 @@ def test_pairs_may_be_trained_apart_and_predict_no_new_photo(data, tmp_path):
     from kiyome.recipes.predict import predict
 
     whole = run_train(data, "soft_labels=nested", "epochs=1", output=tmp_path / "whole")
-    options = {"output": tmp_path / "apart"}
+    options = {"output": tmp_path / "elsewhere" / "apart"}  # beside the other run, pairs would be taken
     for only in ("fold=2+3", "fold=0+1", "fold=1"):
         run_train(data, "soft_labels=nested", "epochs=1", members=[only], **options)
     again = run_train(data, "soft_labels=nested", "epochs=1", **options)

@@ -47,7 +47,7 @@ def new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Manif
             "label_texts": list(table.label_texts),
             "photos": str(table.root.resolve()),
         },
-        "versions": _versions(),
+        "versions": versions(),
         "platform": platform.platform(),
         "commit": _commit(),
         "started": now(),
@@ -189,7 +189,8 @@ def _json_of(manifest: Manifest) -> bytes:
     return json.dumps(manifest, indent=2, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of Python and of each package here that has a say in results."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

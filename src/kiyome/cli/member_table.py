@@ -87,6 +87,17 @@ class MemberTable:
         """Take up a step of its training."""
         self.lines[member].steps = (done, total)
 
+    @property
+    def plan(self) -> str:
+        """How many trainings there are, pairs of folds behind nested forms apart.
+
+        >>> MemberTable().plan
+        '0 members'
+        """
+        pairs = sum("+" in str(line.news.config.get("fold")) for line in self.lines.values())
+        members = f"{len(self.lines) - pairs} members"
+        return f"{pairs} pairs of folds, {members}" if pairs else members
+
     def seconds_left(self) -> float | None:
         """Of all members that this process trains, each taken to be as long as those before."""
         own = [line for line in self.lines.values() if line.news.state != "elsewhere"]
@@ -104,7 +115,7 @@ class MemberTable:
         now, lines = self._clock(), list(self.lines.values())
         done = sum(line.share == 1 for line in lines)
         share = sum(line.share for line in lines) / max(1, len(lines))
-        total = (f"{len(lines)} members", f"{done} done", share, "", "", in_words(self.seconds_left()))
+        total = (self.plan, f"{done} done", share, "", "", in_words(self.seconds_left()))
         active = [at for at, line in enumerate(lines) if line.news.state in ("learning", "predicting")]
         start = max(0, min((active or [0])[-1] - most // 2, len(lines) - most))
         shown = [
@@ -176,7 +187,7 @@ def _drawn(table: MemberTable, *, most: int) -> "RenderableType":
 
 @contextmanager
 def _plain(console: "Console") -> Iterator[tuple[Progress, News]]:
-    table = MemberTable()
+    table, begun = MemberTable(), list[str]()
 
     def on_progress(stage: str, done: int, total: int) -> None:
         if stage in table.lines:
@@ -187,6 +198,10 @@ def _plain(console: "Console") -> Iterator[tuple[Progress, News]]:
     def on_news(news: MemberNews) -> None:
         before = table.lines.get(news.member)
         told = (before.news.state, len(before.news.metrics)) if before else None
+        if before and before.news.state == "waiting" != news.state and not begun:
+            begun.append(news.member)
+            if "pairs" in table.plan:
+                tell(f"to train: {table.plan}")
         table.on_news(news)
         if told != (news.state, len(news.metrics)) and (words := _words(table, table.lines[news.member])):
             tell(f"{news.member}  {words}")

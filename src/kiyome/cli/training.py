@@ -37,7 +37,8 @@ def train(
         str | None,
         typer.Option(
             help="'all' rows, as most recipes; 'clean': without those flagged by models that saw nothing of"
-            " the held-out fold; 'clean-global': without those that --flags names, which leaks."
+            " the held-out fold (with F folds, F (F - 1) / 2 more trainings for each model and seed);"
+            " 'clean-global': without those that --flags names, which leaks."
         ),
     ] = None,
     flags: Annotated[

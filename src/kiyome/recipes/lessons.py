@@ -7,6 +7,7 @@ Cleaning takes at most `max_left_out` of a class: where more is flagged, the sur
 says so. N rows, K classes.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -134,17 +135,23 @@ def teach_without_leak(
 ) -> list["Member"]:
     """The members, those of nested recipes with lessons that no label of their held-out fold has touched.
 
-    The pairs behind them are trained first, below ``folder / "nested"``, or taken where they are finished.
+    The pairs behind them are trained first, below ``folder / "nested"``, or taken where they are finished, in
+    this run or in one beside it. `on_news` hears of all that is to be done at first.
 
     Raises
     ------
     InputError
         Where a class has no rows outside two folds.
     """
+    from kiyome.training.member import news_of
     from kiyome.training.nested import plan_pairs, train_pairs
+    from kiyome.training.processes import is_main_process
 
+    planned = plan_pairs(members)
+    for each in [*planned, *members] if planned and is_main_process() else ():
+        on_news(news_of(each, "waiting"))
     pairs = train_pairs(
-        plan_pairs(members), folder, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
+        planned, folder, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
     )
     lessons: dict[tuple[str, int], Lessons] = {}
     taught = []
@@ -164,7 +171,7 @@ def _nested_lessons(member: "Member", pairs: Sequence["FinishedMember"]) -> "Les
 
     recipe, lessons, fold = member.recipe, member.lessons, member.fold
     table, outside = lessons.table, _outside(member)
-    pred_probs, notes = nested_probs(pairs, fold), lessons.notes
+    pred_probs, notes = nested_probs(pairs, fold), (*lessons.notes, *_notes_on_taken(recipe, pairs))
     targets, is_taught = lessons.targets, lessons.is_taught & outside
     if recipe.soft_labels == NESTED:
         targets = soften(targets, pred_probs, given_share=recipe.given_share)
@@ -176,6 +183,15 @@ def _nested_lessons(member: "Member", pairs: Sequence["FinishedMember"]) -> "Les
         notes += tuple(f"{recipe.title}, without fold {fold}: {note}" for note in capped)
     targets = np.where(outside[:, None], targets, np.float32(np.nan))
     return replace(lessons, targets=targets, is_taught=is_taught, notes=notes)
+
+
+def _notes_on_taken(recipe: Recipe, pairs: Sequence["FinishedMember"]) -> list[str]:
+    """How many pairs of a recipe other runs have trained."""
+    taken = Counter(pair.facts["taken_from"] for pair in pairs if "taken_from" in pair.facts)
+    return [
+        f"{recipe.title}: {count} of {len(pairs)} pairs of folds were trained in {run} and taken from there"
+        for run, count in sorted(taken.items())
+    ]
 
 
 def _capped(

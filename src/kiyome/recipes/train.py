@@ -27,6 +27,7 @@ from kiyome.recipes.check import missing_list_of, open_table, run_place, write_p
 from kiyome.recipes.lessons import (
     changes_for_labels,
     lessons_of_recipes,
+    notes_on_rows,
     num_rows_taught,
     teach_without_leak,
 )
@@ -324,6 +325,7 @@ def _some_members(
         models=tuple(recipe.title for recipe in recipes),
         notes=(
             "only some members were trained; the same command without --members puts all together",
+            *notes_on_rows(taught),
             *tracked.notes,
         ),
     )

@@ -66,7 +66,10 @@ def train_pairs(
     on_progress: Progress = silent,
     on_news: News = unheard,
 ) -> list[FinishedMember]:
-    """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`."""
+    """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`.
+
+    One that a run beside has trained with the same key is taken from there (training/reuse.py).
+    """
     return train_members(
         pairs, folder, below=NESTED, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
     )

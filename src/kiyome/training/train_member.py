@@ -45,9 +45,11 @@ from kiyome.training.member import (
 from kiyome.training.processes import (
     as_main_process_says,
     is_main_process,
+    main_process_first,
     num_processes,
     wait_for_everyone,
 )
+from kiyome.training.reuse import surroundings, take_over
 from kiyome.training.time_limit import TimeLimit
 
 CHECKPOINTS = "checkpoints"
@@ -76,6 +78,12 @@ def train_member(
     folder.mkdir(parents=True, exist_ok=True)
     if finished := take_finished(member, folder, on_news=on_news):
         return finished
+    if member.is_pair:
+        with main_process_first():
+            if is_main_process():
+                take_over(member, folder, choose_compute(member.recipe.precision))
+        if finished := take_finished(member, folder, on_news=on_news):
+            return finished
     _heed(limit, member, folder, epochs_done=0)
     how: dict[str, Any] = {"on_progress": on_progress, "on_news": on_news}
     if num_processes() > 1:
@@ -293,10 +301,7 @@ def _finish(
         "second_fold": member.second_fold,
         "seed": member.seed,
         "parts": parts,
-        "processes": num_processes(),
-        "threads": torch.get_num_threads(),
-        "device": compute.device.type,
-        "precision": compute.precision,
+        **surroundings(member.recipe, compute),
         "link": member.link.as_dict(),
         "models": [str(path.relative_to(folder)) for path in models],
         "by_number_of_views": [
