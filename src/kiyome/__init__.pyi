@@ -7,7 +7,7 @@ from .evaluation.lottery import Lottery, lottery
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
 from .evaluation.shares import Estimate
-from .experiments import Entry, read_diary
+from .experiments import Entry, note_scores, read_diary
 from .noise import (
     NoiseRate,
     combine_pred_probs,
@@ -103,6 +103,7 @@ __all__ = [
     "lottery",
     "noise_classifier",
     "noise_rate",
+    "note_scores",
     "posterior_matrix",
     "predict",
     "rank_label_issues",

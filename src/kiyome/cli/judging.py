@@ -1,13 +1,14 @@
 """The verbs that say what a score is worth: evaluate, diary."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from kiyome.cli import words
 from kiyome.cli.answers import answering, line
 from kiyome.cli.options import Json
+from kiyome.errors import InputError
 
 if TYPE_CHECKING:
     from kiyome.recipes.evaluated import EvaluateResult
@@ -44,12 +45,22 @@ def evaluate(
 
 
 def diary(
-    runs: Annotated[Path, typer.Argument(help="The folder that holds the runs and their diary.")] = Path(
-        "runs"
-    ),
-    baseline: Annotated[
-        str | None, typer.Option(help="The run to compare with; the first on the same rows if not given.")
+    words_given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUNS] [NAME=NUMBER]...",
+            help="The folder that holds the runs and their diary, else runs; with --note, scores to keep.",
+        ),
     ] = None,
+    note: Annotated[
+        Path | None,
+        typer.Option(help="Keep scores of this run, such as a leaderboard's: public=0.903 private=0.899."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The run to compare with; the first on the same rows and folds if not given."),
+    ] = None,
+    sort: Annotated[str, typer.Option(help="score: the best first; or time: the oldest first.")] = "score",
     as_json: Json = False,
 ) -> None:
     """Show every experiment, its score with an interval, and whether it beats the baseline by more than luck.
@@ -59,13 +70,44 @@ def diary(
     Examples:
       kiyome diary
       kiyome diary runs --baseline leaves-train-2
+      kiyome diary --sort time
+      kiyome diary --note runs/leaves-train public=0.903 private=0.899
       kiyome diary runs --json
     """
     with answering(as_json) as (say, _):
+        from kiyome.experiments import note_scores
+        from kiyome.recipes.diary import Sort
         from kiyome.recipes.diary import diary as read_all
 
-        result = read_all(runs, baseline=baseline)
+        folders, scores = _folders_and_scores(words_given or [], note)
+        folder = folders or (note.parent if note is not None and len(note.parts) > 1 else Path("runs"))
+        if note is not None:
+            note_scores(folder / note.name, scores)
+        result = read_all(folder, baseline=baseline, sort=cast("Sort", sort))
         say(result.summary(), lambda: words.show_diary(result))
+
+
+def _folders_and_scores(given: list[str], note: Path | None) -> tuple[Path | None, dict[str, float]]:
+    """The folder of the runs, if one is named, and scores by name."""
+    folders = [word for word in given if "=" not in word]
+    pairs = [word.split("=", 1) for word in given if "=" in word]
+    if len(folders) > 1:
+        came = ", ".join(folders)
+        raise InputError("One folder of runs is named.", came=came, remedy="Scores read NAME=NUMBER.")
+    if pairs and note is None:
+        came = "=".join(pairs[0])
+        raise InputError("Scores belong to a run.", came=f"{came} without --note", remedy="Say --note RUN.")
+    scores: dict[str, float] = {}
+    for name, number in pairs:
+        try:
+            score = float(number)
+        except ValueError as error:
+            remedy = "Say public=0.903, for example."
+            raise InputError("A score is a number.", came=f"{name}={number}", remedy=remedy) from error
+        if name in scores:
+            raise InputError("Each score is given once.", came=f"{name} twice", remedy="Leave one out.")
+        scores[name] = score
+    return Path(folders[0]) if folders else None, scores
 
 
 def show_evaluate(result: "EvaluateResult") -> None:

@@ -221,24 +221,34 @@ def show_noise_classifier(result: "NoiseClassifierResult") -> None:
 
 
 def show_diary(result: "DiaryResult") -> None:
-    """Every experiment with its interval and its verdict."""
+    """Every experiment with its interval, its verdict and what others measured; at most 100 columns wide."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    names = tuple(dict.fromkeys(name for each in result.lines for name in each.leaderboard))
     shown = Table(box=SIMPLE, pad_edge=False)
-    for column in ("run", "agrees with given labels", "against the baseline", "changed"):
-        shown.add_column(column, overflow="fold")
+    shown.add_column("run", overflow="fold", min_width=16)
+    for column in ("agrees, %", "against the baseline, points"):
+        shown.add_column(column, overflow="fold", min_width=20)
+    for name in names:
+        shown.add_column(visible(name), justify="right", overflow="fold")
     for each in result.lines:
+        score = [each.score, f"n = {each.num_rows:,}"] if each.score else []
         cells = (
-            f"{each.run}\n{each.command}\n{each.finished}\n{each.took}",
-            "\n".join([each.score, *each.beside]),
-            "\n".join([each.verdict, *(f"leak: {mark}" for mark in each.marks)]),
-            each.changed,
+            "\n".join([each.run, each.finished, f"by {each.command}"]),
+            "\n".join([*score, *(f"leak {mark}" for mark in each.marks), *each.beside]),
+            "\n".join(filter(None, [each.verdict, each.difference, each.changed])),
+            *(f"{each.leaderboard[name]:g}" if name in each.leaderboard else "" for name in names),
         )
-        shown.add_row(*(Text(visible(cell)) for cell in cells))
-    Console().print(shown)
+        shown.add_row(*(Text(visible(cell)) for cell in cells), end_section=True)
+    console = Console()
+    Console(width=min(console.width, 100)).print(shown)
+    for number, leak in enumerate(result.leaks, start=1):
+        line(f"leak {number}: {leak}")
+    for chart in result.leaderboards:
+        line(f"{chart.name}: {chart.said}")
     line("Out of fold, all rows, against labels that may be wrong: agreement with labels is not accuracy.")
     line(f"Look at   {result.page}")
     line(f"Lists     {result.csv}")
