@@ -180,12 +180,16 @@ def _audited(entry: Entry, audits: Audits) -> list[str]:
 def _changed(entry: Entry) -> str:
     """How the config differs from the baseline's, such as `loss: elr → mix`; without digests."""
     told = [
-        f"{name.removeprefix('recipes.')}: {'' if before is None else f'{_said(before)} → '}{_said(now)}"
+        f"{name.removeprefix('recipes.').removesuffix('.path')}: {_said_to_change(before, now)}"
         for name, (before, now) in entry.changed.items()
         if not any(DIGEST.fullmatch(str(value)) for value in (before, now))
     ]
     more = len(told) - MOST_CHANGES
     return ", ".join(told[:MOST_CHANGES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _said_to_change(before: Any, now: Any) -> str:
+    return _said(now) if before is None else f"{_said(before)} → {_said(now)}"
 
 
 def _said(value: Any) -> str:
