@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.sources import read_table
+from kiyome.artifacts.storage import write_csv
 from kiyome.cli import app
 from kiyome.errors import InputError
 from kiyome.experiments import read_diary
@@ -109,3 +110,25 @@ def test_a_run_without_issues_is_told_apart(found, tmp_path: Path) -> None:
     curated = curate(found.folder, action="soften", output=tmp_path / "soft")
     with pytest.raises(InputError, match="Issues are what `kiyome find` wrote"):
         curate(curated.folder)
+
+
+def test_a_class_that_a_spreadsheet_would_run_goes_out_marked_and_comes_back(tmp_path: Path) -> None:
+    """`=HYPERLINK(...)` as a class name would open an address from corrected_labels.csv."""
+    evil = '=HYPERLINK("http://evil.example","y")'
+    rows = [[f"{row}.jpg", evil if row % 2 else "rust"] for row in range(40)]
+    write_csv(tmp_path / "train.csv", [("image_id", "label"), *rows])
+    probs = [[f"{row}.jpg", *((0.1, 0.9) if row % 2 else (0.9, 0.1))] for row in range(40)]
+    write_csv(tmp_path / "oof.csv", [("image_id", "rust", evil), *probs])
+    run = find(tmp_path / "train.csv", pred_probs=tmp_path / "oof.csv", output=tmp_path / "run")
+    assert any(f"1 ids and class names, such as {evil!r}, would run" in note for note in run.evidence.notes)
+
+    safe = curate(run.folder, action="keep", output=tmp_path / "safe")
+    raw = curate(run.folder, action="keep", raw=True, output=tmp_path / "raw")
+    text = (safe.folder / "corrected_labels.csv").read_text()
+    assert "'=HYPERLINK" in text
+    assert "'=HYPERLINK" not in (raw.folder / "corrected_labels.csv").read_text()
+    assert any("table.csv or corrected_labels.csv" in note for note in raw.curated.notes)
+    for result in (safe, raw):
+        table = read_table(result.folder / "corrected_labels.csv", allow_missing=True)
+        assert sorted(table.class_names) == sorted([evil, "rust"])
+        assert table.image_ids.tolist() == [row[0] for row in rows]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kiyome.artifacts.issues import FORMULA_STARTS
+from kiyome.artifacts.records import read_records
+from kiyome.artifacts.spreadsheet import FORMULA_STARTS
 from kiyome.errors import InputError
 from kiyome.reviewing.exchange.columns import COLUMNS
 from kiyome.reviewing.exchange.cvat import NOT_XML
@@ -109,12 +110,13 @@ def test_columns_come_back_exactly(name: str, place: Path, reviewed: Reviewed) -
         assert said.verdict == (each.verdict if said.label is None else None)
 
 
+@pytest.mark.parametrize("name", ["csv", "corrected"])
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(reviewed=reviews())
-def test_a_spreadsheet_runs_no_cell(reviewed: Reviewed) -> None:
-    content = FORMATS["csv"].write(reviewed).content.decode()
+def test_a_spreadsheet_runs_no_cell(name: str, reviewed: Reviewed) -> None:
+    content = FORMATS[name].write(reviewed).content.decode()
     header, *rows = csv.reader(io.StringIO(content, newline=""))
-    assert tuple(header) == COLUMNS
+    assert tuple(header) == (COLUMNS if name == "csv" else ("image_id", "label"))
     assert not [cell for row in rows for cell in row if cell.startswith(FORMULA_STARTS)]
 
 
@@ -150,8 +152,11 @@ def test_one_label_a_photo_comes_back_where_people_agree(name: str, place: Path,
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(reviewed=reviews())
-def test_corrected_labels_are_the_given_ones_but_for_what_people_agree_on(reviewed: Reviewed) -> None:
-    content = FORMATS["corrected"].write(reviewed).content.decode()
+def test_corrected_labels_are_the_given_ones_but_for_what_people_agree_on(
+    place: Path, reviewed: Reviewed
+) -> None:
+    assert FORMATS["corrected"].write_raw is not None
+    content = FORMATS["corrected"].write_raw(reviewed).content.decode()
     header, *rows = csv.reader(io.StringIO(content, newline=""))
     assert header == ["image_id", "label"]
     expected = []
@@ -163,6 +168,9 @@ def test_corrected_labels_are_the_given_ones_but_for_what_people_agree_on(review
         if agreed is None or agreed.verdict != "drop":
             expected.append([image_id, label])
     assert rows == expected
+    (place / "corrected_labels.csv").write_bytes(FORMATS["corrected"].write(reviewed).content)
+    read_back = read_records(place / "corrected_labels.csv")
+    assert list(map(list, zip(*read_back.columns.values(), strict=True))) == expected
 
 
 def test_label_studio_tasks_carry_the_suggestion_and_where_the_photo_lies() -> None:

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import write_csv, write_parquet
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
 NO_LABEL = -1
 """Stands for the label of a row about which nothing is said."""
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""A spreadsheet may run a cell that begins so (OWASP, CSV injection); the last four are full-width forms."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,22 +179,3 @@ def _csv_rows(columns: dict[str, list[Any]]) -> Iterator[list[object]]:
 
 def _plain(cell: object) -> object:
     return "" if cell is None or cell != cell else cell  # NaN is the one value unlike itself
-
-
-def safe_cell(text: str) -> str:
-    """The text as a spreadsheet shows it and never runs it; `text_of_safe_cell` leads back.
-
-    >>> safe_cell("=HYPERLINK(1)"), safe_cell("'=HYPERLINK(1)"), safe_cell("cat/1.jpg")
-    ("'=HYPERLINK(1)", "''=HYPERLINK(1)", 'cat/1.jpg')
-    """
-    return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
-
-
-def text_of_safe_cell(cell: str) -> str:
-    """The text that `safe_cell` turned into this cell.
-
-    >>> text_of_safe_cell("'=HYPERLINK(1)"), text_of_safe_cell("'tis.jpg")
-    ('=HYPERLINK(1)', "'tis.jpg")
-    """
-    is_marked = cell.startswith("'") and cell.lstrip("'").startswith(FORMULA_STARTS)
-    return cell[1:] if is_marked else cell

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.names import text_of_path
 from kiyome.artifacts.photo_files import suffix_of_photo
+from kiyome.artifacts.spreadsheet import texts_of_cells
 from kiyome.artifacts.table import CLASS_NAMES_KEY
 from kiyome.errors import TableError
 
@@ -191,6 +192,8 @@ def _read_csv(path: Path) -> Records:
             remedy="Correct the quotation marks of that line.",
         ) from error
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in header]
+    if not path.with_suffix(".classes.json").is_file():  # ours, and exact
+        columns = [texts_of_cells(column) for column in columns]
     named = {name: column for name, column in zip(header, columns, strict=True) if name}
     return Records(source=path, columns=named, places=places, class_names={})
 

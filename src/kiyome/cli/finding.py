@@ -17,6 +17,7 @@ from kiyome.cli.options import (
     LabelColumn,
     MaxLeftOut,
     Output,
+    Raw,
     Seed,
     Store,
 )
@@ -153,6 +154,7 @@ def curate(
         float, typer.Option(help="Act only where the label is wrong with at least this chance.")
     ] = 0.0,
     max_left_out: MaxLeftOut = 0.5,
+    raw: Raw = False,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
@@ -180,6 +182,7 @@ def curate(
             rule=cast("Rule", rule),
             min_chance=min_chance,
             max_left_out=max_left_out,
+            raw=raw,
             output=output,
         )
 

@@ -28,6 +28,10 @@ Seed = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
+Raw = Annotated[
+    bool,
+    typer.Option("--raw", help="Exact cells in CSV lists: for programs, not for spreadsheets."),
+]
 Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
 Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows and folds.")]
 ExecutorName = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from kiyome.cli.answers import answering, line, visible
-from kiyome.cli.options import Json, Store
+from kiyome.cli.options import Json, Raw, Store
 
 if TYPE_CHECKING:
     from kiyome.recipes.review import OpenReview
@@ -132,6 +132,7 @@ def decisions(
     rule: Annotated[
         str, typer.Option(help="When people agree on a row of an export: unanimous or majority.")
     ] = "unanimous",
+    raw: Raw = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -158,7 +159,7 @@ def decisions(
             )
         if export is not None:
             agreed = cast("Rule", rule)
-            written = recipe.export_decisions(run, export, format=format, rule=agreed, store=store)
+            written = recipe.export_decisions(run, export, format=format, rule=agreed, raw=raw, store=store)
             say(written.summary(), lambda: words.show_export_of_decisions(written))
         elif import_ is not None:
             taken = recipe.import_decisions(run, import_, name=name, store=store)

@@ -23,10 +23,10 @@ from kiyome.artifacts.audit_folder import (
     read_drawn,
 )
 from kiyome.artifacts.finished_run import FinishedRun, open_run
-from kiyome.artifacts.issues import safe_cell
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.names import text_of_path
 from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.errors import InputError
 from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for

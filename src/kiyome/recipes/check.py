@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from kiyome.artifacts.issues import safe_cell
 from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
 from kiyome.artifacts.names import text_of_path
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.sources import read_table
+from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import default_cache_folder, write_csv
 from kiyome.artifacts.table import Table
 from kiyome.images.check import PhotoCheck, check_photos

@@ -20,6 +20,7 @@ from kiyome.artifacts.finished_run import GIVE_FOLDS, FinishedRun, check_one_dea
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.predictions import ARRAY_FILE, Predictions, write_out_of_fold
 from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.spreadsheet import notes_on_formulas
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.ensemble import (
@@ -220,7 +221,12 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
         for_new=made.for_new,
         predicts_photos=made.for_new.get("rows") != FLAGGED and all(map(predicts_photos, runs)),
         leaks=leaks,
-        notes=(*leaks, *made.notes, *(chosen if len(runs) > 1 else ())),
+        notes=(
+            *leaks,
+            *made.notes,
+            *(chosen if len(runs) > 1 else ()),
+            *notes_on_formulas(table, ["oof.csv", "table.csv"]),
+        ),
     )
 
 

@@ -5,16 +5,18 @@ RUN/review ── decisions ──────┴── curate ── table, cor
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from kiyome.artifacts.finished_run import FinishedRun, open_run
-from kiyome.artifacts.issues import Issues, read_issues, safe_cell
+from kiyome.artifacts.issues import Issues, read_issues
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.spreadsheet import notes_on_formulas, safe_cell
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.curation import MAX_LEFT_OUT, Action, Curated, curate_table
@@ -65,6 +67,7 @@ def curate(
     rule: Rule = "unanimous",
     min_chance: float = 0.0,
     max_left_out: float = MAX_LEFT_OUT,
+    raw: bool = False,
     output: Path | str | None = None,
 ) -> CurateResult:
     """Make the next version of a table: act on flagged rows, and on what people decided.
@@ -86,6 +89,8 @@ def curate(
         that they dispute stay as they are.
     min_chance, max_left_out
         As for `kiyome.curation.curate_table`.
+    raw
+        Leave cells of ``corrected_labels.csv`` as they are, those that a spreadsheet would run among them.
     output
         The run folder; ``RUN-ACTION`` beside the run if not given.
 
@@ -128,23 +133,28 @@ def curate(
     }
     if people and rule != "unanimous":
         config["rule"] = rule
+    if raw:
+        config["raw"] = True
+    exact = ["table.csv", *(["corrected_labels.csv"] if raw else [])]
+    curated = replace(curated, notes=(*curated.notes, *notes_on_formulas(curated.table, exact)))
     place = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
     with RunFolder.create_or_reopen(
         place, command="curate", config=config, table=opened.table, named_by_user=output is not None
     ) as folder:
         result = CurateResult(folder=folder.path, curated=curated, source=opened.path, people=people)
-        _write(result, opened, issues)
+        _write(result, opened, issues, cell_of=str if raw else safe_cell)
     note_step(result.folder)
     return result
 
 
-def _write(result: CurateResult, run: FinishedRun, issues: Issues) -> None:
+def _write(result: CurateResult, run: FinishedRun, issues: Issues, cell_of: Callable[[str], str]) -> None:
     folder, table, curated = result.folder, result.table, result.curated
     for name in ("table.csv", "table.parquet"):
         write_table(table, folder / name)
     names = np.array(table.class_names, dtype=object)
     teaches = curated.actions != "drop"
-    rows = zip(table.image_ids[teaches], names[table.labels[teaches]], strict=True)
+    labels = names[table.labels[teaches]]
+    rows = zip(map(cell_of, table.image_ids[teaches]), map(cell_of, labels), strict=True)
     write_csv(folder / "corrected_labels.csv", [("image_id", "label"), *rows])
     changed = np.flatnonzero((curated.actions != "keep") | curated.by_people).tolist()
     disputed = set(result.people.disputed) if result.people else set()

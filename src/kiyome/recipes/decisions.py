@@ -124,6 +124,7 @@ def export_decisions(
     *,
     format: str | None = None,  # noqa: A002 - as every tool calls it
     rule: Rule = "unanimous",
+    raw: bool = False,
     store: Path | str | None = None,
 ) -> Exchanged:
     """Write what stands into a file, whole or not at all.
@@ -138,6 +139,8 @@ def export_decisions(
         csv, parquet, jsonl, corrected, label_studio, cvat or fiftyone; by the file's ending if not given.
     rule
         When people agree on a row, for formats with one label a photo: ``unanimous`` or ``majority``.
+    raw
+        Leave cells of a CSV as they are, those that a spreadsheet would run as formulas among them.
 
     Raises
     ------
@@ -147,7 +150,8 @@ def export_decisions(
     file = Path(file)
     chosen = format_named(format or format_of_file(file))
     reviewed = reviewed_of(_reviewed_by_someone(run, store), rule=rule)
-    written = chosen.write(reviewed)
+    write = chosen.write_raw if raw and chosen.write_raw else chosen.write
+    written = write(reviewed)
     sweep(file.parent)
     write_bytes(file, written.content)
     return Exchanged(

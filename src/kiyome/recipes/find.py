@@ -8,6 +8,7 @@ import numpy as np
 
 from kiyome.artifacts.predictions import read_out_of_fold
 from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.spreadsheet import notes_on_formulas
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, choose_executor
@@ -176,7 +177,8 @@ def examine(
     else:
         flagged = find_label_issues(labels, pred_probs, method=method)
     found = (weakness_note(judged), None if precision is None else precision_note(judged))
-    notes = (*evidence.notes, *(note for note in found if note))
+    exact = notes_on_formulas(evidence.table, ["oof.csv", "table.csv"])
+    notes = (*evidence.notes, *(note for note in found if note), *exact)
     scores, joint = quality(judged), judged_joint(judged)
     return FindResult(
         folder=folder,

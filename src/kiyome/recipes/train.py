@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
 from kiyome.artifacts.run import RunFolder, announce_run, is_finished, place_of_run
+from kiyome.artifacts.spreadsheet import notes_on_formulas
 from kiyome.artifacts.storage import default_cache_folder, write_text
 from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.artifacts.table import Table
@@ -197,9 +198,9 @@ def train(
         how = {"executor": where, "limit": limit, "on_progress": on_progress, "on_news": tracked}
         taught = teach_without_leak(planned, run.path, **how)
         trained = cross_validate(taught, run.path, **how)
-        result = result_of_training(
-            run.path, recipes, trained, [*notes, *_notes(photos, run), *tracked.notes]
-        )
+        exact = notes_on_formulas(scored, ["oof.csv", "table.csv"])
+        told = [*notes, *exact, *_notes(photos, run), *tracked.notes]
+        result = result_of_training(run.path, recipes, trained, told)
         if to_submit is not None:
             listed, form = to_submit
             predicted = predict_photos(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.audit_folder import PHOTOS, DrawnRows, is_audit_folder, read_drawn
 from kiyome.artifacts.finished_run import FinishedRun, open_run
-from kiyome.artifacts.issues import RankedIssues, read_issues, safe_cell
+from kiyome.artifacts.issues import RankedIssues, read_issues
 from kiyome.artifacts.run import review_folder
+from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.reviewing.secret import Secret, review_secret

@@ -4,31 +4,29 @@
     a.jpg     blight       relabel   rust    anna      2026-...    1.8      leaves
     b.jpg     rust         keep              anna
 
-`label` stands with relabel only, so `kiyome curate --decisions` reads all three. In the CSV a text that a
-spreadsheet could run gets an apostrophe before it, which reading takes away again.
+`label` stands with relabel only, so `kiyome curate --decisions` reads all three. In a CSV no spreadsheet runs
+a cell, unless exact cells are asked for; reading takes the marks away again.
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import cast, get_args
 
 from kiyome.artifacts.decision_events import Verdict
-from kiyome.artifacts.issues import safe_cell, text_of_safe_cell
 from kiyome.artifacts.records import Records
+from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.errors import InputError
 from kiyome.reviewing.exchange.values import Reading, Reviewed, Said, Written
 
 COLUMNS = ("image_id", "given_label", "decision", "label", "reviewer", "decided_at", "seconds", "run")
-EXACT = (".jsonl", ".ndjson", ".parquet")
-"""Endings of files in which no text was changed for spreadsheets."""
 
 
-def write_decisions_csv(reviewed: Reviewed) -> Written:
-    """What stands as CSV, with cells that no spreadsheet runs."""
-    return Written(content=_csv(COLUMNS, _rows(reviewed)))
+def write_decisions_csv(reviewed: Reviewed, *, raw: bool = False) -> Written:
+    """What stands as CSV, with cells that no spreadsheet runs, or exact ones."""
+    return Written(content=_csv(COLUMNS, _rows(reviewed), raw=raw))
 
 
 def write_decisions_parquet(reviewed: Reviewed) -> Written:
@@ -52,11 +50,8 @@ def write_decisions_jsonl(reviewed: Reviewed) -> Written:
     return Written(content="".join(lines).encode())
 
 
-def write_corrected_labels(reviewed: Reviewed) -> Written:
-    """A CSV of image_id and label: what people agree on, else the given label; dropped rows are absent.
-
-    The file is a drop-in for the table that came in, so its cells are exact.
-    """
+def write_corrected_labels(reviewed: Reviewed, *, raw: bool = False) -> Written:
+    """A CSV of image_id and label: what people agree on, else the given label; dropped rows are absent."""
     agreed = reviewed.agreed_labels()
     dropped = {row for row, decision in reviewed.agreed.items() if decision.verdict == "drop"}
     rows = (
@@ -65,7 +60,7 @@ def write_corrected_labels(reviewed: Reviewed) -> Written:
         if row not in dropped
     )
     left_out = reviewed.left_out_of_one_label()
-    return Written(content=_csv(("image_id", "label"), rows, str), left_out=left_out)
+    return Written(content=_csv(("image_id", "label"), rows, raw=raw), left_out=left_out)
 
 
 def read_decisions(records: Records, class_names: Sequence[str]) -> Reading:
@@ -135,12 +130,7 @@ def _labels(records: Records, verdicts: list[Verdict], class_names: Sequence[str
 
 
 def _texts(records: Records, name: str) -> list[str]:
-    """A column as it was before it was made safe for spreadsheets; only a CSV is."""
-    if name not in records.columns:
-        return [""] * len(records)
-    texts = records.texts(name)
-    is_exact = records.source.suffix.lower() in EXACT
-    return texts if is_exact else [text_of_safe_cell(text) for text in texts]
+    return records.texts(name) if name in records.columns else [""] * len(records)
 
 
 def _rows(reviewed: Reviewed) -> Iterator[tuple[object, ...]]:
@@ -157,12 +147,8 @@ def _rows(reviewed: Reviewed) -> Iterator[tuple[object, ...]]:
         )
 
 
-def _csv(
-    header: tuple[str, ...],
-    rows: Iterator[tuple[object, ...]],
-    cell_of: Callable[[str], str] = safe_cell,
-) -> bytes:
-    file = io.StringIO(newline="")
+def _csv(header: tuple[str, ...], rows: Iterator[tuple[object, ...]], *, raw: bool) -> bytes:
+    file, cell_of = io.StringIO(newline=""), str if raw else safe_cell
     cells = ((cell_of(x) if isinstance(x, str) else "" if x is None else x for x in row) for row in rows)
     csv.writer(file).writerows(chain([header], cells))
     return file.getvalue().encode()

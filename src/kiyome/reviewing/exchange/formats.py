@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kiyome.artifacts.records import READERS, read_records
@@ -28,6 +29,8 @@ class Format:
     """A kind of file that decisions go out as."""
 
     write: Callable[[Reviewed], Written]
+    write_raw: Callable[[Reviewed], Written] | None = None
+    """With exact cells, where `write` marks those that a spreadsheet would run."""
     file_name: str
     """What a download is called."""
     media_type: str
@@ -106,7 +109,12 @@ def read_said(path: Path, class_names: Sequence[str]) -> Reading:
 
 
 FORMATS = {
-    "csv": Format(write=write_decisions_csv, file_name="decisions.csv", media_type="text/csv"),
+    "csv": Format(
+        write=write_decisions_csv,
+        write_raw=partial(write_decisions_csv, raw=True),
+        file_name="decisions.csv",
+        media_type="text/csv",
+    ),
     "parquet": Format(
         write=write_decisions_parquet,
         file_name="decisions.parquet",
@@ -114,7 +122,10 @@ FORMATS = {
     ),
     "jsonl": Format(write=write_decisions_jsonl, file_name="decisions.jsonl", media_type="application/jsonl"),
     "corrected": Format(
-        write=write_corrected_labels, file_name="corrected_labels.csv", media_type="text/csv"
+        write=write_corrected_labels,
+        write_raw=partial(write_corrected_labels, raw=True),
+        file_name="corrected_labels.csv",
+        media_type="text/csv",
     ),
     "label_studio": Format(
         write=write_label_studio, file_name="label_studio.json", media_type="application/json"
