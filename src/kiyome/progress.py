@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Progress = Callable[[str, int, int], None]
-"""Called as ``on_progress(stage, done, total)``; only the command line turns it into bars."""
+"""Called as ``on_progress(stage, done, total)``; `kiyome.bars` turns it into bars."""
 
 
 State = Literal["waiting", "learning", "predicting", "finished", "taken", "elsewhere"]

@@ -10,16 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from kiyome.bars import bars_on_stderr
 from kiyome.errors import KiyomeError, TimeLimitReached
 from kiyome.progress import Progress
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress as RichProgress
 
 GOES_ON = 75
 """EX_TEMPFAIL of sysexits.h: try again."""
@@ -36,7 +33,7 @@ def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
 
     answer: list[tuple[dict[str, Any], Callable[[], None]]] = []
     try:
-        with _interrupted_by(signal.SIGTERM, signal.SIGHUP), _bars() as on_progress:
+        with _interrupted_by(signal.SIGTERM, signal.SIGHUP), bars_on_stderr() as on_progress:
             yield say, on_progress
     except KiyomeError as error:
         if as_json:
@@ -75,44 +72,6 @@ def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
     finally:
         for each in free:
             signal.signal(each, signal.SIG_DFL)
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    from rich.console import Console
-
-    bars, on_stage = new_bars(Console(stderr=True))
-
-    def on_progress(stage: str, done: int, total: int) -> None:
-        bars.start()
-        on_stage(stage, done, total)
-
-    try:
-        yield on_progress
-    finally:
-        if bars.tasks:
-            bars.stop()
-
-
-def new_bars(console: "Console") -> "tuple[RichProgress, Progress]":
-    """A bar for each stage, not shown yet, and what moves them."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description:<22}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    bars, tasks = RichProgress(*columns, console=console), {}
-
-    def on_stage(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
-    return bars, on_stage
 
 
 def visible(text: str) -> str:

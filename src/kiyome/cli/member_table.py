@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from kiyome.cli.answers import new_bars, visible
+from kiyome.bars import new_bars
+from kiyome.cli.answers import visible
 from kiyome.progress import MemberNews, News, Progress
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import default_cache_folder, write_csv
 from kiyome.artifacts.table import Table
+from kiyome.bars import shows_progress
 from kiyome.images.check import PhotoCheck, check_photos
 from kiyome.progress import Progress, silent
 
@@ -35,6 +36,7 @@ class CheckResult:
         return {"folder": str(self.folder), **photo_summary(self.table, self.photos)}
 
 
+@shows_progress
 def check(
     data: Path | str,
     *,
@@ -43,6 +45,7 @@ def check(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
 ) -> CheckResult:
     """What is unreadable, odd, doubled, or labeled in two ways among these photos.
@@ -55,6 +58,8 @@ def check(
         The run folder; the next free ``runs/NAME-check`` where not given.
     on_progress
         Called as ``on_progress(stage, done, total)``.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Returns
     -------

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kiyome.bars import shows_progress
 from kiyome.curation import MAX_LEFT_OUT
 from kiyome.executors import HERE, Executor
 from kiyome.progress import News, Progress, silent, unheard
@@ -54,6 +55,7 @@ class CleanAndRetrainResult:
         }
 
 
+@shows_progress
 def clean_and_retrain(
     data: Path | str,
     *,
@@ -69,6 +71,7 @@ def clean_and_retrain(
     stop_after: str | TimeLimit | None = None,
     seed: int | None = None,
     cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
     on_news: News = unheard,
 ) -> CleanAndRetrainResult:
@@ -84,6 +87,8 @@ def clean_and_retrain(
         As for `train`; both trainings share it.
     output
         The folder of all steps; ``runs/NAME-clean-and-retrain`` if not given. The same command goes on in it.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Returns
     -------

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import write_csv
+from kiyome.bars import shows_progress
 from kiyome.errors import MissingExtra
 from kiyome.evaluation.shares import Estimate, ratio_of_shares, share
 from kiyome.progress import Progress, silent
@@ -46,10 +47,12 @@ class DemoResult:
         }
 
 
+@shows_progress
 def demo(
     *,
     output: Path | str | None = None,
     cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
 ) -> DemoResult:
     """How much richer in experts' doubt the flagged solar cells are than the rest.
@@ -60,6 +63,8 @@ def demo(
         The run folder; ``runs/solar_cells`` where not given.
     cache_folder, on_progress
         As for `find`.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Raises
     ------

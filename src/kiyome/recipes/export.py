@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.photo_list import read_photo_list
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
+from kiyome.bars import shows_progress
 from kiyome.errors import InputError, KiyomeError
 from kiyome.progress import Progress, silent
 
@@ -53,12 +54,14 @@ class ExportResult:
         }
 
 
+@shows_progress
 def export(
     run: Path | str,
     photos: Path | str,
     *,
     output: Path | str | None = None,
     cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
 ) -> ExportResult:
     """Write each model of a finished training as ONNX, once its outputs agree with torch's on real photos.
@@ -77,6 +80,8 @@ def export(
         Where the files go; ``onnx`` in the run folder if not given.
     cache_folder
         Where decoded photos are kept between runs.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from kiyome.artifacts.predictions import read_out_of_fold
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.spreadsheet import notes_on_formulas
 from kiyome.artifacts.storage import sha256_of_file
+from kiyome.bars import shows_progress
 from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
@@ -35,6 +36,7 @@ from kiyome.recipes.found import FindResult, write_found
 from kiyome.recipes.split import Split
 
 
+@shows_progress
 def find(
     data: Path | str,
     *,
@@ -52,6 +54,7 @@ def find(
     id_column: str | None = None,
     label_column: str | None = None,
     cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
 ) -> FindResult:
     """Which labels of these photos are probably wrong, with a run folder that holds the evidence.
@@ -79,6 +82,8 @@ def find(
         Where features are kept between runs.
     on_progress
         Called as ``on_progress(stage, done, total)``.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Returns
     -------

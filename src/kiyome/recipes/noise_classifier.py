@@ -18,6 +18,7 @@ from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
+from kiyome.bars import shows_progress
 from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
 from kiyome.evaluation.shares import Estimate
 from kiyome.progress import Progress, silent
@@ -52,6 +53,7 @@ class NoiseClassifierResult:
         }
 
 
+@shows_progress
 def noise_classifier(
     run: Path | str,
     *,
@@ -61,6 +63,7 @@ def noise_classifier(
     output: Path | str | None = None,
     stop_after: str | TimeLimit | None = None,
     cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
 ) -> NoiseClassifierResult:
     """Train members to tell from a photo whether its label was flagged, and say how well that works.
@@ -75,6 +78,8 @@ def noise_classifier(
         Where the photos of the run lie, as for `kiyome.review`.
     output
         The run folder; ``RUN-noise-classifier`` beside the run if not given.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Returns
     -------

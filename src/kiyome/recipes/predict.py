@@ -15,6 +15,7 @@ from kiyome.artifacts.photo_list import PhotoList, read_photo_list
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, write_csv, write_parquet
 from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
+from kiyome.bars import shows_progress
 from kiyome.errors import InputError
 from kiyome.progress import Progress, silent
 from kiyome.recipes.combined import NEW, check_for_new, combine_new, inputs_of
@@ -60,6 +61,7 @@ class PredictResult:
         }
 
 
+@shows_progress
 def predict(
     run: Path | str,
     photos: Path | str,
@@ -70,6 +72,7 @@ def predict(
     form: str | None = None,
     class_map: Path | str | None = None,
     cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
 ) -> PredictResult:
     """What the members of a finished training say of new photos, with a submission file.
@@ -98,6 +101,8 @@ def predict(
         ``label_num_to_disease_map.json`` beside the sample.
     cache_folder
         Where decoded photos are kept between runs.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.bars import shows_progress
 from kiyome.ensemble import cross_fitted_stack
 from kiyome.ensemble.classifiers import FINAL
 from kiyome.errors import InputError
@@ -28,12 +29,14 @@ TRACE = (
 )
 
 
+@shows_progress
 def stack(
     runs: Sequence[Path | str],
     *,
     model: str = "linear",
     is_noisy: bool = False,
     output: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
 ) -> CombinedResult:
     r"""What an estimator on runs' out-of-fold predictions says, each fold by one that never saw its labels.
@@ -50,6 +53,8 @@ def stack(
         The run folder; ``RUN-stack`` beside the first run if not given.
     on_progress
         Called as ``on_progress(stage, done, total)``.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from kiyome.artifacts.spreadsheet import notes_on_formulas
 from kiyome.artifacts.storage import default_cache_folder, write_text
 from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.artifacts.table import Table
+from kiyome.bars import shows_progress
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
 from kiyome.images.check import PhotoCheck, check_records
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from kiyome.training.member import Lessons
 
 
+@shows_progress
 def train(
     data: Path | str,
     *,
@@ -65,6 +67,7 @@ def train(
     label_column: str | None = None,
     cache_folder: Path | str | None = None,
     trackers: Sequence[str] = (),
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = silent,
     on_news: News = unheard,
     on_note: Notes = ignore_note,
@@ -115,6 +118,8 @@ def train(
         Called with a `MemberNews` when something becomes of a member, and after each epoch.
     on_note
         Called, before photos are read, with each note on what a change to the recipe brings with it.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
     Returns
     -------
