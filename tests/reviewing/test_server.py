@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from uvicorn import Server
@@ -150,6 +150,38 @@ def test_half_open_requests_are_cut_and_lock_nobody_out(
         assert [status(connection) for connection in cut] == [0] * len(cut)
         for connection in half_open:
             connection.close()
+
+
+def answered(port: int) -> socket.socket:
+    """A connection whose whole answer was read, and that may be used again."""
+    connection, answer = say(port, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), b""
+    while not answer.endswith(b"\r\n\r\n0"):
+        answer += (part := connection.recv(2**16))
+        assert part, "the newest is cut"
+    return connection
+
+
+def test_idle_connections_make_room_first_the_longest_idle_one_before_others() -> None:
+    with running() as port, ExitStack() as opened:
+        half_open = opened.enter_context(say(port, "GET / HTTP/1.1\r\nHost: 127"))
+        idle = [opened.enter_context(answered(port)) for _ in range(patience.MAX_CONNECTIONS - 1)]
+        newest = [opened.enter_context(answered(port)) for _ in range(20)]
+        assert [status(connection) for connection in idle[:20]] == [0] * 20
+        for connection in (idle[20], idle[-1], newest[0]):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert status(connection) == 200
+        half_open.sendall(b".0.0.1\r\n\r\n")
+        assert status(half_open) == 200
+
+
+def test_bodies_that_drip_make_room_for_who_waits() -> None:
+    with serving() as (port, server), ExitStack() as opened:
+        for _ in range(patience.MAX_CONNECTIONS):
+            opened.enter_context(say(port, f"{POST}Content-Length: 100\r\n\r\n["))
+        connections = server.server_state.connections
+        while len(connections) < patience.MAX_CONNECTIONS or any(each.head_timer for each in connections):
+            time.sleep(0.01)
+        assert [get(port) for _ in range(5)] == [200] * 5
 
 
 def test_a_head_that_drips_is_cut_also_on_a_connection_that_was_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from h11 import IDLE
+from h11 import IDLE, SEND_BODY
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 256
@@ -19,8 +19,8 @@ class Impatient(H11Protocol):
     """A connection that is cut when its client stalls.
 
     Without this, 900 half-open requests stayed open for as long as they liked; with a limit on connections
-    alone they would lock everyone else out. So where all are taken, the one that has waited longest for a
-    head makes room.
+    alone they would lock everyone else out. So where all are taken, one that costs least makes room for the
+    newest: an idle one, else one whose head is not whole, else one whose body is not; the oldest of these.
     """
 
     head_timer: asyncio.TimerHandle | None = None
@@ -31,7 +31,7 @@ class Impatient(H11Protocol):
         super().connection_made(transport)
         self.head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
         if len(self.connections) > MAX_CONNECTIONS:
-            _oldest_waiting(self).transport.abort()
+            _least_missed(self).transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Wait for the rest of a head; stop waiting once it is whole."""
@@ -64,11 +64,19 @@ def _stop(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def _oldest_waiting(newest: Impatient) -> Impatient:
-    """The connection that has waited longest for a head; the newest waits, too."""
-    waiting = {
-        each: each.head_timer.when()
-        for each in newest.connections
-        if isinstance(each, Impatient) and each.head_timer is not None and not each.transport.is_closing()
-    }
-    return min(waiting, key=lambda each: waiting[each])
+def _least_missed(newest: Impatient) -> Impatient:
+    """The connection that makes room; the newest one itself where all others are being answered."""
+    others = (each for each in newest.connections if isinstance(each, Impatient) and each is not newest)
+    ranks = {each: rank for each in others if (rank := _rank(each))}
+    return min(ranks, key=lambda each: ranks[each], default=newest)
+
+
+def _rank(one: Impatient) -> tuple[int, float] | None:
+    """How soon a connection is to go; None where it is being answered, or cut already."""
+    if one.transport.is_closing():
+        return None
+    if one.timeout_keep_alive_task is not None:
+        return 0, one.timeout_keep_alive_task.when()
+    if one.head_timer is not None:
+        return 1, one.head_timer.when()
+    return (2, 0.0) if one.conn.their_state is SEND_BODY else None
