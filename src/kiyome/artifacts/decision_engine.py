@@ -7,9 +7,10 @@ before 3.51.3 cannot occur among programs that write through this room. PostgreS
 numbers follow the order of commit.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from kiyome.artifacts.private import private_opener
 from kiyome.errors import InputError, MissingExtra, StaleArtifact, StoreUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -79,6 +81,7 @@ def new_engine(url: URL) -> Engine:
     """An engine whose every connection is set up before its first use; nothing is connected yet."""
     if url.drivername == "sqlite":
         engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False})
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -93,6 +96,13 @@ def new_engine(url: URL) -> Engine:
         raise MissingExtra("A store on PostgreSQL", extra="postgres") from error
     event.listen(engine, "connect", _set_up_postgresql)
     return engine
+
+
+def _make_private(_dialect: object, _record: object, arguments: Any, _options: object) -> None:
+    """SQLite itself would make a file that all may read; what it puts beside it has the same mode."""
+    if not Path(arguments[0]).exists():
+        with suppress(OSError):  # SQLite says it better
+            os.close(private_opener(arguments[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC))
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

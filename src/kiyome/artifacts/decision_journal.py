@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kiyome.artifacts.decision_events import Batch, Event, Line
+from kiyome.artifacts.private import OWNER_FOLDER
 from kiyome.artifacts.storage import open_in_place, open_regular, sync_folder
 from kiyome.errors import InputError, StaleArtifact
 
@@ -29,9 +30,9 @@ def held(path: Path) -> Iterator[BinaryIO]:
 
     The lock dies with its owner.
     """
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(mode=OWNER_FOLDER, exist_ok=True)
     is_new = not path.exists()
-    with open_in_place(path) as file:
+    with open_in_place(path, private=True) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if is_new:
             sync_folder(path.parent)

@@ -167,14 +167,14 @@ class DecisionStore:
                 remedy="Choose another name.",
             )
         engine = self._log.engine
-        with reaching(engine), writing(path) as file:
+        with reaching(engine), writing(path, private=True) as file:
             copy_sqlite(engine, file.name)
 
     def write_journal(self, path: str | Path) -> None:
         """Put all events of the store at `path` as lines that `restore_decisions` reads, on either engine."""
         from kiyome.artifacts.decision_tables import lines_after
 
-        with self._log.reading() as connection, writing(path) as file:
+        with self._log.reading() as connection, writing(path, private=True) as file:
             write_lines(file, lines_after(connection, 0))
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -98,8 +98,15 @@ def write_parquet(
         pq.write_table(content, file, write_page_checksum=True)
 
 
-def open_in_place(path: str | Path) -> BinaryIO:
+def open_in_place(path: str | Path, *, private: bool = False) -> BinaryIO:
     """Return a file that grows where it lies, such as a lock or a log; made empty where there is none.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    private : bool
+        As for `writing`.
 
     Raises
     ------
@@ -107,7 +114,8 @@ def open_in_place(path: str | Path) -> BinaryIO:
         When a link, a pipe or a folder lies there: writing would change something that kiyome did not make.
     """
     try:
-        handle = _open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        handle = _open_regular(path, flags, opener=private_opener if private else _usual_opener)
     except OSError as error:
         if error.errno not in NO_FILE_OF_OURS:
             raise
@@ -121,16 +129,20 @@ def open_in_place(path: str | Path) -> BinaryIO:
 
 def open_regular(path: str | Path) -> BinaryIO:
     """Return a plain file, or the one that a link leads to, to be read; a pipe is an OSError at once."""
-    return os.fdopen(_open_regular(path, os.O_RDONLY), "rb")
+    return os.fdopen(_open_regular(path, os.O_RDONLY, opener=_usual_opener), "rb")
 
 
 NO_FILE_OF_OURS = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK)
 """What the system says of links, folders and pipes that are opened as plain files."""
 
 
-def _open_regular(path: str | Path, flags: int) -> int:
+def _usual_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o666)
+
+
+def _open_regular(path: str | Path, flags: int, *, opener: Callable[[str, int], int]) -> int:
     """Return a descriptor of a plain file; O_NONBLOCK, since a pipe would wait for its other end."""
-    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    handle = opener(os.fspath(path), flags | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.ENXIO, "not a plain file", str(path))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from kiyome.cli.answers import answering, line
-from kiyome.cli.options import Images, Json, Run, Store
+from kiyome.cli.options import Group, Images, Json, Run, Store
 
 if TYPE_CHECKING:
     from kiyome.reviewing.agreement import Rule
@@ -24,6 +24,7 @@ def audit_sample(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-audit if not given.")
     ] = None,
+    group: Group = None,
     as_json: Json = False,
 ) -> None:
     """Draw rows for people to check, so that the true accuracy of all rows follows without any assumption.
@@ -36,7 +37,7 @@ def audit_sample(
         from kiyome.artifacts.audit_folder import AUDIT_FILE
         from kiyome.recipes.audit_sample import audit_sample as draw
 
-        sample = draw(run, n=rows, seed=seed, images=images, output=output)
+        sample = draw(run, n=rows, seed=seed, images=images, output=output, group=group)
 
         def in_words() -> None:
             expected = 100 * sample.design.expected_half_width()

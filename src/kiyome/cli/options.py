@@ -48,6 +48,13 @@ StopAfter = Annotated[
         " the same command goes on."
     ),
 ]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KIYOME_GROUP",
+        help="A group of this machine that may read and write it, too; you alone if not given.",
+    ),
+]
 MaxLeftOut = Annotated[
     float,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from kiyome.cli.answers import answering, line, visible
-from kiyome.cli.options import Json, Raw, Store
+from kiyome.cli.options import Group, Json, Raw, Store
 
 if TYPE_CHECKING:
     from kiyome.recipes.review import OpenReview
@@ -46,6 +46,7 @@ def review(
     images: Annotated[
         Path | None, typer.Option(help="Where the photos lie, if the run was moved or came from others.")
     ] = None,
+    group: Group = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
 ) -> None:
     """Correct labels in the browser, alone or with others; every decision is kept as it is made.
@@ -78,6 +79,7 @@ def review(
             blind=blind,
             store=store,
             images=images,
+            group=group,
             on_open=on_open,
         )
         line("Stopped. Every decision that was answered is kept.")

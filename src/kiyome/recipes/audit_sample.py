@@ -25,6 +25,7 @@ from kiyome.artifacts.audit_folder import (
 from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
@@ -88,6 +89,7 @@ def audit_sample(
     seed: int = 0,
     images: Path | str | None = None,
     output: Path | str | None = None,
+    group: str | None = None,
 ) -> SealedSample:
     """Draw rows of a run for people to check, so that their answer holds for all rows.
 
@@ -102,7 +104,9 @@ def audit_sample(
     images
         Where the photos of the run lie, as for `kiyome.review`.
     output
-        The run folder; ``RUN-audit`` beside the run if not given.
+        The run folder; ``RUN-audit`` beside the run if not given. It is its owner's alone.
+    group
+        A group of this machine that may read and write the folder, too.
 
     Returns
     -------
@@ -147,13 +151,15 @@ def audit_sample(
     with RunFolder.create_or_reopen(
         place, command="audit-sample", config=config, table=opened.table
     ) as folder:
+        private_folder(place, group=group)
         _write_design(sample)
-        photos = _blind_photos(sample, opened)
+        photos = _blind_photos(sample, opened, group)
         write_text(folder.path / "how_to.txt", _how_to(sample))
     # after the seal: people write into this file
     write_csv(
         place / AUDIT_FILE, [COLUMNS, *((*each, "") for each in zip(sample.row_names, photos, strict=True))]
     )
+    private_folder(place)
     return sample
 
 
@@ -244,16 +250,16 @@ def _write_design(sample: SealedSample) -> None:
     write_text(sample.folder / FACTS_FILE, json.dumps(facts, indent=2))
 
 
-def _blind_photos(sample: SealedSample, run: FinishedRun) -> list[str]:
+def _blind_photos(sample: SealedSample, run: FinishedRun, group: str | None) -> list[str]:
     """What the column photo says; the photos themselves are copied where they are at hand."""
     paths = np.array(run.table.photo_paths(), dtype=object)[sample.design.rows].tolist()
     if not all(path and Path(path).is_file() for path in paths):
         return [safe_cell(text_of_path(name)) for name in run.table.image_ids[sample.design.rows]]
-    photos = sample.folder / PHOTOS
-    photos.mkdir(exist_ok=True)
+    photos = private_folder(sample.folder / PHOTOS, group=group)
     names = [f"{name}{Path(path).suffix.lower()}" for name, path in zip(sample.row_names, paths, strict=True)]
     for name, path in zip(names, paths, strict=True):
         shutil.copyfile(path, photos / name)  # a link would show where it leads, and so perhaps the label
+    private_folder(photos)  # its files, too
     return [f"{PHOTOS}/{name}" for name in names]
 
 

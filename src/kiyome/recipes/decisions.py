@@ -14,6 +14,7 @@ from typing import Any
 
 from kiyome.artifacts.decision_events import Line
 from kiyome.artifacts.decisions import rebuild_decisions, restore_decisions
+from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import sha256_of_file, sweep, write_bytes
 from kiyome.errors import InputError
@@ -188,7 +189,7 @@ def import_decisions(
     file, subject = Path(file), read_subject(run)
     reading = read_said(file, subject.class_names)
     standing = Standing(subject)
-    review_folder(run).mkdir(exist_ok=True)
+    private_folder(review_folder(run))
     with opened_store(run, subject, store) as opened:
         standing.take(opened.events_after())
         incoming = acts_of(reading, standing, name=name)
@@ -251,7 +252,7 @@ def restore_run_decisions(
         With the first damaged line.
     """
     subject = read_subject(run)
-    review_folder(run).mkdir(exist_ok=True)
+    private_folder(review_folder(run))
     events = restore_decisions(journal, store_place(run, store))
     return {"events": events, "about_this_run": len(events_of(run, subject, store))}
 

@@ -53,6 +53,7 @@ def review(
     blind: bool = False,
     store: str | None = None,
     images: Path | str | None = None,
+    group: str | None = None,
     on_open: Callable[[OpenReview], None] | None = None,
 ) -> None:
     """Serve the review page of a run until Ctrl-C.
@@ -72,6 +73,9 @@ def review(
     images
         Where the photos of the run lie, if not where it found them; a run that this user did not make is
         not believed about folders that are neither beside it nor below the current one.
+    group
+        A group of this machine that shares the folder of the review from now on: its members may read and
+        decide. Without one, the folder is its owner's alone.
     on_open
         Called once, when the server can be reached.
 
@@ -94,7 +98,7 @@ def review(
     if images is None:
         refuse_photos_from_elsewhere(run)
     subject = read_subject(run, blind=blind, images=images)
-    folder = private_folder(review_folder(run))
+    folder = private_folder(review_folder(run), group=group)
     asked = name if name or not is_loopback(host) else _user()
     with (
         opened_store(run, subject, store) as decisions,
