@@ -157,13 +157,13 @@ def serve_rows(folder: Path, num_rows: int) -> None:
     from kiyome.reviewing.server import serve, take_place
 
     subject = subject_of(folder / "photos", num_rows)
-    place = take_place(port=0)
+    place = take_place(port=0, no_token=True)
     store = open_decisions(
         folder / f"{num_rows}.sqlite", fingerprint=subject.fingerprint, class_names=subject.class_names
     )
     with store, open_desk(subject, store, folder=folder, name="Ann") as desk:
         print(place.address, flush=True)
-        serve(make_app(desk), place, csrf=desk.csrf)
+        serve(make_app(desk), place, csrf=desk.csrf, cookie_key=desk.secret.visitors)
 
 
 if __name__ == "__main__":

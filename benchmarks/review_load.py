@@ -212,7 +212,17 @@ def write_run(folder: Path) -> Path:
 
 def started(run: Path, port: int) -> subprocess.Popen[bytes]:
     """A server that answers."""
-    command = [sys.executable, "-m", "kiyome", "review", str(run), "--no-browser", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "kiyome",
+        "review",
+        str(run),
+        "--no-browser",
+        "--no-token",
+        "--port",
+        str(port),
+    ]
     with (run.parent / "server.log").open("ab") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
     while True:

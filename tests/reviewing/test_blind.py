@@ -247,6 +247,19 @@ def test_who_runs_the_server_gives_a_name_back(blind_desk: Any, ask: Any) -> Non
         assert other("GET", "/api/rows/3", query="me=Ann").status == 423
 
 
+def test_a_link_to_the_page_takes_no_name_away(blind_desk: Any, ask: Any) -> None:
+    ann = ask.browser(ask.guarded(blind_desk))
+    decide(ann, "Ann", 3)
+    before = dict(ann.cookies)
+    ann.cookies.clear()  # as no browser sends strict cookies along with what another site began
+    linked = [("host", "127.0.0.1:8642"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]
+    led = ask(ann.app, "GET", "/", query="view=grid", headers=linked)
+    assert b"0;url=/?view=grid" in led.body
+    assert "set-cookie" not in led.headers
+    ann.cookies |= before
+    assert ann.get("/api/rows/3", "me=Ann")["mine"]["verdict"] == "keep"
+
+
 def test_where_everyone_is_shown_names_are_taken_on_trust(desk: Any, ask: Any) -> None:
     app = ask.guarded(desk)
     ann, bob = ask.browser(app), ask.browser(app)

@@ -205,6 +205,23 @@ def test_the_token_becomes_a_cookie_that_is_not_the_token(closed: Any, ask: Any)
     assert ask(closed, "POST", "/api/decisions", headers=headers, send=sent).status == 200
 
 
+def test_who_came_by_a_link_is_led_on_by_the_page_itself(closed: Any, ask: Any) -> None:
+    """A strict cookie goes along with no request of a way that another site began."""
+    for site in ("cross-site", "same-site"):
+        linked = [("host", HOST), ("sec-fetch-site", site), ("sec-fetch-mode", "navigate")]
+        query = f"token={TOKEN}&search=%22%3E%3Cb%3E"
+        answer = ask(closed, "GET", "/", query=query, headers=linked)
+        assert (answer.status, "location" in answer.headers) == (200, False)
+        assert answer.headers["set-cookie"].endswith("; Path=/; HttpOnly; SameSite=Strict")
+        assert b'content="0;url=/?search=%22%3E%3Cb%3E"' in answer.body
+        assert TOKEN not in str(answer)
+        for query in ("", "token=wrong-token-of-mine"):  # the cookie may be there, and comes from here on
+            answer = ask(closed, "GET", "/", query=query, headers=linked)
+            assert answer.status == 200
+            assert f'content="0;url=/?{query}"'.replace('/?"', '/"').encode() in answer.body
+            assert "set-cookie" not in answer.headers
+
+
 def test_a_redirect_stays_on_this_server(closed: Any, ask: Any) -> None:
     for query in (
         f"token={TOKEN}&//evil.com",

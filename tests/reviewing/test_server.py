@@ -75,7 +75,6 @@ def test_only_this_machine_can_reach_the_usual_place() -> None:
     place = take_place(port=0)
     with place.listener as listener:
         assert listener.getsockname() == ("127.0.0.1", place.port)
-        assert place.token is None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.connect(("192.0.2.1", 9))  # sends nothing; tells our own outer address
@@ -86,15 +85,15 @@ def test_only_this_machine_can_reach_the_usual_place() -> None:
             socket.create_connection((outer, place.port), timeout=5)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_another_address_gets_a_token(host: str) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])
+def test_every_address_gets_a_token(host: str) -> None:
     place = take_place(host, 0)
     place.listener.close()
     assert place.token is not None
     assert len(place.token) >= 32
     assert place.address.endswith(f"/?token={place.token}")
     rules = place.rules(CSRF)
-    assert rules.any_address
+    assert rules.any_address is (host != "127.0.0.1")
     assert rules.token == place.token
     assert "localhost" in rules.hosts
 
@@ -105,6 +104,29 @@ def test_another_address_gets_a_token(host: str) -> None:
 def test_a_token_that_is_short_or_odd_is_refused(token: str) -> None:
     with pytest.raises(InputError, match="A token has at least 16 letters"):
         take_place(token=token)
+
+
+def test_only_loopback_goes_without_a_token() -> None:
+    place = take_place(port=0, no_token=True)
+    place.listener.close()
+    assert (place.token, place.rules(CSRF).token) == (None, None)
+    assert place.address == f"http://127.0.0.1:{place.port}/"
+    for host, token, came in (
+        ("0.0.0.0", None, "--no-token with --host 0.0.0.0"),
+        ("127.0.0.1", "t" * 20, "--no-token with a token"),
+    ):
+        with pytest.raises(InputError, match=rf"only on loopback.*Came: {came}"):
+            take_place(host, 0, token, no_token=True)
+
+
+def test_a_browser_stays_in_over_a_restart_unless_another_token_is_chosen() -> None:
+    def cookie(token: str | None = None, key: bytes = b"of this review") -> str:
+        place = take_place(port=0, token=token)
+        place.listener.close()
+        return place.rules(CSRF, cookie_key=key).cookie_value
+
+    assert cookie() == cookie() != cookie(key=b"of another review")
+    assert cookie("t" * 20) == cookie("t" * 20) != cookie("u" * 20) != cookie()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def review(
         str | None, typer.Option("--as", help="Your name beside your decisions; the page asks if not given.")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen on. Others than this machine need a token.")
+        str, typer.Option(help="The address to listen on; others than this machine come in by the token.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="The port; 8642, or a free one where that is taken.")
@@ -30,9 +30,14 @@ def review(
         str | None,
         typer.Option(
             envvar="KIYOME_TOKEN",
-            help="What visitors must know; made at random where --host needs one and none is given.",
+            help="What visitors must know; made at random if not given. Other users of this machine see what "
+            "stands on a command line, not what stands in the variable.",
         ),
     ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Let in every user and program of this machine; not with --host."),
+    ] = False,
     blind: Annotated[
         bool, typer.Option("--blind", help="Show photos only, in random order: no label, guess or colleague.")
     ] = False,
@@ -57,7 +62,7 @@ def review(
       kiyome review runs/leaves
       kiyome review runs/leaves --as Ann --blind
       kiyome review runs/leaves-audit                       a sample for an audit: always blind
-      kiyome review runs/leaves --host 0.0.0.0              for a team; prints an address with a token
+      kiyome review runs/leaves --host 0.0.0.0              for a team; the printed address lets others in
       kiyome review runs/leaves --store postgresql://kiyome@db/reviews
     """
     with answering(as_json=False) as (_, _):
@@ -65,10 +70,10 @@ def review(
 
         def on_open(opened: "OpenReview") -> None:
             show_open(opened, name=name)
-            if not no_browser and opened.token is None and _has_screen():
+            if not no_browser and _has_screen():
                 import webbrowser
 
-                webbrowser.open(opened.own_address)
+                webbrowser.open(opened.private_way)
 
         serve(
             run,
@@ -76,6 +81,7 @@ def review(
             host=host,
             port=port,
             token=token,
+            no_token=no_token,
             blind=blind,
             store=store,
             images=images,

@@ -15,6 +15,7 @@ from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import review_folder
 from kiyome.errors import MissingExtra
 from kiyome.recipes.decided import opened_store
+from kiyome.reviewing.browser import private_way
 from kiyome.reviewing.server import LOOPBACK, Place, is_loopback, serve, take_place
 from kiyome.reviewing.subject import read_subject
 
@@ -27,9 +28,11 @@ class OpenReview:
     """A review that is about to be served."""
 
     address: str
-    """What a browser opens, with the token where there is one."""
+    """What a browser opens, with the token."""
     own_address: str
     """The same for whoever started the server: in a blind review it gives the suggested name, too."""
+    private_way: str
+    """A file that leads there, for its owner alone: a command line would show the token to other users."""
     rows: int
     blind: bool
     store: str
@@ -50,6 +53,7 @@ def review(
     host: str = LOOPBACK,
     port: int | None = None,
     token: str | None = None,
+    no_token: bool = False,
     blind: bool = False,
     store: str | None = None,
     images: Path | str | None = None,
@@ -64,7 +68,7 @@ def review(
         The folder of a finished run of find, or one that audit-sample wrote.
     name
         Whom the page suggests as the reviewer; the user of this machine if not given, on loopback.
-    host, port, token
+    host, port, token, no_token
         As for `kiyome.reviewing.server.take_place`.
     blind
         Withhold labels, guesses and what others decided, in random order. A sample is always blind.
@@ -104,19 +108,22 @@ def review(
         opened_store(run, subject, store) as decisions,
         open_desk(subject, decisions, folder=folder, name=asked) as desk,
     ):
-        place = take_place(host, port, token)
-        opened = OpenReview(
-            address=place.address,
-            own_address=_with_word(place.address, desk) if subject.blind and asked else place.address,
-            rows=len(subject),
-            blind=subject.blind,
-            store=decisions.url,
-            token=place.token,
-            notes=(*desk.warnings, *_notes(place)),
-        )
-        if on_open is not None:
-            on_open(opened)
-        serve(make_app(desk), place, csrf=desk.csrf)
+        place = take_place(host, port, token, no_token=no_token)
+        own = _with_word(place.address, desk) if subject.blind and asked else place.address
+        with private_way(folder / f"open-{place.port}.html", own) as way:
+            opened = OpenReview(
+                address=place.address,
+                own_address=own,
+                private_way=way,
+                rows=len(subject),
+                blind=subject.blind,
+                store=decisions.url,
+                token=place.token,
+                notes=(*desk.warnings, *_notes(place)),
+            )
+            if on_open is not None:
+                on_open(opened)
+            serve(make_app(desk), place, csrf=desk.csrf, cookie_key=desk.secret.visitors)
 
 
 def _with_word(address: str, desk: "Desk") -> str:

@@ -11,6 +11,7 @@ DNS rebinding (MLflow, CVE-2025-14279), origin by Sec-Fetch-Site, else by Origin
 import asyncio
 import hashlib
 import hmac
+import html
 import ipaddress
 import json
 import re
@@ -65,7 +66,9 @@ class Rules:
     csrf: str
     """What the page says in X-CSRF-Token when it changes something."""
     token: str | None = None
-    """What a visitor must know; None on loopback, where only this machine comes in."""
+    """What a visitor must know; None lets in whoever reaches the server."""
+    cookie_key: bytes | None = None
+    """What the cookie of a visitor is made with; the token if not given."""
     cookie: str = "kiyome"
     """Browsers keep one jar for all ports of a host, so the name tells the port."""
     max_body: int = MAX_BODY
@@ -73,7 +76,8 @@ class Rules:
     @property
     def cookie_value(self) -> str:
         """What shows that a browser knew the token, without holding it."""
-        return hmac.new((self.token or "").encode(), b"kiyome review", hashlib.sha256).hexdigest()
+        key = self.cookie_key or (self.token or "").encode()
+        return hmac.new(key, b"kiyome review", hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +168,7 @@ def origin_refusal(request: Request, rules: Rules) -> Refusal | None:  # noqa: A
     if request.method == "POST":
         own = request.only("sec-fetch-site") == "same-origin" if site else _own_origin(request)
     else:
-        follows_link = request.path == "/" and request.only("sec-fetch-mode") == "navigate"
-        own = not site or request.only("sec-fetch-site") in ("same-origin", "none") or follows_link
+        own = not site or request.only("sec-fetch-site") in ("same-origin", "none") or follows_link(request)
     if own:
         return None
     return Refusal(
@@ -218,6 +221,13 @@ CHECKS = (host_refusal, method_refusal, origin_refusal, token_refusal, csrf_refu
 """In this order: a stranger learns of nothing but the first."""
 
 
+def follows_link(request: Request) -> bool:
+    """Whether somebody comes to the page by a link of another site: browsers send no strict cookie then."""
+    site, mode = request.headers.get("sec-fetch-site"), request.only("sec-fetch-mode")
+    is_page = request.path == "/" and request.method in ("GET", "HEAD")
+    return is_page and mode == "navigate" and site not in (None, ["same-origin"], ["none"])
+
+
 def token_in(request: Request) -> str | None:
     """The token that the address of the page holds."""
     if request.path != "/" or request.method != "GET":
@@ -240,10 +250,12 @@ class Guard:
             return await send({"type": "websocket.close", "code": 1008})
         request = request_of(scope)
         answer = _dressed(send, request)
-        if refusal := refusal_of(request, self.rules):
+        refusal, linked = refusal_of(request, self.rules), follows_link(request)
+        if refusal and not (linked and refusal.status == 401):
             return await _refuse(answer, request, refusal)
-        if self.rules.token is not None and token_in(request) is not None:
-            return await _to_cookie(answer, request, self.rules)
+        came_in = not refusal and self.rules.token is not None and token_in(request) is not None
+        if came_in or linked:
+            return await _lead_on(answer, request, self.rules if came_in else None, by_page=linked)
         if request.method == "POST":
             body = await _whole_body(receive, self.rules)
             if isinstance(body, Refusal):
@@ -352,12 +364,34 @@ async def _refuse(answer: Send, request: Request, refusal: Refusal) -> None:
     await _send(answer, refusal.status, headers, body.encode())
 
 
-async def _to_cookie(answer: Send, request: Request, rules: Rules) -> None:
-    """Lead to the same page without the token, which would stay in the history of the browser."""
-    rest = urlencode([pair for pair in parse_qsl(request.query) if pair[0] != "token"])
-    cookie = f"{rules.cookie}={rules.cookie_value}; Path=/; HttpOnly; SameSite=Strict"
-    headers = [(b"location", f"/?{rest}".rstrip("?").encode()), (b"set-cookie", cookie.encode())]
-    await _send(answer, 303, headers, b"")
+async def _lead_on(answer: Send, request: Request, came_in: Rules | None, *, by_page: bool) -> None:
+    """Lead to the same page; without the token, which would stay in the history, where that let somebody in.
+
+    The way of a link goes on by a page of ours, so that the browser sends its cookies from there on.
+    """
+    pairs = [pair for pair in parse_qsl(request.query) if came_in is None or pair[0] != "token"]
+    location, headers = f"/?{urlencode(pairs)}".rstrip("?"), []
+    if came_in is not None:
+        cookie = f"{came_in.cookie}={came_in.cookie_value}; Path=/; HttpOnly; SameSite=Strict"
+        headers.append((b"set-cookie", cookie.encode()))
+    if by_page:
+        headers.append((b"content-type", b"text/html; charset=utf-8"))
+        await _send(answer, 200, headers, leading_to(location).encode())
+    else:
+        await _send(answer, 303, [*headers, (b"location", location.encode())], b"")
+
+
+def leading_to(address: str) -> str:
+    """A page that leads to an address at once.
+
+    >>> leading_to("/?a=1&b=2").splitlines()[2]
+    '<meta http-equiv="refresh" content="0;url=/?a=1&amp;b=2">'
+    """
+    safe = html.escape(address)
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>kiyome review</title>\n'
+        f'<meta http-equiv="refresh" content="0;url={safe}">\n<a href="{safe}">Open the review</a></html>\n'
+    )
 
 
 async def _send(answer: Send, status: int, headers: list[Header], body: bytes) -> None:

@@ -42,6 +42,11 @@ class Secret:
         """The word that gives a name to a browser which did not use it first."""
         return self._digest(reviewer, "reviewer").hex()
 
+    @property
+    def visitors(self) -> bytes:
+        """The key of the cookie of all who came in with a token."""
+        return self._digest("", "visitors")
+
     def browser(self, word: str) -> str:
         """What the log tells of the browser that keeps a word."""
         return self._digest(word, "browser").hex()

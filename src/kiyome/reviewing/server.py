@@ -1,4 +1,4 @@
-"""Where the review page is served: on loopback unless told otherwise, and then only to who knows the token.
+"""Where the review page is served: on loopback unless told otherwise, and to who knows the token.
 
 take_place ── a socket and its token ── serve ── guard ── app
 """
@@ -36,7 +36,9 @@ class Place:
     """As the user named it."""
     port: int
     token: str | None
-    """None on loopback, unless the user asked for one."""
+    """None on loopback, if the user asked for none."""
+    token_was_made: bool = False
+    """Whether it is new at this start, so that browsers of an earlier one could not know it."""
     port_was_taken: bool = False
     """Whether this is not the usual port, because another program has that."""
 
@@ -47,8 +49,16 @@ class Place:
         name = f"[{name}]" if ":" in name else name
         return f"http://{name}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
-    def rules(self, csrf: str) -> Rules:
-        """What the guard asks of requests to this place."""
+    def rules(self, csrf: str, *, cookie_key: bytes | None = None) -> Rules:
+        """What the guard asks of requests to this place.
+
+        Parameters
+        ----------
+        csrf
+            As `Rules.csrf`.
+        cookie_key
+            Of the review: a browser that came in once stays in when the server starts again with a new token.
+        """
         everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104
         own = {socket.gethostname().lower(), socket.getfqdn().lower()} if everywhere else {self.host.lower()}
         named = {f"[{name}]" if ":" in name else name for name in own}
@@ -57,33 +67,39 @@ class Place:
             any_address=everywhere,
             csrf=csrf,
             token=self.token,
+            cookie_key=cookie_key if self.token_was_made else None,
             cookie=f"kiyome-{self.port}",
         )
 
 
-def take_place(host: str = LOOPBACK, port: int | None = None, token: str | None = None) -> Place:
+def take_place(
+    host: str = LOOPBACK, port: int | None = None, token: str | None = None, *, no_token: bool = False
+) -> Place:
     """Return a socket that listens, and the token that its visitors must know.
 
     Parameters
     ----------
     host
-        An address or name of this machine. Any but loopback gets a token.
+        An address or name of this machine.
     port
         0 for any free one; `DEFAULT_PORT` if not given, or a free one where that is taken.
     token
-        At least 16 letters, digits, ``-`` or ``_``; made at random where one is needed and none is given.
+        At least 16 letters, digits, ``-`` or ``_``; made at random if not given.
+    no_token
+        Let in every user and program of this machine; on loopback only.
 
     Raises
     ------
     InputError
-        When the token is short, the host is no address of this machine, or the named port is taken.
+        When the token is short, there is to be none where other machines reach the server, the host is no
+        address of this machine, or the named port is taken.
 
     Examples
     --------
     >>> place = take_place(port=0)
     >>> place.listener.close()
-    >>> place.listener.family.name, place.token, place.address.startswith("http://127.0.0.1:")
-    ('AF_INET', None, True)
+    >>> place.listener.family.name, place.address == f"http://127.0.0.1:{place.port}/?token={place.token}"
+    ('AF_INET', True)
     """
     if token is not None and not (len(token) >= SHORTEST_TOKEN and _is_plain(token)):
         raise InputError(
@@ -91,7 +107,14 @@ def take_place(host: str = LOOPBACK, port: int | None = None, token: str | None 
             came=f"one of {len(token)} characters",
             remedy="Leave --token away, and one is made.",
         )
-    if token is None and not is_loopback(host):
+    if no_token and (token is not None or not is_loopback(host)):
+        raise InputError(
+            "A server goes without a token only on loopback, and where none is given.",
+            came=f"--no-token with --host {host}" if token is None else "--no-token with a token",
+            remedy="Leave --no-token away" + ("." if token is None else ", or --token and KIYOME_TOKEN."),
+        )
+    is_made = token is None and not no_token
+    if is_made:
         token = secrets.token_urlsafe(24)
     wanted = DEFAULT_PORT if port is None else port
     try:
@@ -105,7 +128,12 @@ def take_place(host: str = LOOPBACK, port: int | None = None, token: str | None 
             ) from error
         listener, taken = _bound(host, 0), True
     return Place(
-        listener=listener, host=host, port=listener.getsockname()[1], token=token, port_was_taken=taken
+        listener=listener,
+        host=host,
+        port=listener.getsockname()[1],
+        token=token,
+        token_was_made=is_made,
+        port_was_taken=taken,
     )
 
 
@@ -123,7 +151,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(app: App, place: Place, *, csrf: str) -> None:
+def serve(app: App, place: Place, *, csrf: str, cookie_key: bytes) -> None:
     """Answer requests at `place`, behind the guard, until Ctrl-C or SIGTERM; what runs then is finished.
 
     Raises
@@ -135,7 +163,7 @@ def serve(app: App, place: Place, *, csrf: str) -> None:
         from uvicorn import Server
     except ImportError as error:
         raise MissingExtra("The review page", extra="review") from error
-    server = Server(config_of(Guard(app=app, rules=place.rules(csrf))))
+    server = Server(config_of(Guard(app=app, rules=place.rules(csrf, cookie_key=cookie_key))))
     try:
         server.run(sockets=[place.listener])
     except KeyboardInterrupt:

@@ -123,6 +123,7 @@ class Served:
 
         from kiyome.artifacts.decisions import open_decisions
         from kiyome.reviewing.app import make_app
+        from kiyome.reviewing.browser import private_way
         from kiyome.reviewing.desk import open_desk
         from kiyome.reviewing.guard import Guard
         from kiyome.reviewing.server import config_of, take_place
@@ -134,8 +135,11 @@ class Served:
         self.store = opened.enter_context(store)
         desk = opened.enter_context(open_desk(subject, self.store, folder=self.folder, name=self.reviewer))
         place = take_place(port=self.port)
-        self.port, self.address = place.port, place.address.rstrip("/")
-        server = Server(config_of(Guard(app=make_app(desk), rules=place.rules(desk.csrf))))
+        self.port, self.address, self.entrance = place.port, place.address.partition("/?")[0], place.address
+        way = self.folder / "open.html"
+        self.way = opened.enter_context(private_way(way, self.entrance))
+        rules = place.rules(desk.csrf, cookie_key=desk.secret.visitors)
+        server = Server(config_of(Guard(app=make_app(desk), rules=rules)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]}, daemon=True)
         thread.start()
 
@@ -196,6 +200,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         if name:
             context.add_init_script(f"localStorage.setItem('kiyome:name', {name!r})")
+        context.request.get(served.entrance)  # the token becomes a cookie
         page = watched(context.new_page(), served)
         pages.append(page)
         page.goto(served.address + path)

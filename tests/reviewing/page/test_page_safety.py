@@ -1,7 +1,9 @@
 """Nobody's decision is lost, nothing is shown that should not be, and no name is ever more than text."""
 
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -234,12 +236,31 @@ def test_a_refusal_says_what_to_do(serve: Any, open_page: Any, saved: Any, shows
     page.trouble.clear()
 
 
+def test_the_way_in_shows_no_token_and_leads_in(serve: Any, browser: Any) -> None:
+    served = serve()
+    token = served.entrance.partition("token=")[2]
+    context = browser.new_context()
+    page = context.new_page()
+    assert page.goto(served.address).status == 401
+    assert token not in served.way
+    page.goto(served.way)
+    page.wait_for_selector("[data-state=ready] img")
+    assert page.url.startswith(f"{served.address}/")
+    assert token not in page.url
+    assert page.evaluate("document.cookie") == ""
+    page.reload()
+    page.wait_for_selector("[data-state=ready] img")
+    served.stop()
+    assert not Path(urlsplit(served.way).path).exists()
+    context.close()
+
+
 @pytest.mark.slow
 def test_a_restarted_server_is_found_again(serve: Any, open_page: Any, saved: Any) -> None:
     served = serve()
     page = open_page(served)
     served.stop()
-    served.start()  # with another CSRF token
+    served.start()  # with another CSRF token, and another token at the door
     page.keyboard.press("x")
     page.wait_for_timeout(100)
     saved(page)
