@@ -377,3 +377,29 @@ def test_decisions_are_carried_to_the_next_round(run, subject, decide, tmp_path:
     second = curate(again.folder)
     assert second.table.labels.tolist() == curated.table.labels.tolist()
     assert second.summary()["decided_by_people"] == 2
+
+
+def test_names_that_look_alike_are_told(
+    run: Path, decide: Decide, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kiyome.cli.words_of_review import show_decisions
+
+    for name in ("Ann", "\u0410nn", "Ben"):
+        decide(name, {0: "keep"})
+    result = decisions(run)
+    assert result.look_alikes() == result.summary()["look_alikes"] == [("Ann", "\u0410nn")]
+    show_decisions(result)
+    assert "look alike: one person under both names counts twice" in capsys.readouterr().out
+
+
+def test_a_name_in_a_file_that_cannot_be_seen_is_refused_and_nothing_is_written(
+    run: Path, subject: Subject
+) -> None:
+    lines = [f"{subject.image_ids[row]},keep,{name}" for row, name in enumerate(("Ben", "Ann\u200b"))]
+    file = run.parent / "decisions.csv"
+    file.write_text("\n".join(["image_id,decision,reviewer", *lines]), "utf-8")
+    with pytest.raises(InputError, match="holds a character that cannot be seen"):
+        import_decisions(run, file)
+    file.write_text("\n".join(["image_id,decision,reviewer", lines[0].replace("Ben", "Rene\u0301")]), "utf-8")
+    assert import_decisions(run, file).by_reviewer == {"Ren\u00e9": 1}
+    assert decisions(run).reviewers == ["Ren\u00e9"]

@@ -27,6 +27,7 @@ from kiyome.artifacts.decision_events import (
     refuse_unknown_labels,
 )
 from kiyome.artifacts.decision_journal import read_journal, write_lines
+from kiyome.artifacts.reviewer_names import reviewer_name
 from kiyome.artifacts.storage import writing
 from kiyome.errors import InputError, MissingExtra
 
@@ -90,7 +91,7 @@ class DecisionStore:
             The caller's name for this act. The same key with the same content writes nothing again and
             returns what was written: repeat an act whose answer was lost.
         reviewer : str
-            1 to 64 characters.
+            1 to 64 characters that can be seen; kept in NFC.
         kind : str
             decide, undo, redo or import.
         undoes : str or None
@@ -124,6 +125,7 @@ class DecisionStore:
             milliseconds=milliseconds,
             acts=tuple(acts),
         )
+        batch = replace(batch, reviewer=reviewer_name(batch.reviewer))
         refuse_unknown_labels(batch.acts, self.class_names)
         with self._log.writing() as connection:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -32,6 +32,8 @@ def show_decisions(result: "DecisionsResult") -> None:
     for name, counts in result.by_reviewer().items():
         shown.add_row(Text(visible(name)), *(f"{counts.get(verdict, 0):,}" for verdict in verdicts))
     Console().print(shown)
+    for one, other in result.look_alikes():
+        line(f"'{visible(one)}' and '{visible(other)}' look alike: one person under both names counts twice")
     for pair in result.pairs:
         line(_agreement(pair))
     disputes = result.disputes()

@@ -9,12 +9,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.decision_events import Line
 from kiyome.artifacts.decisions import rebuild_decisions, restore_decisions
 from kiyome.artifacts.private import private_folder
+from kiyome.artifacts.reviewer_names import look_alikes
 from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import sha256_of_file, sweep, write_bytes
 from kiyome.errors import InputError
@@ -43,6 +45,11 @@ class DecisionsResult:
     num_skipped: int
     """Events about photos or classes that the table does not have; `repair_decisions` takes them out."""
 
+    def look_alikes(self) -> list[tuple[str, str]]:
+        """Names that read like one: perhaps one person, who then counts twice."""
+        pairs = combinations(self.reviewers, 2)
+        return [(one, other) for one, other in pairs if look_alikes(one, [other])]
+
     def by_reviewer(self) -> dict[str, dict[str, int]]:
         """For each reviewer, how many rows each verdict stands for."""
         counts = Counter((held.reviewer, held.verdict) for held in self.held)
@@ -70,6 +77,7 @@ class DecisionsResult:
             "by_reviewer": self.by_reviewer(),
             "agreement": [asdict(pair) for pair in self.pairs],
             "disputes": self.disputes(),
+            "look_alikes": self.look_alikes(),
             "skipped_events": self.num_skipped,
         }
 

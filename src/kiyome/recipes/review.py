@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.private import private_folder
+from kiyome.artifacts.reviewer_names import reviewer_name
 from kiyome.artifacts.run import review_folder
 from kiyome.errors import MissingExtra
 from kiyome.recipes.decided import opened_store
@@ -103,7 +104,7 @@ def review(
         refuse_photos_from_elsewhere(run)
     subject = read_subject(run, blind=blind, images=images)
     folder = private_folder(review_folder(run), group=group)
-    asked = name if name or not is_loopback(host) else _user()
+    asked = reviewer_name(name) if name else (_user() if is_loopback(host) else name)
     with (
         opened_store(run, subject, store) as decisions,
         open_desk(subject, decisions, folder=folder, name=asked) as desk,

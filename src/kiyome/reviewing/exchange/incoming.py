@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kiyome.artifacts.decision_events import Act
+from kiyome.artifacts.reviewer_names import reviewer_name
 from kiyome.errors import InputError
 from kiyome.reviewing.exchange.outgoing import photo_names
 from kiyome.reviewing.exchange.photo_names import row_finder
@@ -64,7 +65,7 @@ def _last_answers(
     find_row = row_finder(subject.image_ids, photo_names(subject), endings=reading.names_have_endings)
     last: dict[tuple[str, int], Said] = {}
     for said in reading.said:
-        row, reviewer = find_row(said.photo), "/".join(filter(None, (name, said.reviewer)))
+        row, reviewer = find_row(said.photo), reviewer_name("/".join(filter(None, (name, said.reviewer))))
         if not reviewer:
             raise InputError(
                 "A decision is someone's.",

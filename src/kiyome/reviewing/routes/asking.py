@@ -3,7 +3,9 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Path, Query, Request
+from pydantic import AfterValidator
 
+from kiyome.artifacts.reviewer_names import composed
 from kiyome.errors import KiyomeError
 from kiyome.reviewing.desk import Desk
 
@@ -51,4 +53,4 @@ async def open_eyes(desk: Annotated[Desk, Depends(desk_of)]) -> Desk:
 At = Annotated[Desk, Depends(desk_of)]
 Seeing = Annotated[Desk, Depends(open_eyes)]
 Row = Annotated[int, Depends(row_of)]
-Me = Annotated[str, Query(max_length=64, description="Whose decisions are 'mine'.")]
+Me = Annotated[str, Query(max_length=64, description="Whose decisions are 'mine'."), AfterValidator(composed)]

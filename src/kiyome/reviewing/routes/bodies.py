@@ -1,8 +1,10 @@
 """What the page sends, checked field by field; nothing is guessed or cut."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from kiyome.artifacts.reviewer_names import composed
 
 MOST_ENTRIES = 5_000
 LONGEST_DAY = 86_400_000
@@ -19,6 +21,10 @@ class Loose(BaseModel):
     """Of addresses, where everything is text; an unknown field is a mistake here, too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Name = Annotated[str, Field(max_length=64), AfterValidator(composed)]
+"""Of a reviewer, however a keyboard wrote its accents."""
 
 
 class Entry(Body):
@@ -46,7 +52,7 @@ class Decisions(Body):
 
     key: str = Field(min_length=1, max_length=200)
     """New for each act, and the same whenever it is sent again."""
-    reviewer: str = Field(min_length=1, max_length=64)
+    reviewer: Name = Field(min_length=1)
     entries: list[Entry] = Field(min_length=1, max_length=MOST_ENTRIES)
     milliseconds: int | None = Field(default=None, ge=0, le=LONGEST_DAY)
     seen: Seen = Seen()
@@ -56,4 +62,4 @@ class Step(Body):
     """An undo or a redo of this reviewer's last act."""
 
     key: str = Field(min_length=1, max_length=200)
-    reviewer: str = Field(min_length=1, max_length=64)
+    reviewer: Name = Field(min_length=1)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from anyio import to_thread
 from fastapi import Request, Response
 
+from kiyome.artifacts.reviewer_names import composed
 from kiyome.reviewing.desk import Desk
 from kiyome.reviewing.routes.asking import At, refused
 
@@ -42,7 +43,7 @@ def in_own_name(desk: Desk, request: Request, name: str) -> Iterator[None]:
 
 def refuse_taken(desk: Desk, request: Request, name: str) -> None:
     """Refuse a name that another browser used first."""
-    words = words_of(desk, request)
+    name, words = composed(name), words_of(desk, request)
     if not desk.subject.blind or desk.secret.word(name) in words:
         return
     with desk.standing() as standing:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from kiyome.artifacts.decisions import Act, Event
+from kiyome.artifacts.reviewer_names import look_alikes
 from kiyome.reviewing.desk import Desk
 from kiyome.reviewing.routes.asking import At, refused, unknown
 from kiyome.reviewing.routes.bodies import Decisions, Entry, Step
@@ -35,7 +36,7 @@ def decide(desk: At, request: Request, body: Decisions) -> JSONResponse:
             },
             milliseconds=body.milliseconds,
         )
-    return _written(desk, events)
+    return _written(desk, events, note=_look_alike(desk, body))
 
 
 @router.post("/undo")
@@ -96,6 +97,17 @@ def _act(desk: Desk, entry: Entry) -> Act:
     )
 
 
-def _written(desk: Desk, events: list[Event]) -> JSONResponse:
+def _look_alike(desk: Desk, body: Decisions) -> str | None:
+    """What to tell whoever begins under a name that reads like another one; a blind review names nobody."""
+    with desk.standing() as standing:
+        first, names = standing.first_event(body.reviewer), standing.reviewers
+    others = look_alikes(body.reviewer, names) if first and first.batch == body.key else []
+    if not others:
+        return None
+    whose = "another reviewer's" if desk.subject.blind else f"'{others[0]}'"
+    return f"This name looks like {whose}: if that is you, take one of the two; if not, tell them apart."
+
+
+def _written(desk: Desk, events: list[Event], *, note: str | None = None) -> JSONResponse:
     answer: dict[str, Any] = {"decided": desk.written(events), "batch": events[0].batch}
-    return JSONResponse(answer)
+    return JSONResponse(answer | ({"note": note} if note else {}))

@@ -12,7 +12,7 @@ from kiyome.artifacts.decision_events import Verdict
 from kiyome.reviewing.desk import Desk, FrozenQueue
 from kiyome.reviewing.queue import Asked, Order, State
 from kiyome.reviewing.routes.asking import At, Me, Row, refused
-from kiyome.reviewing.routes.bodies import Loose
+from kiyome.reviewing.routes.bodies import Loose, Name
 from kiyome.reviewing.standing import Standing
 from kiyome.reviewing.subject import Subject
 
@@ -32,9 +32,9 @@ class QueueQuestion(Loose):
     max_chance: float = Field(default=1.0, ge=0, le=1)
     state: State = "all"
     verdict: Verdict | None = None
-    reviewer: str | None = Field(default=None, max_length=64)
+    reviewer: Name | None = None
     search: str = Field(default="", max_length=200)
-    me: str = Field(default="", max_length=64)
+    me: Name = ""
     queue: str | None = Field(default=None, max_length=64)
     """Of an earlier answer: page through that very list."""
     at: int | None = Field(default=None, ge=0, lt=2**31)

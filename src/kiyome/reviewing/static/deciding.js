@@ -148,6 +148,7 @@ export function makeDeciding(page) {
     if (letter.kind !== "decide" && !letter.of) {
       returnTo(answer.decided, letter.kind === "undo" ? "Undone" : "Done again");
     }
+    if (answer.note) page.notify(answer.note);
     page.progressSoon();
   }
 

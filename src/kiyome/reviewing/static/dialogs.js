@@ -53,7 +53,7 @@ function Name({ session, close }) {
   useEffect(() => { input.current.focus(); input.current.select(); }, []);
   const others = session.review.reviewers.filter((each) => each !== name);
   const fits = /^\P{C}{1,64}$/u.test(name.trim());
-  const submit = (event) => { event.preventDefault(); if (fits) session.rename(name.trim()); };
+  const submit = (event) => { event.preventDefault(); if (fits) session.rename(name.trim().normalize("NFC")); };
   return html`<form onSubmit=${submit}>
     <p>Each person's decisions are kept apart, under this name.</p>
     <label>Name <input ref=${input} type="text" maxlength="64" value=${name} autocomplete="nickname" onInput=${(event) => setName(event.target.value)} /></label>

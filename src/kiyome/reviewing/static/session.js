@@ -22,7 +22,7 @@ const MOST_AT_ONCE = 5000;
 export function makeSession(review) {
   const store = makeStore({
     address: readAddress(location.search),
-    me: preferred("name") ?? review.reviewer_suggested ?? "",
+    me: (preferred("name") ?? review.reviewer_suggested ?? "").normalize("NFC"),
     position: 0, solo: null, total: null, tick: 0,
     selected: new Set(), columns: 4,
     unsent: 0, waiting: false, stopped: null,
