@@ -104,9 +104,13 @@ def test_what_stands_is_counted_by_reviewer_with_agreement_and_disputes(run, sub
     assert machine == json.loads(json.dumps(result.summary()))
 
 
-def test_names_of_strangers_are_shown_as_they_are(run, subject, decide) -> None:
-    decide("[red]Ann[/red]\u202e", {0: other_class(subject, 0)})
+def test_names_of_strangers_are_shown_as_they_are(run, subject, decide, tmp_path: Path) -> None:
+    decide("[red]Ann[/red]", {0: other_class(subject, 0)})
     decide("Ben", {0: "keep"})
+    journal = (run / "review" / "decisions.jsonl").read_text()  # an earlier version took such names
+    (tmp_path / "earlier.jsonl").write_text(journal.replace('[red]Ann[/red]"', '[red]Ann[/red]\\u202e"'))
+    shutil.rmtree(run / "review")
+    assert restore_run_decisions(run, tmp_path / "earlier.jsonl")["about_this_run"] == 2
     shown = CliRunner().invoke(app, ["decisions", str(run)]).output
     assert shown.count("[red]Ann[/red]\\u202e") == 3  # in the table, beside Ben, and beside the dispute
 
@@ -400,6 +404,7 @@ def test_a_name_in_a_file_that_cannot_be_seen_is_refused_and_nothing_is_written(
     file.write_text("\n".join(["image_id,decision,reviewer", *lines]), "utf-8")
     with pytest.raises(InputError, match="holds a character that cannot be seen"):
         import_decisions(run, file)
+    assert not (run / "review" / "decisions.jsonl").read_bytes()
     file.write_text("\n".join(["image_id,decision,reviewer", lines[0].replace("Ben", "Rene\u0301")]), "utf-8")
     assert import_decisions(run, file).by_reviewer == {"Ren\u00e9": 1}
     assert decisions(run).reviewers == ["Ren\u00e9"]
