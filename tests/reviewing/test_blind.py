@@ -382,5 +382,5 @@ def test_two_servers_that_start_at_once_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 33])
 def test_a_secret_that_was_changed_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret").write_bytes(content)
-    with pytest.raises(StaleArtifact, match=r"has 32 bytes.*Take the file from a backup, or delete it"):
+    with pytest.raises(StaleArtifact, match=r"does not hold a key of 32 bytes.*or delete it"):
         review_secret(tmp_path)
