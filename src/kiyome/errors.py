@@ -21,15 +21,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
+MOST_SHOWN = 1_000
+"""Characters of each part of a message: what came may be a file's whole content."""
+
 
 class KiyomeError(Exception):
-    """An error in three parts: what must hold, what came, what to do.
+    """An error in three parts: what must hold, what came, what to do; each is cut where it is very long.
 
     >>> print(KiyomeError("Labels lie in 0..4.", came="label 7 in row 12", remedy="Correct row 12."))
     Labels lie in 0..4. Came: label 7 in row 12. Correct row 12.
     """
 
     def __init__(self, must: str, *, came: str, remedy: str) -> None:
+        must, came, remedy = map(shortened, (must, came, remedy))
         super().__init__(f"{must} Came: {came}. {remedy}")
         self.must, self.came, self.remedy = must, came, remedy
 
@@ -95,7 +99,7 @@ class TimeLimitReached(KiyomeError):
 
     def __init__(self, must: str, *, came: str, remedy: str, folder: Path) -> None:
         super().__init__(must, came=came, remedy=remedy)
-        self.args = (f"{must} {came}. {remedy}",)
+        self.args = (f"{self.must} {self.came}. {self.remedy}",)
         self.folder = folder
 
 
@@ -108,6 +112,16 @@ class MissingExtra(KiyomeError, ImportError):
             came="an installation without it",
             remedy=f"Run: pip install 'kiyome[{extra}]'",
         )
+
+
+def shortened(text: str, most: int = MOST_SHOWN) -> str:
+    """Return a text of about `most` characters at most: its beginning, and its end, which often says where.
+
+    >>> shortened("x" * 1_000_000 + " in line 3", most=24)
+    'xxxxxxxxxxxx ... xx in line 3'
+    """
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:].lstrip()}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -85,14 +85,15 @@ def read_photo_file(path: str | PathLike[str]) -> bytes:
         # O_NONBLOCK: opening a pipe that nobody writes to returns at once.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            _require_regular(os.fstat(descriptor))
+            status = os.fstat(descriptor)
+            _require_regular(status)
             with open(descriptor, "rb", closefd=False) as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                data = file.read(status.st_size + 1)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
         raise unreadable_file(_why_not_read(error)) from error
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > status.st_size:
         raise unreadable_file("a file that grows while it is read")
     return data
 

@@ -12,6 +12,7 @@ or of one (`training/changes.py`).
 import ast
 import inspect
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from functools import cache
@@ -20,10 +21,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from kiyome.artifacts.storage import open_regular
 from kiyome.errors import InputError, MissingExtra, nearest
 from kiyome.progress import Notes, ignore_note
 from kiyome.training.changes import Change, changed, parse_change, toml
 from kiyome.training.recipe import Fields, Recipe
+
+MOST_BYTES = 1 << 19
+"""Of a recipe; even one with a matrix of 100 classes has fewer."""
+DEEPEST = 16
+"""Tables and lists within each other; a recipe that can be used has five."""
+TOO_DEEP = f"tables or lists nested more than {DEEPEST} deep"
+DOTTED_KEY = re.compile(rf"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{DEEPEST}}}""")
+"""Of more parts than can be used; TOML's reader takes time in their square."""
 
 
 def read_recipes(
@@ -120,7 +130,7 @@ def _read(source: str | Path) -> tuple[str, Fields]:
             raise InputError(
                 "A recipe is a file or a name.", came=f"no file {path}", remedy="Check the path."
             )
-        return path.stem, _parsed(path.name, path.read_text("utf-8"), is_toml=path.suffix == ".toml")
+        return path.stem, _parsed(path.name, _text(path), is_toml=path.suffix == ".toml")
     known = list(shipped_recipes())
     if str(source) not in known:
         must = f"A recipe is a .toml or .yaml file, or one of {', '.join(known)}."
@@ -132,15 +142,52 @@ def _shipped() -> Any:
     return resources.files("kiyome.training") / "recipes"
 
 
+def _text(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            raw = file.read(MOST_BYTES + 1)
+        text = raw.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        must = "A recipe is a file of text in UTF-8."
+        raise InputError(must, came=f"{path}: {error}", remedy="Save it as UTF-8.") from error
+    if len(raw) > MOST_BYTES:
+        must = f"A recipe has at most {MOST_BYTES >> 10} KiB."
+        raise InputError(must, came=f"more in {path}", remedy="Check that it is the right file.")
+    return text
+
+
 def _parsed(name: str, text: str, *, is_toml: bool) -> Fields:
     try:
-        content = tomllib.loads(text) if is_toml else _yaml(text)
-    except (tomllib.TOMLDecodeError, ValueError) as error:
-        came = f"{name}: {error}"
-        raise InputError("A recipe is sound TOML or YAML.", came=came, remedy="Correct the line.") from error
-    if not isinstance(content, dict):
+        content = _toml(text) if is_toml else _yaml(text)
+        _refuse_depth(content)
+    except RecursionError as error:
+        raise _unsound(f"{name}: tables or lists nested without end") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # YAML's reader raises all of them
+        raise _unsound(f"{name}: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError("A recipe holds fields.", came=f"{name}: {content!r}", remedy="Write `epochs: 3`.")
     return content
+
+
+def _unsound(came: str) -> InputError:
+    return InputError("A recipe is sound TOML or YAML.", came=came, remedy="Correct the line.")
+
+
+def _toml(text: str) -> Fields:
+    if found := DOTTED_KEY.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"a key of more than {DEEPEST} parts (at line {line})")
+    return tomllib.loads(text)
+
+
+def _refuse_depth(content: Any) -> None:
+    level = [content] if isinstance(content, dict | list) else []
+    for _ in range(DEEPEST):
+        tables = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [inner for table in tables for inner in table if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise ValueError(TOO_DEEP)
 
 
 def _settings(table: Fields) -> list[Change]:
@@ -153,10 +200,27 @@ def _yaml(text: str) -> Any:
         import yaml
     except ImportError as error:
         raise MissingExtra("A recipe in YAML", extra="torch") from error
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """Without depth and without aliases, by which some hundred bytes can stand for billions."""
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            mark = self.peek_event().start_mark
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.composer.ComposerError(None, None, "an alias; write out what it stands for", mark)
+            if self.depth > DEEPEST:
+                raise yaml.composer.ComposerError(None, None, TOO_DEEP, mark)
+            self.depth += 1
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)  # noqa: S506
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 @cache
