@@ -1,5 +1,8 @@
 """Broken and hostile files: a message that names the file and the remedy, in bounded time and memory."""
 
+import resource
+import struct
+import subprocess
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -7,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
+from kiyome.cli import app
+from kiyome.errors import InputError, KiyomeError, StaleArtifact, UnreadablePhoto
 from kiyome.images.decode import read_photo_file
+from kiyome.testing import write_digits
 from kiyome.training.recipe_files import read_recipes
 
 
@@ -83,3 +89,100 @@ def test_a_photo_that_grows_while_it_is_read_is_refused() -> None:
     with pytest.raises(UnreadablePhoto) as refused:
         read_photo_file(Path("/proc/self/status"))
     assert refused.value.came == "a file that grows while it is read"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIYOME_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits") / "digits"
+    write_digits(folder, num_photos=60)
+    return folder
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A block in which the system cuts every file at so many bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_model_that_finds_no_room_is_told_with_its_folder(tmp_path) -> None:
+    pytest.importorskip("timm")
+    from kiyome.models import build_model, save_timm_folder
+
+    network = build_model("tiny", num_classes=2, pretrained=False, image_size=32)
+    with files_of_at_most(2_000), pytest.raises(OSError, match="File too large") as refused:
+        save_timm_folder(network, tmp_path / "model", class_names=["a", "b"], image_size=32)
+    assert refused.value.filename == str(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_is_free(digits, tmp_path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    command = ["find", str(digits), "--backbone", "tiny", "--folds", "3", "-o", str(small / "run")]
+    try:
+        came = CliRunner().invoke(app, command)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert came.exit_code == 2
+    assert "No space left on device: " in came.stderr
+    assert "small/run/" in came.stderr
+    assert "MB are free there" in came.stderr
+
+
+def header_of(length: int) -> bytes:
+    return struct.pack("<Q", length) + b"{}"
+
+
+def test_damaged_weights_are_named_without_foreign_advice(tmp_path) -> None:
+    torch = pytest.importorskip("torch")
+    from kiyome.models.timm_backbone import load_timm
+
+    whole = tmp_path / "whole.pth"
+    torch.save({"a": torch.zeros(1000)}, whole)
+    damaged = {
+        "long_header.safetensors": header_of(2**40),
+        "short_header.safetensors": header_of(2),
+        "empty.safetensors": b"",
+        "cut.pth": whole.read_bytes()[:2_000],
+        "empty.pth": b"",
+        "text.pth": b"<html>not found</html>",
+        "list.pth": b"\x80\x02]q\x00.",
+        "code.pth": b"cos\nsystem\n(S'false'\ntR.",
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        with bounded(), pytest.raises(InputError, match=rf"The weights file holds .*{name}") as refused:
+            load_timm("resnet18", weights=tmp_path / name)
+        assert "weights_only" not in str(refused.value)
+        assert "safetensors.torch.save_file" in str(refused.value)
+
+
+def test_a_damaged_model_folder_is_named(tmp_path) -> None:
+    pytest.importorskip("timm")
+    from kiyome.models import load_timm_folder
+
+    config = '{"architecture": "kiyome_tiny", "pretrained_cfg": {"input_size": [3, 32, 32]}}'
+    for text, content in [
+        (config, header_of(2**40)),
+        (config, b""),
+        ("[]", header_of(2)),
+        ("[" * 100_000, header_of(2)),
+        ('{"architecture": {}}', header_of(2)),
+    ]:
+        (tmp_path / "config.json").write_text(text)
+        (tmp_path / "model.safetensors").write_bytes(content)
+        with bounded(), pytest.raises(StaleArtifact, match=r"holds config\.json and model\.safetensors"):
+            load_timm_folder(tmp_path)

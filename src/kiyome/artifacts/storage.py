@@ -41,7 +41,8 @@ def writing(path: str | Path, *, durable: bool = True, private: bool = False) ->
     Raises
     ------
     OSError
-        When the disk is full or the folder cannot be written; what lay at `path` is untouched.
+        When the disk is full or the folder cannot be written; its `filename` is `path`, and what lay there is
+        untouched.
 
     Examples
     --------
@@ -62,8 +63,11 @@ def writing(path: str | Path, *, durable: bool = True, private: bool = False) ->
             if durable:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            number = error.errno or errno.ENOSPC  # numpy says nothing of a write that was cut short
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
     if durable:
         sync_folder(path.parent)

@@ -4,12 +4,15 @@ Exit codes: 0 done; 1 a defect of ours; 2 the input or the command must change; 
 and the same command goes on; 130 stopped by the user, 143 by SIGTERM, 129 by a terminal that was closed.
 """
 
+import errno
 import json
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -44,7 +47,13 @@ def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
             print(f"{prefix}{visible(str(error))}", file=sys.stderr)
         raise typer.Exit(GOES_ON if isinstance(error, TimeLimitReached) else 2) from error
     except OSError as error:
-        print(f"error: {visible(str(error))}. What was finished before is whole.", file=sys.stderr)
+        told = f"{error}{_room_for(error)}. What was finished before is whole."
+        print(f"error: {visible(told)}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    except MemoryError as error:
+        print(
+            "error: There is too little memory for this. What was finished before is whole.", file=sys.stderr
+        )
         raise typer.Exit(2) from error
     except KeyboardInterrupt as stop:
         print("Stopped. The same command goes on where it was.", file=sys.stderr)
@@ -54,6 +63,16 @@ def answering(as_json: bool) -> Iterator[tuple[Say, Progress]]:
             print(json.dumps(summary, indent=2))
         else:
             in_words()
+
+
+def _room_for(error: OSError) -> str:
+    """What is free where a file found no room; empty for other errors, and where nobody knows the file."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not isinstance(error.filename, str):
+        return ""
+    with suppress(OSError):
+        free = shutil.disk_usage(Path(error.filename).parent).free
+        return f" ({free / 1e6:,.1f} MB are free there: free some more, and give the same command again)"
+    return ""
 
 
 @contextmanager

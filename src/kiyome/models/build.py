@@ -1,7 +1,10 @@
 """A network to train: any classifier of timm, with a head for our classes, written so that timm loads it."""
 
 import copy
+import errno
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -148,21 +151,33 @@ def save_timm_folder(
     """A folder with config.json and model.safetensors that ``timm.create_model("local-dir:FOLDER")`` loads.
 
     The folder appears whole or not at all; one that is there already is replaced.
+
+    Raises
+    ------
+    OSError
+        When there is no room for it.
     """
     import torch
+    from safetensors import SafetensorError
     from timm.models import save_for_hf
 
     # safetensors wants whole tensors on the CPU, not channels-last ones
     module = copy.deepcopy(network.module).to(device="cpu", memory_format=torch.contiguous_format)
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    save_for_hf(
-        module,
-        str(new),
-        model_config={"label_names": list(class_names), "kiyome": note},
-        safe_serialization=True,
-        data_config={"input_size": (3, image_size, image_size)},
-    )
+    try:
+        save_for_hf(
+            module,
+            str(new),
+            model_config={"label_names": list(class_names), "kiyome": note},
+            safe_serialization=True,
+            data_config={"input_size": (3, image_size, image_size)},
+        )
+    except SafetensorError as error:  # its writer's errors are no OSError
+        shutil.rmtree(new, ignore_errors=True)
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(folder)) from error
     for path in [*new.iterdir(), new]:
         sync_folder(path)
     shutil.rmtree(folder, ignore_errors=True)
@@ -183,8 +198,8 @@ def load_timm_folder(folder: Path) -> Network:
         config = json.loads((folder / "config.json").read_bytes())
         _know_tiny(config["architecture"])
         module = timm.create_model(f"local-dir:{folder}", pretrained=True)
-        size = config["pretrained_cfg"]["input_size"][-1]
-    except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:
+        size = int(config["pretrained_cfg"]["input_size"][-1])
+    except Exception as error:  # on broken files the readers raise nearly everything
         raise StaleArtifact(
             "A model folder holds config.json and model.safetensors as timm reads them.",
             came=f"{folder}: {error}",

@@ -166,6 +166,8 @@ def trained_model(timm: ModuleType, architecture: str, path: Path, **options: An
     """Return the model without its head, every tensor from the file: none left random, none left over."""
     try:
         state = read_tensors(path)
+        if not state:
+            raise ValueError("no tensors")  # lest timm ask the hub
         classifier = getattr(timm.models.get_pretrained_cfg(architecture), "classifier", None)
         head = state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
         num_classes = 0 if head is None else len(head)
@@ -174,10 +176,13 @@ def trained_model(timm: ModuleType, architecture: str, path: Path, **options: An
         model = timm.create_model(
             architecture, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay, **options
         )
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # on broken files the readers raise nearly everything
+        why = _first_lines(error)
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in why:  # advice to run what is in it
+            why = "a pickle that is broken or holds more than tensors"
         raise InputError(
             f"The weights file holds the tensors of timm's {architecture}, and nothing but tensors.",
-            came=f"{path}: {_first_lines(error)}",
+            came=f"{path}: {why}",
             remedy="Name its architecture, or write it by safetensors.torch.save_file(state_dict, FILE).",
         ) from error
     model.reset_classifier(0)

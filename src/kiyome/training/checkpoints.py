@@ -14,6 +14,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from kiyome.artifacts.storage import sha256_of_file, write_bytes, write_text
@@ -72,7 +73,7 @@ def load_last_checkpoint(learner: Learner, folder: Path, *, key: str) -> list[st
             tensors = safetensors.torch.load(tensors_path.read_bytes())
             _bring_back(learner, tensors)
             learner.epochs_done = int(facts["epochs_done"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             notes.append(f"checkpoint {path.stem} is damaged ({error}); the one before it is taken")
             continue
         if facts["torch"] != torch.__version__:
