@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import sqlite3
 import threading
 
@@ -276,3 +277,27 @@ def test_an_old_sqlite_is_refused_and_others_need_no_warning(filled, monkeypatch
 def test_a_store_is_not_named_like_its_journal(tmp_path):
     with pytest.raises(InputError, match=r"Name the store decisions\.sqlite"):
         opened(tmp_path / "decisions.jsonl")
+
+
+def test_writers_wait_for_the_disk_together(place, monkeypatch):
+    """Whoever waits for the disk has let the next one write; nobody is answered before the disk."""
+    slow, fsync, waiting = threading.Event(), os.fsync, threading.Semaphore(0)
+
+    def fsync_of_a_slow_disk(file):
+        waiting.release()
+        assert slow.wait(20)
+        fsync(file)
+
+    with opened(place) as store:
+        monkeypatch.setattr(os, "fsync", fsync_of_a_slow_disk)
+        writers = [threading.Thread(target=decide, args=(store, id_), kwargs={"key": id_}) for id_ in "ab"]
+        for writer in writers:
+            writer.start()
+        both_wait = [waiting.acquire(timeout=10) for _ in writers]
+        are_answered = [not writer.is_alive() for writer in writers]
+        slow.set()
+        for writer in writers:
+            writer.join()
+    assert (both_wait, are_answered) == ([True, True], [False, False])
+    assert [event.number for event in events_of(place)] == [1, 2]
+    assert [event for _, event in read_journal(journal_of(place))] == events_of(place)

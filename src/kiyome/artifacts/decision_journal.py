@@ -26,9 +26,10 @@ START = b'{"review": '
 
 @contextmanager
 def held(path: Path) -> Iterator[BinaryIO]:
-    """The journal, made if need be with its folder, while no other process holds it.
+    """The journal, made if need be with its folder, while nobody else holds it; on the disk after the block.
 
-    The lock dies with its owner.
+    The lock dies with its owner. It is let go before the wait for the disk, so that the next one can write
+    meanwhile and both wait together.
     """
     path.parent.mkdir(mode=OWNER_FOLDER, exist_ok=True)
     is_new = not path.exists()
@@ -37,10 +38,13 @@ def held(path: Path) -> Iterator[BinaryIO]:
         if is_new:
             sync_folder(path.parent)
         yield file
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        os.fsync(file.fileno())
 
 
 def complete(file: BinaryIO, lines_after: Callable[[int], Sequence[Line]]) -> None:
-    """Bring the journal up to the database, and wait until it is on the disk.
+    """Bring the journal up to the database.
 
     Parameters
     ----------
@@ -64,8 +68,6 @@ def complete(file: BinaryIO, lines_after: Callable[[int], Sequence[Line]]) -> No
         lines = lines[1:]
     file.seek(0, os.SEEK_END)
     file.writelines(map(bytes_of_line, lines))
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def refuse_foreign(path: Path, *, database: Path | None) -> None:

@@ -1,7 +1,7 @@
 """A log of decisions that is open: an engine, the journal beside it, and the right to write both in turn."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ class Log:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is in the database, then in the journal, when the block has ended well."""
-        with self.lock, reaching(self.engine), self.holding_journal() as journal:
+        with reaching(self.engine), self.holding_journal() as journal:
             with transaction(self.engine) as connection:
                 yield connection
             if journal:
@@ -52,7 +52,7 @@ class Log:
 
     def prepare(self, lines: Sequence[Line]) -> None:
         """Make or update the tables, add the lines to a log without events, bring the journal along."""
-        with self.lock, reaching(self.engine), self.holding_journal() as journal:
+        with reaching(self.engine), self.holding_journal() as journal:
             with bring_up_to_date(self.engine) as connection:
                 insert_into_empty(connection, lines)
             if journal:
@@ -60,13 +60,19 @@ class Log:
                     complete(journal, partial(lines_after, connection))
                     refuse_gaps(journal, last_number(connection))
 
-    def holding_journal(self) -> AbstractContextManager[BinaryIO | None]:
-        """The journal of a SQLite store while no other process has it: the lock of all writers."""
-        return held(self.journal) if self.journal else nullcontext()
+    @contextmanager
+    def holding_journal(self) -> Iterator[BinaryIO | None]:
+        """The journal of a SQLite store while no other writer has it: the lock of all, in any process."""
+        if self.journal is None:
+            with self.lock:
+                yield None
+        else:
+            with held(self.journal) as journal:
+                yield journal
 
     def close(self) -> None:
         """Let go of the connections; the last one to close tidies the file of SQLite, hence the lock."""
-        with self.lock, reaching(self.engine), self.holding_journal():
+        with reaching(self.engine), self.holding_journal():
             self.engine.dispose()
 
 

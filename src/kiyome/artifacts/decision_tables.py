@@ -11,14 +11,15 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    ColumnElement,
     Connection,
     Integer,
     MetaData,
     Row,
+    Select,
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
     func,
     insert,
     select,
@@ -61,6 +62,20 @@ EVENTS = Table(
     sqlite_strict=True,
 )
 _OF_AN_EVENT = [column for column in EVENTS.columns if column.name not in ("review", "place")]
+# built once: SQLAlchemy takes longer to build a question than SQLite to answer it
+_OF_REVIEW = select(*_OF_AN_EVENT).where(EVENTS.c.review == bindparam("review")).order_by(EVENTS.c.number)
+_AFTER = _OF_REVIEW.where(EVENTS.c.number > bindparam("number"))
+_OF_BATCH = _OF_REVIEW.where(EVENTS.c.batch == bindparam("batch"))
+_OF_IMAGES = _OF_REVIEW.where(
+    EVENTS.c.reviewer == bindparam("reviewer"), EVENTS.c.image_id.in_(bindparam("image_ids", expanding=True))
+)
+_LINES_AFTER = (
+    select(EVENTS.c.review, *_OF_AN_EVENT)
+    .where(EVENTS.c.number > bindparam("number"))
+    .order_by(EVENTS.c.number)
+)
+_LAST_NUMBER = select(func.coalesce(func.max(EVENTS.c.number), 0))
+_INSERT = insert(EVENTS)
 IDS_AT_ONCE = 5_000
 """Below the number of parameters that one statement may have."""
 
@@ -88,23 +103,23 @@ def append_batch(connection: Connection, review: str, batch: Batch, *, decided_a
 
 def events_after(connection: Connection, review: str, number: int) -> list[Event]:
     """The events of a review that follow this number, in order of commit."""
-    return _events(connection, EVENTS.c.review == review, EVENTS.c.number > number)
+    return _events(connection, _AFTER, review=review, number=number)
 
 
 def events_of_batch(connection: Connection, review: str, key: str) -> list[Event]:
     """The events of one batch in the order of its acts; none when nothing was written with the key."""
-    return _events(connection, EVENTS.c.review == review, EVENTS.c.batch == key)
+    return _events(connection, _OF_BATCH, review=review, batch=key)
 
 
 def lines_after(connection: Connection, number: int) -> list[Line]:
     """The events of all reviews that follow this number, in order of commit."""
-    asked = select(EVENTS.c.review, *_OF_AN_EVENT).where(EVENTS.c.number > number).order_by(EVENTS.c.number)
-    return [(row.review, _event(row[1:])) for row in connection.execute(asked)]
+    rows = connection.execute(_LINES_AFTER, {"number": number})
+    return [(row.review, _event(row[1:])) for row in rows]
 
 
 def last_number(connection: Connection) -> int:
     """The number of the newest event in the store; 0 for an empty one."""
-    return connection.scalar(select(func.coalesce(func.max(EVENTS.c.number), 0))) or 0
+    return connection.scalar(_LAST_NUMBER) or 0
 
 
 def insert_into_empty(connection: Connection, lines: Sequence[Line]) -> None:
@@ -133,12 +148,11 @@ def _insert(connection: Connection, lines: Sequence[Line]) -> None:
         place = rows[-1]["place"] + 1 if follows else 0
         rows.append(vars(event) | {"review": review, "place": place, "seen": json.dumps(event.seen)})
     if rows:
-        connection.execute(insert(EVENTS), rows)
+        connection.execute(_INSERT, rows)
 
 
-def _events(connection: Connection, *conditions: ColumnElement[bool]) -> list[Event]:
-    asked = select(*_OF_AN_EVENT).where(*conditions).order_by(EVENTS.c.number)
-    return [_event(row) for row in connection.execute(asked)]
+def _events(connection: Connection, question: Select[Any], **asked: Any) -> list[Event]:
+    return [_event(row) for row in connection.execute(question, asked)]
 
 
 def _event(row: Row[Any] | Sequence[Any]) -> Event:
@@ -152,9 +166,9 @@ _NAMES = [column.name for column in _OF_AN_EVENT]
 def _newest_events(connection: Connection, review: str, batch: Batch) -> dict[str, Event]:
     """What this reviewer wrote last about each row of the batch."""
     ids = [act.image_id for act in batch.acts]
-    of_reviewer = (EVENTS.c.review == review, EVENTS.c.reviewer == batch.reviewer)
+    of_reviewer = {"review": review, "reviewer": batch.reviewer}
     chunks = (ids[start : start + IDS_AT_ONCE] for start in range(0, len(ids), IDS_AT_ONCE))
-    found = (_events(connection, *of_reviewer, EVENTS.c.image_id.in_(chunk)) for chunk in chunks)
+    found = (_events(connection, _OF_IMAGES, image_ids=chunk, **of_reviewer) for chunk in chunks)
     return {event.image_id: event for events in found for event in events}  # a later event wins
 
 
