@@ -73,7 +73,15 @@ def test_an_unknown_method_lists_the_known_ones(tmp_path: Path) -> None:
     assert "prune_by_noise_rate" in shown.stderr
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sign: sign.name)
+DEFAULTS = {
+    signal.SIGINT: "signal.default_int_handler",
+    signal.SIGTERM: "signal.SIG_DFL",
+    signal.SIGHUP: "signal.SIG_DFL",
+}
+"""As a shell in the foreground hands them on; behind `&` or nohup some are ignored."""
+
+
+@pytest.mark.parametrize("sign", DEFAULTS, ids=lambda sign: sign.name)
 def test_who_is_told_to_stop_says_so(sign: signal.Signals) -> None:
     """Ctrl-C, `kill` and a terminal that closes end alike."""
     code = (
@@ -82,7 +90,7 @@ def test_who_is_told_to_stop_says_so(sign: signal.Signals) -> None:
         "        print('ready', flush=True)\n        time.sleep(60)\n"
         "typer.run(verb)"
     )
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", f"import signal; signal.signal({sign:d}, {DEFAULTS[sign]})\n{code}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
