@@ -28,9 +28,8 @@ from numpy.typing import NDArray
 from kiyome.artifacts.finished_run import FinishedRun, deal_of, open_run
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.storage import open_in_place, sync_folder
-from kiyome.artifacts.table import UNKNOWN, Table
+from kiyome.artifacts.table import UNKNOWN, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.evaluation.shares import Estimate, share_of_rows
@@ -271,7 +270,7 @@ def folds_beside(folder: str | Path, table: Table) -> Iterator[NDArray[np.int16]
 def folds_of_run(run: Path, table: Table) -> NDArray[np.int16] | None:
     """Return the folds (N,) of a run folder's table, where it has the rows and given labels of `table`."""
     try:
-        held = read_table(run / "table.parquet", allow_missing=True)
+        held = load_table(run / "table.parquet")
     except (KiyomeError, OSError):
         return None  # gone, or never finished
     return held.folds if digest_of_rows(held) == digest_of_rows(table) else None
@@ -306,7 +305,7 @@ def _scored(
 
 
 def _step(run: Path, before: Sequence[Entry]) -> Entry:
-    entry = _unscored(run, verify_run(run), read_table(run / "table.parquet", allow_missing=True))
+    entry = _unscored(run, verify_run(run), load_table(run / "table.parquet"))
     return _against_first(entry, before, run.resolve().parent)
 
 

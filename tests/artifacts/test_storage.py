@@ -2,12 +2,25 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
+from kiyome.artifacts.storage import (
+    digest_of_file,
+    is_temporary,
+    sha256_of_file,
+    write_bytes,
+    write_csv,
+    write_csv_columns,
+    write_text,
+    writing,
+)
 
 WRITER = """
 import sys
@@ -82,3 +95,41 @@ def test_a_digest_tells_files_apart(tmp_path):
     write_bytes(tmp_path / "a", b"a")
     write_bytes(tmp_path / "b", b"b")
     assert sha256_of_file(tmp_path / "a") != sha256_of_file(tmp_path / "b")
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
+numbers = st.floats(width=32) | st.integers(-3, 3).map(float)
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.data(), st.integers(1, 6))
+def test_columns_are_written_as_the_rows_of_a_csv(data, length):
+    def column(values, kind):
+        array = np.empty(length, dtype=kind)
+        array[:] = data.draw(st.lists(values, min_size=length, max_size=length))
+        return array
+
+    columns = {
+        "id, quoted": column(st.none() | texts, object),
+        "label": column(st.none() | texts, object),
+        "float32": column(numbers, np.float32),
+        "float64": column(st.floats(), np.float64),
+        "whole": column(st.integers(-9, 9), np.int16),
+        "is_issue": column(st.booleans(), bool),
+    }
+    rows = zip(*columns.values(), strict=True)
+    plain = [["" if cell is None or cell != cell else cell for cell in row] for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        write_csv(Path(folder) / "rows.csv", [list(columns), *plain])
+        write_csv_columns(Path(folder) / "columns.csv", columns)
+        assert (Path(folder) / "columns.csv").read_bytes() == (Path(folder) / "rows.csv").read_bytes()
+
+
+def test_a_digest_is_taken_again_when_the_file_changes(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    before = digest_of_file(path)
+    times = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # the clock of changes goes on all the same
+    assert digest_of_file(path) == sha256_of_file(path) != before

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from kiyome.artifacts.names import path_of_text, text_of_path
 from kiyome.artifacts.sources import read_table
-from kiyome.artifacts.table import COLUMN_TYPES, Table, write_table
-from kiyome.errors import InputError, TableError
+from kiyome.artifacts.table import COLUMN_TYPES, Table, load_table, write_table
+from kiyome.errors import InputError, StaleArtifact, TableError
 
 HOSTILE = [
     *[
@@ -98,6 +98,8 @@ def test_a_written_table_reads_back_equal(suffix, table):
         path = Path(folder) / f"table{suffix}"
         write_table(table, path)
         assert_equal(table, read_table(path, allow_missing=True))
+        if suffix == ".parquet":
+            assert_equal(table, load_table(path))
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
@@ -250,3 +252,21 @@ def test_moving_the_photos_changes_no_digest(tmp_path):
         (tmp_path / "one" / name / "1.jpg").write_bytes(b"")
     shutil.copytree(tmp_path / "one", tmp_path / "other")
     assert_equal(read_table(tmp_path / "one"), read_table(tmp_path / "other"))
+
+
+def test_what_kiyome_did_not_write_is_not_loaded_as_its_own(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image_id": ["a", "b"], "label": ["cat", "dog"]}), tmp_path / "theirs.parquet")
+    (tmp_path / "text.parquet").write_text("no Parquet")
+    table = Table(
+        root=tmp_path, image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1], class_names=("cat", "dog")
+    )
+    write_table(table, tmp_path / "ours.parquet")
+    content = pq.read_table(tmp_path / "ours.parquet")
+    other = content.set_column(2, "given_label", pa.array(["cat", "owl"]))
+    pq.write_table(other, tmp_path / "changed.parquet")
+    for name in ("theirs", "text", "changed"):
+        with pytest.raises(StaleArtifact, match=rf"{name}\.parquet is no table that kiyome wrote"):
+            load_table(tmp_path / f"{name}.parquet")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.sources import read_table
+from kiyome.artifacts.sources import read_own_table
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
@@ -76,7 +76,7 @@ def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedR
             came=f"a run of '{manifest['command']}' in {path}, without predictions",
             remedy="Name a run of find or train, or one made from these.",
         )
-    table = read_table(path / "table.parquet", images=photos_of_run(path, images=images), allow_missing=True)
+    table = read_own_table(path / "table.parquet", images=photos_of_run(path, images=images))
     return FinishedRun(
         path=path, manifest=manifest, table=table, predictions=Predictions.load(path / "predictions", table)
     )

@@ -1,6 +1,5 @@
 """The list of suspicious labels, as files for people and for machines. N rows."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.artifacts.names import text_of_path
-from kiyome.artifacts.spreadsheet import safe_cell
-from kiyome.artifacts.storage import write_csv, write_parquet
+from kiyome.artifacts.names import texts_of_paths
+from kiyome.artifacts.spreadsheet import safe_cells
+from kiyome.artifacts.storage import write_csv_columns, write_parquet
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
@@ -133,7 +132,7 @@ def write_issue_files(
     suggested = predicted if suggested_labels is None else _of_length(n, "suggested_labels", suggested_labels)
     columns: dict[str, NDArray[Any]] = {
         "image_id": table.image_ids,
-        "path": np.array([text_of_path(path) for path in table.paths], dtype=object),
+        "path": texts_of_paths(table.paths),
         "given_label": names[table.given_labels],
         "predicted_label": names[predicted],
         "suggested_label": names[suggested.astype(np.intp)],
@@ -142,8 +141,8 @@ def write_issue_files(
     }
     if probability is not None:
         columns["probability"] = _of_length(n, "probability", probability).astype(np.float64)
-    listed = {name: column[np.concatenate([order, rest])].tolist() for name, column in columns.items()}
-    listed["rank"] = [*range(1, len(order) + 1), *[None] * len(rest)]
+    listed = {name: column[np.concatenate([order, rest])] for name, column in columns.items()}
+    listed["rank"] = np.array([*range(1, len(order) + 1), *[None] * len(rest)], dtype=object)
     _write_both(Path(folder), listed)
 
 
@@ -158,7 +157,7 @@ def _of_length(num_rows: int, name: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def _write_both(folder: Path, columns: dict[str, list[Any]]) -> None:
+def _write_both(folder: Path, columns: dict[str, NDArray[Any]]) -> None:
     import pyarrow as pa
 
     types = {"rank": pa.int64(), "is_label_issue": pa.bool_(), "label_quality": pa.float64()}
@@ -168,14 +167,6 @@ def _write_both(folder: Path, columns: dict[str, list[Any]]) -> None:
         for name, values in columns.items()
     }
     write_parquet(folder / "label_issues.parquet", arrays)
-    write_csv(folder / "label_issues.csv", _csv_rows(columns))
-
-
-def _csv_rows(columns: dict[str, list[Any]]) -> Iterator[list[object]]:
-    yield list(columns)
-    for row in zip(*columns.values(), strict=True):
-        yield [safe_cell(cell) if isinstance(cell, str) else _plain(cell) for cell in row]
-
-
-def _plain(cell: object) -> object:
-    return "" if cell is None or cell != cell else cell  # NaN is the one value unlike itself
+    ranks = [None if rank is None else str(rank) for rank in columns["rank"]]
+    texts = {name: safe_cells(columns[name]) for name in columns if name not in types}
+    write_csv_columns(folder / "label_issues.csv", columns | texts | {"rank": ranks})

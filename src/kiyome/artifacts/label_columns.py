@@ -60,6 +60,9 @@ def read_labels(
     nothing -= reading.keys()
     labels: dict[str, Labels] = {}
     for kind, column in texts.items():
+        if kind == "label" and columns["label"] == columns["given_label"]:
+            labels[kind] = labels["given_label"]
+            continue
         if kind != "true_label":
             _check_present(records, column, nothing)
         _check_known(records, column, reading.keys() | nothing, class_map)
@@ -102,7 +105,8 @@ def _map_of_occurring(records: Records, texts: set[str]) -> ClassMap:
 
 
 def _check_present(records: Records, column: list[str], nothing: set[str]) -> None:
-    if missing := [row for row, text in enumerate(column) if text in nothing]:
+    if not nothing.isdisjoint(column):
+        missing = [row for row, text in enumerate(column) if text in nothing]
         records.fail(
             "Every row has a label.",
             missing,
@@ -112,7 +116,8 @@ def _check_present(records: Records, column: list[str], nothing: set[str]) -> No
 
 
 def _check_known(records: Records, column: list[str], known: set[str], class_map: ClassMap) -> None:
-    if unknown := [row for row, text in enumerate(column) if text not in known]:
+    if not known.issuperset(column):
+        unknown = [row for row, text in enumerate(column) if text not in known]
         names = ", ".join(class_map.names[:SHOWN]) + (", ..." if len(class_map.names) > SHOWN else "")
         records.fail(
             f"Every label is in {class_map.origin}, which names {len(class_map.names)} classes: {names}.",

@@ -7,6 +7,9 @@ be read as such an escape becomes `%25`. Every other name stays as it is, `100%.
 
 import re
 
+import numpy as np
+from numpy.typing import NDArray
+
 _HEX_PAIR = re.compile(rb"%([0-9A-Fa-f]{2})")
 _AMBIGUOUS_PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 
@@ -19,6 +22,34 @@ def text_of_path(path: str) -> str:
     """
     escaped = _AMBIGUOUS_PERCENT.sub("%25", path)
     return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in escaped)
+
+
+def texts_of_paths(paths: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return `text_of_path` of each path; at once where none needs an escape."""
+    joined = "".join(paths)
+    if "%" not in joined and is_unicode(joined):
+        return paths
+    return np.array([text_of_path(path) for path in paths], dtype=object)
+
+
+def paths_of_texts(texts: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return `path_of_text` of each text; at once where none is escaped."""
+    if "%" not in "".join(texts):
+        return texts
+    return np.array([path_of_text(text) for text in texts], dtype=object)
+
+
+def is_unicode(text: str) -> bool:
+    r"""Whether a text can be written as UTF-8: file names that are no text carry halves of characters.
+
+    >>> is_unicode("leaf \u8449"), is_unicode("caf\udce9")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def path_of_text(text: str) -> str:

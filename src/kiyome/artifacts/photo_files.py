@@ -5,7 +5,8 @@ Nothing here follows a link out of the data folder, and nothing is passed over w
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kiyome.artifacts.class_map import plain_form
@@ -123,6 +124,16 @@ class PhotoFinder:
         self._inside: dict[str, bool] = {}
         self._stems: dict[str, dict[str, list[str]]] = {}
 
+    def may_find(self, texts: Sequence[str]) -> bool:
+        """Whether anything in the folder is named as some text begins: one look instead of one a text."""
+        first = {text.partition("/")[0] for text in texts}
+        first |= {path_of_text(text) for text in first if "%" in text}
+        try:
+            names = [name for entry in Path(self.root).iterdir() for name in (entry.name, entry.stem)]
+        except OSError:
+            return False
+        return not first.isdisjoint(("", ".")) or not _folded(first).isdisjoint(_folded(names))
+
     def find(self, text: str) -> tuple[str, str]:
         """The path below the folder, and an empty reason; or an empty path and why there is none."""
         if not stays_inside(text):
@@ -180,6 +191,11 @@ class PhotoFinder:
                 stems.setdefault(os.path.splitext(name)[0], []).append(name)  # noqa: PTH122
             self._stems[folder] = stems
         return self._stems[folder]
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    """The names as a file system sees them that minds neither case nor Unicode form; none holds a NUL."""
+    return set(unicodedata.normalize("NFKC", "\0".join(names)).casefold().split("\0"))
 
 
 ABSENT = "no such file"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.records import SHOWN, Records, read_records
 from kiyome.artifacts.sources import ID_COLUMNS, fold_column
-from kiyome.artifacts.storage import sha256_of_file, write_csv, write_parquet, write_text, writing
+from kiyome.artifacts.storage import sha256_of_file, write_csv_columns, write_parquet, write_text, writing
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, StaleArtifact
 
@@ -210,11 +210,7 @@ def write_out_of_fold(predictions: Predictions, table: Table, folder: str | Path
     columns |= {f"p_{name}": probs[:, k] for k, name in enumerate(table.class_names)}
     columns["pred"] = names[probs.argmax(axis=1)]
     write_parquet(Path(folder) / "oof.parquet", {name: pa.array(column) for name, column in columns.items()})
-    rows = zip(
-        *(column.tolist() if column.dtype != np.float32 else column for column in columns.values()),
-        strict=True,
-    )
-    write_csv(Path(folder) / "oof.csv", [list(columns), *rows])
+    write_csv_columns(Path(folder) / "oof.csv", columns)
 
 
 def read_out_of_fold(path: str | Path, table: Table) -> tuple[Table, Predictions]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.names import is_unicode, text_of_path
 from kiyome.artifacts.photo_files import suffix_of_photo
 from kiyome.artifacts.spreadsheet import texts_of_cells
 from kiyome.artifacts.table import CLASS_NAMES_KEY
@@ -70,8 +70,8 @@ class Records:
                 remedy="Give one value a row.",
             )
         values = self.columns[column]
-        if "\0" in (joined := "".join(values)) or not _is_unicode(joined):
-            bad = [row for row, text in enumerate(values) if "\0" in text or not _is_unicode(text)]
+        if "\0" in (joined := "".join(values)) or not is_unicode(joined):
+            bad = [row for row, text in enumerate(values) if "\0" in text or not is_unicode(text)]
             self.fail(
                 "Texts are valid Unicode without NUL.",
                 bad,
@@ -135,14 +135,6 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _decoded(path: Path) -> str:
     """The file's text: UTF-8 with or without a mark, or UTF-16 with one."""
     raw = path.read_bytes()
@@ -171,6 +163,37 @@ def _line_of(raw: bytes, position: int) -> int:
 
 def _read_csv(path: Path) -> Records:
     text = _decoded(path)
+    return _read_plain_csv(text, path) or _read_quoted_csv(text, path)
+
+
+def _read_plain_csv(text: str, path: Path) -> Records | None:
+    """Read a CSV at once whose cells end where commas and lines do; None where that is not sure."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    head, end, _ = text.partition("\n")
+    delimiter = _delimiter(text, path)
+    is_plain = not any(mark in text for mark in ('"', "\n\n", "\n\r\n")) and bool(head.strip())
+    if not is_plain or text.count("\r") != text.count("\r\n") or delimiter not in head or not end:
+        return None
+    header = _header(head.removesuffix("\r").split(delimiter), path)
+    numbers = [str(number) for number in range(len(header))]
+    try:
+        content = arrow_csv.read_csv(
+            pa.py_buffer(text.encode()),
+            arrow_csv.ReadOptions(column_names=numbers, skip_rows=1),
+            arrow_csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=False),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(numbers, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowException:
+        return None  # a line of another width, say: the reader of lines tells which
+    columns = [content[number].to_pylist() for number in numbers]
+    return _csv_records(header, columns, range(2, content.num_rows + 2), path, marked="'" in text)
+
+
+def _read_quoted_csv(text: str, path: Path) -> Records:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, path), strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
@@ -192,7 +215,14 @@ def _read_csv(path: Path) -> Records:
             remedy="Correct the quotation marks of that line.",
         ) from error
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in header]
-    if not path.with_suffix(".classes.json").is_file():  # ours, and exact
+    return _csv_records(header, columns, places, path, marked=True)
+
+
+def _csv_records(
+    header: list[str], columns: list[list[str]], places: Sequence[int], path: Path, *, marked: bool
+) -> Records:
+    """The records of a CSV, some cells of which may be marked against spreadsheets."""
+    if marked and not path.with_suffix(".classes.json").is_file():  # ours, and exact
         columns = [texts_of_cells(column) for column in columns]
     named = {name: column for name, column in zip(header, columns, strict=True) if name}
     return Records(source=path, columns=named, places=places, class_names={})

@@ -32,9 +32,9 @@ from kiyome.artifacts.manifest import (
 )
 from kiyome.artifacts.names import path_of_text, text_of_path
 from kiyome.artifacts.storage import (
+    digest_of_file,
     is_temporary,
     open_in_place,
-    sha256_of_file,
 )
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, RunBusy, StaleArtifact
@@ -210,7 +210,7 @@ def verify_run(path: str | Path) -> Manifest:
         if (
             not file.is_file()
             or file.stat().st_size != facts["size"]
-            or sha256_of_file(file) != facts["sha256"]
+            or digest_of_file(file) != facts["sha256"]
         ):
             raise StaleArtifact(
                 "Files of a run stay as they were written.",
@@ -328,7 +328,7 @@ def _files(path: Path) -> dict[str, dict[str, Any]]:
     files = sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
     names = {file: str(file.relative_to(path)) for file in files}
     return {
-        text_of_path(name): {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
+        text_of_path(name): {"size": file.stat().st_size, "sha256": digest_of_file(file)}
         for file, name in names.items()
         if name not in (MANIFEST, LOCK)
         and not is_temporary(file)

@@ -10,6 +10,7 @@ file, the line and what to do. Order is kept; ids and labels are text exactly as
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from kiyome.artifacts.class_folders import read_class_folders
 from kiyome.artifacts.class_map import ClassMapSource
 from kiyome.artifacts.embedded import unpack_photos
 from kiyome.artifacts.label_columns import label_columns, read_labels
+from kiyome.artifacts.names import texts_of_paths
 from kiyome.artifacts.photo_files import LEAVES, PhotoFinder, photos_without_row
 from kiyome.artifacts.records import SHOWN, Records, read_records
 from kiyome.artifacts.storage import write_csv
-from kiyome.artifacts.table import Table, Texts
+from kiyome.artifacts.table import Table, Texts, load_table
 from kiyome.errors import InputError, TableError
 from kiyome.progress import Progress, silent
 
@@ -128,6 +130,30 @@ def read_table(
     )
 
 
+def read_own_table(path: str | Path, *, images: str | Path | None = None) -> Table:
+    """Return the table that a run wrote, with the photos that are at hand.
+
+    Parameters
+    ----------
+    path
+        ``table.parquet`` in the folder of the run.
+    images
+        The folder of the photos; likely ones near the file are tried if not given.
+
+    Raises
+    ------
+    StaleArtifact
+        As for `kiyome.artifacts.table.load_table`.
+    """
+    table = load_table(path)
+    if not any(table.paths):
+        return table if images is None else replace(table, root=Path(images))
+    root = image_folder(Path(path), table.paths[:100].tolist(), images)
+    finder = PhotoFinder(root)
+    found = [finder.find(photo)[0] if photo else "" for photo in texts_of_paths(table.paths)]
+    return replace(table, root=root, paths=np.array(found, dtype=object))
+
+
 def _table_in_folder(folder: Path) -> Path | None:
     found = [folder / name for name in TABLES_IN_FOLDER if (folder / name).is_file()]
     if len(found) > 1:
@@ -212,6 +238,8 @@ def find_photos(
 ) -> list[str]:
     """The path below `root` of each photo that a file names; empty ones only where they may be missing."""
     finder = PhotoFinder(root)
+    if allow_missing and not finder.may_find(photos):
+        return [""] * len(photos)
     found = [finder.find(photo) if photo else ("", "no path") for photo in photos]
     if allow_missing:
         return [path for path, _ in found]

@@ -4,7 +4,11 @@ A cell that begins as a formula gets an apostrophe before it (OWASP, CSV injecti
 apostrophes and then as a formula gets one more, so that every cell leads back to one text.
 """
 
+import re
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kiyome.artifacts.table import Table
 
@@ -19,6 +23,25 @@ def safe_cell(text: str) -> str:
     ("'=HYPERLINK(1)", "''=HYPERLINK(1)", 'cat/1.jpg')
     """
     return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def safe_cells(texts: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return `safe_cell` of each text, None as it is."""
+    changed = np.flatnonzero(_begin_with(texts, (*FORMULA_STARTS, "'")))
+    cells = texts.copy()
+    cells[changed] = [safe_cell(text) for text in texts[changed]]
+    return cells
+
+
+def _begin_with(texts: NDArray[np.object_], starts: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each text begins so; None does not."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    pattern = f"^[{re.escape(''.join(starts))}]"
+    found = pc.match_substring_regex(pa.array(texts, pa.string()), pattern=pattern)
+    begin: NDArray[np.bool_] = found.fill_null(fill_value=False).to_numpy(zero_copy_only=False)
+    return begin
 
 
 def text_of_safe_cell(cell: str) -> str:
@@ -54,8 +77,9 @@ def runs_in_spreadsheet(cell: str) -> bool:
 
 def notes_on_formulas(table: Table, files: Sequence[str]) -> list[str]:
     """Return what to tell of exact files of a table with cells that a spreadsheet would run."""
-    cells = [text for text in (*table.image_ids, *table.class_names) if runs_in_spreadsheet(text)]
-    if not cells:
+    texts = np.array([*table.image_ids, *table.class_names], dtype=object)
+    cells = texts[_begin_with(texts, FORMULA_STARTS)]
+    if not len(cells):
         return []
     told = f"{len(cells):,} ids and class names, such as {cells[0]!r}, would run as formulas in a spreadsheet"
     return [f"{told}: do not open {' or '.join(files)} in one; the other lists are safe"]

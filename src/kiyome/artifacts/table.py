@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.artifacts.names import stays_inside, text_of_path
-from kiyome.artifacts.storage import write_csv, write_parquet, write_text
-from kiyome.errors import InputError, TableError
+from kiyome.artifacts.names import is_unicode, paths_of_texts, stays_inside, texts_of_paths
+from kiyome.artifacts.storage import write_csv_columns, write_parquet, write_text
+from kiyome.errors import InputError, StaleArtifact, TableError
 
 Texts = NDArray[np.object_]
 Labels = NDArray[np.int32]
@@ -147,7 +147,7 @@ class Table:
     @cached_property
     def content_digest(self) -> str:
         """A digest of rows and classes, not of `root`, `skipped` or `label_texts`: what a run depends on."""
-        parts = [self.fingerprint, *(text_of_path(path) for path in self.paths)]
+        parts = [self.fingerprint, *texts_of_paths(self.paths)]
         for name in COLUMN_TYPES:
             values = getattr(self, name)
             if values is not None and name not in ("image_ids", "paths"):
@@ -211,13 +211,72 @@ def write_table(table: Table, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() == ".csv":
         write_text(path.with_suffix(".classes.json"), json.dumps(_class_map(table), ensure_ascii=False))
-        write_csv(path, _csv_rows(table))
+        write_csv_columns(path, _columns(table))
     elif path.suffix.lower() == ".parquet":
         write_parquet(path, _parquet_columns(table), {CLASS_NAMES_KEY: json.dumps(_class_map(table))})
     else:
         raise InputError(
             "A table is written as .csv or .parquet.", came=repr(path.name), remedy="Choose such an ending."
         )
+
+
+def load_table(path: str | Path) -> Table:
+    """Return the table that `write_table` put into a Parquet file, as it was; photos lie beside the file.
+
+    Raises
+    ------
+    StaleArtifact
+        When the file is not one of ours, or was changed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> table = Table(root=folder, image_ids=["a", "b"], paths=["", ""], given_labels=[1, 0],
+    ...               class_names=("cat", "dog"))
+    >>> write_table(table, folder / "table.parquet")
+    >>> load_table(folder / "table.parquet").content_digest == table.content_digest
+    True
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    try:
+        content = pq.read_table(path, page_checksum_verification=True)
+        told = json.loads(content.schema.metadata[CLASS_NAMES_KEY])
+        columns = {name: content[name].combine_chunks() for name in content.column_names}
+        names = list(told)
+        texts = [text for [text] in told.values()] if isinstance(told, dict) else names
+        return Table(
+            root=path.parent,
+            image_ids=columns["image_id"].to_numpy(zero_copy_only=False),
+            paths=paths_of_texts(columns["path"].to_numpy(zero_copy_only=False)),
+            given_labels=_labels_of_names(columns["given_label"], names),
+            labels=_labels_of_names(columns["label"], names),
+            class_names=tuple(names),
+            label_texts=tuple(texts),
+            true_labels=_labels_of_names(columns["true_label"], names) if "true_label" in columns else None,
+            weights=columns["weight"].to_numpy() if "weight" in columns else None,
+            groups=columns["group"].to_numpy(zero_copy_only=False) if "group" in columns else None,
+            folds=columns["fold"].to_numpy() if "fold" in columns else None,
+        )
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise StaleArtifact(
+            f"{path} is no table that kiyome wrote.", came=str(error), remedy="Run the command again."
+        ) from error
+
+
+def _labels_of_names(cells: Any, names: Sequence[str]) -> Labels:
+    """The label of each cell with a class name; -1 for one without."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    labels = pc.index_in(cells, pa.array(names, pa.string()))
+    if labels.null_count > cells.null_count:
+        raise ValueError(f"a class that is not among {', '.join(names[:5])}")
+    found: Labels = labels.fill_null(UNKNOWN).to_numpy().astype(np.int32)
+    return found
 
 
 def _class_map(table: Table) -> Any:
@@ -227,31 +286,24 @@ def _class_map(table: Table) -> Any:
     return {name: [text] for name, text in zip(table.class_names, table.label_texts, strict=True)}
 
 
-def _columns(table: Table) -> dict[str, list[Any]]:
+def _columns(table: Table) -> dict[str, NDArray[Any]]:
     """The columns as they lie in a file: texts and class names, None where nothing is known."""
-    names = [*table.class_names, None]
-    columns: dict[str, list[Any]] = {
-        "image_id": table.image_ids.tolist(),
-        "path": [text_of_path(path) for path in table.paths],
-        "given_label": [names[label] for label in table.given_labels],
-        "label": [names[label] for label in table.labels],
+    names = np.array([*table.class_names, None], dtype=object)
+    columns = {
+        "image_id": table.image_ids,
+        "path": texts_of_paths(table.paths),
+        "given_label": names[table.given_labels],
+        "label": names[table.labels],
     }
     if table.true_labels is not None:
-        columns["true_label"] = [names[label] for label in table.true_labels]
+        columns["true_label"] = names[table.true_labels]
     if table.weights is not None:
-        columns["weight"] = list(table.weights)
+        columns["weight"] = table.weights
     if table.groups is not None:
-        columns["group"] = table.groups.tolist()
+        columns["group"] = table.groups
     if table.folds is not None:
-        columns["fold"] = table.folds.tolist()
+        columns["fold"] = table.folds
     return columns
-
-
-def _csv_rows(table: Table) -> Iterator[list[str]]:
-    columns = _columns(table)
-    yield list(columns)
-    for row in zip(*columns.values(), strict=True):
-        yield ["" if cell is None else str(cell) for cell in row]
 
 
 def _parquet_columns(table: Table) -> dict[str, Any]:
@@ -318,14 +370,21 @@ def _check_ids(ids: Texts) -> None:
 
 
 def _all_are_names(texts: Texts) -> bool:
-    if not all(isinstance(text, str) and text for text in texts):
-        return False
-    joined = "".join(texts)
-    return "\0" not in joined and _is_unicode(joined)
+    joined = _joined(texts)
+    return joined is not None and all(texts) and is_unicode(joined)
+
+
+def _joined(texts: Texts) -> str | None:
+    """All texts with NULs between them; None where one holds a NUL or is no text."""
+    try:
+        joined = "\0".join(texts)
+    except TypeError:
+        return None
+    return joined if joined.count("\0") == len(texts) - 1 else None
 
 
 def _check_text(what: str, text: object) -> None:
-    if not isinstance(text, str) or not text or "\0" in text or not _is_unicode(text):
+    if not isinstance(text, str) or not text or "\0" in text or not is_unicode(text):
         raise TableError(
             f"{what} is text: not empty, valid Unicode, without NUL.",
             came=repr(text),
@@ -333,15 +392,10 @@ def _check_text(what: str, text: object) -> None:
         )
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _check_paths(paths: Texts) -> None:
+    joined = _joined(paths)
+    if joined is not None and ".." not in joined and "\0/" not in f"\0{joined}":
+        return
     for row, path in enumerate(paths):
         if not isinstance(path, str) or "\0" in path or not stays_inside(path):
             raise TableError(

@@ -325,11 +325,14 @@ def _bootstrap_spread(
 ) -> Matrix:
     """Standard deviation of the curve over draws of whole groups, and of the measured share."""
     rng, num_groups = np.random.default_rng(seed), int(together.max()) + 1
-    rows_of = np.split(np.argsort(together, kind="stable"), np.cumsum(np.bincount(together))[:-1])
+    by_group, sizes = np.argsort(together, kind="stable"), np.bincount(together)
+    starts = np.cumsum(sizes) - sizes
     taken = max(min(num_groups, MOST_ROWS_A_DRAW * num_groups // len(together)), 1)
     curves = []
     for _ in range(NUM_DRAWS):
-        rows = np.concatenate([rows_of[group] for group in rng.integers(num_groups, size=taken)])
+        groups = rng.integers(num_groups, size=taken)
+        ends = np.cumsum(sizes[groups])
+        rows = by_group[np.repeat(starts[groups] + sizes[groups] - ends, sizes[groups]) + np.arange(ends[-1])]
         share = None
         if measured is not None:
             by_chance = (measured.high - measured.low) / 3.92 * np.sqrt(num_groups / taken)

@@ -5,7 +5,6 @@ RUN/review ── decisions ──────┴── curate ── table, cor
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,8 +15,8 @@ from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.issues import Issues, read_issues
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.spreadsheet import notes_on_formulas, safe_cell
-from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
+from kiyome.artifacts.spreadsheet import notes_on_formulas, safe_cell, safe_cells
+from kiyome.artifacts.storage import sha256_of_file, write_csv, write_csv_columns, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.curation import MAX_LEFT_OUT, Action, Curated, curate_table
 from kiyome.experiments import note_step
@@ -142,20 +141,21 @@ def curate(
         place, command="curate", config=config, table=opened.table, named_by_user=output is not None
     ) as folder:
         result = CurateResult(folder=folder.path, curated=curated, source=opened.path, people=people)
-        _write(result, opened, issues, cell_of=str if raw else safe_cell)
+        _write(result, opened, issues, raw=raw)
     note_step(result.folder)
     return result
 
 
-def _write(result: CurateResult, run: FinishedRun, issues: Issues, cell_of: Callable[[str], str]) -> None:
+def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool) -> None:
     folder, table, curated = result.folder, result.table, result.curated
     for name in ("table.csv", "table.parquet"):
         write_table(table, folder / name)
     names = np.array(table.class_names, dtype=object)
     teaches = curated.actions != "drop"
-    labels = names[table.labels[teaches]]
-    rows = zip(map(cell_of, table.image_ids[teaches]), map(cell_of, labels), strict=True)
-    write_csv(folder / "corrected_labels.csv", [("image_id", "label"), *rows])
+    corrected = {"image_id": table.image_ids[teaches], "label": names[table.labels[teaches]]}
+    if not raw:
+        corrected = {name: safe_cells(column) for name, column in corrected.items()}
+    write_csv_columns(folder / "corrected_labels.csv", corrected)
     changed = np.flatnonzero((curated.actions != "keep") | curated.by_people).tolist()
     disputed = set(result.people.disputed) if result.people else set()
     changes = (_change(row, run.table, curated, issues, disputed) for row in changed)

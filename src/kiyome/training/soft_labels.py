@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.sources import read_table
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import Table, load_table
 from kiyome.errors import InputError, StaleArtifact
 
 GLOBAL_LEAK = (
@@ -81,7 +80,7 @@ def global_soft_targets(table: Table, run: Path, *, given_share: float = 0.7) ->
     predictions = Predictions.load(run / "predictions", table)
     if predictions.kind != "out_of_fold":
         raise InputError("Soft labels are out of fold.", came=predictions.kind, remedy="Name another run.")
-    theirs = read_table(run / "table.parquet", allow_missing=True).folds
+    theirs = load_table(run / "table.parquet").folds
     if theirs is None:
         raise StaleArtifact(
             "The run behind soft labels was dealt into folds.",
