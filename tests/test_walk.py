@@ -46,9 +46,6 @@ NOT_RUN = {
 """Line -> why it is not run; a line that no page has any more is an error."""
 
 TAKEN_FOR_GRANTED = {
-    "kiyome blend runs/a runs/b --how weights": [
-        f"kiyome train digits --seed {seed} -o runs/{name}" for seed, name in ((1, "a"), (1, "b"))
-    ],
     "kiyome blend runs/effnet runs/resnext runs/vit --how weights": [
         f"kiyome train train.csv loss={loss} -o runs/{name}"
         for loss, name in (("ce", "effnet"), ("sce", "resnext"), ("gce", "vit"), ("ce", "leaves-train"))

@@ -204,8 +204,17 @@ def test_a_missing_file_and_a_cut_off_run_are_named(tmp_path):
         fail_halfway()
     with pytest.raises(StaleArtifact, match=r"a run.json of a run that was cut off"):
         verify_run(tmp_path / "cut")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(StaleArtifact, match=r"no sound run.json in"):
-        verify_run(tmp_path / "nowhere")
+        verify_run(tmp_path / "empty")
+
+
+def test_a_run_that_is_not_there_leads_to_those_beside(tmp_path):
+    with pytest.raises(StaleArtifact, match=r"no run at .*leaves\. Came: nothing there\. Check the path\."):
+        verify_run(tmp_path / "leaves")
+    finished_run(tmp_path / "leaves-train")
+    with pytest.raises(StaleArtifact, match=r"runs beside it: leaves-train\. Did you mean leaves-train\?"):
+        verify_run(tmp_path / "leaves-trian")
 
 
 def test_other_versions_are_said_when_a_run_is_taken_up_again(tmp_path):

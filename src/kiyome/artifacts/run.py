@@ -37,7 +37,7 @@ from kiyome.artifacts.storage import (
     open_in_place,
 )
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError, RunBusy, StaleArtifact
+from kiyome.errors import InputError, RunBusy, StaleArtifact, nearest
 
 LOCK = ".lock"
 TRACKING, REVIEW = "tracking", "review"
@@ -194,6 +194,8 @@ def verify_run(path: str | Path) -> Manifest:
     """
     path = Path(path)
     manifest = read_manifest(path)
+    if not path.exists():
+        raise _no_run_at(path)
     if manifest is None or "finished" not in manifest:
         state = f"no sound {MANIFEST}" if manifest is None else f"a {MANIFEST} of a run that was cut off"
         raise StaleArtifact(
@@ -218,6 +220,16 @@ def verify_run(path: str | Path) -> Manifest:
                 remedy="Run the command again.",
             )
     return manifest
+
+
+def _no_run_at(path: Path) -> StaleArtifact:
+    """The error of a folder that is not there; it names the runs beside."""
+    beside = sorted(manifest.parent.name for manifest in path.parent.glob(f"*/{MANIFEST}"))
+    return StaleArtifact(
+        f"There is no run at {path}.",
+        came=f"nothing there; runs beside it: {', '.join(beside)}" if beside else "nothing there",
+        remedy=nearest(path.name, beside) if beside else "Check the path.",
+    )
 
 
 def _stands_against(path: Path, started: Manifest) -> str:
