@@ -1,5 +1,6 @@
 """Broken and hostile files: a message that names the file and the remedy, in bounded time and memory."""
 
+import os
 import resource
 import struct
 import subprocess
@@ -9,12 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from kiyome.artifacts import records
+from kiyome.artifacts.predictions import read_out_of_fold
+from kiyome.artifacts.records import read_records
+from kiyome.artifacts.sources import read_table
+from kiyome.artifacts.storage import write_parquet
 from kiyome.cli import app
-from kiyome.errors import InputError, KiyomeError, StaleArtifact, UnreadablePhoto
+from kiyome.errors import InputError, KiyomeError, StaleArtifact, TableError, UnreadablePhoto
 from kiyome.images.decode import read_photo_file
+from kiyome.reviewing.exchange.cvat import read_cvat
 from kiyome.testing import write_digits
 from kiyome.training.recipe_files import read_recipes
 
@@ -186,3 +194,86 @@ def test_a_damaged_model_folder_is_named(tmp_path) -> None:
         (tmp_path / "model.safetensors").write_bytes(content)
         with bounded(), pytest.raises(StaleArtifact, match=r"holds config\.json and model\.safetensors"):
             load_timm_folder(tmp_path)
+
+
+TABLES = {
+    "long_cell.csv": (b'image_id,label\na.jpg,"' + b"x" * 50_000_000, "Lines of a table have at most"),
+    "many_lines.csv": (b'image_id,label\na.jpg,"' + b"x\n" * 1_000_000, "a cell has at most 131,072 char"),
+    "long_header.csv": (b"a" * 50_000_000, "Lines of a table have at most"),
+    "zeros.csv": (bytes(50_000_000), "Lines of a table have at most"),
+    "no_lines.jsonl": (b'{"image_id": "' + b"a" * 50_000_000, "Lines of a table have at most"),
+    "deep.jsonl": (b"[" * 1_000_000, "Every line is one JSON object"),
+    "utf16.csv": (b"\xff\xfe" + b"\x00\xd8" * 10, "UTF-8 text"),
+    "text.parquet": (b"PAR1" + b"x" * 1_000 + b"PAR1", "can be opened|whole Parquet file"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_file_that_is_no_table_is_told_before_it_fills_the_memory(name, tmp_path) -> None:
+    content, said = TABLES[name]
+    (tmp_path / name).write_bytes(content)
+    with bounded(megabytes=250), pytest.raises(TableError, match=rf"{said}(.|\n)*{name}") as refused:
+        read_records(tmp_path / name)
+    assert len(str(refused.value)) < 3_200
+
+
+def test_a_cell_of_more_than_the_memory_is_told(tmp_path) -> None:
+    """1.5 GB, as F5 has it; the file has holes in place of bytes, so that it costs nothing to write."""
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"image_id,label\n")
+    os.truncate(path, 1_500_000_000)
+    with bounded(megabytes=120):
+        came = CliRunner().invoke(app, ["find", str(path)])
+    assert (came.exit_code, "train.csv, line 2" in came.stderr) == (2, True)
+
+
+def test_a_parquet_file_that_claims_rows_without_end_is_refused(tmp_path, monkeypatch) -> None:
+    write_parquet(tmp_path / "a.parquet", {"image_id": ["a"] * 1_000})
+    monkeypatch.setattr(records, "MOST_ROWS", 999)
+    with pytest.raises(TableError, match=r"at most 999 rows\. Came: 1,000 in a\.parquet"):
+        read_records(tmp_path / "a.parquet")
+
+
+def test_text_of_a_parquet_file_that_is_no_unicode_is_told(tmp_path) -> None:
+    write_parquet(tmp_path / "a.parquet", {"image_id": pa.array([b"\xff"]).view(pa.string())})
+    with pytest.raises(TableError, match=r"a whole Parquet file.*a\.parquet"):
+        read_records(tmp_path / "a.parquet")
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    text = header.encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+ARRAYS = {
+    "shape": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 2)}"),
+    "overflow": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 9)}"),
+    "negative": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 2)}", bytes(24)),
+    "objects": npy("{'descr': '|O', 'fortran_order': False, 'shape': (3,)}", b"cos\nsystem\n(S'ls'\ntR."),
+    "long header": npy("(" * 20_000),
+    "deep header": npy("-" * 9_000 + "1"),
+    "cut": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (10, 2)}", bytes(8)),
+    "pickle": b"\x80\x04]\x94.",
+    "zip": b"PK\x03\x04" + bytes(100),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_a_lying_array_is_told_without_foreign_advice(kind, tmp_path, digits) -> None:
+    (tmp_path / "lie.npy").write_bytes(ARRAYS[kind])
+    with bounded(), pytest.raises(InputError, match=r"whole \.npy file of numbers.*lie\.npy") as refused:
+        read_out_of_fold(tmp_path / "lie.npy", read_table(digits / "train.csv"))
+    assert "allow_pickle" not in str(refused.value)
+    assert "trust" not in str(refused.value)
+
+
+def test_a_huge_tag_of_xml_is_refused_at_once() -> None:
+    for tag in (b"<" + b"a" * 50_000_000, b"<a x='" + b">" * 50_000_000, b"<!--" + b"x" * 50_000_000):
+        with bounded(seconds=5), pytest.raises(InputError, match="a tag of more than 1,048,576 bytes"):
+            read_cvat(b"<annotations>" + tag)
+
+
+def test_a_tag_at_the_seam_of_two_parts_is_read_whole() -> None:
+    image = b'<image name="abc"><tag label="x"/></image>'
+    assert len(read_cvat(b"<annotations>" + image * 60_000 + b"</annotations>").said) == 60_000

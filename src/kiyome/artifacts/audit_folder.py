@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.storage import reading
 from kiyome.errors import InputError
 
 AUDIT_FILE, DESIGN_FILE, FACTS_FILE, PHOTOS = "audit.csv", "design.parquet", "design.json", "photos"
@@ -95,11 +96,11 @@ def read_drawn(folder: str | Path) -> DrawnRows:
             came=f"{folder}, a run of '{manifest['command']}'",
             remedy=f"Draw one with `kiyome audit-sample {folder}`, or name the folder that it wrote.",
         )
-    places = pq.read_table(folder / DESIGN_FILE, columns=["place"])["place"].to_numpy()
-    drawn = np.flatnonzero(places)
-    return DrawnRows(
-        folder=folder,
-        manifest=manifest,
-        facts=json.loads((folder / FACTS_FILE).read_text("utf-8")),
-        rows=drawn[np.argsort(places[drawn])],
-    )
+    with reading(folder / DESIGN_FILE):
+        places = pq.read_table(folder / DESIGN_FILE, columns=["place"])["place"].to_numpy()
+        drawn = np.flatnonzero(places)
+        rows = drawn[np.argsort(places[drawn])]
+    with reading(folder / FACTS_FILE):
+        facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
+        str(facts["source"])
+    return DrawnRows(folder=folder, manifest=manifest, facts=facts, rows=rows)

@@ -1,6 +1,7 @@
 """A finished run, read back: whose rows, which probabilities, which deal of folds. N rows, K classes."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.sources import read_own_table
+from kiyome.artifacts.storage import reading
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
@@ -38,6 +40,15 @@ class FinishedRun:
         """The verb that made it."""
         command: str = self.manifest["command"]
         return command
+
+    @cached_property
+    def leaks(self) -> list[str]:
+        """What its own summary tells of labels that reached what is scored on them."""
+        summary = self.path / f"{self.command}.json"
+        if not summary.is_file():
+            return []
+        with reading(summary):
+            return [str(leak) for leak in json.loads(summary.read_bytes()).get("leaks", [])]
 
     @cached_property
     def right_on_given(self) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.names import texts_of_paths
 from kiyome.artifacts.spreadsheet import safe_cells
-from kiyome.artifacts.storage import write_csv_columns, write_parquet
+from kiyome.artifacts.storage import reading, write_csv_columns, write_parquet
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
@@ -55,8 +55,11 @@ def read_issues(path: str | Path, table: Table) -> RankedIssues:
             "Issues are what `kiyome find` wrote.", came=f"no {path}", remedy="Run kiyome find on these data."
         )
     wanted = ["image_id", "is_label_issue", "probability", "suggested_label", "predicted_label"]
-    columns = pq.read_table(path, columns=wanted).to_pydict()
-    place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+    with reading(path):
+        columns = pq.read_table(path, columns=wanted).to_pydict()
+        place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+        flags = np.array(columns["is_label_issue"], dtype=np.bool_)
+        probability = np.array(columns["probability"], dtype=np.float64)
     missing = [image_id for image_id in table.image_ids if image_id not in place_of]
     label_of = {name: label for label, name in enumerate(table.class_names)}
     named = {*columns["suggested_label"], *columns["predicted_label"]}
@@ -74,8 +77,8 @@ def read_issues(path: str | Path, table: Table) -> RankedIssues:
         for column in ("suggested_label", "predicted_label")
     )
     return RankedIssues(
-        is_label_issue=np.array(columns["is_label_issue"], dtype=np.bool_)[places],
-        probability=np.array(columns["probability"], dtype=np.float64)[places],
+        is_label_issue=flags[places],
+        probability=probability[places],
         suggested_labels=suggested,
         likely_labels=likely,
         ranking=np.argsort(places, kind="stable"),

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.records import SHOWN, Records, read_records
 from kiyome.artifacts.sources import ID_COLUMNS, fold_column
-from kiyome.artifacts.storage import sha256_of_file, write_csv_columns, write_parquet, write_text, writing
+from kiyome.artifacts.storage import (
+    map_array,
+    reading,
+    sha256_of_file,
+    write_csv_columns,
+    write_parquet,
+    write_text,
+    writing,
+)
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, StaleArtifact
 
@@ -129,17 +137,17 @@ class Predictions:
         try:
             facts = json.loads((folder / FACTS_FILE).read_bytes())
             unchanged = facts["sha256"] == sha256_of_file(folder / ARRAY_FILE)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _changed(folder, f"{FACTS_FILE} or {ARRAY_FILE} that cannot be read ({error})") from error
         if not unchanged:
             raise _changed(folder, f"{ARRAY_FILE} with other bytes than were written")
-        array = np.load(folder / ARRAY_FILE, mmap_mode="r", allow_pickle=False)
-        predictions = cls(
-            pred_probs=array,
-            kind=facts["kind"],
-            source=facts["source"],
-            table_fingerprint=facts["table_fingerprint"],
-        )
+        with reading(folder / FACTS_FILE):
+            predictions = cls(
+                pred_probs=map_array(folder / ARRAY_FILE),
+                kind=facts["kind"],
+                source=facts["source"],
+                table_fingerprint=facts["table_fingerprint"],
+            )
         predictions.check_belongs_to(table)
         return predictions
 
@@ -274,8 +282,8 @@ def _check_same_folds(folds: NDArray[np.int16], table: Table, name: str) -> None
 
 def _array_file(path: Path, table: Table) -> Numbers:
     try:
-        probs: Numbers = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        probs: Numbers = map_array(path)
+    except (OSError, ValueError) as error:
         raise InputError(
             "The predictions are a whole .npy file of numbers.",
             came=f"{path.name}: {error}",

@@ -19,11 +19,18 @@ from numpy.typing import NDArray
 from kiyome.artifacts.names import is_unicode, text_of_path
 from kiyome.artifacts.photo_files import suffix_of_photo
 from kiyome.artifacts.spreadsheet import texts_of_cells
+from kiyome.artifacts.storage import open_regular
 from kiyome.artifacts.table import CLASS_NAMES_KEY
 from kiyome.errors import TableError
 
 SHOWN = 5
 """So many offending rows are named in a message; the others are counted."""
+
+LONGEST_LINE = 1 << 24
+"""Bytes; even a header of a million classes has fewer."""
+
+MOST_ROWS = 1 << 26
+"""Of a Parquet file, which can claim any number in a few bytes."""
 
 SNIFFED_ROWS = 32
 """So many cells of a binary column are looked at to tell photos from text."""
@@ -137,6 +144,7 @@ def _number(text: str) -> float:
 
 def _decoded(path: Path) -> str:
     """The file's text: UTF-8 with or without a mark, or UTF-16 with one."""
+    _refuse_endless_line(path)
     raw = path.read_bytes()
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -155,6 +163,20 @@ def _decoded(path: Path) -> str:
             remedy="It may be UTF-16, or damaged: save it as UTF-8.",
         )
     return text
+
+
+def _refuse_endless_line(path: Path) -> None:
+    """Refuse a file with a line that is no row of a table, before it is in memory."""
+    line = 1
+    with open_regular(path) as file:
+        while len(block := file.read(LONGEST_LINE)) == LONGEST_LINE:
+            if b"\n" not in block and b"\r" not in block:
+                raise TableError(
+                    f"Lines of a table have at most {LONGEST_LINE:,} bytes.",
+                    came=f"more in {path.name}, line {line}",
+                    remedy="Check that it is the right file.",
+                )
+            line += block.count(b"\n")
 
 
 def _line_of(raw: bytes, position: int) -> int:
@@ -210,7 +232,8 @@ def _read_quoted_csv(text: str, path: Path) -> Records:
             begin = reader.line_num + 1
     except csv.Error as error:
         raise TableError(
-            "Quotation marks in a CSV are closed, and doubled inside a cell.",
+            "Quotation marks in a CSV are closed, and doubled inside a cell; a cell has at most "
+            f"{csv.field_size_limit():,} characters.",
             came=f"{error} in {path.name}, from line {begin} on",
             remedy="Correct the quotation marks of that line.",
         ) from error
@@ -314,7 +337,9 @@ def _read_parquet(path: Path) -> Records:
         photos = next((field.name for field in schema if _holds_photos(file, field)), None)
         nested = frozenset(field.name for field in schema if pa.types.is_nested(field.type)) - {photos}
         plain = [field.name for field in schema if field.name not in nested and field.name != photos]
+        _check_rows(file.metadata.num_rows, path)
         content = file.read(columns=plain)
+        content.validate(full=True)
     except pa.ArrowException as error:
         raise TableError(
             "The table is a whole Parquet file.",
@@ -330,6 +355,15 @@ def _read_parquet(path: Path) -> Records:
         photo_column=photos,
         class_names=_names_in_metadata(schema.metadata or {}),
     )
+
+
+def _check_rows(num_rows: int, path: Path) -> None:
+    if num_rows > MOST_ROWS:
+        raise TableError(
+            f"A table has at most {MOST_ROWS:,} rows.",
+            came=f"{num_rows:,} in {path.name}",
+            remedy="Check that it is the right file, or work on it in parts.",
+        )
 
 
 class _ParquetColumns(Mapping[str, list[str]]):

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kiyome.artifacts.private import private_opener
-from kiyome.errors import InputError
+from kiyome.errors import InputError, KiyomeError, StaleArtifact
 
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".kiyome-", ".tmp"
 
@@ -181,6 +182,47 @@ def open_in_place(path: str | Path, *, private: bool = False) -> BinaryIO:
 def open_regular(path: str | Path) -> BinaryIO:
     """Return a plain file, or the one that a link leads to, to be read; a pipe is an OSError at once."""
     return os.fdopen(_open_regular(path, os.O_RDONLY, opener=_usual_opener), "rb")
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """A block that takes a file of a run apart, and says so where the file is not as kiyome writes it.
+
+    A seal does not tell: whoever made a run can have sealed anything.
+
+    Raises
+    ------
+    StaleArtifact
+        In place of whatever the block stumbles over, but for a KiyomeError and the operating system's errors.
+    """
+    try:
+        yield
+    except (KiyomeError, OSError):
+        raise
+    except Exception as error:  # on broken files the readers raise nearly everything
+        raise StaleArtifact(
+            f"{path} is not as kiyome writes it.",
+            came=f"{type(error).__name__}: {error}",
+            remedy="Run the command that made it again, or get another copy of the run.",
+        ) from error
+
+
+def map_array(path: str | Path) -> NDArray[Any]:
+    """Return the array of a .npy file, memory-mapped to be read, once its header fits its size.
+
+    Raises
+    ------
+    ValueError
+        When it is no such file, is cut off or holds Python objects; without numpy's advice to load them.
+    """
+    try:
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # on broken headers numpy raises nearly everything
+        why = (str(error).splitlines() or ["its header"])[0]
+        raise ValueError(f"no whole .npy file of numbers ({why})") from error
+    return array
 
 
 NO_FILE_OF_OURS = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK)

@@ -28,7 +28,7 @@ from kiyome.artifacts.names import text_of_path
 from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.spreadsheet import safe_cell
-from kiyome.artifacts.storage import write_csv, write_parquet, write_text
+from kiyome.artifacts.storage import reading, write_csv, write_parquet, write_text
 from kiyome.errors import InputError
 from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
 from kiyome.evaluation.shares import Estimate, share_of_rows
@@ -177,25 +177,26 @@ def read_sample(folder: Path | str) -> SealedSample:
 
     drawn = read_drawn(folder)
     facts = drawn.facts
-    columns = pq.read_table(drawn.folder / DESIGN_FILE).to_pydict()
-    strata = Strata(
-        stratum_of_row=np.array(columns["stratum"], dtype=np.int8),
-        num_disagreeing=facts["num_disagreeing"],
-        guesses=np.array(facts["guesses"]),
-        spreads=np.array(facts["spreads"]),
-    )
-    return SealedSample(
-        folder=drawn.folder,
-        design=AuditDesign(rows=drawn.rows, strata=strata, seed=facts["seed"]),
-        labels=np.array(columns["given_label"], dtype=np.intp),
-        predicted_labels=np.array(columns["predicted_label"], dtype=np.intp),
-        class_names=drawn.class_names,
-        fingerprint=drawn.manifest["table"]["fingerprint"],
-        source=facts["source"],
-        predictions=facts["predictions"],
-        accuracy_on_given=Estimate(**facts["accuracy_on_given"]),
-        rows_needed={float(half): rows for half, rows in facts["rows_needed"].items()},
-    )
+    with reading(drawn.folder / DESIGN_FILE):
+        columns = pq.read_table(drawn.folder / DESIGN_FILE).to_pydict()
+        strata = Strata(
+            stratum_of_row=np.array(columns["stratum"], dtype=np.int8),
+            num_disagreeing=facts["num_disagreeing"],
+            guesses=np.array(facts["guesses"]),
+            spreads=np.array(facts["spreads"]),
+        )
+        return SealedSample(
+            folder=drawn.folder,
+            design=AuditDesign(rows=drawn.rows, strata=strata, seed=facts["seed"]),
+            labels=np.array(columns["given_label"], dtype=np.intp),
+            predicted_labels=np.array(columns["predicted_label"], dtype=np.intp),
+            class_names=drawn.class_names,
+            fingerprint=drawn.manifest["table"]["fingerprint"],
+            source=facts["source"],
+            predictions=facts["predictions"],
+            accuracy_on_given=Estimate(**facts["accuracy_on_given"]),
+            rows_needed={float(half): rows for half, rows in facts["rows_needed"].items()},
+        )
 
 
 def digest_of(run: FinishedRun) -> str:

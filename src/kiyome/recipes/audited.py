@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.finished_run import FinishedRun, open_run
+from kiyome.artifacts.storage import reading
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.evaluation.audit import UNSURE, AuditedScore, audited_accuracy, said_of
 from kiyome.evaluation.audited_difference import AuditedDifference, audited_difference
@@ -140,7 +141,7 @@ def read_audit(folder: Path | str) -> Audited:
             came=f"no {RESULT_FILE} in {folder}",
             remedy="Check its rows, then say kiyome audit.",
         )
-    return _read(folder, json.loads((folder / RESULT_FILE).read_text("utf-8")))
+    return _read(folder, _summary(folder / RESULT_FILE))
 
 
 def audits_of(run: FinishedRun) -> tuple[Audited, ...]:
@@ -218,7 +219,12 @@ def marks_of_audits(run: FinishedRun, audits: Sequence[Audited]) -> list[str]:
 def summaries_in(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """What audits in a folder of runs wrote, unverified, by folder."""
     for path in sorted(folder.glob(f"*/{RESULT_FILE}")):
-        yield path.parent, json.loads(path.read_text("utf-8"))
+        yield path.parent, _summary(path)
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    with reading(path):
+        return dict(json.loads(path.read_text("utf-8")))
 
 
 def _read(folder: Path, told: dict[str, Any]) -> Audited:
@@ -229,5 +235,6 @@ def _read(folder: Path, told: dict[str, Any]) -> Audited:
             came=f"answers for other rows in {folder}",
             remedy="Say kiyome audit once more.",
         )
-    said = said_of(told["true_labels"], sample.design, len(sample.class_names))
-    return Audited(sample=sample, said=said, answers=str(told["answers"]))
+    with reading(folder / RESULT_FILE):
+        said = said_of(told["true_labels"], sample.design, len(sample.class_names))
+        return Audited(sample=sample, said=said, answers=str(told["answers"]))

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.finished_run import GIVE_FOLDS, FinishedRun, check_one_deal, open_run
-from kiyome.artifacts.manifest import Manifest
+from kiyome.artifacts.manifest import MANIFEST, Manifest
 from kiyome.artifacts.predictions import ARRAY_FILE, Predictions, write_out_of_fold
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.spreadsheet import notes_on_formulas
-from kiyome.artifacts.storage import sha256_of_file, write_text
+from kiyome.artifacts.storage import reading, sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.ensemble import (
     Stack,
@@ -201,7 +201,7 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
     )
     names = names_of(runs)
     best = max(range(len(runs)), key=lambda m: runs[m].right_on_given.sum())
-    leaks = tuple(dict.fromkeys([*made.leaks, *(leak for run in runs for leak in leaks_of_input(run))]))
+    leaks = tuple(dict.fromkeys([*made.leaks, *(leak for run in runs for leak in run.leaks)]))
     chosen = ("the best input was chosen on the rows that it is compared on, which favors it",)
     return CombinedResult(
         folder=folder,
@@ -228,13 +228,6 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
             *notes_on_formulas(table, ["oof.csv", "table.csv"]),
         ),
     )
-
-
-def leaks_of_input(run: FinishedRun) -> list[str]:
-    """What an input's score owes to labels that it is judged on: it stays with what is made of it."""
-    told = run.path / f"{run.command}.json"
-    leaks: list[str] = json.loads(told.read_bytes()).get("leaks", []) if told.is_file() else []
-    return leaks
 
 
 def names_of(runs: Sequence[FinishedRun]) -> list[str]:
@@ -303,10 +296,12 @@ def inputs_of(run: Path, manifest: Manifest) -> list[Path]:
     StaleArtifact
         Where one is gone, or predicts something else by now.
     """
-    paths = [(run.resolve().parent / each["path"], each) for each in manifest["config"]["runs"]]
-    for path, recorded in paths:
+    with reading(run / MANIFEST):
+        runs = [(each["path"], each["predictions_sha256"]) for each in manifest["config"]["runs"]]
+        paths = [(run.resolve().parent / path, sha256) for path, sha256 in runs]
+    for path, sha256 in paths:
         file = path / "predictions" / ARRAY_FILE
-        if not file.is_file() or sha256_of_file(file) != recorded["predictions_sha256"]:
+        if not file.is_file() or sha256_of_file(file) != sha256:
             raise StaleArtifact(
                 "The runs that a run was made of lie where they lay, unchanged.",
                 came=f"another run, or none, in {path}",
@@ -337,8 +332,9 @@ def check_for_new(run: Path, manifest: Manifest) -> None:
 def combine_new(run: Path, manifest: Manifest, members: Sequence[Probs]) -> Probs:
     """Probabilities (N, K) of new photos: what the run did with its members, done with theirs."""
     verb = manifest["command"]
-    facts = json.loads((run / f"{verb}.json").read_bytes())["for_new_photos"]
-    return NEW[verb](run, manifest, facts, members)
+    with reading(run / f"{verb}.json"):
+        facts = json.loads((run / f"{verb}.json").read_bytes())["for_new_photos"]
+        return NEW[verb](run, manifest, facts, members)
 
 
 def _blend_new(run: Path, manifest: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:

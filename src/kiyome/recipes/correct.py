@@ -19,7 +19,6 @@ from kiyome.recipes.combined import (
     Probs,
     combine_runs,
     inputs_of,
-    leaks_of_input,
     open_members,
 )
 
@@ -124,7 +123,7 @@ def correct(
                 *([] if noise is inputs[0] else [f"label errors were estimated from {noise.name}"]),
                 *(note for note in corrected.notes if note != FLAG_LEAK),
             ),
-            leaks=(*(note for note in corrected.notes if note == FLAG_LEAK), *leaks_of_input(noise)),
+            leaks=(*(note for note in corrected.notes if note == FLAG_LEAK), *noise.leaks),
         )
 
     whose = {"apply_to": apply_to} if apply_to != "run" else {}

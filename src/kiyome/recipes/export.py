@@ -182,10 +182,11 @@ def _views(paths: list[str], recipe: "Recipe", network: "Network", cache: Path) 
 
 def _models(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Each model's folder, with the facts of its member."""
-    for path in sorted((run / "members").glob("*/member.json")):
-        facts = json.loads(path.read_bytes())
+    from kiyome.training.member import read_member_facts
+
+    for folder, facts in read_member_facts(run):
         for name in facts["models"]:
-            yield path.parent / name, facts
+            yield folder / name, facts
 
 
 def _described(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.storage import reading
 from kiyome.artifacts.table import Table
 from kiyome.curation import cap_left_out, has_weight, notes_on_cap
 from kiyome.errors import InputError, nearest
@@ -233,8 +234,11 @@ def flags_of_run(
     import pyarrow.parquet as pq
 
     path = run / "label_issues.parquet"
-    columns = pq.read_table(path, columns=["image_id", "is_label_issue", "label_quality"]).to_pydict()
-    place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+    with reading(path):
+        columns = pq.read_table(path, columns=["image_id", "is_label_issue", "label_quality"]).to_pydict()
+        place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+        flags = np.array(columns["is_label_issue"], np.bool_)
+        qualities = np.array(columns["label_quality"], np.float64)
     missing = [image_id for image_id in table.image_ids if image_id not in place_of]
     if missing:
         came = f"{len(missing)} rows without one, such as {missing[0]!r}"
@@ -242,8 +246,7 @@ def flags_of_run(
             "The run of flags has a verdict on every row.", came=came, remedy="Run find on these data."
         )
     places = [place_of[image_id] for image_id in table.image_ids]
-    flags = np.array(columns["is_label_issue"], np.bool_)[places]
-    return flags, np.array(columns["label_quality"], np.float64)[places]
+    return flags[places], qualities[places]
 
 
 def kept_rows(members: Sequence["Member"]) -> Mask:

@@ -1,6 +1,5 @@
 """What makes a run's score mean less than it seems: marks that stay with the number, each a sentence."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,12 +33,10 @@ def marks_of(
 
 def leaks_of(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
     """What a run's own notes and the diary tell of labels that reached what is scored on them."""
-    told = judged.path / f"{judged.command}.json"
-    leaks: list[str] = json.loads(told.read_bytes()).get("leaks", []) if told.is_file() else []
     noted = [leak for entry in experiments if entry.run == judged.name for leak in entry.leaks]
     unknown = [UNKNOWN_FOLDS] if judged.deal is None else []
     brought = [BROUGHT] if "pred_probs_sha256" in judged.manifest["config"] else []
-    return [*leaks, *noted, *unknown, *brought]
+    return [*judged.leaks, *noted, *unknown, *brought]
 
 
 def _of_table(judged: FinishedRun) -> list[str]:

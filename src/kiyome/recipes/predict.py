@@ -1,6 +1,5 @@
 """From a finished training and new photos to a submission; needs no network and no label."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -191,10 +190,12 @@ def predict_photos(
     from kiyome.losses import stored_link
     from kiyome.models import load_timm_folder
     from kiyome.models.compute import choose_compute
-    from kiyome.training.member import PREDICTION_BATCH, member_seed
+    from kiyome.training.member import PREDICTION_BATCH, member_seed, read_member_facts
     from kiyome.training.recipe import Recipe
 
-    members = _members(run)
+    members = read_member_facts(run)
+    if not members:
+        raise InputError("A run holds finished members.", came=f"none in {run}", remedy="Train first.")
     total, num_models = np.zeros((len(listed.paths), len(class_names))), 0
     photos_of: dict[StoredSize, CachedPhotos] = {}
     for number, (folder, facts) in enumerate(members, start=1):
@@ -262,11 +263,3 @@ def write_submission(result: PredictResult, form: SubmissionForm, path: Path) ->
         path.with_suffix(".probs.parquet"), {listed.id_column: pa.array(listed.image_ids), **columns}
     )
     return replace(result, form=form, output=path, notes=(*result.notes, *form.notes))
-
-
-def _members(run: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The folder and the facts of each finished member."""
-    sealed = sorted((run / "members").glob("*/member.json"))
-    if not sealed:
-        raise InputError("A run holds finished members.", came=f"none in {run}", remedy="Train first.")
-    return [(path.parent, json.loads(path.read_bytes())) for path in sealed]

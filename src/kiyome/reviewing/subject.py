@@ -20,6 +20,7 @@ from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.issues import RankedIssues, read_issues
 from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.spreadsheet import safe_cell
+from kiyome.artifacts.storage import map_array, reading
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.reviewing.secret import Secret, review_secret
@@ -210,11 +211,12 @@ def _features(path: Path, num_rows: int) -> NDArray[np.floating[Any]] | None:
     """Features as `find` stored them, one row each; None where it had none."""
     if not path.is_file():
         return None
-    features: NDArray[np.floating[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
-    if features.ndim != 2 or len(features) != num_rows:
+    with reading(path):
+        features: NDArray[np.floating[Any]] = map_array(path)
+    if features.ndim != 2 or len(features) != num_rows or features.dtype.kind != "f":
         raise StaleArtifact(
             f"Features have {num_rows} rows, as the table.",
-            came=f"shape {features.shape} in {path}",
+            came=f"shape {features.shape}, {features.dtype} in {path}",
             remedy="Run kiyome find again.",
         )
     return features
@@ -226,7 +228,7 @@ def _duplicate_groups(path: Path, table: Table) -> NDArray[np.int64] | None:
         return None
     row_of = {safe_cell(image_id): row for row, image_id in enumerate(table.image_ids)}
     groups = np.full(len(table), ALONE, dtype=np.int64)
-    with path.open(newline="", encoding="utf-8") as file:
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             if line["image_id"] in row_of:  # photos that are set aside are no rows
                 groups[row_of[line["image_id"]]] = int(line["group"])

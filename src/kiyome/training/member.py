@@ -26,7 +26,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import floored_log
-from kiyome.artifacts.storage import sha256_of_file
+from kiyome.artifacts.storage import map_array, reading, sha256_of_file
 from kiyome.artifacts.table import Table
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
@@ -155,18 +155,43 @@ class FinishedMember:
     @property
     def pred_probs(self) -> Probs:
         """(n, K) of the held-out rows."""
-        probs: Probs = np.load(self.folder / "pred_probs.npy", allow_pickle=False)
+        with reading(path := self.folder / "pred_probs.npy"):
+            probs: Probs = np.array(map_array(path))
         return probs
 
     def dynamics(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Margins and losses (N,) of one epoch after another."""
         for path in sorted((self.folder / "dynamics").glob("epoch-*.safetensors")):
-            tensors = safetensors.torch.load_file(path)
-            yield tensors["margins"].numpy(), tensors["losses"].numpy()
+            with reading(path):
+                tensors = safetensors.torch.load_file(path)
+                margins, losses = tensors["margins"].numpy(), tensors["losses"].numpy()
+            yield margins, losses
 
     def metrics(self) -> list[dict[str, Any]]:
         """One entry an epoch."""
-        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        with reading(path := self.folder / "metrics.jsonl"):
+            return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def read_member_facts(run: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The folder of each finished member of a run, and what its member.json holds.
+
+    Raises
+    ------
+    StaleArtifact
+        Where one is not as it was written: the run may be a stranger's.
+    """
+    found = []
+    for path in sorted((run / "members").glob(f"*/{SEAL}")):
+        with reading(path):
+            facts = json.loads(path.read_bytes())
+            Recipe(**facts["recipe"])
+            below = [(path.parent / name).resolve().is_relative_to(run.resolve()) for name in facts["models"]]
+            sound = all(below) and isinstance(facts["seed"], int) and isinstance(facts["member"], str)
+            if not sound or not isinstance(facts["fold"], int | str):
+                raise ValueError("another shape")
+        found.append((path.parent, facts))
+    return found
 
 
 def member_seed(seed: int, fold: int | str) -> int:
@@ -181,7 +206,7 @@ def finished_member(member: Member, folder: Path) -> FinishedMember | None:
         whole = facts["key"] == member.key and all(
             sha256_of_file(folder / name) == sha256 for name, sha256 in facts["files"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return FinishedMember(member=member, folder=folder, facts=facts) if whole else None
 

@@ -22,6 +22,9 @@ from kiyome.reviewing.exchange.values import Reading, Reviewed, Said, Written, c
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold (section 2.2)."""
 
+LONGEST_TAG = 1 << 20
+"""Bytes; expat takes time and memory for a longer one."""
+
 AUTOMATIC = "auto"
 """The source of a tag that a model made."""
 
@@ -73,7 +76,11 @@ def read_cvat(content: bytes) -> Reading:
     parser.StartDoctypeDeclHandler = lambda *_: _refuse("a document type", "Export it again from CVAT.")
     parser.StartElementHandler, parser.EndElementHandler = images.start, images.end
     try:
-        parser.Parse(content, True)  # noqa: FBT003 - expat has no name for it
+        for begin in range(0, len(content), LONGEST_TAG):
+            parser.Parse(content[begin : begin + LONGEST_TAG], False)  # noqa: FBT003 - expat has no name for it
+            if begin - parser.CurrentByteIndex > LONGEST_TAG:
+                _refuse(f"a tag of more than {LONGEST_TAG:,} bytes", "Export it again from CVAT.")
+        parser.Parse(b"", True)  # noqa: FBT003
     except expat.ExpatError as error:
         raise InputError(
             "A CVAT file is whole XML.", came=str(error), remedy="Export it again as CVAT for images 1.1."

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from kiyome.artifacts.records import READERS, read_records
+from kiyome.artifacts.storage import open_regular
 from kiyome.errors import InputError
 from kiyome.reviewing.exchange.columns import (
     read_decisions,
@@ -21,7 +22,7 @@ from kiyome.reviewing.exchange.label_studio import (
     read_label_studio_columns,
     write_label_studio,
 )
-from kiyome.reviewing.exchange.values import Reading, Reviewed, Written, parse_json
+from kiyome.reviewing.exchange.values import MAX_BYTES, Reading, Reviewed, Written, parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,8 @@ def read_said(path: Path, class_names: Sequence[str]) -> Reading:
         read = read_decisions if is_ours else read_label_studio_columns
         return read(records, class_names)
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(
             "The file can be read.", came=f"{path}: {error.strerror}", remedy="Check the path."

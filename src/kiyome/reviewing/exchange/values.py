@@ -128,12 +128,12 @@ def check_size(content: bytes, what: str) -> None:
     Raises
     ------
     InputError
-        With its size.
+        Where it is larger.
     """
     if len(content) > MAX_BYTES:
         raise InputError(
             f"A {what} file has at most {MAX_BYTES >> 20} MiB.",
-            came=f"{len(content) >> 20} MiB",
+            came=f"{len(content) >> 20} MiB or more",
             remedy="Export it in parts.",
         )
 
