@@ -45,7 +45,7 @@ LOOK = 0.7
 NUM_PHOTOS, ROWS_IN_PLAY = 1_000, 400
 """In play are few, so that the windows of one person meet."""
 
-KILLS, ACTS_BETWEEN = 12, 100
+KILLS, ACTS_BETWEEN = 4, 100
 TOKEN = "token-of-the-load-benchmark"
 SIDE = 1600
 """What a page of 1440 x 900 pixels asks for."""

@@ -148,3 +148,15 @@ def test_single_keys_can_be_switched_off(serve: Any, open_page: Any, shows: Any)
     page.keyboard.press("ArrowRight")
     shows(page, "#position", "2 of 60")
     assert served.decisions() == 0
+
+
+def test_a_decision_starts_no_animation(serve: Any, open_page: Any) -> None:
+    """One that changes the layout would lay the page out nine times for each photo."""
+    page = open_page(serve())
+    running = "[document.getAnimations().map((each) => each.animationName ?? each.transitionProperty)]"
+    page.evaluate(f"addEventListener('keydown', () => requestAnimationFrame(() => window.found = {running}))")
+    for key in "xuk":
+        page.keyboard.press(key)
+        page.wait_for_function("window.found")
+        assert page.evaluate("window.found.pop()") == []
+        page.evaluate("window.found = null")
