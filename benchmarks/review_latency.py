@@ -1,10 +1,10 @@
-"""How long after a key press the next photo is painted, and how long a bare frame takes, by the browser's clock.
+"""How long after a key press the next photo is painted, and how long a bare frame takes.
 
 100,000 rows are 20,000 photographs of leaves and CIFAR-10 images, five times. Keys are pressed in a real
-Chromium against a real server; the clock starts with the key event's own time stamp and stops when the first
-frame is done that the next photo is in. The photo may only be in the page decoded: `shown` says when the
-browser's own Element Timing saw it on the screen. The bare frame is that of an empty page in the same browser,
-which asks for one at a key press and does nothing else; both pages take turns.
+Chromium against a real server; the clock is the browser's, starts with the key event's own time stamp and
+stops when the first frame is done that the next photo is in. `shown` says when the photo was on the screen,
+by the browser's Element Timing. The bare frame is that of an empty page in the same browser, which asks for
+one at a key press and does nothing else; both pages take turns.
 """
 
 import os
@@ -105,7 +105,7 @@ def measured_at(folder: Path, num_rows: int) -> Iterator[str]:
 
 
 def press(address: str, keys: str | list[str], pause: int) -> tuple[float, list[list[list[float]]]]:
-    """Milliseconds until the first photo; and, for each series, from a key to a bare frame, a photo, and to it being shown."""
+    """Milliseconds to the first photo; in each series from keys to bare frames, photos, and photos shown."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
