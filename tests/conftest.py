@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,64 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@dataclass
+class PostgresServer:
+    """A real server on a socket of its own, which can be stopped in the middle of what it does."""
+
+    program: Path
+    folder: Path
+    user: str | None
+    process: Any = None
+    numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def address(self) -> str:
+        return f"host={self.folder} user=kiyome dbname=postgres"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        import psycopg
+
+        settings = (
+            "listen_addresses=",
+            f"unix_socket_directories={self.folder}",
+            "fsync=off",
+            "max_connections=60",
+        )
+        options = [part for setting in settings for part in ("-c", setting)]
+        command = [self.program, "-D", self.folder / "data", *options]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user, cwd=self.folder)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.address).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop_at_once(self) -> None:
+        """End every connection where it is, as `pg_ctl stop -m immediate` does."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(30)
+
+    def new_database(self) -> str:
+        """Make an empty database and give its URL."""
+        import psycopg
+
+        name = f"store_{next(self.numbers)}"
+        with psycopg.connect(self.address, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        return f"postgresql://kiyome@/{name}?host={self.folder}"
+
+
 @pytest.fixture(scope="session")
-def new_postgres_database() -> Iterator[Callable[[], str]]:
-    """Make an empty database and give its URL; the real server runs on a socket of its own until the end."""
-    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server of this session's own."""
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     initdb, postgres = (_program_of_postgres(name) for name in ("initdb", "postgres"))
     if not (initdb and postgres):
         pytest.skip("no PostgreSQL server is installed here")
@@ -96,43 +151,18 @@ def new_postgres_database() -> Iterator[Callable[[], str]]:
             shutil.chown(folder, user)
         made = [initdb, "-D", folder / "data", "-U", "kiyome", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run([*made, "--no-locale"], check=True, capture_output=True, user=user, cwd=folder)
-        settings = (
-            "listen_addresses=",
-            f"unix_socket_directories={folder}",
-            "fsync=off",
-            "max_connections=60",
-        )
-        options = [part for setting in settings for part in ("-c", setting)]
-        with (folder / "log").open("wb") as log:
-            started = [postgres, "-D", folder / "data", *options]
-            server = subprocess.Popen(started, stdout=log, stderr=log, user=user, cwd=folder)
+        server = PostgresServer(program=postgres, folder=folder, user=user)
         try:
-            address = f"host={folder} user=kiyome dbname=postgres"
-            yield _database_maker(psycopg, address, folder)
+            server.start()
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)  # at once: its data are thrown away
-            server.wait(30)
+            server.stop_at_once()  # its data are thrown away
 
 
-def _database_maker(psycopg: Any, address: str, folder: Path) -> Callable[[], str]:
-    numbers = count()
-
-    def make() -> str:
-        name = f"store_{next(numbers)}"
-        with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        return f"postgresql://kiyome@/{name}?host={folder}"
-
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            psycopg.connect(address).close()
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return make
+@pytest.fixture(scope="session")
+def new_postgres_database(postgres_server: PostgresServer) -> Callable[[], str]:
+    """Make an empty database and give its URL."""
+    return postgres_server.new_database
 
 
 def _program_of_postgres(name: str) -> Path | None:

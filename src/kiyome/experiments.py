@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.finished_run import FinishedRun, deal_of, open_run
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.storage import open_in_place, sync_folder
+from kiyome.artifacts.storage import is_machine_failure, open_in_place, sync_folder
 from kiyome.artifacts.table import UNKNOWN, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.evaluation.compare import Comparison, compare
@@ -158,7 +158,7 @@ def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
     _entry_with_score(read_diary(place.parent), place.name)
     line = {"note": place.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "scores": dict(scores)}
     with _locked_diary(place.parent) as file:
-        _append(file.fileno(), place.parent / DIARY, line)
+        _append(file, place.parent / DIARY, line)
     return _entry_with_score(read_diary(place.parent), place.name)
 
 
@@ -193,7 +193,7 @@ def _noted(run: Path, entry_of: Callable[[Sequence[Entry]], Entry]) -> Entry:
         known = [old for old in before if (old.run, old.result) == (entry.run, entry.result)]
         if known:
             return known[-1]
-        _append(file.fileno(), folder / DIARY, asdict(entry))
+        _append(file, folder / DIARY, asdict(entry))
     return entry
 
 
@@ -271,7 +271,9 @@ def folds_of_run(run: Path, table: Table) -> NDArray[np.int16] | None:
     """Return the folds (N,) of a run folder's table, where it has the rows and given labels of `table`."""
     try:
         held = load_table(run / "table.parquet")
-    except (KiyomeError, OSError):
+    except (KiyomeError, OSError) as error:
+        if is_machine_failure(error):
+            raise  # else the folds would be other ones
         return None  # gone, or never finished
     return held.folds if digest_of_rows(held) == digest_of_rows(table) else None
 
@@ -409,12 +411,13 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
-def _append(handle: int, path: Path, line: Mapping[str, Any]) -> None:
+def _append(file: BinaryIO, path: Path, line: Mapping[str, Any]) -> None:
     """One line at the end, and on the disk; what a kill left of a line before it is cut away."""
     content = path.read_bytes()
-    os.ftruncate(handle, content.rfind(b"\n") + 1)
-    os.write(handle, json.dumps(line).encode() + b"\n")
-    os.fsync(handle)
+    file.truncate(content.rfind(b"\n") + 1)
+    file.write(json.dumps(line).encode() + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _take_line(entries: list[Entry], line: bytes, where: str) -> None:

@@ -3,7 +3,6 @@
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -88,41 +87,6 @@ def test_processes_that_decide_at_once_wait_for_each_other(store_url, processes)
         writer.stdout.close()
     assert len(set(keys)) == len(keys) == processes * turns
     assert len(assert_all_is_there(store_url, keys)) == 2 * len(keys)
-
-
-SYNCS = "fsync,fdatasync,pwrite64,write,ftruncate"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_a_kill_at_every_single_write_leaves_all_that_was_answered(tmp_path):
-    """The writer dies at its k-th system call that writes, for every k until it ends by itself."""
-    made = tmp_path / "made.sqlite"
-    with opened(made) as store:
-        decide(store, "first")
-    for k in range(1, 1000):
-        folder = tmp_path / str(k)
-        folder.mkdir()
-        for suffix in (".sqlite", ".jsonl"):
-            shutil.copy(made.with_suffix(suffix), folder / f"decisions{suffix}")
-        url = f"sqlite:///{folder}/decisions.sqlite"
-        strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={SYNCS}"]
-        strace += ["-e", f"inject={SYNCS}:signal=KILL:when={k}"]
-        command = [*strace, sys.executable, str(WRITER), url, "Ann", "2"]
-        shown = subprocess.run(command, capture_output=True, text=True)
-        assert "Traceback" not in shown.stderr
-        keys = [line for line in shown.stdout.splitlines() if line.startswith("Ann")]
-        with opened(url) as store:
-            events = store.events_after()
-            assert [event for _, event in read_journal(store.journal)] == events
-        written = Counter(event.batch for event in events)
-        assert {"first", *keys} <= set(written)
-        assert all(number == 2 for key, number in written.items() if key != "first")
-        shutil.rmtree(folder)
-        if shown.returncode == 0:
-            assert keys == ["Ann 1", "Ann 2"]
-            break
-    assert k > 10
 
 
 def decide(store, number):

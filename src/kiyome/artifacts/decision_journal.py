@@ -36,7 +36,8 @@ def held(path: Path) -> Iterator[BinaryIO]:
     with open_in_place(path, private=True) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if is_new:
-            sync_folder(path.parent)
+            for folder in (path.parent, path.parent.parent):  # the folder may be as new as the journal
+                sync_folder(folder)
         yield file
         file.flush()
         fcntl.flock(file, fcntl.LOCK_UN)

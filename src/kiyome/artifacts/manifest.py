@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.keys import is_signed, sign
-from kiyome.artifacts.storage import open_regular, write_bytes
+from kiyome.artifacts.storage import is_machine_failure, open_regular, write_bytes
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
@@ -61,13 +61,15 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """The folder's manifest when it is there and sound."""
+    """The folder's manifest when it is there and sound; a disk that errs is an OSError."""
     try:
         with open_regular(path / MANIFEST) as file:
             raw = file.read(MOST_MANIFEST)
         manifest = json.loads(raw.decode("utf-8", "surrogateescape"))
         del manifest["seal"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if is_machine_failure(error):
+            raise
         return None
     return manifest if _is_manifest(manifest) and _bytes_of(manifest) == raw else None
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.records import SHOWN, Records, read_records
 from kiyome.artifacts.sources import ID_COLUMNS, fold_column
 from kiyome.artifacts.storage import (
+    is_machine_failure,
     map_array,
     reading,
     sha256_of_file,
@@ -138,6 +139,8 @@ class Predictions:
             facts = json.loads((folder / FACTS_FILE).read_bytes())
             unchanged = facts["sha256"] == sha256_of_file(folder / ARRAY_FILE)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if is_machine_failure(error):
+                raise
             raise _changed(folder, f"{FACTS_FILE} or {ARRAY_FILE} that cannot be read ({error})") from error
         if not unchanged:
             raise _changed(folder, f"{ARRAY_FILE} with other bytes than were written")
@@ -284,6 +287,8 @@ def _array_file(path: Path, table: Table) -> Numbers:
     try:
         probs: Numbers = map_array(path)
     except (OSError, ValueError) as error:
+        if is_machine_failure(error):
+            raise
         raise InputError(
             "The predictions are a whole .npy file of numbers.",
             came=f"{path.name}: {error}",

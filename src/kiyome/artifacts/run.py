@@ -34,6 +34,7 @@ from kiyome.artifacts.names import path_of_text, text_of_path
 from kiyome.artifacts.storage import (
     digest_of_file,
     is_temporary,
+    make_folder,
     open_in_place,
 )
 from kiyome.artifacts.table import Table
@@ -102,7 +103,7 @@ class RunFolder:
         started = new_manifest(command, config, table)
         place = Path(path) if named_by_user else _free_place(Path(path), started)
         _refuse_other(place, started)
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         with _locked(place):
             _refuse_other(place, started)  # again, now that nobody else can write
             before = read_manifest(place)
@@ -142,7 +143,7 @@ def announce_run(
     started = new_manifest(command, config, table)
     place = Path(path) if named_by_user else _free_place(Path(path), started)
     _refuse_other(place, started)
-    place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     _remove_linked_folders(place)
     if read_manifest(place) is None:
         write_manifest(place, started)

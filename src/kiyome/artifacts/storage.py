@@ -251,6 +251,14 @@ def sync_folder(folder: str | Path) -> None:
         os.close(handle)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, with those above it, whose names are on the disk when this returns."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 def is_temporary(path: str | Path) -> bool:
     """Whether `path` has the name of a file that was being written; after a kill such files stay behind."""
     name = Path(path).name
@@ -274,6 +282,21 @@ def sweep(folder: str | Path) -> None:
         with suppress(OSError), open_in_place(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
+
+
+MACHINE_FAILURES = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
+
+
+def is_machine_failure(error: BaseException | None) -> bool:
+    """Whether memory ran out or a disk erred, here or in the cause: the file may be whole all the same.
+
+    >>> is_machine_failure(OSError(errno.EIO, "")), is_machine_failure(FileNotFoundError(errno.ENOENT, ""))
+    (True, False)
+    """
+    if error is None:
+        return False
+    failed = isinstance(error, MemoryError) or getattr(error, "errno", None) in MACHINE_FAILURES
+    return failed or is_machine_failure(error.__cause__)
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.storage import is_temporary, write_bytes, writing
+from kiyome.artifacts.storage import is_machine_failure, is_temporary, write_bytes, writing
 from kiyome.errors import KiyomeError
 from kiyome.images.reader import PhotoFacts
 
@@ -117,7 +117,9 @@ def _open_part(path: Path) -> Part | None:
     photos = tuple(_from_plain(plain) for plain in json.loads(content))
     try:
         pixels = _map(path.with_suffix(".npy"))
-    except (OSError, ValueError):  # absent, truncated, or another header
+    except (OSError, ValueError) as error:  # absent, truncated, or another header
+        if is_machine_failure(error):
+            raise
         return None
     whole = len(pixels) == sum(photo.num_bytes for photo in photos)
     return Part(path=path.with_suffix(".npy"), pixels=pixels, photos=photos) if whole else None

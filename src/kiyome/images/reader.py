@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.errors import InputError, UnreadablePhoto
+from kiyome.artifacts.storage import is_machine_failure
+from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
 from kiyome.images.decode import Photo, decode_photo, read_photo_file
 from kiyome.images.signature import photo_signature
 from kiyome.progress import Progress, silent
@@ -160,6 +161,12 @@ def _read_one(
             facts = photo_facts(photo)
             prepared = prepare(photo) if prepare else None
     except UnreadablePhoto as error:
+        if is_machine_failure(error):  # set aside, it would make other results than on the next day
+            raise KiyomeError(
+                f"{os.fsdecode(path)} could not be read, since the disk or the memory failed.",
+                came=error.came,
+                remedy="Give the same command again. If it comes again, take the photo out of the data.",
+            ) from error
         return PhotoRecord(row=row, reason=error.came, sha256=sha256, facts=None, findings=(), prepared=None)
     findings = (*facts.findings, *_misnamed(path, facts.format))
     return PhotoRecord(row=row, reason=None, sha256=sha256, facts=facts, findings=findings, prepared=prepared)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.storage import is_machine_failure
 from kiyome.errors import UnreadablePhoto
 from kiyome.progress import Progress, silent
 
@@ -73,7 +74,9 @@ def make_thumbnails(
     def one(row: int) -> Thumbnail | None:
         try:
             return make_thumbnail(photo(row))
-        except (UnreadablePhoto, OSError):
+        except (UnreadablePhoto, OSError) as error:
+            if is_machine_failure(error):
+                raise
             return None
 
     made: dict[int, Thumbnail] = {}

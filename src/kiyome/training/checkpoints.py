@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from kiyome.artifacts.storage import sha256_of_file, write_bytes, write_text
+from kiyome.artifacts.storage import is_machine_failure, sha256_of_file, write_bytes, write_text
 from kiyome.errors import KiyomeError
 from kiyome.losses import EarlyLearning
 from kiyome.training.learner import Learner
@@ -74,6 +74,8 @@ def load_last_checkpoint(learner: Learner, folder: Path, *, key: str) -> list[st
             _bring_back(learner, tensors)
             learner.epochs_done = int(facts["epochs_done"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            if is_machine_failure(error):
+                raise
             notes.append(f"checkpoint {path.stem} is damaged ({error}); the one before it is taken")
             continue
         if facts["torch"] != torch.__version__:

@@ -26,7 +26,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import floored_log
-from kiyome.artifacts.storage import map_array, reading, sha256_of_file
+from kiyome.artifacts.storage import is_machine_failure, map_array, reading, sha256_of_file
 from kiyome.artifacts.table import Table
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
@@ -206,7 +206,9 @@ def finished_member(member: Member, folder: Path) -> FinishedMember | None:
         whole = facts["key"] == member.key and all(
             sha256_of_file(folder / name) == sha256 for name, sha256 in facts["files"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if is_machine_failure(error):
+            raise  # lest hours of training be done again
         return None
     return FinishedMember(member=member, folder=folder, facts=facts) if whole else None
 
@@ -235,7 +237,9 @@ def metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
     """Lines of the epochs that a resumed training does not go through again."""
     try:
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_machine_failure(error):
+            raise
         return []
     return [line for line in lines if line["epoch"] <= epochs_done]
 
