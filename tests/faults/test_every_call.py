@@ -14,9 +14,8 @@ FAULTS = ("EIO", "ENOSPC", "ENOMEM", "kill")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["find", "import"])
-def test_a_fault_at_some_calls(name, fault, sweep_of):
-    sweep_over(sweep_of(name), fault, step={"EIO": 61, "ENOMEM": 31}.get(fault, 23))
+def test_a_fault_at_some_calls(fault, sweep_of):
+    sweep_over(sweep_of("import"), fault, step={"EIO": 61, "ENOMEM": 31}.get(fault, 17))
 
 
 @pytest.mark.parametrize("fault", ["EIO", "ENOMEM"])

@@ -55,18 +55,18 @@ def kill_at_each_call(forks, folder, url, fault, *, step):
             return
 
 
-@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_writer_killed_at_any_write_loses_nothing_that_was_answered(forks, tmp_path, step):
     kill_at_each_call(forks, tmp_path, None, "kill", step=step)
 
 
-@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fault", ["kill_before_send", "kill_after_send"])
 def test_a_writer_killed_at_any_statement_to_postgresql(forks, tmp_path, postgres_server, fault, step):
     kill_at_each_call(forks, tmp_path, postgres_server.new_database, fault, step=step)
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_server_stopped_at_once_keeps_each_answered_act_once(postgres_server, times):
     rng, answered = random.Random(11), []
     url = postgres_server.new_database()

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.names import is_unicode, paths_of_texts, stays_inside, texts_of_paths
-from kiyome.artifacts.storage import write_csv_columns, write_parquet, write_text
+from kiyome.artifacts.storage import is_machine_failure, write_csv_columns, write_parquet, write_text
 from kiyome.errors import InputError, StaleArtifact, TableError
 
 Texts = NDArray[np.object_]
@@ -262,6 +262,8 @@ def load_table(path: str | Path) -> Table:
             folds=columns["fold"].to_numpy() if "fold" in columns else None,
         )
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        if is_machine_failure(error):
+            raise
         raise StaleArtifact(
             f"{path} is no table that kiyome wrote.", came=str(error), remedy="Run the command again."
         ) from error
