@@ -399,14 +399,14 @@ def in_words(words: str, series: list[Outcome]) -> Iterator[str]:
     """A line for each kind of request, and one of what became of the acts."""
     yield words
     bins = "".join(f"{f'<{edge:.0f}' if np.isfinite(edge) else 'more':>7}" for edge in EDGES[1:])
-    yield f"  {'':<13}{'n':>7}{'p50':>17}{'p95':>17}{'p99':>17}  {bins}"
+    yield f"  {'':<13}{'n':>7}{'p50':>19}{'p95':>19}{'p99':>19}  {bins}"
     for what in TIMED:
         if not any(each.times(what) for each in series):
             continue
         times = [np.percentile(each.times(what), [50, 95, 99]) for each in series if each.times(what)]
         every = [time for each in series for time in each.times(what)]
         figures = "".join(
-            f"{f'{np.median(column):.0f} ({min(column):.0f} to {max(column):.0f})':>17}"
+            f"{f'{np.median(column):.0f} ({min(column):.0f} to {max(column):.0f})':>19}"
             for column in zip(*times, strict=True)
         )
         histogram = "".join(f"{n:>7,}" for n in np.histogram(every, EDGES)[0])
