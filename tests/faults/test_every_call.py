@@ -18,6 +18,10 @@ def test_a_fault_at_some_calls(fault, sweep_of):
     sweep_over(sweep_of("import"), fault, step={"EIO": 61, "ENOMEM": 31}.get(fault, 17))
 
 
+def test_a_backup_that_is_killed_leaves_no_journal_of_its_own(sweep_of):
+    sweep_over(sweep_of("backup"), "kill", step=14)
+
+
 @pytest.mark.parametrize("fault", ["EIO", "ENOMEM"])
 def test_no_photo_is_set_aside_because_the_machine_failed(fault, forks, user_files, tmp_path):
     folder, argv = anew(tmp_path / "work", user_files), ("kiyome", "check", "train.csv", "--json")

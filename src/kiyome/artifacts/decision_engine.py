@@ -280,6 +280,7 @@ def copy_sqlite(engine: Engine, path: str) -> None:
         When the copy is damaged.
     """
     with closing(sqlite3.connect(path)) as copy:
+        copy.execute("PRAGMA journal_mode = OFF")  # a kill would leave its file beside the user's
         source = engine.raw_connection()
         try:
             source.driver_connection.backup(copy)  # type: ignore[union-attr]
