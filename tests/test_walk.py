@@ -32,7 +32,7 @@ NOT_RUN = {
     "./run demo": "needs a package index; tests/recipes/test_demo.py runs the demo",
     "./run test": "this very suite",
     "pip install 'kiyome[torch]'": "needs a package index",
-    "pip install 'kiyome[review]'": "needs a package index",
+    "pip install 'kiyome[lite,review,torch]'": "needs a package index",
     "kiyome find photos --backbone vit_small_patch14_dinov2.lvd142m@224": "needs the hub",
     "kiyome find photos --backbone resnet50 --weights resnet50.safetensors": "needs a file of the hub",
     "kiyome train train.csv --recipe talk-best-public resnext50.weights=resnext50.safetensors "
