@@ -192,12 +192,15 @@ def kiyome(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 WRITERS = {
     "import": ["decisions", "runs/a", "--import", "answers.csv", "--as", "Ann"],
     "restore": ["decisions", "runs/a", "--restore", "metadata.jsonl"],
+    "export": ["decisions", "runs/a", "--export", "out.csv"],
+    "backup": ["decisions", "runs/a", "--backup", "saved.jsonl"],
     "curate": ["curate", "runs/a", "--action", "keep"],
     "find": ["find", "train.csv", "--pred-probs", "oof.csv", "-o", "runs/b"],
     "find-again": ["find", "train.csv", "--pred-probs", "oof.csv", "-o", "runs/a"],
     "evaluate": ["evaluate", "runs/a"],
     "audit-sample": ["audit-sample", "runs/a", "-n", "10"],
     "calibrate": ["calibrate", "runs/a"],
+    "blend": ["blend", "runs/a", "runs/a-calibrate"],
     "diary": ["diary", "runs"],
 }
 

@@ -115,7 +115,7 @@ def test_the_browser_is_opened_without_the_token_on_its_command_line(run: Path, 
         assert way.parent == run / "review"
         assert stat.S_IMODE(way.stat().st_mode) == 0o600
         assert f"0;url={html.escape(address_in(said))}" in way.read_text()
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)
         server.communicate(timeout=20)
         assert not way.exists()
 

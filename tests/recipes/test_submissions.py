@@ -61,9 +61,11 @@ def test_train_and_predict_write_numbers_in_the_order_of_the_sample(contest, tmp
     assert by_train[0][1] == "label"
     assert {row[1] for row in by_train[1:]} <= set(map(str, range(10)))
     cache = {"cache_folder": contest / "cache", "output": tmp_path / "s.csv"}
+    (tmp_path / ".kiyome-0123.tmp").write_bytes(b"left by a kill")
     result = predict(contest / "run", contest / "sample_submission.csv", **cache)  # test_images/ is found
     assert rows_of(tmp_path / "s.csv") == by_train
     assert result.summary()["written"].startswith("labels in column 'label', as in the training data")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["s.csv", "s.probs.parquet"]
     predict(contest / "run", contest / "test_images", **cache)  # no sample: numbers as well, ids by name
     assert sorted(rows_of(tmp_path / "s.csv")[1:]) == sorted(by_train[1:])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.photo_list import PhotoList, read_photo_list
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.storage import default_cache_folder, write_csv, write_parquet
+from kiyome.artifacts.storage import default_cache_folder, sweep, write_csv, write_parquet
 from kiyome.artifacts.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.bars import shows_progress
 from kiyome.errors import InputError
@@ -257,6 +257,7 @@ def write_submission(result: PredictResult, form: SubmissionForm, path: Path) ->
 
     listed = result.photos
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     write_csv(path, form.rows(listed.image_ids, result.pred_probs))  # exact ids: a contest matches them
     columns = {f"p_{name}": pa.array(result.pred_probs[:, k]) for k, name in enumerate(result.class_names)}
     write_parquet(
