@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from kiyome.artifacts.run import MANIFEST
+from kiyome.artifacts.manifest import read_manifest, write_manifest
 from kiyome.cli import app
 from kiyome.errors import InputError, TableError
 from kiyome.recipes.calibrate import calibrate
@@ -100,12 +100,10 @@ def test_every_form_of_sample_is_followed_by_every_kind_of_run(contest, tmp_path
 
 def test_a_run_of_before_writes_names_and_reads_the_map_beside_the_sample(contest, tmp_path):
     """Its manifest does not say how labels were written."""
-    from kiyome.artifacts.run import _bytes_of, _manifest_of
-
     shutil.copytree(contest / "run", tmp_path / "run")
-    manifest = _manifest_of(tmp_path / "run")
+    manifest = read_manifest(tmp_path / "run")
     del manifest["table"]["label_texts"]
-    (tmp_path / "run" / MANIFEST).write_bytes(_bytes_of(manifest))
+    write_manifest(tmp_path / "run", manifest)
     numbers, beside = map(str, range(10)), "as in label_num_to_disease_map.json"
     for photos, texts, how in (
         (contest / "test_images", DIGITS, "as class names"),
