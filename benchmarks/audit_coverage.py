@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kiyome.estimates import share
 from kiyome.evaluation.audit import audited_accuracy
 from kiyome.evaluation.audit_design import (
     AuditDesign,
@@ -26,7 +27,6 @@ from kiyome.evaluation.audit_design import (
     rows_for,
     strata_of,
 )
-from kiyome.evaluation.shares import share
 from kiyome.evaluation.stratified import prediction_powered_share, stratified_share
 from measured import SHARED_DATA, show
 from noise_sets import LabelSet, human_sets, paper_sets

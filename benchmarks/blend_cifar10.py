@@ -35,9 +35,9 @@ from kiyome.ensemble import (
     diversity,
 )
 from kiyome.ensemble.checked import softmax
+from kiyome.estimates import share_of_rows
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
-from kiyome.evaluation.shares import share_of_rows
 from kiyome.folds import deal_folds
 from measured import SHARED_DATA, show
 

@@ -27,9 +27,9 @@ from kiyome.ensemble import (
     out_of_fold_flag_chance,
 )
 from kiyome.ensemble.checked import log_loss
+from kiyome.estimates import share_of_rows
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
-from kiyome.evaluation.shares import share_of_rows
 from kiyome.noise import find_label_issues, transition_matrix
 from measured import SHARED_DATA, show
 

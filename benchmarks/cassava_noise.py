@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.evaluation.shares import share
+from kiyome.estimates import share
 from kiyome.noise import find_label_issues, noise_rate, posterior_matrix, transition_matrix
 from kiyome.noise.label_issues import METHODS
 from measured import SHARED_DATA, show

@@ -20,8 +20,8 @@ import numpy as np
 
 import kiyome
 from countermeasures import COUNTERMEASURES
+from kiyome.estimates import share_of_rows
 from kiyome.evaluation.compare import compare
-from kiyome.evaluation.shares import share_of_rows
 from measured import SHARED_DATA, show
 
 NUM_PHOTOS, IMAGE_SIZE = 6000, 64

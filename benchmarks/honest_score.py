@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kiyome.estimates import share
 from kiyome.evaluation.compare import compare
 from kiyome.evaluation.compare_many import compare_many
 from kiyome.evaluation.noisy_labels import accuracy_under_noise
-from kiyome.evaluation.shares import share
 from kiyome.noise import class_dependent_transition, inject_label_noise, simulate_pred_probs
 from measured import SHARED_DATA, show
 from noise_sets import human_sets, paper_sets

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kiyome.evaluation.shares import share
+from kiyome.estimates import share
 from kiyome.features import cross_fit_head
 from kiyome.folds import deal_folds
 from kiyome.noise import class_dependent_transition, inject_label_noise, noise_rate

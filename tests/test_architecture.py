@@ -22,7 +22,7 @@ def test_the_front_door_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "room",
     [
-        *("artifacts.sources", "curation", "ensemble", "evaluation.shares", "evaluation.audit"),
+        *("artifacts.sources", "curation", "ensemble", "estimates", "evaluation.audit"),
         *("experiments", "folds", "images.check", "noise", "report"),
     ],
 )

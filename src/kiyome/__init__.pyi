@@ -1,3 +1,4 @@
+from .estimates import Estimate
 from .evaluation.audit import AuditedScore, audited_accuracy
 from .evaluation.audit_design import AuditDesign, draw_audit, rows_to_audit
 from .evaluation.audited_difference import AuditedDifference, audited_difference
@@ -6,7 +7,6 @@ from .evaluation.compare_many import ManyCompared, compare_many
 from .evaluation.lottery import Lottery, lottery
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
-from .evaluation.shares import Estimate
 from .experiments import Entry, note_scores, read_diary
 from .noise import (
     NoiseRate,

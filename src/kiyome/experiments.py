@@ -31,8 +31,8 @@ from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import is_machine_failure, open_in_place, sync_folder
 from kiyome.artifacts.table import UNKNOWN, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
+from kiyome.estimates import Estimate, share_of_rows
 from kiyome.evaluation.compare import Comparison, compare
-from kiyome.evaluation.shares import Estimate, share_of_rows
 
 DIARY = "diary.jsonl"
 SCORE_NAME = re.compile(r"[A-Za-z][\w.-]*")

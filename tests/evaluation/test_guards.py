@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kiyome.errors import InputError
+from kiyome.estimates import share
 from kiyome.evaluation.guards import MOST_REPEATED, mark_of_seen_labels, repeated_mistakes
-from kiyome.evaluation.shares import share
 
 
 def test_wrong_labels_that_are_known_mark_a_network_that_saw_them() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
+from kiyome.estimates import Estimate
 from kiyome.evaluation.noisy_difference import difference_under_noise, shrinkage
 from kiyome.evaluation.noisy_labels import (
     Rate,
@@ -13,7 +14,6 @@ from kiyome.evaluation.noisy_labels import (
     bounds_without_assumption,
     matrix_with_noise_rate,
 )
-from kiyome.evaluation.shares import Estimate
 from kiyome.noise import class_dependent_transition, inject_label_noise, simulate_pred_probs
 
 seeds = st.integers(0, 10_000)

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from kiyome.errors import InputError
-from kiyome.evaluation.shares import share
+from kiyome.estimates import share
 from kiyome.evaluation.stratified import (
     _chance_below,
     prediction_powered_share,

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
+from kiyome.estimates import Estimate, wilson_interval
 from kiyome.evaluation.audit_design import AuditDesign
-from kiyome.evaluation.shares import Estimate, wilson_interval
 from kiyome.evaluation.stratified import stratified_share
 from kiyome.noise.arrays import check_labels
 

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluation.groups import bootstrap_interval, group_numbers
-from kiyome.evaluation.shares import Estimate
+from kiyome.estimates import Estimate, bootstrap_interval, group_numbers
 
 Verdict = Literal["better", "worse", "cannot tell"]
 

@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
+from kiyome.estimates import Estimate, group_numbers, share_of_rows
 from kiyome.evaluation.checked import check_confidence
 from kiyome.evaluation.compare import Comparison, compare
-from kiyome.evaluation.groups import group_numbers
-from kiyome.evaluation.shares import Estimate, share_of_rows
 
 NUM_DRAWS = 2000  # of the bootstrap; its 5 % point then rests on 100 draws
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluation.shares import Estimate, share
+from kiyome.estimates import Estimate, share
 
 NUM_DRAWS = 1000  # of the bootstrap over rows
 Draws = NDArray[np.float64]

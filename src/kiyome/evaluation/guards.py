@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluation.shares import Estimate, share
+from kiyome.estimates import Estimate, share
 
 MOST_REPEATED = 0.4  # of labels known to be wrong; what had not seen them repeated 0 to 13 %
 MOST_SUSPECTS_MET = (

@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from kiyome.evaluation.shares import Estimate, share
+from kiyome.estimates import Estimate, share
 
 
 def noise_rate_from_pairs(

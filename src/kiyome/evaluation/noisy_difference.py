@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.estimates import Estimate
 from kiyome.evaluation.checked import check_confidence
 from kiyome.evaluation.metrics import mean_of_rows
 from kiyome.evaluation.noisy_labels import Matrix, Range, checked_matrix, true_shares
-from kiyome.evaluation.shares import Estimate
 from kiyome.noise.arrays import check_labels
 
 

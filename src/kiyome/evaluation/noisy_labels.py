@@ -25,9 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
+from kiyome.estimates import Estimate, group_numbers, share_of_rows
 from kiyome.evaluation.checked import Labels, Probs, check_confidence, check_scored
-from kiyome.evaluation.groups import group_numbers
-from kiyome.evaluation.shares import Estimate, share_of_rows
 from kiyome.noise import noise_rate
 from kiyome.noise.adaptive import judge_labels, judged_joint
 from kiyome.noise.transition import transition_of

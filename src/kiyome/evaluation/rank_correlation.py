@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kiyome.errors import InputError
-from kiyome.evaluation.shares import Estimate
+from kiyome.estimates import Estimate
 
 FEWEST = 10
 """Below so many, the interval of a rank correlation tells next to nothing."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.evaluation.shares import Estimate, share
+from kiyome.estimates import Estimate, share
 
 Numbers = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ from kiyome.artifacts.audit_folder import AUDIT_FILE, UNSURE_WORD, is_audit_fold
 from kiyome.artifacts.records import Records, read_records
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.errors import InputError
+from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
-from kiyome.evaluation.shares import Estimate
 from kiyome.recipes.audit_review import answers_in_review
 from kiyome.recipes.audit_sample import COLUMNS, SealedSample, read_sample
 from kiyome.report.audit_report import AuditReport, write_audit_report

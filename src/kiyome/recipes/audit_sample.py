@@ -30,8 +30,8 @@ from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import reading, write_csv, write_parquet, write_text
 from kiyome.errors import InputError
+from kiyome.estimates import Estimate, share_of_rows
 from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
-from kiyome.evaluation.shares import Estimate, share_of_rows
 
 COLUMNS = ("row", "photo", "true_label")
 

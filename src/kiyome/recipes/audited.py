@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.artifacts.storage import reading
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import UNSURE, AuditedScore, audited_accuracy, said_of
 from kiyome.evaluation.audited_difference import AuditedDifference, audited_difference
-from kiyome.evaluation.shares import Estimate
 from kiyome.recipes.audit import RESULT_FILE
 from kiyome.recipes.audit_sample import SealedSample, digest_of, read_sample
 

@@ -33,9 +33,9 @@ from kiyome.ensemble.checked import log_loss
 from kiyome.ensemble.classifiers import read_classifier
 from kiyome.ensemble.error_distribution import APPLY_TO, disagreeing
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.estimates import Estimate, share, share_of_rows
 from kiyome.evaluation.calibration import CalibrationError, calibration_error, reliability_curve
 from kiyome.evaluation.compare import Comparison, compare
-from kiyome.evaluation.shares import Estimate, share, share_of_rows
 from kiyome.experiments import note_run
 from kiyome.report.combined_report import Cells, CombinedReport, write_combined_report
 from kiyome.report.reliability import Reliability

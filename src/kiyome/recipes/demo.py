@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.storage import write_csv
 from kiyome.bars import shows_progress
 from kiyome.errors import MissingExtra
-from kiyome.evaluation.shares import Estimate, ratio_of_shares, share
+from kiyome.estimates import Estimate, ratio_of_shares, share
 from kiyome.progress import Progress, silent
 from kiyome.recipes.check import RUNS
 from kiyome.recipes.find import find

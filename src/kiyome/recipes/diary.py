@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from kiyome.artifacts.storage import write_csv
 from kiyome.errors import InputError
+from kiyome.estimates import Estimate
 from kiyome.evaluation.rank_correlation import FEWEST, rank_correlation
-from kiyome.evaluation.shares import Estimate
 from kiyome.experiments import Entry, compared_with, read_diary
 from kiyome.recipes.audited import audited_scores_in
 from kiyome.report.diary_page import DiaryLine, LeaderboardChart, draw_leaderboard, write_diary_page

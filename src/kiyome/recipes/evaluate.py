@@ -23,12 +23,12 @@ from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.errors import InputError, KiyomeError
+from kiyome.estimates import Estimate, share, share_of_rows
 from kiyome.evaluation.compare import compare
 from kiyome.evaluation.compare_many import compare_many
 from kiyome.evaluation.metrics import Scores, score_predictions
 from kiyome.evaluation.noisy_difference import difference_under_noise
 from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
-from kiyome.evaluation.shares import Estimate, share, share_of_rows
 from kiyome.experiments import DIARY, Entry, origin_of, read_diary
 from kiyome.noise import transition_matrix
 from kiyome.recipes.audited import Audited, audits_on_rows_of, marks_of_audits

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import AuditedScore
 from kiyome.evaluation.audited_difference import AuditedDifference
 from kiyome.evaluation.compare import Comparison
@@ -12,7 +13,6 @@ from kiyome.evaluation.compare_many import ManyCompared
 from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_difference import DifferenceUnderNoise
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
-from kiyome.evaluation.shares import Estimate
 from kiyome.recipes.audited import Audited
 
 

@@ -19,8 +19,8 @@ from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.bars import shows_progress
+from kiyome.estimates import Estimate
 from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
-from kiyome.evaluation.shares import Estimate
 from kiyome.progress import Progress, silent
 from kiyome.recipes.train import check_models, train
 from kiyome.recipes.trained import TrainResult

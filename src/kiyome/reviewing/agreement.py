@@ -6,14 +6,13 @@ relabeling to it are the same thing wherever the given labels are known.
 
 from dataclasses import dataclass
 from itertools import combinations
-from math import sqrt
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
+from kiyome.estimates import wilson_center
 from kiyome.reviewing.standing import NOTHING, UNSURE, Codes, Standing
 
 Rule = Literal["unanimous", "majority"]
@@ -85,7 +84,8 @@ def cohen_kappa(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Kapp
     if len(joint) == 1:
         return Kappa(num_rows=len(first), num_agreed=agreed, value=None, low=None, high=None)
     rows = _rows_worth(joint, observed, chance, len(first))
-    ends = _wilson(observed, rows, confidence)
+    center, half = wilson_center(observed, rows, confidence=confidence)
+    ends = max(center - half, 0.0), min(center + half, 1.0)
     value, low, high = ((share - chance) / (1 - chance) for share in (observed, *ends))
     return Kappa(num_rows=len(first), num_agreed=agreed, value=value, low=low, high=high)
 
@@ -112,14 +112,6 @@ def _rows_worth(joint: NDArray[np.float64], observed: float, chance: float, num_
     variance = own + others - (kappa - chance * (1 - kappa)) ** 2  # of kappa, times (1 - chance)**2 * n
     plain = observed * (1 - observed)
     return float(num_rows * plain / variance) if variance > 0 else num_rows
-
-
-def _wilson(value: float, rows: float, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of a share, 0..1."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    center = (value + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z * sqrt(value * (1 - value) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
-    return max(center - half, 0.0), min(center + half, 1.0)
 
 
 def agreement(standing: Standing) -> list[Pair]:

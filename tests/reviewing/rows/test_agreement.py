@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluation.shares import wilson_interval
+from kiyome.estimates import wilson_interval
 from kiyome.reviewing.agreement import (
     DISPUTED,
     agreement,

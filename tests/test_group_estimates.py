@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluation.groups import bootstrap_interval, group_numbers
-from kiyome.evaluation.shares import share, share_of_rows
+from kiyome.estimates import bootstrap_interval, group_numbers, share, share_of_rows
 
 
 @given(st.lists(st.sampled_from(["", "a", "b", "plant 7"]), min_size=1, max_size=30))

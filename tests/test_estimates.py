@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from kiyome.errors import InputError
-from kiyome.evaluation.shares import ratio_of_shares, share
+from kiyome.estimates import ratio_of_shares, share
 
 
 @settings(derandomize=True, deadline=None)
