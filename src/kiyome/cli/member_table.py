@@ -1,5 +1,6 @@
 """The members of a training as a live table on a terminal, and as plain lines in a pipe or in CI."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,14 +128,14 @@ class MemberTable:
 
 
 def in_words(seconds: float | None) -> str:
-    """A time as people read it.
+    """A time as people read it, rounded up: 0:00 is left only when nothing is.
 
-    >>> in_words(65), in_words(3725), in_words(None)
+    >>> in_words(64.2), in_words(3725), in_words(None)
     ('1:05', '1:02:05', '')
     """
     if seconds is None:
         return ""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 

@@ -23,6 +23,7 @@ import torch
 from kiyome.artifacts.manifest import MANIFEST, is_ours, read_manifest, versions
 from kiyome.artifacts.names import stays_inside
 from kiyome.artifacts.storage import open_regular, sha256_of_file, write_text, writing
+from kiyome.errors import StaleArtifact
 from kiyome.models.compute import Compute
 from kiyome.training.member import SEAL, FinishedMember, Member, finished_member
 from kiyome.training.processes import num_processes
@@ -47,11 +48,17 @@ def surroundings(recipe: Recipe, compute: Compute) -> dict[str, Any]:
     }
 
 
+UNSOUND = (StaleArtifact, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What a spoiled folder raises while it is looked at: its member is trained then."""
+
+
 def take_over(member: Member, folder: Path, compute: Compute) -> None:
     """Copy the member into its folder where a run beside this one holds it, finished, whole and alike."""
     wanted = {"key": member.key, "member": member.label, **surroundings(member.recipe, compute)}
     for run, found in _beside(folder):
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        with suppress(
+            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StaleArtifact
+        ):
             with open_regular(found / SEAL) as file:
                 facts = json.load(file)
             if {name: facts.get(name) for name in wanted} == wanted:
