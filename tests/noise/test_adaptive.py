@@ -87,7 +87,7 @@ def test_threads_and_compiled_code_are_nothing(monkeypatch, threads, worth_compi
     scores, flagged = label_quality(labels, probs), find_label_issues(labels, probs)
     monkeypatch.setattr(reading, "WORTH_COMPILED", worth_compiled)
     monkeypatch.setattr(blocks, "WORTH_THREADS", 0)
-    monkeypatch.setattr(blocks, "num_threads", lambda: threads)
+    monkeypatch.setattr(blocks, "num_cores", lambda: threads)
     np.testing.assert_array_equal(label_quality(labels, probs), scores)
     np.testing.assert_array_equal(find_label_issues(labels, probs), flagged)
 

@@ -10,7 +10,7 @@ from kiyome.noise.blocks import on_threads, over_blocks, release, revisit
 @pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("num_items", [0, 1, 5, 100])
 def test_every_item_is_done_once(monkeypatch, threads, num_items):
-    monkeypatch.setattr(blocks, "num_threads", lambda: threads)
+    monkeypatch.setattr(blocks, "num_cores", lambda: threads)
     done = np.zeros(num_items, dtype=int)
 
     def work(share):
@@ -21,7 +21,7 @@ def test_every_item_is_done_once(monkeypatch, threads, num_items):
 
 
 def test_the_first_of_several_errors_is_raised(monkeypatch):
-    monkeypatch.setattr(blocks, "num_threads", lambda: 4)
+    monkeypatch.setattr(blocks, "num_cores", lambda: 4)
 
     def work(share):
         if share.start:

@@ -78,7 +78,7 @@ def test_every_way_keeps_what_the_loop_keeps(case, worth_compiled, num_kept, ent
         patch.setattr(reading, "LARGE_BLOCK", entries)
         patch.setattr(reading, "BLOCK_ENTRIES", entries)
         patch.setattr(blocks, "WORTH_THREADS", 0)
-        patch.setattr(blocks, "num_threads", lambda: threads)
+        patch.setattr(blocks, "num_cores", lambda: threads)
         rows = read_kept(labels, probs, num_kept=num_kept)
     classes, values = loop_kept(labels, probs, num_kept)
     np.testing.assert_array_equal(rows.classes, classes)
@@ -107,7 +107,7 @@ def test_a_bad_row_is_named_wherever_it_stands(way, monkeypatch, dtype, K, value
     probs[777, 1] = value
     probs[[800, 999], 0] = 0.5  # later rows are bad as well, in the block of another thread too
     monkeypatch.setattr(blocks, "WORTH_THREADS", 0)
-    monkeypatch.setattr(blocks, "num_threads", lambda: 3)
+    monkeypatch.setattr(blocks, "num_cores", lambda: 3)
     for entries in (10 * K, 2**20):
         monkeypatch.setattr(reading, "LARGE_BLOCK", entries)
         monkeypatch.setattr(reading, "BLOCK_ENTRIES", entries)

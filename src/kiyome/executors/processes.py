@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
+from kiyome.cores import usable_cores
 from kiyome.errors import InputError
 from kiyome.executors.executor import (
     LOOK_EVERY,
@@ -122,13 +123,6 @@ def visible_gpus() -> tuple[str, ...]:
     query = [driver, "--query-gpu=uuid", "--format=csv,noheader"]  # numbers may be counted in two ways
     asked = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603
     return tuple(asked.stdout.split()) if asked.returncode == 0 else ()
-
-
-def usable_cores() -> tuple[int, ...]:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 class _Worker:

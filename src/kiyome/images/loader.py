@@ -6,7 +6,6 @@ Threads write views straight into a few buffers that are used again and again: n
 Normalization and mixing happen later, on the device.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.cores import num_cores
 from kiyome.errors import InputError
 from kiyome.images.augment import Augment, draw_views, load_cv2, render
 from kiyome.images.draws import ORDER, PLUGIN, random_bits, random_seed
@@ -126,7 +126,7 @@ class Loader:
         size, num_buffers = self.augment.size, self.num_ahead + 1
         most = max(-(-self.batch_size // self.num_ranks), min(self.batch_size, 2 * self.num_ranks - 1))
         buffers = [np.empty((most, size, size, 3), np.uint8) for _ in range(num_buffers)]
-        num_threads = self.num_threads or _usable_cores()
+        num_threads = self.num_threads or num_cores()
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(num_threads, "kiyome-views") as pool:
 
@@ -192,9 +192,3 @@ def _check_rows(rows: NDArray[np.int64], readable: NDArray[np.bool_]) -> None:
             came=f"row {different[counts > 1][0]} twice",
             remedy="Give the row more weight in the loss instead.",
         )
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_machine_failure
+from kiyome.cores import num_cores
 from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
 from kiyome.images.decode import Photo, decode_photo, read_photo_file
 from kiyome.images.signature import photo_signature
@@ -113,7 +114,7 @@ def read_photos(
     for name, value in (("num_threads", num_threads), ("shrink_to", shrink_to)):
         if value is not None and value < 1:
             raise InputError(f"{name} is at least 1.", came=str(value), remedy=f"Leave {name} out.")
-    threads = min(num_threads or _usable_cores(), MAX_THREADS)
+    threads = min(num_threads or num_cores(), MAX_THREADS)
 
     def read(row: int) -> PhotoRecord[T]:
         return _read_one(row, paths[row], prepare=prepare, known=known, shrink_to=shrink_to)
@@ -191,9 +192,3 @@ def _misnamed(path: str | PathLike[str], format_: str) -> tuple[str, ...]:
     suffix = Path(path).suffix.lower()
     named = NAMED_FORMATS.get(suffix)
     return (f"named {suffix} but is {format_}",) if named not in (None, format_) else ()
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

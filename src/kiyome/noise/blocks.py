@@ -5,12 +5,12 @@ threads. N rows, K classes.
 """
 
 import mmap
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from kiyome.cores import num_cores
 from kiyome.noise.arrays import BLOCK_ENTRIES, Labels, Numbers, row_blocks
 
 LARGE_BLOCK = 2**20  # entries of a block for compiled work: a call costs nothing beside it
@@ -18,17 +18,12 @@ WORTH_THREADS = 2**19  # entries: a millisecond of one thread, or more
 REVISITED_ENTRIES = 2**22  # of rows that are looked at again in one go
 
 
-def num_threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def on_threads(work: Callable[[slice], None], num_items: int, *, entries: int) -> None:
     """Call `work` with slices that share out the items; of several errors the first item's is raised.
 
     `entries` are all numbers that will be gone through: few are not worth a thread.
     """
-    workers = min(num_threads(), num_items) if entries >= WORTH_THREADS else 1
+    workers = min(num_cores(), num_items) if entries >= WORTH_THREADS else 1
     if workers <= 1:
         work(slice(0, num_items))
         return
@@ -42,7 +37,7 @@ def on_threads(work: Callable[[slice], None], num_items: int, *, entries: int) -
 
 def over_blocks(work: Callable[[slice], None], pred_probs: Numbers, *, entries: int = BLOCK_ENTRIES) -> None:
     """Call `work` with every block of rows, on threads, and let go of mapped pages behind it."""
-    entries = min(entries, -(-pred_probs.size // num_threads()))
+    entries = min(entries, -(-pred_probs.size // num_cores()))
     blocks = list(row_blocks(pred_probs, entries))
 
     def run(share: slice) -> None:

@@ -15,8 +15,9 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.cores import num_cores
 from kiyome.noise.arrays import Labels, Mask, Numbers, row_blocks, rows_by_class
-from kiyome.noise.blocks import num_threads, on_threads, release, revisit
+from kiyome.noise.blocks import on_threads, release, revisit
 from kiyome.noise.confident_joint import Counts
 from kiyome.noise.reading import SLACK, KeptRows, highest_sum, kernels_for
 
@@ -209,7 +210,7 @@ class _Shortlists:
         few rows are worth reading.
         """
         load = np.bincount(rows.given[numbers], minlength=rows.num_classes).cumsum()
-        edges = np.searchsorted(load, load[-1] * np.arange(1, num_threads()) // num_threads())
+        edges = np.searchsorted(load, load[-1] * np.arange(1, num_cores()) // num_cores())
         edges = np.array([0, *edges, rows.num_classes])
         lists = self.sizes, self.starts, self.filled, self.bars, self.next_leads, self.leads, self.rows
         limit = highest_sum(pred_probs)

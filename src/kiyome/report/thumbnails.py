@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_machine_failure
+from kiyome.cores import num_cores
 from kiyome.errors import UnreadablePhoto
 from kiyome.progress import Progress, silent
 
@@ -80,7 +80,7 @@ def make_thumbnails(
             return None
 
     made: dict[int, Thumbnail] = {}
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, num_cores())) as pool:
         for done, (row, thumbnail) in enumerate(zip(rows, pool.map(one, rows), strict=True), start=1):
             if thumbnail is not None:
                 made[row] = thumbnail

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from kiyome.artifacts.storage import open_in_place, writing
+from kiyome.cores import num_cores
 from kiyome.errors import UnreadablePhoto
 from kiyome.images.reader import read_photos
 from kiyome.progress import Progress, silent
@@ -134,7 +135,7 @@ def made_in_background(subject: Subject, path: Path) -> Iterator[Thumbnails]:
 
     def work() -> None:
         try:
-            spared = max(1, (os.cpu_count() or 2) // 2)  # the other cores show photos to people
+            spared = max(1, num_cores() // 2)  # the other cores show photos to people
             thumbnails.make(subject.ranking.tolist(), stop=stop, num_threads=spared)
         except OSError as error:
             thumbnails.problem = f"Thumbnails are made no more: {error.strerror or error}."
