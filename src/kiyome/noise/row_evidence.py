@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.images.draws import random_bits
 from kiyome.noise.arrays import Labels, Numbers
 from kiyome.noise.blocks import is_readable, over_blocks, release
 from kiyome.noise.reading import Classes, KeptRows, join_kept, kernels_for, likeliest, read_kept
@@ -134,11 +135,8 @@ def sample_size(num_classes: int) -> int:
 
 
 def row_keys(first_row: int, num_rows: int) -> Keys:
-    """A hash (n,) of each row's number, different for all: the finalizer of splitmix64."""
-    keys = np.arange(first_row, first_row + num_rows, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return keys ^ (keys >> np.uint64(31))
+    """A hash (n,) of each row's number, different for all."""
+    return random_bits(np.arange(first_row, first_row + num_rows))
 
 
 def smallest_keys(keys: Keys, size: int) -> Labels:
