@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.artifacts.storage import (
+    default_cache_folder,
     digest_of_file,
     is_temporary,
     sha256_of_file,
@@ -133,3 +134,11 @@ def test_a_digest_is_taken_again_when_the_file_changes(tmp_path):
     path.write_bytes(b"two")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # the clock of changes goes on all the same
     assert digest_of_file(path) == sha256_of_file(path) != before
+
+
+def test_where_the_cache_lies(monkeypatch):
+    monkeypatch.delenv("KIYOME_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_cache_folder() == Path("/somewhere/kiyome")
+    monkeypatch.setenv("KIYOME_CACHE", "/own")
+    assert default_cache_folder() == Path("/own")

@@ -107,14 +107,6 @@ def test_nothing_readable_gives_no_rows(tmp_path):
     assert extract_features([], TINY, cache_folder=tmp_path).values.shape == (0, 768)
 
 
-def test_where_the_cache_lies(monkeypatch):
-    monkeypatch.delenv("KIYOME_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache.default_cache_folder() == Path("/somewhere/kiyome")
-    monkeypatch.setenv("KIYOME_CACHE", "/own")
-    assert cache.default_cache_folder() == Path("/own")
-
-
 # A slow backbone in small shards, so that there is a middle in which to be killed.
 CHILD = """
 import sys, time
