@@ -4,8 +4,14 @@
 import { classesInOrder } from "./words.js";
 import { toggleFullScreen } from "./photo.js";
 
+/** @import { Session } from "./types.js" */
+
 const STEP = 1.5;
 
+/** @typedef {{action: string, place: number, extend: boolean, view: string, position: number, columns: number}} Asked */
+/** @typedef {Object<string, (session: Session, asked: Asked) => void>} Performers   by the names of actions */
+
+/** @type {Performers} */
 const ALWAYS = {
   undo: (session) => session.undo(),
   redo: (session) => session.redo(),
@@ -14,6 +20,7 @@ const ALWAYS = {
   map: (session, { view }) => session.setAddress({ view: view === "map" ? "one" : "map" }),
 };
 
+/** @type {Performers} */
 const WITH_ROWS = {
   accept: (session) => session.act("accept"),
   keep: (session) => session.act("keep"),
@@ -22,6 +29,7 @@ const WITH_ROWS = {
   search: (session) => session.open("classes"),
 };
 
+/** @type {Performers} */
 const IN_ONE = {
   next: (session) => session.step(1),
   previous: (session) => session.step(-1),
@@ -37,6 +45,7 @@ const IN_ONE = {
   },
 };
 
+/** @type {Performers} */
 const IN_GRID = {
   next: (session, { extend }) => walk(session, 1, extend),
   previous: (session, { extend }) => walk(session, -1, extend),
@@ -44,12 +53,16 @@ const IN_GRID = {
   up: (session, { extend, columns }) => walk(session, -columns, extend),
   first: (session, { extend, position }) => walk(session, -position, extend),
   last: (session, { extend, position }) => walk(session, session.list.total - 1 - position, extend),
-  select: (session) => session.current() && session.toggle(session.current().row),
+  select: (session) => {
+    const row = session.current();
+    if (row) session.toggle(row.row);
+  },
   selectAll: (session) => session.selectAll(),
   selectNone: (session) => session.select([]),
   open: (session) => session.setAddress({ view: "one" }),
 };
 
+/** @param {Session} session @param {number} by @param {boolean | undefined} extend */
 function walk(session, by, extend) {
   const { position, anchor } = session.store.get();
   session.move(position + by, { quiet: !extend });
@@ -59,14 +72,15 @@ function walk(session, by, extend) {
   session.select(session.list.between(from, session.store.get().position));
 }
 
-/** @param {{action: string, place?: number, extend?: boolean}} asked */
+/** @param {Session} session @param {import("./keys.js").Pressed} asked */
 export function performAction(session, asked) {
   const { address, position, columns, dialog } = session.store.get();
   if (dialog) return false;
   const { view } = address;
+  /** @type {Performers} */
   const known = { ...ALWAYS, ...(view === "one" ? { ...WITH_ROWS, ...IN_ONE } : view === "grid" ? { ...WITH_ROWS, ...IN_GRID } : {}) };
   const perform = known[asked.action];
   if (!perform) return false;
-  perform(session, { ...asked, view, position, columns });
+  perform(session, { place: -1, extend: false, ...asked, view, position, columns });
   return true;
 }

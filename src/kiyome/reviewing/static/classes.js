@@ -1,32 +1,18 @@
 /**
  * Any class by typing: starts of names first, then starts of words, then anywhere.
  */
+import { matching } from "./matching.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { chance, classesInOrder } from "./words.js";
 
+/** @import { Changed, Session } from "./types.js" */
+
 const SHOWN = 50;
 
-const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-
 /**
- * The names that fit what was typed, best first; all of them, as they come, where nothing was.
- * @param {[string, number | null][]} classes @param {string} typed
+ * A list that a typed word narrows; arrows move in it, Enter takes.
+ * @param {{session: Session, onChosen: () => void}} props
  */
-export function matching(classes, typed) {
-  const wanted = plain(typed.trim());
-  if (!wanted) return classes;
-  const ranks = [[], [], []];
-  for (const each of classes) {
-    const name = plain(each[0]);
-    const place = name.indexOf(wanted);
-    if (place < 0) continue;
-    const rank = place === 0 ? 0 : /[\s_\-/.]/.test(name[place - 1]) ? 1 : 2;
-    ranks[rank].push(each);
-  }
-  return ranks.flat();
-}
-
-/** A list that a typed word narrows; arrows move in it, Enter takes. */
 export function ClassSearch({ session, onChosen }) {
   const list = useRef();
   const input = useRef();
@@ -41,8 +27,11 @@ export function ClassSearch({ session, onChosen }) {
   useEffect(() => input.current.focus(), []);
   useEffect(() => list.current.children[at]?.scrollIntoView({ block: "nearest" }), [at, typed]);
 
+  /** @param {string} name */
   const take = (name) => { onChosen(); session.act("class", name); };
+  /** @param {KeyboardEvent} event */
   const press = (event) => {
+    /** @type {Object<string, number>} */
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 };
     if (event.key in moves) setPlace(Math.max(0, Math.min(shown.length - 1, at + moves[event.key])));
     else if (event.key === "Enter" && shown[at]) take(shown[at][0]);
@@ -52,7 +41,7 @@ export function ClassSearch({ session, onChosen }) {
   return html`<div class="search">
     <input type="text" role="combobox" aria-label="Class" aria-expanded="true" aria-controls="found" aria-autocomplete="list"
       aria-activedescendant=${at >= 0 ? `found-${at}` : null} placeholder="Type a class" autocomplete="off" autocapitalize="off" spellcheck=${false}
-      ref=${input} value=${typed} onInput=${(event) => { setTyped(event.target.value); setPlace(0); }} onKeyDown=${press} />
+      ref=${input} value=${typed} onInput=${(/** @type {Changed} */ event) => { setTyped(event.target.value); setPlace(0); }} onKeyDown=${press} />
     <ul role="listbox" id="found" aria-label="Classes" ref=${list}>${shown.map(([name, share], k) => html`
       <li key=${name} id=${`found-${k}`} role="option" aria-selected=${String(k === at)} onClick=${() => take(name)}>
         <bdi>${name}</bdi><span class="share">${share === null ? "" : chance(share)}</span></li>`)}</ul>

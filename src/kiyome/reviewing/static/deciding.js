@@ -8,10 +8,22 @@ import * as api from "./api.js";
 import { makeOutbox, newKey } from "./outbox.js";
 import { decisionWords, rows as rowsWords } from "./words.js";
 
+/**
+ * @import { Act, Button, Decided, Letter, List, Mine, Review, Row, State, StateStore, Stopped, Word } from "./types.js"
+ */
+
 const MOST_AT_ONCE = 5000;
 const LONGEST_LOOK = 3600000;
 
-/** @param {any} page  what the session hands over: its store, its list, and how to go, say and notify */
+/**
+ * @typedef {{key: string, before: {row: number, mine: Mine | null}[], after: Decided[]}} Batch   what one undo takes back
+ * @typedef {{review: Review, store: StateStore, list: List, current: () => Row | undefined, shownAt: () => number,
+ *   move: (place: number, options?: {quiet?: boolean}) => void, showAlone: (row: number) => void,
+ *   say: (words: string) => void, notify: (text: string, button?: Button) => void, rowWords: () => string,
+ *   endOfList: () => void, selectedRows: () => Row[], progressSoon: () => void}} Hands   what the session lends
+ */
+
+/** @param {Hands} page */
 export function makeDeciding(page) {
   const { review, store, list } = page;
   const { get, set } = store;
@@ -19,17 +31,21 @@ export function makeDeciding(page) {
     storage: localStorage, prefix: `kiyome-unsent:${review.key}:`,
     deliver, onAnswer: answered, onChange: outboxChanged,
   });
+  /** @type {Batch[]} */
   let done = [];
+  /** @type {Batch[]} */
   let undone = [];
 
+  /** @param {number} row */
   const pending = (row) =>
-    outbox.letters.some(({ kind, body }) => kind === "decide" && body.entries.some((entry) => entry.row === row));
+    outbox.letters.some(({ kind, body }) => kind === "decide" && body.entries?.some((entry) => entry.row === row));
 
-  /** Decide, at once on the page and soon on the server. @param {import("./types.js").Act[]} acts */
+  /** Decide, at once on the page and soon on the server. @param {Act[]} acts */
   function decide(acts) {
     for (let start = 0; start < acts.length; start += MOST_AT_ONCE) write(acts.slice(start, start + MOST_AT_ONCE));
   }
 
+  /** @param {Act[]} acts */
   function write(acts) {
     const { me, address, position } = get();
     const key = newKey();
@@ -43,26 +59,26 @@ export function makeDeciding(page) {
     outbox.add("decide", { key, reviewer: me, entries, milliseconds, seen });
   }
 
+  /** @param {number} row */
   const versionOf = (row) => list.get(row)?.mine?.version ?? 0;
 
+  /** @param {Decided[]} decided */
   function showDecided(decided) {
     list.update(decided.map(({ row, verdict, label, version }) => [row, { mine: { verdict, label, version } }]));
     const { solo } = get();
     if (solo) set({ solo: list.get(solo.row) });
   }
 
-  /** Decide the photo in sight and go on. */
-  function decideHere(verdict, label = null) {
-    const row = page.current();
-    if (!row) return;
-    decide([{ row: row.row, verdict, label }]);
-    const words = decisionWords({ verdict, label });
+  /** Decide the photo in sight and go on. @param {Act} act */
+  function decideHere(act) {
+    decide([act]);
+    const words = decisionWords(act) ?? "";
     if (get().solo) page.say(words);
     else if (get().position >= list.total - 1) { page.say(words); page.endOfList(); }
     else { page.move(get().position + 1, { quiet: true }); page.say(`${words}. ${page.rowWords()}`); }
   }
 
-  /** Why a decision cannot be made of this row, or null. */
+  /** Why a decision cannot be made of this row, or null. @param {Row | undefined} row @param {Word} verdict */
   function refusalOf(row, verdict) {
     if (!row) return "The photo is not here yet.";
     if (review.blind && verdict === "keep") return "The given label is hidden here: choose the class that you see.";
@@ -71,31 +87,41 @@ export function makeDeciding(page) {
     return null;
   }
 
-  /** What accepting the suggestion means for a row. */
-  const accepted = (row) => chosen(row, row.suggested);
+  /**
+   * What a word means for a row; to choose the given class is to keep it.
+   * @param {Row} row
+   * @param {Word} word
+   * @param {string | null} label
+   * @returns {Act}
+   */
+  function meant(row, word, label) {
+    if (word !== "accept" && word !== "class") return { row: row.row, verdict: word, label: null };
+    const chosen = word === "accept" ? row.suggested : label;
+    const kept = chosen === row.given && !review.blind;
+    return { row: row.row, verdict: kept ? "keep" : "relabel", label: kept ? null : chosen };
+  }
 
-  /** What choosing a class means: the given one is kept. */
-  const chosen = (row, label) =>
-    label === row.given && !review.blind
-      ? { row: row.row, verdict: "keep", label: null } : { row: row.row, verdict: "relabel", label };
-
-  /** One word for the photo in sight or, in the grid, for all selected. */
+  /**
+   * One word for the photo in sight or, in the grid, for all selected.
+   * @param {Word} word
+   * @param {string | null} [label]
+   */
   function act(word, label = null) {
     const inGrid = get().address.view === "grid";
     const many = inGrid ? page.selectedRows() : [];
     const targets = many.length ? many : [page.current()];
     const refusal = targets.map((row) => refusalOf(row, word)).find(Boolean);
     if (refusal) return page.notify(refusal);
-    const acts = targets.map((row) =>
-      word === "accept" ? accepted(row) : word === "class" ? chosen(row, label) : { row: row.row, verdict: word, label: null });
-    if (!inGrid) return decideHere(acts[0].verdict, acts[0].label);
+    const acts = targets.flatMap((row) => (row ? meant(row, word, label) : []));
+    if (!inGrid) return decideHere(acts[0]);
     decide(acts);
     set({ selected: new Set() });
     page.notify(`${rowsWords(acts.length)}: ${bulkWords(word, label)}.`, { label: "Undo", act: undo });
   }
 
+  /** @param {Word} word @param {string | null} label */
   const bulkWords = (word, label) =>
-    ({ accept: "the likely class taken", keep: "kept", drop: "dropped", unsure: "unsure", class: `now ${label}` })[word];
+    word === "accept" ? "the likely class taken" : decisionWords({ verdict: word === "class" ? "relabel" : word, label });
 
   function undo() {
     const batch = done.pop();
@@ -118,6 +144,7 @@ export function makeDeciding(page) {
     outbox.add("redo", { key: newKey(), reviewer: get().me }, batch?.key ?? null);
   }
 
+  /** @param {{row: number}[]} entries @param {string} words */
   function returnTo(entries, words) {
     const row = entries[0].row;
     if (get().address.view === "one" || entries.length === 1) {
@@ -131,16 +158,18 @@ export function makeDeciding(page) {
 
   // ---- what the server says
 
+  /** @param {Letter} letter */
   async function deliver(letter) {
     try {
       return await api.deliver(letter);
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       if (error.status !== 403) throw error;
       await api.readReview(); // a restarted server has another token
       return await api.deliver(letter);
     }
   }
 
+  /** @param {Letter} letter @param {{decided: Decided[], note?: string} | null} answer */
   function answered(letter, answer) {
     if (!answer) return page.notify(letter.kind === "undo" ? "There is nothing to undo." : "There is nothing to redo.");
     const known = answer.decided.filter(({ row }) => list.get(row));
@@ -157,13 +186,14 @@ export function makeDeciding(page) {
   function outboxChanged() {
     const unsent = outbox.letters.reduce((sum, { body }) => sum + (body.entries?.length ?? 1), 0);
     const { stopped, waiting } = outbox;
+    /** @type {Partial<State>} */
     const asks = stopped && !get().stopped ? { dialog: stopped.error.status === 409 ? "conflict" : "stopped" } : {};
     set({ unsent, waiting, stopped, ...asks });
   }
 
   /** After a conflict: what stands stays. */
   function takeTheirs() {
-    const { letter, error } = outbox.stopped;
+    const { letter, error } = /** @type {Stopped} */ (outbox.stopped);
     set({ dialog: null, stopped: null });
     forgetDone(outbox.giveUp(letter));
     const told = new Set((error.body.current ?? []).map(({ row }) => row));
@@ -174,11 +204,11 @@ export function makeDeciding(page) {
 
   /** After a conflict: write mine on top of what stands. */
   function writeMine() {
-    const { letter, error } = outbox.stopped;
+    const { letter, error } = /** @type {Stopped} */ (outbox.stopped);
     set({ dialog: null, stopped: null });
     if (letter.kind !== "decide") return outbox.again();
     const versions = new Map((error.body.current ?? []).map(({ row, version }) => [row, version]));
-    const entries = letter.body.entries.map((entry) => ({ ...entry, version: versions.get(entry.row) ?? entry.version }));
+    const entries = (letter.body.entries ?? []).map((entry) => ({ ...entry, version: versions.get(entry.row) ?? entry.version }));
     const other = outbox.rewrite(letter, entries);
     for (const batch of [...done, ...undone]) if (batch.key === letter.body.key) batch.key = other.body.key;
     showDecided(entries.map((entry) => ({ ...entry, version: entry.version + 1 })));
@@ -186,24 +216,26 @@ export function makeDeciding(page) {
 
   /** After a refusal that no repeat mends: give the letter up and show what the server has. */
   function giveUp() {
-    const { letter } = outbox.stopped;
+    const { letter } = /** @type {Stopped} */ (outbox.stopped);
     set({ dialog: null, stopped: null });
     const gone = outbox.giveUp(letter);
     forgetDone(gone);
     refresh(gone.flatMap(({ body }) => (body.entries ?? []).map(({ row }) => row)));
   }
 
+  /** @param {Letter[]} letters */
   function forgetDone(letters) {
     const keys = new Set(letters.map(({ body }) => body.key));
     done = done.filter(({ key }) => !keys.has(key));
     undone = undone.filter(({ key }) => !keys.has(key));
   }
 
+  /** @param {number[]} rows */
   function refresh(rows) {
     for (const row of rows.slice(0, 50)) api.readRow(row, get().me).then((told) => list.update([[row, told]]), () => {});
   }
 
-  /** Details of a row; what others did meanwhile comes with them. */
+  /** Details of a row; what others did meanwhile comes with them. @param {number} row */
   async function details(row) {
     const told = await api.readRow(row, get().me);
     const { mine, ...rest } = told;

@@ -7,11 +7,13 @@ import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { decisionWords } from "./words.js";
 
+/** @import { Alike, Past, RowDetails, Session } from "./types.js" */
+
 const SETTLED_AFTER = 120;
 
-/** Read details once a person stays; keys held down ask for nothing. */
+/** Read details once a person stays; keys held down ask for nothing. @param {Session} session @param {number} row */
 function useDetails(session, row) {
-  const [details, setDetails] = useState(null);
+  const [details, setDetails] = useState(/** @type {RowDetails | null} */ (null));
   const sent = use(session.store, ({ unsent }) => unsent === 0);
   useEffect(() => {
     let wanted = true;
@@ -23,21 +25,24 @@ function useDetails(session, row) {
   return details?.row === row ? details : null;
 }
 
+/** @param {{session: Session, row: number}} props */
 export function Details({ session, row }) {
   const { review } = session;
   const details = useDetails(session, row);
   return html`<div class="details">
     ${review.has_neighbors && !review.blind && html`<${Strip} session=${session} name="Most alike" photos=${details?.neighbors} waits=${!details} />`}
-    ${details?.duplicates?.length > 0 && html`<${Strip} session=${session} name="Copies of this photo" photos=${details.duplicates} />`}
-    ${details?.history?.length > 0 && html`<${History} events=${details.history} />`}
+    ${details?.duplicates?.length ? html`<${Strip} session=${session} name="Copies of this photo" photos=${details.duplicates} />` : null}
+    ${details?.history?.length ? html`<${History} events=${details.history} />` : null}
     <p class="id"><bdi>${details?.id ?? session.list.get(row)?.id ?? ""}</bdi></p>
   </div>`;
 }
 
+/** @param {{session: Session, name: string, photos?: Alike[], waits?: boolean}} props */
 function Strip({ session, name, photos, waits }) {
   const { address } = session.store.get();
   const given = session.current()?.given;
-  const follow = (row) => (event) => {
+  /** @param {number} row */
+  const follow = (row) => (/** @type {MouseEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     session.show(row);
@@ -51,17 +56,20 @@ function Strip({ session, name, photos, waits }) {
   </ul></div>`;
 }
 
+/** @param {{events: Past[]}} props */
 function History({ events }) {
   return html`<div class="history"><h2>Before</h2><ol>${events.map((event, place) => html`
     <li key=${place}><span><bdi>${event.reviewer}</bdi> ${eventWords(event)}</span> <time datetime=${event.at}>${when(event.at)}</time></li>`)}</ol></div>`;
 }
 
+/** @param {Past} event */
 function eventWords(event) {
   const words = decisionWords(event);
   if (event.kind === "undo") return words ? html`went back: <bdi>${words}</bdi>` : "took it back";
   return html`<bdi>${words ?? "open"}</bdi>${event.kind === "import" ? " (imported)" : ""}`;
 }
 
+/** @param {string} text */
 function when(text) {
   const moment = new Date(text);
   if (Number.isNaN(moment.getTime())) return text;

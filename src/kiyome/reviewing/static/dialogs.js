@@ -8,17 +8,21 @@ import { use } from "./store.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { count, decisionWords, rows as rowsWords } from "./words.js";
 
+/** @import { Changed, DialogName, Session } from "./types.js" */
+
 const BODIES = { help: Help, name: Name, classes: Classes, conflict: Conflict, stopped: Stopped, gap: Gap };
 const TITLES = {
   help: "Keys and help", name: "Who is reviewing?", classes: "Choose a class",
   conflict: "Decided elsewhere meanwhile", stopped: "A decision was not saved", gap: "Leave a gap?",
 };
 
+/** @param {{session: Session}} props */
 export function Dialogs({ session }) {
   const dialog = use(session.store, (state) => state.dialog);
   return dialog ? html`<${Dialog} key=${dialog} session=${session} name=${dialog} />` : null;
 }
 
+/** @param {{session: Session, name: DialogName}} props */
 function Dialog({ session, name }) {
   const dialog = useRef();
   const Body = BODIES[name];
@@ -29,45 +33,55 @@ function Dialog({ session, name }) {
     return () => node.close();
   }, []);
   const closable = name !== "name" || session.store.get().me;
+  /** @param {Event} event */
   const cancel = (event) => { event.preventDefault(); if (closable) close(); };
+  /** @param {MouseEvent} event */
   const press = (event) => { if (event.target === dialog.current && closable) close(); };
   return html`<dialog ref=${dialog} class=${name} aria-labelledby="dialog-title" onCancel=${cancel} onMouseDown=${press}>
     <div class="inside"><h2 id="dialog-title">${TITLES[name]}</h2><${Body} session=${session} close=${close} /></div>
   </dialog>`;
 }
 
+/** @param {{session: Session, close: () => void}} props */
 function Help({ session, close }) {
   const singleKeys = use(session.store, (state) => state.singleKeys);
+  /** @param {import("./keys.js").Key[]} keys */
   const lines = (keys) => keys.filter(([, , read]) => read).map(([action, , read, words]) => html`<div key=${action}><dt><kbd>${read}</kbd></dt><dd>${words}</dd></div>`);
   return html`
     <dl class="keys">${lines(KEYS)}<div><dt><kbd>1</kbd> to <kbd>9</kbd>, <kbd>A</kbd> …</dt><dd>Choose the class with this key in the list (letters: ${CLASS_KEYS.slice(9).join(" ").toUpperCase()})</dd></div></dl>
     <h3>In the grid</h3><dl class="keys">${lines(GRID_KEYS)}</dl>
     <p class="soft">Ctrl + Z and Ctrl + Shift + Z also undo and redo. The wheel, two fingers or a double click enlarge the photo. Every address can be shared: it names the view, the filters and the photo.</p>
-    <label class="switch"><input type="checkbox" checked=${singleKeys} onChange=${(event) => session.setSingleKeys(event.target.checked)} /> Single keys decide</label>
+    <label class="switch"><input type="checkbox" checked=${singleKeys} onChange=${(/** @type {Changed} */ event) => session.setSingleKeys(event.target.checked)} /> Single keys decide</label>
     <p class="buttons"><button class="strong" onClick=${close}>Close</button></p>`;
 }
 
+/** @param {{session: Session, close: () => void}} props */
 function Name({ session, close }) {
   const [name, setName] = useState(session.store.get().me);
   const input = useRef();
   useEffect(() => { input.current.focus(); input.current.select(); }, []);
   const others = session.review.reviewers.filter((each) => each !== name);
   const fits = /^\P{C}{1,64}$/u.test(name.trim());
+  /** @param {SubmitEvent} event */
   const submit = (event) => { event.preventDefault(); if (fits) session.rename(name.trim().normalize("NFC")); };
   return html`<form onSubmit=${submit}>
     <p>Each person's decisions are kept apart, under this name.</p>
-    <label>Name <input ref=${input} type="text" maxlength="64" value=${name} autocomplete="nickname" onInput=${(event) => setName(event.target.value)} /></label>
+    <label>Name <input ref=${input} type="text" maxlength="64" value=${name} autocomplete="nickname" onInput=${(/** @type {Changed} */ event) => setName(event.target.value)} /></label>
     ${others.length > 0 && html`<p class="names">${others.slice(0, 12).map((each) => html`<button type="button" class="plain" key=${each} onClick=${() => session.rename(each)}><bdi>${each}</bdi></button>`)}</p>`}
     <p class="buttons"><button class="strong" type="submit" disabled=${!fits}>Review under this name</button>
       ${session.store.get().me && html`<button type="button" class="plain" onClick=${close}>Leave it</button>`}</p></form>`;
 }
 
+/** @param {{session: Session, close: () => void}} props */
 function Classes({ session, close }) {
   const number = session.store.get().address.view === "grid" ? session.selectedRows().length : 0;
   return html`${number > 0 && html`<p class="soft">For ${rowsWords(number)}.</p>`}<${ClassSearch} session=${session} onChosen=${close} />`;
 }
 
-/** Two pages of one person, or an older one: what stands, what I said, and which it shall be. */
+/**
+ * Two pages of one person, or an older one: what stands, what I said, and which it shall be.
+ * @param {{session: Session}} props
+ */
 function Conflict({ session }) {
   const stopped = use(session.store, (state) => state.stopped);
   if (!stopped) return null;
@@ -82,6 +96,7 @@ function Conflict({ session }) {
     <p class="buttons"><button class="strong" onClick=${session.takeTheirs}>Leave what stands</button><button class="plain" onClick=${session.writeMine}>${stopped.letter.kind === "decide" ? "Write mine" : "Try again"}</button></p>`;
 }
 
+/** @param {{session: Session, close: () => void}} props */
 function Stopped({ session, close }) {
   const [stopped, unsent] = use(session.store, (state) => [state.stopped, state.unsent]);
   if (!stopped) return null;
@@ -97,6 +112,7 @@ function Stopped({ session, close }) {
       <button class="plain" onClick=${close}>Later</button></p>`;
 }
 
+/** @param {{session: Session, close: () => void}} props */
 function Gap({ session, close }) {
   return html`
     <p>This is an audit: rows were drawn at random, and the answer holds for a stretch without gaps. A photo that is passed by spoils what comes after it until somebody goes back. Where you cannot tell, say unsure.</p>

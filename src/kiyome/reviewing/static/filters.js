@@ -7,17 +7,24 @@ import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { percent } from "./words.js";
 
+/** @import { Address, Changed, Session } from "./types.js" */
+
+/** @type {Object<string, string>} */
 const ORDERS = {
   suspicion: "Most suspicious first", gain: "Most gained by a decision", pair: "Class pair by class pair",
   random: "Random", table: "As in the table",
 };
+/** @type {Object<string, string>} */
 const STATES = {
   open: "Open for all", left: "Open for me", mine: "Decided by me", decided: "Decided", disputed: "Disputed", all: "All",
 };
+/** @type {Object<string, string>} */
 const BLIND_STATES = { open: "Open", mine: "Decided", all: "All" };
+/** @type {Object<string, string>} */
 const VERDICTS = { keep: "Kept", relabel: "Another class", drop: "Dropped", unsure: "Unsure" };
 const TYPED_AFTER = 300;
 
+/** @param {{session: Session}} props */
 export function Filters({ session }) {
   const [address, open, progress] = use(session.store, (state) => [state.address, state.filtersOpen, state.progress]);
   const set = narrowing(address);
@@ -31,25 +38,32 @@ export function Filters({ session }) {
   </section>`;
 }
 
+/** @param {Session} session @param {string[]} names */
 function drop(session, names) {
   const { address } = session.store.get();
   const rest = without(address, names);
   session.setAddress(Object.fromEntries(names.map((name) => [name, rest[name] ?? ""])));
 }
 
+/** @param {string} name @param {string} value */
 function chipWords(name, value) {
-  return {
+  /** @type {Object<string, () => string>} */
+  const chips = {
     order: () => ORDERS[value] ?? value, given: () => `given ${value}`, likely: () => `likely ${value}`,
     flagged: () => (value === "true" ? "flagged" : "not flagged"), state: () => STATES[value] ?? value,
     verdict: () => VERDICTS[value] ?? value, reviewer: () => `by ${value}`, search: () => `“${value}”`,
     min_chance: () => `chance from ${percent(Number(value))}`, max_chance: () => `chance up to ${percent(Number(value))}`,
-  }[name]();
+  };
+  return chips[name]();
 }
 
+/** @param {{session: Session, address: Address, people: string[]}} props */
 function Panel({ session, address, people }) {
   const { review } = session;
-  const change = (name) => (event) => session.setAddress({ [name]: event.target.value });
-  const choice = (name, label, options, any) => html`<label>${label}
+  /** @param {string} name */
+  const change = (name) => (/** @type {Changed} */ event) => session.setAddress({ [name]: event.target.value });
+  /** @param {string} name @param {string} label @param {string[][]} options @param {string} [any] */
+  const choice = (name, label, options, any = "") => html`<label>${label}
     <select value=${address[name] ?? ""} onChange=${change(name)}>
       ${any && html`<option value="">${any}</option>`}
       ${options.map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}
@@ -71,8 +85,10 @@ function Panel({ session, address, people }) {
   </div>`;
 }
 
+/** @param {{session: Session, name: string, label: string, value: string | undefined}} props */
 function Chance({ session, name, label, value }) {
   const shown = value === undefined ? "" : String(Math.round(100 * Number(value)));
+  /** @param {Changed} event */
   const change = (event) => {
     const typed = event.target.value;
     session.setAddress({ [name]: typed === "" ? "" : String(Math.max(0, Math.min(100, Number(typed))) / 100) });
@@ -80,6 +96,7 @@ function Chance({ session, name, label, value }) {
   return html`<label>${label}<span class="unit"><input type="number" min="0" max="100" step="1" inputmode="numeric" value=${shown} onChange=${change} /> %</span></label>`;
 }
 
+/** @param {{session: Session, value: string}} props */
 function Search({ session, value }) {
   const [typed, setTyped] = useState(value);
   useEffect(() => setTyped(value), [value]);
@@ -89,5 +106,5 @@ function Search({ session, value }) {
     return () => clearTimeout(timer);
   }, [typed]);
   return html`<label>Name holds
-    <input type="search" value=${typed} maxlength="200" onInput=${(event) => setTyped(event.target.value)} autocomplete="off" spellcheck=${false} /></label>`;
+    <input type="search" value=${typed} maxlength="200" onInput=${(/** @type {Changed} */ event) => setTyped(event.target.value)} autocomplete="off" spellcheck=${false} /></label>`;
 }

@@ -4,22 +4,17 @@
 import { thumbnailAddress } from "./api.js";
 import { Empty } from "./one.js";
 import { Icon } from "./icons.js";
+import { GAP, layout } from "./layout.js";
 import { use } from "./store.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { count, decisionWords, rows as rowsWords } from "./words.js";
 
-const GAP = 10;
-const CAPTION = 42;
+/** @import { Session, Word } from "./types.js" */
+
 const SMALLEST = { wide: 168, narrow: 108 };
 const SPARE_ROWS = 2;
 
-/** How tiles of the least width fill a box. Pure. */
-export function layout(width, smallest) {
-  const columns = Math.max(2, Math.floor((width + GAP) / (smallest + GAP)));
-  const side = Math.floor((width - GAP * (columns - 1)) / columns);
-  return { columns, side, height: side + CAPTION + GAP };
-}
-
+/** @param {{session: Session}} props */
 export function Grid({ session }) {
   const [total, tick] = use(session.store, (state) => [state.total, state.tick]);
   const box = useRef();
@@ -64,7 +59,13 @@ export function Grid({ session }) {
   </div>`;
 }
 
-/** Keep the photo that has the place in sight, and tell screen readers which it is. */
+/**
+ * Keep the photo that has the place in sight, and tell screen readers which it is.
+ * @param {Session} session
+ * @param {{current: HTMLElement}} box
+ * @param {ReturnType<typeof layout>} shape
+ * @param {number} width
+ */
 function useFollow(session, box, shape, width) {
   const [position, total] = use(session.store, (state) => [state.position, state.total]);
   useLayoutEffect(() => {
@@ -77,6 +78,7 @@ function useFollow(session, box, shape, width) {
   }, [position, width > 0, total, shape.columns]);
 }
 
+/** @param {{session: Session, place: number, side: number, total: number | null}} props */
 function Tile({ session, place, side, total }) {
   const row = session.list.at(place);
   const [selected, here] = use(session.store, (state) => [row ? state.selected.has(row.row) : false, state.position === place]);
@@ -88,7 +90,7 @@ function Tile({ session, place, side, total }) {
       aria-posinset=${place + 1} aria-setsize=${total} data-place=${place} data-row=${row.row}>
     <div class="thumb" style=${{ height: `${side}px` }}>
       <img key=${row.row} src=${thumbnailAddress(row.row)} alt="" decoding="async" draggable=${false} />
-      ${words && html`<span class=${`verdict ${row.mine.verdict}`}><bdi>${words}</bdi></span>`}
+      ${words && html`<span class=${`verdict ${row.mine?.verdict}`}><bdi>${words}</bdi></span>`}
       <span class="tick"><${Icon} name="check" /></span>
       <button class="open" tabindex="-1" aria-label="Open" title="Open (O)" data-open=${place}><${Icon} name="open" /></button>
     </div>
@@ -96,11 +98,12 @@ function Tile({ session, place, side, total }) {
   </div>`;
 }
 
-/** What to do with all that is selected. */
+/** What to do with all that is selected. @param {{session: Session}} props */
 function Bulk({ session }) {
   const [selected, total] = use(session.store, (state) => [state.selected.size, state.total]);
   const { blind } = session.review;
-  const button = (word, key, label) => html`<button class=${`act ${word}`} disabled=${!selected} onMouseDown=${(event) => event.preventDefault()} onClick=${() => session.act(word)}>${label}<kbd aria-hidden="true">${key}</kbd></button>`;
+  /** @param {Word} word @param {string} key @param {string} label */
+  const button = (word, key, label) => html`<button class=${`act ${word}`} disabled=${!selected} onMouseDown=${(/** @type {Event} */ event) => event.preventDefault()} onClick=${() => session.act(word)}>${label}<kbd aria-hidden="true">${key}</kbd></button>`;
   return html`<div class="bulk" role="toolbar" aria-label="Decide on the selected photos">
     <span class="selected" role="status">${selected ? `${count(selected)} selected` : total === null ? "…" : rowsWords(total)}</span>
     ${selected ? html`<button class="plain" onClick=${() => session.select([])}>None</button>` : html`<button class="plain" onClick=${session.selectAll}>Select all</button>`}
@@ -115,24 +118,32 @@ function Bulk({ session }) {
   </div>`;
 }
 
+/** @param {EventTarget | null} target */
 const placeOf = (target) => {
-  const tile = target.closest?.("[data-place]");
-  return tile ? Number(tile.dataset.place) : -1;
+  const tile = target instanceof Element && target.closest("[data-place]");
+  return tile ? Number(tile.getAttribute("data-place")) : -1;
 };
 
-/** Click, Ctrl or Shift click, double click, and a drag of the mouse that sweeps. Touch: a tap selects. */
+/**
+ * Click, Ctrl or Shift click, double click, and a drag of the mouse that sweeps. Touch: a tap selects.
+ * @param {Session} session
+ * @param {{current: HTMLElement}} box
+ */
 function sweeping(session, box) {
   let from = -1;
   let base = new Set();
   let swept = false;
+  /** @param {number} place */
   const rowAt = (place) => session.list.at(place)?.row;
 
+  /** @param {PointerEvent} event */
   const press = (event) => {
     if (event.pointerType !== "mouse" || event.button) return;
     from = placeOf(event.target);
     swept = false;
     if (from < 0) return;
     base = event.ctrlKey || event.metaKey ? new Set(session.store.get().selected) : new Set();
+    /** @param {PointerEvent} moved */
     const over = (moved) => {
       const to = placeOf(document.elementFromPoint(moved.clientX, moved.clientY) ?? box.current);
       if (to < 0 || (to === from && !swept)) return;
@@ -144,10 +155,11 @@ function sweeping(session, box) {
     addEventListener("pointerup", end);
   };
 
+  /** @param {PointerEvent} event */
   const click = (event) => {
     if (swept) { swept = false; return; }
-    const open = event.target.closest("[data-open]");
-    if (open) return openPlace(session, Number(open.dataset.open));
+    const open = event.target instanceof Element && event.target.closest("[data-open]");
+    if (open) return openPlace(session, Number(open.getAttribute("data-open")));
     const place = placeOf(event.target);
     const row = rowAt(place);
     if (row === undefined) return;
@@ -160,10 +172,12 @@ function sweeping(session, box) {
     else session.select([row]);
   };
 
+  /** @param {MouseEvent} event */
   const twice = (event) => { const place = placeOf(event.target); if (place >= 0) openPlace(session, place); };
   return { onPointerDown: press, onClick: click, onDblClick: twice };
 }
 
+/** @param {Session} session @param {number} place */
 function openPlace(session, place) {
   session.move(place, { quiet: true });
   session.setAddress({ view: "one" });

@@ -8,12 +8,15 @@ import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
 import { count, duration } from "./words.js";
 
+/** @import { Address, Drawn, Session } from "./types.js" */
+
 const VIEWS = [["one", "One"], ["grid", "Grid"], ["map", "Map"], ["people", "People"]];
 const FORMATS = [
   ["csv", "Decisions, CSV"], ["parquet", "Decisions, Parquet"], ["corrected", "Corrected labels, CSV"],
   ["label_studio", "Label Studio"], ["cvat", "CVAT"], ["fiftyone", "FiftyOne"],
 ];
 
+/** @param {{session: Session}} props */
 export function Header({ session }) {
   return html`<header class="top">
     <a class="skip" href="#view">To the photo</a>
@@ -26,9 +29,13 @@ export function Header({ session }) {
   </header>`;
 }
 
-/** A link that the page follows by itself, and that can be opened in another tab. */
+/**
+ * A link that the page follows by itself, and that can be opened in another tab.
+ * @param {{session: Session, to: Address, children: Drawn, onGo: () => void}} props
+ */
 export function Link({ session, to, children, onGo, ...rest }) {
   const address = use(session.store, (state) => state.address);
+  /** @param {MouseEvent} event */
   const follow = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
@@ -40,6 +47,7 @@ export function Link({ session, to, children, onGo, ...rest }) {
   return html`<a href=${writeAddress(sameList ? { ...target, row } : target)} onClick=${follow} ...${rest}>${children}</a>`;
 }
 
+/** @param {{session: Session}} props */
 function Views({ session }) {
   const view = use(session.store, ({ address }) => address.view);
   return html`<nav aria-label="Views">${VIEWS.map(([name, label]) => html`
@@ -47,12 +55,13 @@ function Views({ session }) {
       <${Icon} name=${name} /><span>${label}</span><//>`)}</nav>`;
 }
 
+/** @param {{session: Session}} props */
 function Progress({ session }) {
   const progress = use(session.store, (state) => state.progress);
   if (!progress) return html`<div class="progress"></div>`;
   const { mine, rows, flagged, flagged_decided: checked, seconds_left: left } = progress;
-  const part = flagged ? `${count(checked)} of ${count(flagged)} flagged` : `${count(mine)} of ${count(rows)}`;
-  const share = flagged ? checked / flagged : mine / Math.max(1, rows);
+  const part = flagged ? `${count(checked ?? 0)} of ${count(flagged)} flagged` : `${count(mine)} of ${count(rows)}`;
+  const share = flagged ? (checked ?? 0) / flagged : mine / Math.max(1, rows);
   const rest = duration(left);
   return html`<div class="progress" title=${`${count(mine)} decided by you; ${count(progress.decided)} of ${count(rows)} rows decided by anyone`}>
     <div class="bar" role="progressbar" aria-label="Checked" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(100 * share)} aria-valuetext=${part}>
@@ -61,7 +70,7 @@ function Progress({ session }) {
   </div>`;
 }
 
-/** Whether the server has everything; a button where something waits. */
+/** Whether the server has everything; a button where something waits. @param {{session: Session}} props */
 function Saved({ session }) {
   const [unsent, waiting, stopped] = use(session.store, (state) => [state.unsent, state.waiting, state.stopped]);
   if (stopped) {
@@ -74,6 +83,7 @@ function Saved({ session }) {
   return html`<span class=${unsent ? "saved busy" : "saved"} id="saved">${unsent ? html`<span class="dot"></span>Saving ${count(unsent)}` : html`<${Icon} name="check" /><span class="word">Saved</span>`}</span>`;
 }
 
+/** @param {{session: Session}} props */
 function FilterButton({ session }) {
   const [address, open] = use(session.store, (state) => [state.address, state.filtersOpen]);
   const number = narrowing(address).length;
@@ -81,9 +91,11 @@ function FilterButton({ session }) {
     <${Icon} name="filter" /><span class="word">Filter</span>${number > 0 && html`<b class="badge">${number}</b>`}</button>`;
 }
 
+/** @param {{session: Session}} props */
 function Menu({ session }) {
   const [me, theme] = use(session.store, (state) => [state.me, state.theme]);
-  const close = () => document.getElementById("menu").hidePopover();
+  const close = () => document.getElementById("menu")?.hidePopover();
+  /** @param {() => void} act */
   const then = (act) => () => { close(); act(); };
   return html`
     <button class="plain name" popovertarget="menu" aria-label=${`Menu of ${me || "nobody yet"}`}><bdi>${me || "Who?"}</bdi><${Icon} name="more" /></button>

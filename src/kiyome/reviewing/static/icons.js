@@ -3,6 +3,7 @@
  */
 import { html } from "./vendor/preact-htm.js";
 
+/** @type {Object<string, string>} */
 const PATHS = {
   one: "M3 4h14v12H3z",
   grid: "M3 3h6v6H3zM11 3h6v6h-6zM3 11h6v6H3zM11 11h6v6h-6z",
@@ -20,5 +21,6 @@ const PATHS = {
   close: "M5 5l10 10M15 5 5 15", check: "M4 10.5 8 14.5 16 6", open: "M8 4H4v12h12v-4M11 4h5v5M16 4l-7 7",
 };
 
+/** @param {{name: string}} props */
 export const Icon = ({ name }) =>
   html`<svg class="icon" viewBox="0 0 20 20" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>`;

@@ -5,7 +5,10 @@
 /** Keys for the classes in the order of the list beside the photo; letters that nothing else needs. */
 export const CLASS_KEYS = [..."123456789", ..."abcdehinpqrstvw"];
 
-/** [action, keys as `event.key` says them, keys as a person reads them, what it does] */
+/** @typedef {[action: string, keys: string[], read: string, words: string]} Key   `keys` as `event.key` says them */
+/** @typedef {{action: string, place?: number, extend?: boolean}} Pressed */
+
+/** @type {Key[]} */
 export const KEYS = [
   ["accept", ["Enter"], "Enter", "Take the likely class"],
   ["keep", ["k"], "K", "Keep the given label"],
@@ -27,7 +30,7 @@ export const KEYS = [
   ["help", ["?"], "?", "This help"],
 ];
 
-/** Only in the grid, before the table above. */
+/** Only in the grid, before the table above. @type {Key[]} */
 export const GRID_KEYS = [
   ["down", ["ArrowDown"], "↑ ↓ ← →", "Move between photos"],
   ["up", ["ArrowUp"], "", ""],
@@ -38,8 +41,11 @@ export const GRID_KEYS = [
   ["open", ["o"], "O", "Open the photo alone"],
 ];
 
-const COMMANDS = new Map(KEYS.flatMap(([action, keys]) => keys.map((key) => [key, action])));
-const IN_GRID = new Map(GRID_KEYS.flatMap(([action, keys]) => keys.map((key) => [key, action])));
+/** The action of each key of a table. @param {Key[]} table */
+const actions = (table) => new Map(table.flatMap(([action, keys]) => keys.map((key) => /** @type {const} */ ([key, action]))));
+
+const COMMANDS = actions(KEYS);
+const IN_GRID = actions(GRID_KEYS);
 const TYPING = "input:not([type=range], [type=checkbox], [type=radio]), textarea, select, [contenteditable]";
 const PRESSED_BY_ENTER = "button, a[href], summary, [role=button]";
 
@@ -47,7 +53,7 @@ const PRESSED_BY_ENTER = "button, a[href], summary, [role=button]";
  * The action that a key press asks for, or null where it belongs to the browser or to what has the focus.
  * @param {KeyboardEvent} event
  * @param {{view: string, singleKeys: boolean}} state
- * @returns {{action: string, place?: number, extend?: boolean} | null}
+ * @returns {Pressed | null}
  */
 export function actionOf(event, { view, singleKeys }) {
   const target = event.target instanceof Element ? event.target : document.body;
@@ -59,13 +65,16 @@ export function actionOf(event, { view, singleKeys }) {
   if (target.matches("input[type=range]") && key.startsWith("Arrow")) return null;
   if (key.length === 1 && key !== " " && !singleKeys) return null;
   const extend = event.shiftKey && key.startsWith("Arrow");
-  if (view === "grid" && IN_GRID.has(key)) return { action: IN_GRID.get(key), extend };
-  if (event.repeat && !["next", "previous", "zoomIn", "zoomOut"].includes(COMMANDS.get(key))) return null;
-  if (COMMANDS.has(key)) return { action: COMMANDS.get(key), extend };
+  const inGrid = view === "grid" ? IN_GRID.get(key) : undefined;
+  if (inGrid) return { action: inGrid, extend };
+  const action = COMMANDS.get(key) ?? "";
+  if (event.repeat && !["next", "previous", "zoomIn", "zoomOut"].includes(action)) return null;
+  if (action) return { action, extend };
   const place = view === "one" ? CLASS_KEYS.indexOf(key) : -1;
   return place < 0 ? null : { action: "class", place };
 }
 
+/** @param {KeyboardEvent} event @param {string} view */
 function withControl(event, view) {
   const key = event.key.toLowerCase();
   if (key === "z") return { action: event.shiftKey ? "redo" : "undo" };

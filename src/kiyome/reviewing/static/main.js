@@ -24,7 +24,7 @@ try {
     if (asked && performAction(session, asked)) event.preventDefault();
   });
   session.start();
-} catch (error) {
+} catch (/** @type {any} */ error) {
   render(html`<main class="alone"><h1>The review did not open</h1><p>${error.message}</p><p>${remedyOf(error)}</p></main>`, place);
   if (!("status" in error)) throw error;
 }

@@ -8,15 +8,18 @@ import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { count, rows as rowsWords } from "./words.js";
 
+/** @import { Matrix, Pair, Refusal, Session } from "./types.js" */
+
 const LARGEST_TABLE = 24;
 const TINTS = 7;
 const READINGS = [["likely", "Given and likely"], ["reviewed", "Given and reviewed"]];
 
+/** @param {{session: Session}} props */
 export function MapView({ session }) {
   const address = use(session.store, (state) => state.address);
   const { reading } = address;
-  const [matrix, setMatrix] = useState(null);
-  const [error, setError] = useState(null);
+  const [matrix, setMatrix] = useState(/** @type {Matrix | null} */ (null));
+  const [error, setError] = useState(/** @type {Refusal | null} */ (null));
   const { flagged, state } = filtersOf(address);
   useEffect(() => {
     if (session.review.blind) return undefined;
@@ -36,6 +39,7 @@ export function MapView({ session }) {
   </div>`;
 }
 
+/** @param {{session: Session, matrix: Matrix, reading: string}} props */
 function Counts({ session, matrix, reading }) {
   const pairs = pairsOf(matrix);
   if (!pairs.length && !matrix.counts?.some((line) => line.some(Boolean))) return html`<p class="large">Nothing is counted yet.</p>`;
@@ -46,25 +50,35 @@ function Counts({ session, matrix, reading }) {
   </div>`;
 }
 
-/** Pairs of unlike classes, most rows first. Pure. */
-export function pairsOf({ pairs, counts, classes }) {
+/**
+ * Pairs of unlike classes, most rows first. Pure.
+ * @param {Matrix} matrix
+ * @returns {Pair[]}
+ */
+export function pairsOf({ pairs, counts = [], classes }) {
   if (pairs) return pairs.filter(([given, other]) => given !== other);
-  const found = counts.flatMap((line, g) => line.map((number, o) => [classes[g], classes[o], number]).filter(([, , number], o) => number && o !== g));
+  const found = counts.flatMap((line, g) => line.map((number, o) => /** @type {Pair} */ ([classes[g], classes[o], number])).filter(([, , number], o) => number && o !== g));
   return found.sort((a, b) => b[2] - a[2]).slice(0, 200);
 }
 
-/** The filters that a cell stands for, in the view that shows its rows. */
+/**
+ * The filters that a cell stands for, in the view that shows its rows.
+ * @param {string} given
+ * @param {string} other
+ * @param {string} reading
+ */
 function cell(given, other, reading) {
   const plain = { view: "one", flagged: "", verdict: "", likely: "", search: "", reviewer: "" };
   if (reading === "likely") return { ...plain, given, likely: other, state: "all" };
   return { ...plain, given, verdict: given === other ? "keep" : "relabel", state: "decided" };
 }
 
-/** One of seven tints; a root keeps small counts apart from none. */
+/** One of seven tints; a root keeps small counts apart from none. @param {number} number @param {number} most */
 const tint = (number, most) => (number ? Math.max(1, Math.ceil(TINTS * Math.sqrt(number / most))) : 0);
 
+/** @param {{session: Session, matrix: Matrix, reading: string}} props */
 function Table({ session, matrix, reading }) {
-  const { classes, counts } = matrix;
+  const { classes, counts = [] } = matrix;
   const most = Math.max(1, ...counts.flatMap((line, g) => line.filter((_, o) => o !== g)));
   return html`<div class="scroll" tabindex="0" role="group" aria-label="Table of counts"><table class=${classes.length > 12 ? "heat dense" : "heat"}>
     <caption class="unseen">Rows: the given label. Columns: ${reading === "likely" ? "the likely class" : "what people said"}.</caption>
@@ -77,6 +91,7 @@ function Table({ session, matrix, reading }) {
   </table></div>`;
 }
 
+/** @param {{session: Session, pairs: Pair[], reading: string}} props */
 function Pairs({ session, pairs, reading }) {
   const most = pairs[0]?.[2] ?? 1;
   return html`<section><h2>Pairs with most rows</h2><ol class="pairs">${pairs.slice(0, 200).map(([given, other, number]) => html`

@@ -10,9 +10,12 @@ import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
 import { chance, classesInOrder, count, decisionWords } from "./words.js";
 
+/** @import { Drawn, Row, Session, Word } from "./types.js" */
+
 const MANY_CLASSES = 24;
 const SHOWN_OF_MANY = 9;
 
+/** @param {{session: Session}} props */
 export function One({ session }) {
   const [row, total] = use(session.store, (state) => [session.current(), state.total]);
   if (total === 0 && !row) return html`<${Empty} session=${session} />`;
@@ -32,7 +35,7 @@ export function One({ session }) {
   </div>`;
 }
 
-/** No row to look at: say why, and what to do. */
+/** No row to look at: say why, and what to do. @param {{session: Session}} props */
 export function Empty({ session }) {
   const { address } = session.store.get();
   const all = address.state === "open" && !narrowing(address).some((name) => name !== "order");
@@ -45,6 +48,7 @@ export function Empty({ session }) {
     </p></div>`;
 }
 
+/** @param {{session: Session}} props */
 function Position({ session }) {
   const [position, total, solo] = use(session.store, (state) => [state.position, state.total, state.solo]);
   return html`<div class="position">
@@ -56,6 +60,7 @@ function Position({ session }) {
   </div>`;
 }
 
+/** @param {{session: Session, row: Row}} props */
 function Labels({ session, row }) {
   const unsent = use(session.store, ({ unsent }) => unsent > 0 && session.pending(row.row));
   const words = decisionWords(row.mine);
@@ -67,23 +72,25 @@ function Labels({ session, row }) {
           <div class="likely"><dt>Likely</dt><dd><bdi>${row.suggested}</bdi></dd></div>`}
       </dl>
       ${typeof row.chance === "number" && html`<p class="chance"><b>${chance(row.chance)}</b> chance that the label is wrong</p>`}`}
-    <p class="stands" aria-live="off">${words ? html`<span class=${`verdict ${row.mine.verdict}`}><bdi>${words}</bdi></span> ${unsent ? "saving" : "saved"}` : html`<span class="soft">Not decided by you</span>`}</p>
-    ${row.others?.length > 0 && html`<p class="others">${row.others.map((other) => html`<span key=${other.reviewer}><bdi>${other.reviewer}</bdi>: <bdi>${decisionWords(other) ?? "open"}</bdi></span>`)}</p>`}
+    <p class="stands" aria-live="off">${words ? html`<span class=${`verdict ${row.mine?.verdict}`}><bdi>${words}</bdi></span> ${unsent ? "saving" : "saved"}` : html`<span class="soft">Not decided by you</span>`}</p>
+    ${row.others?.length ? html`<p class="others">${row.others.map((other) => html`<span key=${other.reviewer}><bdi>${other.reviewer}</bdi>: <bdi>${decisionWords(other) ?? "open"}</bdi></span>`)}</p>` : null}
   </div>`;
 }
 
-/** A press with the mouse leaves the focus where it is, so that the keys go on working. */
+/** A press with the mouse leaves the focus where it is, so that the keys go on working. @param {Event} event */
 const keepFocus = (event) => event.preventDefault();
 
+/** @param {{session: Session, row: Row}} props */
 function Actions({ session, row }) {
   const { blind } = session.review;
   const verdict = row.mine?.verdict;
+  /** @param {Word} word @param {string} key @param {string | Drawn} label @param {boolean} pressed */
   const button = (word, key, label, pressed) => html`
     <button class=${`act ${word}`} onMouseDown=${keepFocus} onClick=${() => session.act(word)} aria-pressed=${String(Boolean(pressed))} aria-keyshortcuts=${key}>
       <span>${label}</span><kbd aria-hidden="true">${key}</kbd></button>`;
   const changes = row.suggested && row.suggested !== row.given;
   return html`<div class="actions" role="group" aria-label="Decide">
-    ${!blind && changes && button("accept", "Enter", html`Take <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine.label === row.suggested)}
+    ${!blind && changes && button("accept", "Enter", html`Take <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine?.label === row.suggested)}
     ${!blind && button("keep", changes ? "K" : "Enter", html`Keep <bdi>${row.given}</bdi>`, verdict === "keep")}
     ${button("drop", "X", "Drop", verdict === "drop")}
     ${button("unsure", "U", "Unsure", verdict === "unsure")}
@@ -91,7 +98,10 @@ function Actions({ session, row }) {
   </div>`;
 }
 
-/** Classes with their keys: likely ones first, or all as the table orders them in a blind review. */
+/**
+ * Classes with their keys: likely ones first, or all as the table orders them in a blind review.
+ * @param {{session: Session, row: Row}} props
+ */
 function Classes({ session, row }) {
   const { classes, blind } = session.review;
   const ordered = classesInOrder(row, classes);

@@ -6,7 +6,7 @@
  *                                  └── refused: stop, and let a person say what to do
  */
 
-/** @typedef {import("./types.js").Letter} Letter */
+/** @import { Body, Decided, Letter, Stopped } from "./types.js" */
 
 const WAITS = [300, 1000, 2000, 4000, 8000, 15000];
 const REPEATED = new Set([0, 408, 429, 500, 502, 503, 504]);
@@ -26,9 +26,11 @@ export function makeOutbox({ storage, prefix, deliver, onAnswer, onChange }) {
   let ordinal = Date.now();
   let sending = false;
   let failures = 0;
+  /** @type {Stopped | null} */
   let stopped = null;
   let timer = 0;
 
+  /** @param {Letter["kind"]} kind @param {Body} body @param {string | null} [of] */
   function add(kind, body, of = null) {
     ordinal = Math.max(ordinal + 1, Date.now());
     const letter = { id: `${ordinal}-${body.key}`, kind, body, of };
@@ -49,7 +51,7 @@ export function makeOutbox({ storage, prefix, deliver, onAnswer, onChange }) {
       failures = 0;
       forget([letter]);
       onAnswer(letter, answer);
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       if (!("status" in error)) throw error;
       if (REPEATED.has(error.status)) wait();
       else if (error.status === 404 && letter.kind !== "decide") {
@@ -75,7 +77,7 @@ export function makeOutbox({ storage, prefix, deliver, onAnswer, onChange }) {
     onChange();
   }
 
-  /** Give a letter up, with whatever undoes or redoes it; answers what was given up. */
+  /** Give a letter up, with whatever undoes or redoes it; answers what was given up. @param {Letter} letter */
   function giveUp(letter) {
     const key = letter.body.key;
     const gone = letters.filter((each) => each === letter || (each.of && each.of === key));
@@ -84,7 +86,11 @@ export function makeOutbox({ storage, prefix, deliver, onAnswer, onChange }) {
     return gone;
   }
 
-  /** Say the same with other versions: another letter, in the same place. */
+  /**
+   * Say the same with other versions: another letter, in the same place.
+   * @param {Letter} letter
+   * @param {Decided[]} entries
+   */
   function rewrite(letter, entries) {
     const body = { ...letter.body, key: newKey(), entries };
     const other = { ...letter, body };
@@ -95,11 +101,13 @@ export function makeOutbox({ storage, prefix, deliver, onAnswer, onChange }) {
     return other;
   }
 
+  /** @param {Letter[]} gone */
   function forget(gone) {
     letters = letters.filter((each) => !gone.includes(each));
     for (const each of gone) storage.removeItem(prefix + each.id);
   }
 
+  /** @param {Letter} letter */
   function keep(letter) {
     try {
       storage.setItem(prefix + letter.id, JSON.stringify(letter));
@@ -117,12 +125,12 @@ export function makeOutbox({ storage, prefix, deliver, onAnswer, onChange }) {
   };
 }
 
-/** Letters of an earlier page, oldest first. */
+/** Letters of an earlier page, oldest first. @param {Storage} storage @param {string} prefix @returns {Letter[]} */
 function readKept(storage, prefix) {
   const names = Object.keys(storage).filter((name) => name.startsWith(prefix)).sort();
   return names.map((name) => {
     try {
-      return JSON.parse(storage.getItem(name));
+      return JSON.parse(storage.getItem(name) ?? "null");
     } catch {
       return null;
     }

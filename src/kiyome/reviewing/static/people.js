@@ -7,9 +7,12 @@ import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { count, duration, percent, rows as rowsWords } from "./words.js";
 
+/** @import { Agreements, Session } from "./types.js" */
+
+/** @param {{session: Session}} props */
 export function People({ session }) {
   const [progress, me] = use(session.store, (state) => [state.progress, state.me]);
-  const [agreement, setAgreement] = useState(null);
+  const [agreement, setAgreement] = useState(/** @type {Agreements | null} */ (null));
   const decided = progress?.decided;
   const { blind } = session.review;
   useEffect(() => { if (!blind) readAgreement().then(setAgreement, () => {}); }, [decided]);
@@ -17,7 +20,7 @@ export function People({ session }) {
   const most = Math.max(1, ...progress.by_reviewer.map((each) => each.decided));
   return html`<div class="people-view">
     <section><h2>Decisions</h2>
-      <p class="large">${count(progress.decided)} of ${rowsWords(progress.rows)} decided${progress.flagged ? `, ${count(progress.flagged_decided)} of ${count(progress.flagged)} flagged` : ""}.</p>
+      <p class="large">${count(progress.decided)} of ${rowsWords(progress.rows)} decided${progress.flagged ? `, ${count(progress.flagged_decided ?? 0)} of ${count(progress.flagged)} flagged` : ""}.</p>
       ${progress.seconds_left ? html`<p class="soft">At this pace ${duration(progress.seconds_left)} left.</p>` : ""}
       <ol class="pairs">${progress.by_reviewer.map((each) => html`<li key=${each.reviewer}>
         <${Link} session=${session} to=${{ view: "grid", state: "all", reviewer: each.reviewer, given: "", likely: "", flagged: "", verdict: "" }}>
@@ -33,6 +36,7 @@ export function People({ session }) {
   </div>`;
 }
 
+/** @param {{agreement: Agreements, session: Session}} props */
 function Agreement({ agreement, session }) {
   return html`
     ${agreement.disputes > 0 ? html`<p class="large">${count(agreement.disputes)} ${agreement.disputes === 1 ? "row is" : "rows are"} disputed. <${Link} session=${session} to=${{ view: "one", state: "disputed", given: "", likely: "", flagged: "", verdict: "", reviewer: "" }}>Settle them<//></p>`
@@ -44,7 +48,8 @@ function Agreement({ agreement, session }) {
       : html`<p class="soft">Kappa needs rows that two people decided.</p>`}`;
 }
 
+/** @param {{kappa: number | null, low: number | null, high: number | null}} options */
 function kappaWords({ kappa, low, high }) {
   if (kappa === null || kappa === undefined) return "not defined";
-  return low === null || low === undefined ? kappa.toFixed(2) : `${kappa.toFixed(2)}, ${low.toFixed(2)} to ${high.toFixed(2)}`;
+  return low === null || high === null ? kappa.toFixed(2) : `${kappa.toFixed(2)}, ${low.toFixed(2)} to ${high.toFixed(2)}`;
 }

@@ -7,6 +7,8 @@ import { use } from "./store.js";
 import { html, useEffect, useLayoutEffect, useRef } from "./vendor/preact-htm.js";
 import { count } from "./words.js";
 
+/** @import { Changed, Point, Row, Session } from "./types.js" */
+
 const STEP = 1.5;
 const DOUBLE_CLICK = 3;
 const RETRY_AFTER = 2000;
@@ -17,7 +19,7 @@ export function toggleFullScreen() {
   else document.documentElement.requestFullscreen?.().catch(() => {});
 }
 
-/** @param {{session: any, row: import("./types.js").Row | undefined}} props */
+/** @param {{session: Session, row: Row | undefined}} props */
 export function Photo({ session, row }) {
   const stage = useRef();
   const holder = useRef();
@@ -38,6 +40,7 @@ export function Photo({ session, row }) {
   </figure>`;
 }
 
+/** @param {HTMLElement} stage @param {Session} session */
 function watchSize(stage, session) {
   const measure = () => session.stageIs(Math.max(stage.clientWidth, stage.clientHeight) * devicePixelRatio);
   const observer = new ResizeObserver(measure);
@@ -46,9 +49,15 @@ function watchSize(stage, session) {
   return () => observer.disconnect();
 }
 
+/** @param {HTMLElement} holder */
 const clear = (holder) => holder.replaceChildren();
 
-/** At once where it is decoded; else as soon as it is, if it is still wanted. */
+/**
+ * At once where it is decoded; else as soon as it is, if it is still wanted.
+ * @param {Session} session
+ * @param {HTMLElement} holder
+ * @param {number} row
+ */
 function put(session, holder, row) {
   holder.dataset.row = String(row);
   const photo = session.photos.photo(row, session.side(), true);
@@ -59,7 +68,14 @@ function put(session, holder, row) {
   return undefined;
 }
 
-/** Show a photo when it comes; one that does not is asked for again, a few times. */
+/**
+ * Show a photo when it comes; one that does not is asked for again, a few times.
+ * @param {Session} session
+ * @param {HTMLElement} holder
+ * @param {number} row
+ * @param {import("./photos.js").Photo} photo
+ * @param {number} [tries]
+ */
 function arrive(session, holder, row, photo, tries = 5) {
   photo.ready.then(() => {
     if (holder.dataset.row !== String(row)) return;
@@ -73,12 +89,14 @@ function arrive(session, holder, row, photo, tries = 5) {
   });
 }
 
+/** @param {HTMLElement} holder @param {HTMLImageElement} image @param {number} row */
 function showImage(holder, image, row) {
   image.alt = `Photo of row ${count(row)}`;
   holder.dataset.state = "ready";
   holder.replaceChildren(image);
 }
 
+/** @param {HTMLElement} holder */
 function showMissing(holder) {
   holder.dataset.state = "failed";
   const words = document.createElement("p");
@@ -86,7 +104,12 @@ function showMissing(holder) {
   holder.replaceChildren(words);
 }
 
-/** Enlarged photos get more pixels, when they are here. */
+/**
+ * Enlarged photos get more pixels, when they are here.
+ * @param {Session} session
+ * @param {HTMLElement} holder
+ * @param {number} row
+ */
 function sharpen(session, holder, row) {
   const largest = SIDES[SIDES.length - 1];
   if (session.side() >= largest) return;
@@ -96,43 +119,50 @@ function sharpen(session, holder, row) {
   });
 }
 
-/** Wheel, drag, pinch and double click on the stage. */
+/** Wheel, drag, pinch and double click on the stage. @param {HTMLElement} stage @param {Session} session */
 function pointers(stage, session) {
+  /** @type {Map<number, Point>} */
   const down = new Map();
+  /** @param {MouseEvent} event @returns {Point} */
   const at = (event) => {
     const box = stage.getBoundingClientRect();
     return [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
   };
 
-  /** Enlarge so that the point under the pointer stays there. */
+  /** Enlarge so that the point under the pointer stays there. @param {number} factor @param {Point} point */
   function zoomAt(factor, [x, y]) {
     const { zoom, pan } = session.store.get();
     const next = Math.max(1, Math.min(16, zoom * factor));
     const ratio = next / zoom;
+    /** @type {Point} */
     const moved = [x - ratio * (x - pan[0]), y - ratio * (y - pan[1])];
     session.set({ zoom: next, pan: next === 1 ? [0, 0] : inside(moved, next) });
   }
 
+  /** @param {Point} point @param {number} zoom @returns {Point} */
   const inside = ([x, y], zoom) => {
     const [right, bottom] = [(stage.clientWidth * (zoom - 1)) / 2, (stage.clientHeight * (zoom - 1)) / 2];
     return [Math.max(-right, Math.min(right, x)), Math.max(-bottom, Math.min(bottom, y))];
   };
 
+  /** @param {WheelEvent} event */
   const wheel = (event) => {
     event.preventDefault();
     zoomAt(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), at(event));
   };
+  /** @param {PointerEvent} event */
   const press = (event) => {
-    if (event.target.closest("button, input")) return;
+    if (event.target instanceof Element && event.target.closest("button, input")) return;
     down.set(event.pointerId, at(event));
     stage.setPointerCapture(event.pointerId);
   };
+  /** @param {PointerEvent} event */
   const drag = (event) => {
-    if (!down.has(event.pointerId)) return;
     const before = down.get(event.pointerId);
+    if (!before) return;
     const now = at(event);
-    if (down.size === 2) {
-      const other = [...down].find(([id]) => id !== event.pointerId)[1];
+    const other = [...down].find(([id]) => id !== event.pointerId)?.[1];
+    if (other && down.size === 2) {
       zoomAt(distance(now, other) / Math.max(1, distance(before, other)), middle(now, other));
     } else {
       const { zoom, pan } = session.store.get();
@@ -140,21 +170,26 @@ function pointers(stage, session) {
     }
     down.set(event.pointerId, now);
   };
+  /** @param {PointerEvent} event */
   const lift = (event) => down.delete(event.pointerId);
+  /** @param {MouseEvent} event */
   const twice = (event) => {
     if (session.store.get().zoom > 1) session.set({ zoom: 1, pan: [0, 0] });
     else zoomAt(DOUBLE_CLICK, at(event));
   };
 
+  /** @type {Object<string, (event: any) => void>} */
   const heard = { wheel, pointerdown: press, pointermove: drag, pointerup: lift, pointercancel: lift, dblclick: twice };
   for (const [name, hear] of Object.entries(heard)) stage.addEventListener(name, hear, { passive: false });
   return () => { for (const [name, hear] of Object.entries(heard)) stage.removeEventListener(name, hear); };
 }
 
+/** @param {Point} one @param {Point} other */
 const distance = ([a, b], [x, y]) => Math.hypot(a - x, b - y);
+/** @param {Point} one @param {Point} other @returns {Point} */
 const middle = ([a, b], [x, y]) => [(a + x) / 2, (b + y) / 2];
 
-/** Buttons under the photo for what wheel and keys do. */
+/** Buttons under the photo for what wheel and keys do. @param {{session: Session}} props */
 export function PhotoTools({ session }) {
   const [zoom, brightness] = use(session.store, (state) => [state.zoom, state.brightness]);
   return html`<div class="tools" role="group" aria-label="How the photo is shown">
@@ -163,7 +198,7 @@ export function PhotoTools({ session }) {
     <button onClick=${() => session.zoomBy(STEP)} aria-label="Larger" title="Larger (+)"><${Icon} name="plus" /></button>
     <label class="brightness" title="Brightness; double click for the plain one"><${Icon} name="sun" /><span class="unseen">Brightness</span>
       <input type="range" min="0.4" max="2.5" step="0.05" value=${brightness}
-        onInput=${(event) => session.set({ brightness: Number(event.target.value) })} onDblClick=${() => session.set({ brightness: 1 })} /></label>
+        onInput=${(/** @type {Changed} */ event) => session.set({ brightness: Number(event.target.value) })} onDblClick=${() => session.set({ brightness: 1 })} /></label>
     <button onClick=${toggleFullScreen} aria-label="Full screen" title="Full screen (F)"><${Icon} name="full" /></button>
   </div>`;
 }

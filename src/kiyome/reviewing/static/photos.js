@@ -8,7 +8,7 @@ const KEPT = 24;
 
 /** @typedef {{image: HTMLImageElement, ready: Promise<void>, state: "coming" | "ready" | "failed"}} Photo */
 
-/** The smallest side that fills so many device pixels. */
+/** The smallest side that fills so many device pixels. @param {number} pixels */
 export function sideFor(pixels) {
   return SIDES.find((side) => side >= pixels) ?? SIDES[SIDES.length - 1];
 }
@@ -17,7 +17,7 @@ export function makePhotos() {
   /** @type {Map<string, Photo>} */
   const kept = new Map();
 
-  /** The photo of a row, on its way or here. */
+  /** The photo of a row, on its way or here. @param {number} row @param {number} side @param {boolean} [hurry] */
   function photo(row, side, hurry = false) {
     const name = `${row} ${side}`;
     const known = kept.get(name);
@@ -38,12 +38,14 @@ export function makePhotos() {
   return { photo };
 }
 
+/** @param {number} row @param {number} side @param {boolean} hurry */
 function load(row, side, hurry) {
   const image = new Image();
   image.decoding = "sync";
   image.fetchPriority = hurry ? "high" : "low";
   image.draggable = false;
   image.src = photoAddress(row, side);
+  /** @type {Photo} */
   const made = { image, state: "coming", ready: Promise.resolve() };
   made.ready = image.decode().then(
     () => { made.state = "ready"; },

@@ -4,6 +4,7 @@
 
 const PREFIX = "kiyome:";
 
+/** @param {string} name @param {string} value */
 export function prefer(name, value) {
   try {
     localStorage.setItem(PREFIX + name, value);
@@ -12,6 +13,7 @@ export function prefer(name, value) {
   }
 }
 
+/** @param {string} name */
 export function preferred(name) {
   try {
     return localStorage.getItem(PREFIX + name);
@@ -20,7 +22,7 @@ export function preferred(name) {
   }
 }
 
-/** "system", "light" or "dark" for the whole page. */
+/** "system", "light" or "dark" for the whole page. @param {string | null} theme */
 export function wear(theme) {
   const root = document.documentElement;
   if (theme === "light" || theme === "dark") root.dataset.theme = theme;

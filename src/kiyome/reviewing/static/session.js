@@ -12,24 +12,26 @@ import { makeRows } from "./rows.js";
 import { makeStore } from "./store.js";
 import { count, percent, rows as rowsWords } from "./words.js";
 
+/** @import { Address, At, Button, DialogName, Params, Review, Row, State } from "./types.js" */
+
 const PREFETCHED = 8;
 const ADDRESS_WAIT = 150;
 const PROGRESS_WAIT = 800;
 const PROGRESS_EVERY = 20000;
 const MOST_AT_ONCE = 5000;
 
-/** @param {import("./types.js").Review} review */
+/** @param {Review} review */
 export function makeSession(review) {
-  const store = makeStore({
+  const store = makeStore(/** @type {State} */ ({
     address: readAddress(location.search),
     me: (preferred("name") ?? review.reviewer_suggested ?? "").normalize("NFC"),
     position: 0, solo: null, total: null, tick: 0,
-    selected: new Set(), columns: 4,
+    selected: new Set(), anchor: null, columns: 4, filtersOpen: false,
     unsent: 0, waiting: false, stopped: null,
     said: "", notice: null, dialog: null, trouble: null, progress: null,
     zoom: 1, pan: [0, 0], brightness: 1,
     theme: preferred("theme") ?? "system", singleKeys: preferred("keys") !== "off",
-  });
+  }));
   const { get, set } = store;
   const photos = makePhotos();
   const tick = () => set({ tick: get().tick + 1 });
@@ -40,6 +42,7 @@ export function makeSession(review) {
 
   // ---- the list and the place in it
 
+  /** @param {{at?: At, place?: number, fresh?: boolean}} options */
   async function openList({ at = get().address.row, place: wanted = 0, fresh = false } = {}) {
     if (!get().me) return set({ dialog: "name" });
     const filters = { ...filtersOf(get().address), me: get().me };
@@ -53,15 +56,16 @@ export function makeSession(review) {
       set({ total: list.total });
       if (at === undefined || place >= 0) move(Math.max(place, wanted), { quiet: true });
       else await showAlone(Number(at));
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       set({ trouble: error, total: 0, ...(error.status === 423 ? { dialog: "name" } : {}) });
     }
   }
 
+  /** @param {Params} filters @param {string | undefined} queue @param {At} at */
   async function reopen(filters, queue, at) {
     try {
       return await list.open(filters, { queue, at });
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       if (error.status !== 410 && !(queue && error.status)) throw error;
       return await list.open(filters, { at });
     }
@@ -75,7 +79,7 @@ export function makeSession(review) {
 
   const current = () => get().solo ?? list.at(get().position);
 
-  /** Go to a place of the list. */
+  /** Go to a place of the list. @param {number} place @param {{quiet?: boolean}} options */
   function move(place, { quiet = false } = {}) {
     const position = Math.max(0, Math.min(place, Math.max(0, list.total - 1)));
     list.ensure(position);
@@ -86,20 +90,20 @@ export function makeSession(review) {
     if (!quiet) say(rowWords());
   }
 
-  /** Show a row that the list does not hold. */
+  /** Show a row that the list does not hold. @param {number} row */
   async function showAlone(row) {
     try {
       const details = await api.readRow(row, get().me);
       list.update([[row, details]]);
       set({ solo: list.get(row), zoom: 1, pan: [0, 0] });
       notify("This photo is not in the list that the filters give.", { label: "To the list", act: () => move(get().position) });
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       move(0, { quiet: true });
       notify(error.status === 404 ? `There is no row ${row}.` : error.message);
     }
   }
 
-  /** From anywhere to one row, by its place in the list if it has one. */
+  /** From anywhere to one row, by its place in the list if it has one. @param {number} row */
   function show(row) {
     const place = list.placeOf(row);
     if (get().address.view !== "one") setAddress({ view: "one" });
@@ -107,6 +111,7 @@ export function makeSession(review) {
     else showAlone(row).then(addressSoon);
   }
 
+  /** @param {number} by */
   function step(by) {
     const { position, solo } = get();
     if (solo) return move(position);
@@ -125,6 +130,7 @@ export function makeSession(review) {
     notify("This is the end of the list.", { label: "Make it anew", act: () => openList({ at: undefined, fresh: true }) });
   }
 
+  /** @param {number} position */
   function prefetch(position) {
     for (let ahead = 0; ahead <= PREFETCHED; ahead += 1) {
       const row = list.at(position + ahead);
@@ -134,6 +140,7 @@ export function makeSession(review) {
     if (before) photos.photo(before.row, side());
   }
 
+  /** @param {number} pixels */
   const stageIs = (pixels) => { stage = pixels; };
   const side = () => sideFor(stage);
 
@@ -150,7 +157,11 @@ export function makeSession(review) {
     addressTimer = setTimeout(() => history.replaceState(null, "", writeAddress(here())), ADDRESS_WAIT);
   }
 
-  /** Go to another view or other filters; the way back is the browser's. */
+  /**
+   * Go to another view or other filters; the way back is the browser's.
+   * @param {Address} change
+   * @param {{replace?: boolean}} options
+   */
   function setAddress(change, { replace = false } = {}) {
     clearTimeout(addressTimer);
     history.replaceState(null, "", writeAddress(here()));
@@ -177,6 +188,7 @@ export function makeSession(review) {
   // ---- how far we are
 
   let progressTimer = 0;
+  /** @param {number} wait */
   function progressSoon(wait) {
     clearTimeout(progressTimer);
     progressTimer = setTimeout(async () => {
@@ -189,7 +201,7 @@ export function makeSession(review) {
 
   // ---- the grid's selection
 
-  const selectedRows = () => [...get().selected].map((row) => list.get(row)).filter(Boolean);
+  const selectedRows = () => [...get().selected].flatMap((row) => list.get(row) ?? []);
 
   async function selectAll() {
     const last = Math.min(list.total, MOST_AT_ONCE) - 1;
@@ -199,8 +211,10 @@ export function makeSession(review) {
     notify(`${rowsWords(get().selected.size)} selected${cut}.`);
   }
 
+  /** @param {number[]} rows */
   const select = (rows) => set({ selected: new Set(rows) });
 
+  /** @param {number} row */
   function toggle(row) {
     const selected = new Set(get().selected);
     if (!selected.delete(row)) selected.add(row);
@@ -210,12 +224,14 @@ export function makeSession(review) {
   // ---- what is said and shown
 
   let noticeTimer = 0;
+  /** @param {string} text @param {Button | null} [button] */
   function notify(text, button = null) {
     clearTimeout(noticeTimer);
     set({ notice: { text, button } });
     noticeTimer = setTimeout(() => set({ notice: null }), button ? 12000 : 6000);
   }
 
+  /** @param {string} said */
   function say(said) {
     set({ said, notice: null });
   }
@@ -228,15 +244,19 @@ export function makeSession(review) {
     return `${place}Given ${row.given}, likely ${row.suggested} ${percent(probabilityOf(row))}.`;
   }
 
+  /** @param {Row} row */
   const probabilityOf = (row) => row.likely?.find(([name]) => name === row.suggested)?.[1];
 
+  /** @param {number} factor */
   const zoomBy = (factor) => {
     const zoom = Math.max(1, Math.min(16, get().zoom * factor));
     set({ zoom, pan: zoom === 1 ? [0, 0] : get().pan });
   };
 
+  /** @param {DialogName | null} dialog */
   const open = (dialog) => set({ dialog });
 
+  /** @param {string} name */
   function rename(name) {
     prefer("name", name);
     set({ me: name, dialog: null });
@@ -245,12 +265,14 @@ export function makeSession(review) {
     progressSoon(0);
   }
 
+  /** @param {string} theme */
   function setTheme(theme) {
     prefer("theme", theme);
     wear(theme);
     set({ theme });
   }
 
+  /** @param {boolean} on */
   function setSingleKeys(on) {
     prefer("keys", on ? "on" : "off");
     set({ singleKeys: on });

@@ -3,7 +3,18 @@
  */
 import { useLayoutEffect, useReducer, useRef } from "./vendor/preact-htm.js";
 
+/**
+ * @template T
+ * @typedef {{get: () => T, set: (change: Partial<T>) => void, watch: (watcher: () => void) => () => void}} Store
+ */
+
+/**
+ * @template T
+ * @param {T} state
+ * @returns {Store<T>}
+ */
 export function makeStore(state) {
+  /** @type {Set<() => void>} */
   const watchers = new Set();
   return {
     get: () => state,
@@ -13,16 +24,24 @@ export function makeStore(state) {
     },
     watch(watcher) {
       watchers.add(watcher);
-      return () => watchers.delete(watcher);
+      return () => { watchers.delete(watcher); };
     },
   };
 }
 
+/** @param {any} a @param {any} b */
 const same = (a, b) =>
   Object.is(a, b) ||
   (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((each, k) => Object.is(each, b[k])));
 
-/** The part of the store that `choose` picks; an array counts as the same while its items are. */
+/**
+ * The part of the store that `choose` picks; an array counts as the same while its items are.
+ * @template State
+ * @template const Chosen
+ * @param {Store<State>} store
+ * @param {(state: State) => Chosen} choose
+ * @returns {Chosen}
+ */
 export function use(store, choose) {
   const [, draw] = useReducer((count) => count + 1, 0);
   const shown = useRef();

@@ -2,6 +2,7 @@
  * What to do about each way in which the server can refuse.
  */
 
+/** @type {Object<number, string>} */
 const REMEDIES = {
   0: "See whether `kiyome review` still runs. What you decided is kept on this computer and sent when it answers.",
   401: "Open the address that the server printed, with its token, on this computer; nothing is lost.",
@@ -13,5 +14,5 @@ const REMEDIES = {
 
 /** A sentence that says what to do. @param {{status?: number, parts?: {remedy?: string}}} error */
 export function remedyOf(error) {
-  return error.parts?.remedy ?? REMEDIES[error.status] ?? "Load the page again. The server's log says more.";
+  return error.parts?.remedy ?? REMEDIES[error.status ?? -1] ?? "Load the page again. The server's log says more.";
 }

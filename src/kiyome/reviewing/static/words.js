@@ -2,7 +2,9 @@
  * Numbers and decisions as a person reads them.
  */
 
-/** A share in percent; never 0 or 100 where it is not. */
+/** @import { Classes, Decision, Row } from "./types.js" */
+
+/** A share in percent; never 0 or 100 where it is not. @param {number | null | undefined} share */
 export function percent(share) {
   if (share === null || share === undefined) return "";
   if (share > 0 && share < 0.01) return "under 1 %";
@@ -10,7 +12,7 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
-/** A chance that a model gives; people should never read of certainty. */
+/** A chance that a model gives; people should never read of certainty. @param {number} share */
 export function chance(share) {
   if (share > 0.995) return "over 99 %";
   return share < 0.005 ? "under 1 %" : percent(share);
@@ -18,18 +20,19 @@ export function chance(share) {
 
 // Made once: a formatter made per number is the dearest part of drawing a row.
 const numbers = new Intl.NumberFormat("en-US");
+/** @param {number} number */
 export const count = (number) => numbers.format(number);
 
-/** "1 row", "12 rows" */
+/** "1 row", "12 rows" @param {number} number */
 export const rows = (number) => `${count(number)} ${number === 1 ? "row" : "rows"}`;
 
-/** A decision in words; null where none stands. */
+/** A decision in words; null where none stands. @param {Decision | null | undefined} decision */
 export function decisionWords(decision) {
   if (!decision?.verdict) return null;
   return { keep: "kept", relabel: `now ${decision.label}`, drop: "dropped", unsure: "unsure" }[decision.verdict];
 }
 
-/** What time is left, roughly, as one would say it. */
+/** What time is left, roughly, as one would say it. @param {number | null | undefined} seconds */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 90) return "about a minute";
@@ -38,9 +41,14 @@ export function duration(seconds) {
   return `about ${Math.round(seconds / 86400)} days`;
 }
 
-/** The classes of a row as the keys choose them: likely ones first, then the rest as the table orders them. */
+/**
+ * The classes of a row as the keys choose them: likely ones first, then the rest as the table orders them.
+ * @param {Row | null | undefined} row
+ * @param {string[]} classes
+ * @returns {Classes}
+ */
 export function classesInOrder(row, classes) {
   const likely = row?.likely ?? [];
   const first = new Set(likely.map(([name]) => name));
-  return [...likely, ...classes.filter((name) => !first.has(name)).map((name) => [name, null])];
+  return [...likely, ...classes.filter((name) => !first.has(name)).map((name) => /** @type {[string, null]} */ ([name, null]))];
 }
