@@ -143,7 +143,7 @@ def test_a_class_without_rows_loses_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"action": "erase"}, "The action is one of keep, drop"),
+        ({"action": "erase"}, "The action is not one of keep, drop"),
         ({"action": "soften"}, "soften without pred_probs"),
         ({"action": "drop", "pred_probs": np.ones((N, K)) / K}, "drop with pred_probs"),
         ({"decisions": {"x.jpg": Decision(verdict="keep")}}, "1 other ids, such as 'x.jpg'"),
@@ -157,7 +157,7 @@ def test_bad_options_are_refused(options: dict, message: str) -> None:
 
 
 def test_a_decision_is_whole() -> None:
-    with pytest.raises(InputError, match="A decision is one of"):
+    with pytest.raises(InputError, match="The decision is not one of"):
         Decision(verdict="maybe")
     with pytest.raises(InputError, match="A row that is relabeled has a label"):
         Decision(verdict="relabel")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.issues import Issues
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 
 Action = Literal["keep", "drop", "relabel", "weight", "soften"]
 Verdict = Literal["keep", "drop", "relabel", "unsure"]
@@ -39,12 +39,7 @@ class Decision:
     """The class of a row that is relabeled."""
 
     def __post_init__(self) -> None:
-        if self.verdict not in get_args(Verdict):
-            raise InputError(
-                f"A decision is one of {', '.join(get_args(Verdict))}.",
-                came=repr(self.verdict),
-                remedy="Correct it.",
-            )
+        choose("decision", self.verdict, get_args(Verdict))
         if (self.verdict == "relabel") != (self.label is not None):
             raise InputError(
                 "A row that is relabeled has a label, and no other row has one.",
@@ -266,9 +261,7 @@ def _check_options(action: str, pred_probs: NDArray[np.floating] | None, max_lef
             came=f"{max_left_out:g}",
             remedy="Give a number from 0 to 1.",
         )
-    if action not in get_args(Action):
-        names = ", ".join(get_args(Action))
-        raise InputError(f"The action is one of {names}.", came=repr(action), remedy="Choose one of these.")
+    choose("action", action, get_args(Action))
     if (action == "soften") != (pred_probs is not None):
         raise InputError(
             "Softening leans on out-of-fold probabilities, which nothing else needs.",

@@ -16,13 +16,15 @@ KiyomeError                   says what must hold, what came, and what to do
 import copy
 import copyreg
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
 MOST_SHOWN = 1_000
 """Characters of each part of a message: what came may be a file's whole content."""
+MOST_LISTED = 50
+"""Known names that a message lists in full."""
 
 
 class KiyomeError(Exception):
@@ -122,6 +124,33 @@ def shortened(text: str, most: int = MOST_SHOWN) -> str:
     """
     half = most // 2
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:].lstrip()}"
+
+
+def choose(kind: str, name: object, known: Collection[str]) -> str:
+    """Return the name, which is one of the known ones of its kind.
+
+    Raises
+    ------
+    InputError
+        On another name: what is known, and what it is near to.
+
+    >>> choose("loss", "symetric", ["cross_entropy", "symmetric_cross_entropy"])
+    Traceback (most recent call last):
+        ...
+    kiyome.errors.InputError: The loss is not one of cross_entropy, symmetric_cross_entropy. \
+Came: 'symetric'. Did you mean symmetric_cross_entropy?
+    """
+    if isinstance(name, str) and name in known:
+        return name
+    must = f"The {kind} is not one of {_listed(str(name), list(known))}."
+    raise InputError(must, came=repr(name), remedy=nearest(str(name), known))
+
+
+def _listed(name: str, known: list[str]) -> str:
+    if len(known) <= MOST_LISTED:
+        return ", ".join(known)
+    near = get_close_matches(name, known, n=5, cutoff=0.5) or known[:5]
+    return f"{len(known):,} names, such as {', '.join(near)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -135,10 +135,12 @@ def test_values_out_of_bounds():
     with pytest.raises(InputError, match=r"beta is a number at least 0\. Came: -1"):
         symmetric_cross_entropy(*batch, beta=-1)
     with pytest.raises(
-        InputError, match=r"active is one of normalized_cross_entropy, normalized_focal\. Came: 'focal'"
+        InputError,
+        match=r"option active is not one of normalized_cross_entropy, normalized_focal\. Came: 'focal'",
     ):
         active_passive(*batch, active="focal")
     with pytest.raises(
-        InputError, match=r"passive is one of mean_absolute_error, reverse_cross_entropy\. Came: 'mae'"
+        InputError,
+        match=r"option passive is not one of mean_absolute_error, reverse_cross_entropy\. Came: 'mae'",
     ):
         active_passive(*batch, passive="mae")

@@ -251,7 +251,9 @@ def test_the_adaptive_matrices_are_nearer_for_a_weak_predictor():
 
 
 def test_unknown_names_list_adaptive():
-    with pytest.raises(InputError, match=r"The method is one of confident_joint, adaptive\. Came: 'joint'"):
+    with pytest.raises(
+        InputError, match=r"The method is not one of confident_joint, adaptive\. Came: 'joint'"
+    ):
         transition_matrix([0, 1], np.eye(2), method="joint")
 
 

@@ -76,7 +76,9 @@ def test_a_weak_predictor_says_so():
 
 
 def test_an_unknown_method_lists_the_known():
-    with pytest.raises(InputError, match=r"The method is one of adaptive, confident_joint\. Came: 'joint'"):
+    with pytest.raises(
+        InputError, match=r"The method is not one of adaptive, confident_joint\. Came: 'joint'"
+    ):
         noise_rate([0, 1], np.eye(2), method="joint")
 
 

@@ -120,10 +120,12 @@ def test_equally_suspicious_rows_stay_in_row_order():
 
 def test_unknown_names_list_the_known():
     with pytest.raises(
-        InputError, match=r"The method is one of adaptive, prune_by_noise_rate, .*Came: 'prune'"
+        InputError, match=r"The method is not one of adaptive, prune_by_noise_rate, .*Came: 'prune'"
     ):
         find_label_issues([0, 1], np.eye(2), method="prune")
-    with pytest.raises(InputError, match=r"The method is one of adaptive, self_confidence, .*Came: 'self'"):
+    with pytest.raises(
+        InputError, match=r"The method is not one of adaptive, self_confidence, .*Came: 'self'"
+    ):
         rank_label_issues([0, 1], np.eye(2), score="self")
 
 

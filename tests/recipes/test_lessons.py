@@ -263,7 +263,7 @@ def test_a_class_never_loses_all_its_rows(digits, tmp_path):
 @pytest.mark.parametrize(
     ("labels", "flags", "said"),
     [
-        ("cleaned", None, r"labels is one of all, clean, clean-global. Came: 'cleaned'. Did you mean clean?"),
+        ("cleaned", None, r"not one of all, clean, clean-global. Came: 'cleaned'. Did you mean clean?"),
         ("clean-global", None, r"Came: labels clean-global with no flags"),
         ("clean", "runs/a", r"Came: labels clean with flags runs/a"),
         (None, "runs/a", r"Came: labels as in the recipe with flags runs/a"),

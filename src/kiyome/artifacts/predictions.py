@@ -27,7 +27,7 @@ from kiyome.artifacts.storage import (
     writing,
 )
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError, StaleArtifact
+from kiyome.errors import InputError, StaleArtifact, choose
 
 Kind = Literal["out_of_fold", "test"]
 Probs = NDArray[np.float32]
@@ -86,10 +86,7 @@ class Predictions:
     table_fingerprint: str
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise InputError(
-                f"kind is one of {', '.join(get_args(Kind))}.", came=repr(self.kind), remedy="Say which."
-            )
+        choose("kind", self.kind, get_args(Kind))
         probs = np.asarray(self.pred_probs, dtype=np.float32).view()
         probs.flags.writeable = False
         object.__setattr__(self, "pred_probs", probs)

@@ -26,8 +26,7 @@ from kiyome.ensemble.checked import (
     normalized,
     softmax,
 )
-from kiyome.errors import InputError
-from kiyome.noise.arrays import known
+from kiyome.errors import InputError, choose
 
 Weights = NDArray[np.float64]
 
@@ -80,7 +79,7 @@ def blend_pred_probs(
     >>> blend_pred_probs([[[0.9, 0.1]], [[0.5, 0.5]]], how="log").round(3)
     array([[0.75, 0.25]])
     """
-    known("how", how, dict.fromkeys((*MEANS, "rank")))
+    choose("how", how, (*MEANS, "rank"))
     stacked = check_members(members)
     share = _check_weights(weights, len(stacked))
     if how != "rank":

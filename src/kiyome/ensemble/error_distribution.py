@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.ensemble.checked import Mask, Probs, check_folds, check_given, check_one, held_out, normalized
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.noise import find_label_issues, posterior_matrix, transition_matrix
-from kiyome.noise.arrays import known
 
 READINGS, ROWS = ("given", "true"), ("all", "flagged", "disagree")
 APPLY_TO = ("run", "clean")
@@ -130,7 +129,7 @@ twice. Choose the other reading, correct a model of the other kind, or pass anyw
     source = probs if noise_from is None else _same_shape("noise_from", noise_from, probs)
     notes = _notes(estimates, reading, rows, anyway=anyway)
     chosen = _chosen(given, probs, rows, clean_pred_probs)
-    known("apply_to", apply_to, dict.fromkeys(APPLY_TO if rows == "disagree" else APPLY_TO[:1]))
+    choose("apply_to", apply_to, APPLY_TO if rows == "disagree" else APPLY_TO[:1])
     replaced = probs if clean_pred_probs is None or apply_to == "run" else check_one(clean_pred_probs)
     corrected = probs.copy()
     for _, held in held_out(dealt):
@@ -161,8 +160,8 @@ def disagreeing(pred_probs: ArrayLike, clean_pred_probs: ArrayLike) -> Mask:
 
 def _notes(estimates: str, reading: str, rows: str, *, anyway: bool) -> tuple[str, ...]:
     for what, name in (("estimates", estimates), ("reading", reading)):
-        known(what, name, dict.fromkeys(READINGS))
-    known("rows", rows, dict.fromkeys(ROWS))
+        choose(what, name, READINGS)
+    choose("rows", rows, ROWS)
     if estimates == reading and not anyway:
         raise InputError(
             "The error distribution carries predictions from what the model estimates to what it does not.",

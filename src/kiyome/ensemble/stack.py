@@ -31,9 +31,8 @@ from kiyome.ensemble.checked import (
     held_out,
 )
 from kiyome.ensemble.classifiers import FINAL, FLAGS, Classifier
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.noise import find_label_issues
-from kiyome.noise.arrays import known
 from kiyome.progress import Progress, silent
 
 LEAK = "is_noisy was computed from each row's own label: this score leaks and cannot be had on new photos"
@@ -194,7 +193,7 @@ def out_of_fold_flag_chance(
     >>> bool(chance[:, 2:].min() > chance[:, :2].max())
     True
     """
-    known("model", model, FLAGS)
+    choose("model", model, FLAGS)
     stacked = check_members(members)
     given = check_given(labels, *stacked.shape[1:])
     return _cross_fitted_chance(given, stacked, check_folds(folds, len(given)), model)
@@ -250,7 +249,7 @@ def _leaking(labels: Labels, members: Probs, folds: Folds, own_flags: Mask, held
 
 
 def _check_switches(model: str, is_noisy: object, leaking_flags: object) -> None:
-    known("model", model, FINAL)
+    choose("model", model, FINAL)
     if not isinstance(is_noisy, bool):
         raise InputError(
             "is_noisy is True or False: the feature is predicted out of fold, from probabilities alone.",

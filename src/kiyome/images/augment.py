@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.errors import InputError, MissingExtra
+from kiyome.errors import InputError, MissingExtra, choose
 from kiyome.images.colors import color_matrices
 from kiyome.images.draws import COLOR, CROP, CUTOUT, FLIP, random_uniform
 
@@ -69,7 +69,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         _require(self.size >= 1, "A view has a size of at least one pixel.", self.size)
-        _require(self.crop in CROPS, f"The crop is one of {', '.join(CROPS)}.", self.crop)
+        choose("crop", self.crop, CROPS)
         shares = ("crop_pct", "horizontal_flip", "vertical_flip", "cutout")
         for name in (*shares, "brightness", "contrast", "saturation", "hue"):
             most = 1 if name in shares else 0.5 if name == "hue" else np.inf

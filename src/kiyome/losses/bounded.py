@@ -17,7 +17,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.losses.cross_entropies import cross_entropy, focal_of_classes
 from kiyome.losses.per_sample import as_shares, check_number, full_precision, of_target, one_minus_exp
 
@@ -204,8 +204,4 @@ PASSIVE: dict[str, Loss] = {
 
 
 def _part(option: str, name: str, parts: dict[str, Loss]) -> Loss:
-    if name not in parts:
-        raise InputError(
-            f"The option {option} is one of {', '.join(parts)}.", came=repr(name), remedy="Choose one."
-        )
-    return parts[name]
+    return parts[choose(f"option {option}", name, parts)]

@@ -1,6 +1,5 @@
 """Any backbone of timm, with weights from the hub or from a file, run by torch or by OpenVINO."""
 
-import difflib
 import importlib.util
 import pickle
 import warnings
@@ -12,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from kiyome.artifacts.storage import sha256_of_file
-from kiyome.errors import InputError, KiyomeError, MissingExtra
+from kiyome.errors import InputError, KiyomeError, MissingExtra, choose
 from kiyome.models import openvino_engine
 from kiyome.models.backbone import Backbone, Pixels, Values, fixed_batches
 from kiyome.models.efficientnet_lite import WEIGHTS_FILE
@@ -98,13 +97,7 @@ def import_timm() -> ModuleType:
 def check_name(timm: ModuleType, architecture: str) -> None:
     """Refuse a name that timm does not know, and say which ones are near."""
     known = ["lite0", "tiny", *timm.list_models(), *timm.list_models(pretrained=True)]
-    if architecture not in known:
-        close = difflib.get_close_matches(architecture, known, n=5, cutoff=0.5)
-        raise InputError(
-            "A backbone is 'lite0', 'tiny' or a name that timm knows.",
-            came=repr(architecture),
-            remedy=f"Near it: {', '.join(close)}." if close else "See timm.list_models().",
-        )
+    choose("backbone", architecture, known)
 
 
 def existing_file(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The one place that checks labels, pred_probs and names of methods. N rows, K classes.
+"""The one place that checks labels and pred_probs. N rows, K classes.
 
 Every public function of this room calls `check_arrays` once, which reads labels but no probability. Those are
 checked by the pass that reads them (`reading.read_kept`), at no read of their own.
@@ -6,7 +6,7 @@ checked by the pass that reads them (`reading.read_kept`), at no read of their o
 
 from collections.abc import Iterable, Iterator
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,6 @@ Labels = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]
 Numbers = NDArray[Any]
-Choice = TypeVar("Choice")
 
 # how far a row's sum may be from one: half precision loses three digits
 SUM_TOLERANCE = {np.dtype(np.float16): 1e-2, np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-3}
@@ -147,24 +146,6 @@ def check_labels(labels: ArrayLike, *, num_rows: int, num_classes: int, first_ro
             remedy=f"Correct row {first_row + row}, or give pred_probs a column for every class.",
         )
     return given.astype(np.intp, copy=False)
-
-
-def known(what: str, name: str, choices: dict[str, Choice]) -> Choice:
-    """The entry of that name, or an error that lists the known ones.
-
-    >>> known("method", "margin", {"self_confidence": 1, "normalized_margin": 2})
-    Traceback (most recent call last):
-        ...
-    kiyome.errors.InputError: The method is one of self_confidence, normalized_margin. \
-Came: 'margin'. Choose one of these names.
-    """
-    if name not in choices:
-        raise InputError(
-            f"The {what} is one of {', '.join(choices)}.",
-            came=repr(name),
-            remedy="Choose one of these names.",
-        )
-    return choices[name]
 
 
 def row_blocks(pred_probs: Numbers, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.noise.adaptive import (
     ADAPTIVE,
     Judgement,
@@ -28,7 +28,7 @@ from kiyome.noise.adaptive import (
     precision_note,
     quality,
 )
-from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, check_chunks, known, rows_by_class
+from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, check_chunks, rows_by_class
 from kiyome.noise.chunks import Chunks, Run
 from kiyome.noise.confident_joint import NOWHERE, Counts
 from kiyome.noise.label_quality import label_quality, normalized_margin, self_confidence
@@ -210,7 +210,7 @@ def rank_label_issues(
 
 def check_filter(method: str, precision: float | None) -> None:
     """Raise where there is no such method, or where it knows no such precision."""
-    known("method", method, {ADAPTIVE: None, **METHODS})
+    choose("method", method, (ADAPTIVE, *METHODS))
     if precision is not None and method != ADAPTIVE:
         raise InputError(
             f"A precision can be asked of the method {ADAPTIVE} only.",

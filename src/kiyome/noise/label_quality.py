@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.noise.adaptive import ADAPTIVE, judge_labels, quality
-from kiyome.noise.arrays import Labels, Numbers, check_arrays, known
+from kiyome.noise.arrays import Labels, Numbers, check_arrays
 from kiyome.noise.blocks import over_blocks
 from kiyome.noise.confident_joint import mean_self_confidence
 from kiyome.noise.reading import KeptRows, likeliest, read_kept
@@ -60,7 +60,7 @@ def label_quality(
     >>> label_quality([0, 1], [[0.9, 0.1], [0.7, 0.3]], method="normalized_margin")
     array([0.9, 0.3])
     """
-    known("method", method, dict.fromkeys((ADAPTIVE, *METHODS)))
+    choose("method", method, (ADAPTIVE, *METHODS))
     if adjust and method not in KEPT_SCORES:
         raise InputError(
             f"The method {method} has no adjusted form.",

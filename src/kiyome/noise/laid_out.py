@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.noise.arrays import Labels, Numbers, check_arrays
 
 ROWS_A_BATCH = 2**16
@@ -142,11 +142,6 @@ def number_labels(column: Any, numbers: dict[str, int]) -> Any:
     if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
         return column.to_numpy(zero_copy_only=False)
     names = column.to_pylist()
-    unknown = [name for name in names if name not in numbers]
-    if unknown:
-        raise InputError(
-            "A label is the name of a column of probabilities, without its prefix.",
-            came=repr(unknown[0]),
-            remedy=f"Known are {', '.join(numbers)}.",
-        )
+    for name in dict.fromkeys(names):
+        choose("label", name, numbers)  # a column of probabilities, without its prefix
     return np.array([numbers[name] for name in names])

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.noise.adaptive import ADAPTIVE, judge_labels
 from kiyome.noise.adaptive_rate import NoiseRate, adaptive_noise_rate
-from kiyome.noise.arrays import Labels, Matrix, Numbers, check_arrays, known
+from kiyome.noise.arrays import Labels, Matrix, Numbers, check_arrays
 from kiyome.noise.blocks import over_blocks
 from kiyome.noise.confident_joint import (
     NOWHERE,
@@ -83,7 +83,7 @@ def noise_rate(
     >>> rate.value, rate.low <= rate.value <= rate.high
     (0.2, True)
     """
-    estimate = known("method", method, METHODS)
+    estimate = METHODS[choose("method", method, METHODS)]
     if not 0 < confidence < 1:
         raise InputError(
             "confidence lies between 0 and 1.", came=repr(confidence), remedy="Pass 0.95 for a 95 % interval."

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.noise.adaptive import ADAPTIVE, judge_labels, judged_joint
-from kiyome.noise.arrays import Matrix, check_arrays, known
+from kiyome.noise.arrays import Matrix, check_arrays
 from kiyome.noise.confident_joint import confident_joint
 
 
@@ -134,7 +134,7 @@ def transition_from_posterior(posterior_matrix: ArrayLike, given_shares: ArrayLi
 
 
 def _joint(labels: ArrayLike, pred_probs: ArrayLike, method: str) -> ArrayLike:
-    known("method", method, dict.fromkeys(("confident_joint", ADAPTIVE)))
+    choose("method", method, ("confident_joint", ADAPTIVE))
     if method == ADAPTIVE:
         return judged_joint(judge_labels(*check_arrays(labels, pred_probs)))
     return confident_joint(labels, pred_probs)

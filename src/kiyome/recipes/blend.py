@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.finished_run import FinishedRun
 from kiyome.ensemble import blend_pred_probs, cross_fitted_blend, diversity
-from kiyome.noise.arrays import known
+from kiyome.errors import choose
 from kiyome.recipes.combined import CombinedResult, Made, Probs, combine_runs, names_of, open_members
 from kiyome.report.combined_report import Cells
 
@@ -56,7 +56,7 @@ def blend(
     >>> blend([folder / "a", folder / "b"]).against_best.verdict
     'cannot tell'
     """
-    known("how", how, dict.fromkeys(HOW))
+    choose("how", how, HOW)
     opened = open_members(runs, needs_folds=how == "weights")
     return combine_runs(opened, "blend", {"how": how}, partial(_blended, opened, how), output=output)
 

@@ -11,8 +11,7 @@ from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.ensemble import correct_pred_probs
 from kiyome.ensemble.error_distribution import APPLY_TO, FLAG_LEAK, READINGS, TWICE
-from kiyome.errors import InputError
-from kiyome.noise.arrays import known
+from kiyome.errors import InputError, choose
 from kiyome.recipes.combined import (
     CombinedResult,
     Made,
@@ -137,8 +136,8 @@ def correct(
 
 def _check_options(rows: str, clean: Path | str | None, apply_to: str, reading: str) -> None:
     """Refuse options that do not go together, before any run is read."""
-    known("--reading", reading, dict.fromkeys(READINGS))
-    known("--apply-to", apply_to, dict.fromkeys(APPLY_TO))
+    choose("--reading", reading, READINGS)
+    choose("--apply-to", apply_to, APPLY_TO)
     if (rows == "disagree") != (clean is not None):
         came = f"--rows {rows} {'without --clean' if clean is None else f'with --clean {clean}'}"
         remedy = "Add --clean RUN" if clean is None else "Say --rows disagree, or leave --clean out"

@@ -21,7 +21,7 @@ from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import reading
 from kiyome.artifacts.table import Table
 from kiyome.curation import cap_left_out, has_weight, notes_on_cap
-from kiyome.errors import InputError, nearest
+from kiyome.errors import InputError, choose
 from kiyome.executors import HERE, Executor
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.noise import find_label_issues, label_quality
@@ -66,9 +66,8 @@ def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str
     >>> changes_for_labels("clean", None), changes_for_labels("clean-global", "runs/leaves")
     (['leave_out=nested'], ['leave_out=global:runs/leaves'])
     """
-    if labels is not None and labels not in LABELS:
-        must = f"labels is one of {', '.join(LABELS)}."
-        raise InputError(must, came=repr(labels), remedy=nearest(labels, LABELS))
+    if labels is not None:
+        choose("value of labels", labels, LABELS)
     if (labels == "clean-global") != (flags is not None):
         raise InputError(
             "labels clean-global and flags go together.",

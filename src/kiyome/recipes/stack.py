@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from kiyome.bars import shows_progress
 from kiyome.ensemble import cross_fitted_stack
 from kiyome.ensemble.classifiers import FINAL
-from kiyome.errors import InputError
-from kiyome.noise.arrays import known
+from kiyome.errors import InputError, choose
 from kiyome.progress import Progress, silent
 from kiyome.recipes.combined import (
     FINAL_TEXT,
@@ -80,7 +79,7 @@ def stack(
     >>> stack([run]).score.log_loss < 0.1
     True
     """
-    known("model", model, FINAL)
+    choose("model", model, FINAL)
     if not isinstance(is_noisy, bool):
         raise InputError("is_noisy is True or False.", came=repr(is_noisy), remedy="Flags leak labels.")
 

@@ -6,12 +6,12 @@ relabeling to it are the same thing wherever the given labels are known.
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.estimates import wilson_center
 from kiyome.reviewing.standing import NOTHING, UNSURE, Codes, Standing
 
@@ -176,8 +176,7 @@ def common_codes(outcomes: Codes, rule: Rule) -> Codes:
     >>> common_codes(outcomes, "majority").tolist(), common_codes(outcomes, "unanimous").tolist()
     ([4, -1, 1], [-1, -1, 1])
     """
-    if rule not in ("unanimous", "majority"):
-        raise InputError("A rule is unanimous or majority.", came=repr(rule), remedy="Choose one of these.")
+    choose("rule", rule, get_args(Rule))
     is_sure = outcomes > UNSURE
     num_sure = is_sure.sum(axis=0)
     common = np.where((outcomes == UNSURE).any(axis=0), UNSURE, NOTHING).astype(np.int32)

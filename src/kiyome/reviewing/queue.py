@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.decision_events import Verdict
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.reviewing.gain import expected_gain
 from kiyome.reviewing.secret import Secret
 from kiyome.reviewing.standing import LABEL, NOTHING, VERDICTS, Codes, Standing
@@ -60,10 +60,9 @@ class Asked:
 
     def __post_init__(self) -> None:
         for name, known in (("order", ORDERS), ("state", get_args(State))):
-            if getattr(self, name) not in known:
-                raise _unknown(name, getattr(self, name), known)
-        if self.verdict is not None and self.verdict not in VERDICTS:
-            raise _unknown("verdict", self.verdict, get_args(Verdict))
+            choose(name, getattr(self, name), known)
+        if self.verdict is not None:
+            choose("verdict", self.verdict, get_args(Verdict))
         if not 0 <= self.min_chance <= self.max_chance <= 1:
             raise InputError(
                 "Chances lie in 0 to 1, the least not above the most.",
@@ -239,7 +238,3 @@ def _label(subject: Subject, name: str) -> int:
             remedy=f"The classes are {', '.join(subject.class_names[:20])}.",
         )
     return subject.label_of[name]
-
-
-def _unknown(name: str, came: object, known: tuple[str, ...]) -> InputError:
-    return InputError(f"{name} is one of {', '.join(known)}.", came=repr(came), remedy="Choose one of these.")

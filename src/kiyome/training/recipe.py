@@ -11,7 +11,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from kiyome.errors import InputError, MissingExtra, nearest
+from kiyome.errors import InputError, MissingExtra, choose, nearest
 from kiyome.images.augment import Augment
 
 Fields = dict[str, Any]
@@ -243,10 +243,7 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
     """The value in the field's type; whole numbers may stand for others, lists for tuples."""
     origin, choices = get_origin(hint), get_args(hint)
     if origin is Literal:
-        if value not in choices:
-            must = f"{name} is one of {', '.join(choices)}."
-            raise InputError(must, came=repr(value), remedy=nearest(str(value), choices))
-        return value
+        return choose(name, value, choices)
     if origin is tuple and isinstance(value, (list, tuple)) and value and len(set(value)) == len(value):
         return tuple(_as_type(name, each, choices[0]) for each in value)
     if inspect.isclass(origin) and issubclass(origin, Mapping) and isinstance(value, Mapping):

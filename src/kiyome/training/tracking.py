@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from kiyome.artifacts.run import TRACKING
 from kiyome.artifacts.storage import write_text
-from kiyome.errors import InputError, MissingExtra, nearest
+from kiyome.errors import MissingExtra, choose
 from kiyome.progress import MemberNews, News, unheard
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def check_trackers(names: Sequence[str]) -> None:
     kiyome.errors.InputError: ... Came: 'tensorbord'. Did you mean tensorboard?
     """
     for name in names:
-        if name not in TRACKERS:
-            must = f"A tracker is one of {', '.join(TRACKERS)}."
-            raise InputError(must, came=repr(name), remedy=nearest(name, TRACKERS))
+        choose("tracker", name, TRACKERS)
         spec = find_spec(name)
         if spec is None or spec.origin is None:  # a folder ./wandb is found as well, and is no package
             raise MissingExtra(f"Tracking by {name}", extra=name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kiyome.artifacts.records import READERS, read_records
 from kiyome.artifacts.storage import open_regular
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 from kiyome.reviewing.exchange.columns import (
     read_decisions,
     write_corrected_labels,
@@ -48,11 +48,7 @@ def format_named(name: str) -> Format:
     >>> format_named("cvat").file_name
     'annotations.xml'
     """
-    if name not in FORMATS:
-        raise InputError(
-            f"Decisions are exported as {', '.join(FORMATS)}.", came=repr(name), remedy="Choose one of these."
-        )
-    return FORMATS[name]
+    return FORMATS[choose("format", name, FORMATS)]
 
 
 def format_of_file(path: Path) -> str:
