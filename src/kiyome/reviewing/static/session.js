@@ -6,19 +6,19 @@
 import * as api from "./api.js";
 import { makeDeciding } from "./deciding.js";
 import { filtersOf, readAddress, writeAddress } from "./address.js";
+import { makeNotices } from "./notices.js";
 import { makePhotos, sideFor } from "./photos.js";
 import { prefer, preferred, wear } from "./preferences.js";
+import { makeProgress } from "./progress.js";
 import { makeRows } from "./rows.js";
+import { makeSelection } from "./selection.js";
 import { makeStore } from "./store.js";
-import { count, percent, rows as rowsWords } from "./words.js";
+import { count, percent } from "./words.js";
 
-/** @import { Address, At, Button, DialogName, Params, Review, Row, State } from "./types.js" */
+/** @import { Address, At, DialogName, Params, Review, Row, State } from "./types.js" */
 
 const PREFETCHED = 8;
 const ADDRESS_WAIT = 150;
-const PROGRESS_WAIT = 800;
-const PROGRESS_EVERY = 20000;
-const MOST_AT_ONCE = 5000;
 
 /** @param {Review} review */
 export function makeSession(review) {
@@ -36,6 +36,9 @@ export function makeSession(review) {
   const photos = makePhotos();
   const tick = () => set({ tick: get().tick + 1 });
   const list = makeRows({ onChange: tick, onExpired: expired, onTrouble: (error) => set({ trouble: error }) });
+  const { notify, say } = makeNotices(store);
+  const { progressSoon } = makeProgress(store);
+  const selection = makeSelection({ store, list, notify });
   let shownAt = performance.now();
   let stage = 900;
   let toldGap = false;
@@ -185,56 +188,7 @@ export function makeSession(review) {
     else openList();
   }
 
-  // ---- how far we are
-
-  let progressTimer = 0;
-  /** @param {number} wait */
-  function progressSoon(wait) {
-    clearTimeout(progressTimer);
-    progressTimer = setTimeout(async () => {
-      if (document.visibilityState === "visible" && get().me) {
-        await api.readProgress(get().me).then((progress) => set({ progress }), () => {});
-      }
-      progressSoon(PROGRESS_EVERY);
-    }, wait);
-  }
-
-  // ---- the grid's selection
-
-  const selectedRows = () => [...get().selected].flatMap((row) => list.get(row) ?? []);
-
-  async function selectAll() {
-    const last = Math.min(list.total, MOST_AT_ONCE) - 1;
-    await list.ensure(0, { behind: 0, ahead: last });
-    set({ selected: new Set(list.between(0, last)) });
-    const cut = list.total > MOST_AT_ONCE ? ` of ${count(list.total)}: more are not taken at once` : "";
-    notify(`${rowsWords(get().selected.size)} selected${cut}.`);
-  }
-
-  /** @param {number[]} rows */
-  const select = (rows) => set({ selected: new Set(rows) });
-
-  /** @param {number} row */
-  function toggle(row) {
-    const selected = new Set(get().selected);
-    if (!selected.delete(row)) selected.add(row);
-    set({ selected });
-  }
-
   // ---- what is said and shown
-
-  let noticeTimer = 0;
-  /** @param {string} text @param {Button | null} [button] */
-  function notify(text, button = null) {
-    clearTimeout(noticeTimer);
-    set({ notice: { text, button } });
-    noticeTimer = setTimeout(() => set({ notice: null }), button ? 12000 : 6000);
-  }
-
-  /** @param {string} said */
-  function say(said) {
-    set({ said, notice: null });
-  }
 
   function rowWords() {
     const row = current();
@@ -286,13 +240,13 @@ export function makeSession(review) {
   }
 
   const deciding = makeDeciding({
-    review, store, list, current, move, say, notify, rowWords, showAlone, endOfList, selectedRows,
-    progressSoon: () => progressSoon(PROGRESS_WAIT), shownAt: () => shownAt,
+    review, store, list, current, move, say, notify, rowWords, showAlone, endOfList,
+    selectedRows: selection.selectedRows, progressSoon, shownAt: () => shownAt,
   });
 
   return {
-    ...deciding,
+    ...deciding, ...selection,
     review, store, list, photos, start, current, move, step, show, skipGap, stageIs, side, setAddress, openList,
-    select, toggle, selectAll, selectedRows, zoomBy, notify, open, rename, setTheme, setSingleKeys, set,
+    zoomBy, notify, open, rename, setTheme, setSingleKeys, set,
   };
 }
