@@ -7,7 +7,7 @@ test("no key means two things where one looks at a photo", () => {
   assert.equal(new Set(used).size, used.length);
 });
 
-test("in the grid only arrows and Escape may take the place of others", () => {
+test("the keys of the grid hide none of the others", () => {
   const inGrid = GRID_KEYS.flatMap(([, keys]) => keys);
   assert.equal(new Set(inGrid).size, inGrid.length);
   const both = inGrid.filter((key) => KEYS.some(([, keys]) => keys.includes(key)));
