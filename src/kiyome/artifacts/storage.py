@@ -317,3 +317,16 @@ def default_cache_folder() -> Path:
     if own := os.environ.get("KIYOME_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiyome"
+
+
+@contextmanager
+def cache_errors(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses in a cache into one error that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise KiyomeError(
+            f"The cache folder {folder} cannot be read or written.",
+            came=str(error),
+            remedy="Free some space, set KIYOME_CACHE to another folder, or pass another cache_folder.",
+        ) from error

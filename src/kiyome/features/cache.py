@@ -9,8 +9,7 @@ may write at once, and a file that does not fit its name is known to be damaged.
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes
+from kiyome.artifacts.storage import cache_errors, is_temporary, sha256_of_file, write_bytes
 from kiyome.errors import KiyomeError
 from kiyome.images.reader import PhotoFacts
 
@@ -84,7 +83,7 @@ class FeatureCache:
             return
         content = _shard_bytes(self.pending, self.num_features)
         path = self.folder / f"{hashlib.sha256(content).hexdigest()}.arrow"
-        with _writable(self.folder):
+        with cache_errors(self.folder):
             write_bytes(path, content)
         self.pending = []
         self.attach(path)
@@ -100,7 +99,7 @@ class FeatureCache:
         """Return the (len(keys), D) features in the order of `keys`, mapped from a file without a name."""
         if not keys:
             return np.empty((0, self.num_features), np.float16)
-        with _writable(self.folder), tempfile.TemporaryFile(dir=self.folder) as file:
+        with cache_errors(self.folder), tempfile.TemporaryFile(dir=self.folder) as file:
             values = np.memmap(file, np.float16, "w+", shape=(len(keys), self.num_features))
         places = np.array([self.places[key] for key in keys])
         for number in np.unique(places[:, 0]):
@@ -120,7 +119,7 @@ def open_cache(folder: Path, *, fingerprint: str, num_features: int) -> FeatureC
     """
     own = folder / f"features-{hashlib.sha256(f'{LAYOUT} {fingerprint}'.encode()).hexdigest()[:16]}"
     cache = FeatureCache(own, num_features)
-    with _writable(own):
+    with cache_errors(own):
         own.mkdir(parents=True, exist_ok=True)
         for path in sorted(own.iterdir()):
             if path.suffix == ".arrow" and sha256_of_file(path) == path.stem:
@@ -131,18 +130,6 @@ def open_cache(folder: Path, *, fingerprint: str, num_features: int) -> FeatureC
             elif is_temporary(path) and path.stat().st_mtime < time.time() - DAY:
                 path.unlink(missing_ok=True)  # left behind by a kill
     return cache
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise KiyomeError(
-            f"The cache folder {folder} can be read and written.",
-            came=str(error),
-            remedy="Free some space, or set KIYOME_CACHE to another folder.",
-        ) from error
 
 
 def _shard_bytes(rows: Sequence[tuple[str, PhotoFacts, Halves]], num_features: int) -> bytes:

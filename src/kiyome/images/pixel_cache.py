@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.storage import cache_errors
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.images.decode import Photo
-from kiyome.images.pixel_parts import Part, Pixels, StoredPhoto, open_parts, writable, write_part
+from kiyome.images.pixel_parts import Part, Pixels, StoredPhoto, open_parts, write_part
 from kiyome.images.reader import PhotoFacts, read_photos
 from kiyome.progress import Progress, silent
 
@@ -207,7 +208,7 @@ def cache_photos(
     ((30, 40, 3), array([ True, False]), 'no such file')
     """
     own = _own_folder(folder, stored)
-    with writable(own):
+    with cache_errors(own):
         own.mkdir(parents=True, exist_ok=True)
         parts, notes = open_parts(own, repair=True)
     known = _facts_in(parts)
@@ -273,7 +274,7 @@ def _missing_bytes(paths: Paths, stored: StoredSize, known: Mapping[str, PhotoFa
 
 
 def _require_room(needed: int, folder: Path) -> None:
-    with writable(folder):
+    with cache_errors(folder):
         free = shutil.disk_usage(folder).free
     if SPARE * needed > free:
         raise KiyomeError(

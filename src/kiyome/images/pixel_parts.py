@@ -11,8 +11,7 @@ anew; pixels are compared with the list when they are first looked at.
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.storage import is_machine_failure, is_temporary, write_bytes, writing
-from kiyome.errors import KiyomeError
+from kiyome.artifacts.storage import cache_errors, is_machine_failure, is_temporary, write_bytes, writing
 from kiyome.images.reader import PhotoFacts
 
 Pixels = NDArray[np.uint8]
@@ -87,26 +85,13 @@ def write_part(folder: Path, photos: Iterable[tuple[StoredPhoto, Pixels]]) -> Pa
     content = json.dumps([_to_plain(photo) for photo in stored]).encode()
     path = folder / f"{hashlib.sha256(content).hexdigest()}.npy"
     header = {"descr": "|u1", "fortran_order": False, "shape": _array_shape(stored)}
-    with writable(folder):
+    with cache_errors(folder):
         with writing(path) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for photo in pixels:
                 file.write(photo.data)
         write_bytes(path.with_suffix(".json"), content)
     return Part(path=path, pixels=_map(path), photos=stored)
-
-
-@contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one error that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise KiyomeError(
-            f"The cache folder {folder} can be read and written.",
-            came=str(error),
-            remedy="Free some space, or take another folder.",
-        ) from error
 
 
 def _open_part(path: Path) -> Part | None:
@@ -126,7 +111,7 @@ def _open_part(path: Path) -> Part | None:
 
 
 def _part_at(path: Path, photos: tuple[StoredPhoto, ...]) -> Part:
-    with writable(path.parent):
+    with cache_errors(path.parent):
         return Part(path=path, pixels=_map(path), photos=photos)
 
 
