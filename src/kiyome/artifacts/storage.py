@@ -219,6 +219,8 @@ def map_array(path: str | Path) -> NDArray[Any]:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except OSError:
         raise
+    except MemoryError:  # of the parser, when a header nests too deep: a want of memory is an OSError here
+        raise ValueError("no whole .npy file of numbers (its header)") from None
     except Exception as error:  # on broken headers numpy raises nearly everything
         why = (str(error).splitlines() or ["its header"])[0]
         raise ValueError(f"no whole .npy file of numbers ({why})") from error
