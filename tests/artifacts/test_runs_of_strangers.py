@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kiyome.artifacts.finished_run import open_run
+from kiyome.artifacts.keys import is_signed
 from kiyome.artifacts.manifest import MANIFEST, photos_of_run, read_manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
@@ -133,6 +134,11 @@ def test_a_misshapen_manifest_is_no_run(received, changes) -> None:
     forged(received, **changes)
     with pytest.raises(StaleArtifact, match=r"no sound run\.json"):
         verify_run(received)
+
+
+@pytest.mark.parametrize("signature", [None, 7, "", "\u00e9", "\udce9", "0" * 64], ids=ascii)
+def test_no_signature_of_a_stranger_is_taken_for_ones_own(signature) -> None:
+    assert not is_signed(b"manifest", signature)
 
 
 def test_a_manifest_nested_without_end_is_no_run(received) -> None:
