@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 import kiyome
-from kiyome.artifacts.sources import read_table
 from kiyome.errors import KiyomeError
+from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
 from measured import HERE, show
 

@@ -34,7 +34,7 @@ from kiyome.ensemble import (
     cross_fitted_stack,
     diversity,
 )
-from kiyome.ensemble.checked import softmax
+from kiyome.ensemble.validation import softmax
 from kiyome.estimates import share_of_rows
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare

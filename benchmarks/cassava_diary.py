@@ -26,7 +26,7 @@ from kiyome.ensemble import (
     fit_stack,
     out_of_fold_flag_chance,
 )
-from kiyome.ensemble.checked import log_loss
+from kiyome.ensemble.validation import log_loss
 from kiyome.estimates import share_of_rows
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import kiyome
-from kiyome.artifacts.finished_run import FinishedRun, open_run
 from kiyome.errors import StaleArtifact
+from kiyome.reading.finished_run import FinishedRun, open_run
 from measured import show
 from noisy_leaves import NUM_PHOTOS, PLAIN, NoisyLeaves, noisy_leaves
 

@@ -31,8 +31,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from kiyome.images.duplicates import DuplicateGroups, duplicate_groups
-from kiyome.images.signature import photo_signature
+from kiyome.images.duplicates import DuplicateGroups, duplicate_groups, photo_signature
 
 HERE = Path(__file__).parent
 TWICE, DISTANCE = range(1734, 1784), 542  # rows, from 0

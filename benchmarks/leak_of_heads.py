@@ -24,7 +24,7 @@ from kiyome.features import extract_features
 from kiyome.folds import deal_folds
 from kiyome.models import load_backbone
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
-from kiyome.training.soft_labels import hard_targets, soften
+from kiyome.training.nested import hard_targets, soften
 from mango_find import unpack
 from measured import SHARED_DATA, show
 

@@ -9,9 +9,9 @@ import torch
 from kiyome.images.loader import Loader
 from kiyome.images.pixel_cache import CachedPhotos, cache_photos, stored_size
 from kiyome.models.compute import Compute
-from kiyome.training.learner import Learner, new_learner
 from kiyome.training.loop import Truth
 from kiyome.training.recipe import Recipe
+from kiyome.training.train_state import Learner, new_learner
 
 
 @dataclass(frozen=True, kw_only=True)

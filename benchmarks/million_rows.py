@@ -81,7 +81,7 @@ def parts_of_find(work: Path) -> Iterator[str]:
     """Seconds of the processor in each part, under a profiler, which makes Python's own loops slower."""
     from time import process_time
 
-    from kiyome.recipes.find import find
+    from kiyome.workflows.find import find
 
     profile = cProfile.Profile(process_time)
     profile.runcall(find, work / "train.csv", pred_probs=work / "oof.npy", output=work / "run")

@@ -19,7 +19,7 @@ from kiyome.features import cross_fit_head
 from kiyome.folds import deal_folds
 from kiyome.noise import class_dependent_transition, inject_label_noise, noise_rate
 from kiyome.noise.adaptive import judge_labels
-from kiyome.noise.adaptive_rate import sampling_deviation
+from kiyome.noise.noise_rate import sampling_deviation
 from measured import show
 
 SEED = 2026

@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 import kiyome
-from kiyome.artifacts.decisions import Act
+from kiyome.decisions.current import Standing
+from kiyome.decisions.items import Secret, Subject, read_subject
+from kiyome.decisions.store import Act
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
-from kiyome.recipes.decided import opened_store
 from kiyome.reviewing.queue import Asked, Queue
-from kiyome.reviewing.secret import Secret
-from kiyome.reviewing.standing import Standing
-from kiyome.reviewing.subject import Subject, read_subject
+from kiyome.workflows.consensus import opened_store
 from mango_find import unpack
 from measured import SHARED_DATA, show
 

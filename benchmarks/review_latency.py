@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.reviewing.subject import Subject
+from kiyome.decisions.items import Subject
 from measured import SHARED_DATA, show
 
 NUM_FILES, NUM_ROWS = 20_000, 100_000
@@ -181,10 +181,10 @@ def subject_of(folder: Path, num_rows: int) -> Subject:
 
 def serve_rows(folder: Path, num_rows: int) -> None:
     """What `kiyome review` serves, and its address on the first line."""
-    from kiyome.artifacts.decisions import open_decisions
+    from kiyome.decisions.store import open_decisions
     from kiyome.reviewing.app import make_app
-    from kiyome.reviewing.desk import open_desk
     from kiyome.reviewing.server import serve, take_place
+    from kiyome.reviewing.session import open_desk
 
     subject = subject_of(folder / "photos", num_rows)
     place = take_place(port=0)

@@ -32,10 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.decision_journal import read_journal
-from kiyome.artifacts.decisions import Event, open_decisions
-from kiyome.recipes.find import find
+from kiyome.decisions.journal import read_journal
+from kiyome.decisions.store import Event, open_decisions
 from kiyome.testing import write_digits
+from kiyome.workflows.find import find
 from measured import SHARED_DATA, show
 
 NUM_REVIEWERS, NUM_WINDOWS = 8, 9

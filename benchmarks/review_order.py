@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kiyome.checks import check_arrays
+from kiyome.decisions.items import ALONE
 from kiyome.noise.adaptive import issues, judge_labels, quality
-from kiyome.noise.arrays import check_arrays
-from kiyome.reviewing.gain import gain_with_copies
-from kiyome.reviewing.subject import ALONE
+from kiyome.reviewing.queue import gain_with_copies
 from measured import SHARED_DATA, show
 from noise_sets import LabelSet, every_set
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from kiyome.models.compute import Compute, choose_compute
-from kiyome.training.learner import new_accelerator
 from kiyome.training.loop import fit
 from kiyome.training.recipe import Recipe
+from kiyome.training.train_state import new_accelerator
 from lessons_at_hand import LessonsAtHand, lessons_at_hand
 from loader import NUM_CLASSES, NUM_PHOTOS, write_photos
 from measured import show

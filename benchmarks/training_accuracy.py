@@ -21,16 +21,16 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from kiyome.artifacts.sources import read_table
 from kiyome.evaluation.compare import compare
 from kiyome.folds import deal_folds
 from kiyome.inference import predict
 from kiyome.models import build_model
 from kiyome.models.compute import choose_compute
-from kiyome.training.learner import learning_rate_share, new_accelerator
+from kiyome.reading.read_table import read_table
 from kiyome.training.loop import fit
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes
+from kiyome.training.train_state import learning_rate_share, new_accelerator
 from lessons_at_hand import lessons_at_hand
 from measured import show
 from noisy_leaves import PLAIN, NoisyLeaves, noisy_leaves

@@ -27,9 +27,9 @@ import timm
 import torch
 
 from kiyome.models.compute import choose_compute
-from kiyome.training.learner import new_accelerator
 from kiyome.training.loop import fit
 from kiyome.training.recipe import Recipe
+from kiyome.training.train_state import new_accelerator
 from lessons_at_hand import LessonsAtHand, lessons_at_hand
 from loader import BATCH, NUM_CLASSES, NUM_PHOTOS, WORKERS, torchvision_loader, write_photos
 from measured import show

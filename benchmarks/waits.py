@@ -14,11 +14,11 @@ from time import perf_counter
 
 import numpy as np
 
+from kiyome.decisions.current import Standing
+from kiyome.decisions.items import Subject
 from kiyome.folds import deal_folds
 from kiyome.reviewing.neighbors import Neighbors
 from kiyome.reviewing.queue import Asked, Queue
-from kiyome.reviewing.standing import Standing
-from kiyome.reviewing.subject import Subject
 from measured import show
 
 

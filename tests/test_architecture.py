@@ -22,7 +22,7 @@ def test_the_front_door_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "room",
     [
-        *("artifacts.sources", "curation", "ensemble", "estimates", "evaluation.audit"),
+        *("reading.read_table", "curation", "ensemble", "estimates", "evaluation.audit"),
         *("experiments", "folds", "images.check", "noise", "report"),
     ],
 )

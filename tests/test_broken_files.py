@@ -14,15 +14,15 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from kiyome.artifacts import records
-from kiyome.artifacts.predictions import read_out_of_fold
-from kiyome.artifacts.records import read_records
-from kiyome.artifacts.sources import read_table
 from kiyome.artifacts.storage import write_parquet
 from kiyome.cli import app
+from kiyome.decisions.exchange.cvat import read_cvat
 from kiyome.errors import InputError, KiyomeError, StaleArtifact, TableError, UnreadablePhoto
 from kiyome.images.decode import read_photo_file
-from kiyome.reviewing.exchange.cvat import read_cvat
+from kiyome.reading import records
+from kiyome.reading.predictions import read_out_of_fold
+from kiyome.reading.read_table import read_table
+from kiyome.reading.records import read_records
 from kiyome.testing import write_digits
 from kiyome.training.recipe_files import read_recipes
 

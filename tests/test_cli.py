@@ -85,7 +85,7 @@ DEFAULTS = {
 def test_who_is_told_to_stop_says_so(sign: signal.Signals) -> None:
     """Ctrl-C, `kill` and a terminal that closes end alike."""
     code = (
-        "import time, typer\nfrom kiyome.cli.answers import answering\n"
+        "import time, typer\nfrom kiyome.cli.output import answering\n"
         "def verb():\n    with answering(False):\n"
         "        print('ready', flush=True)\n        time.sleep(60)\n"
         "typer.run(verb)"

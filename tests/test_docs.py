@@ -9,8 +9,8 @@ import pytest
 import typer.main
 
 from kiyome.cli import VERBS, app
-from kiyome.recipes.lessons import changes_for_labels
 from kiyome.training.recipe_files import read_recipes
+from kiyome.workflows.cleaning import changes_for_labels
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"

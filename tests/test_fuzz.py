@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kiyome.artifacts.decision_journal import read_journal
 from kiyome.artifacts.manifest import read_manifest
-from kiyome.artifacts.records import read_records
+from kiyome.decisions.exchange.formats import read_said
+from kiyome.decisions.journal import read_journal
 from kiyome.errors import KiyomeError
-from kiyome.reviewing.exchange.formats import read_said
+from kiyome.reading.records import read_records
 from kiyome.training.recipe_files import read_recipes
 
 EVENT = b'{"review": "r", "number": 1, "batch": "b", "row": 0, "verdict": "keep"}\n'

@@ -11,16 +11,16 @@ import pytest
 
 from kiyome.artifacts.manifest import read_manifest, write_manifest
 from kiyome.artifacts.storage import sha256_of_file, write_parquet
+from kiyome.decisions.items import read_subject
 from kiyome.errors import KiyomeError
-from kiyome.recipes.audit import audit
-from kiyome.recipes.audit_sample import audit_sample
-from kiyome.recipes.blend import blend
-from kiyome.recipes.curate import curate
-from kiyome.recipes.evaluate import evaluate
-from kiyome.recipes.find import find
-from kiyome.recipes.predict import predict
-from kiyome.reviewing.subject import read_subject
 from kiyome.testing import write_digits
+from kiyome.workflows.audit import audit
+from kiyome.workflows.audit_sample import audit_sample
+from kiyome.workflows.combine import blend
+from kiyome.workflows.curate import curate
+from kiyome.workflows.evaluate import evaluate
+from kiyome.workflows.find import find
+from kiyome.workflows.predict import predict
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_each_misshapen_file_of_a_sample_is_told(place, tmp_path) -> None:
 @pytest.mark.slow
 def test_each_misshapen_file_of_a_run_of_train_is_told(place, tmp_path) -> None:
     pytest.importorskip("timm")
-    from kiyome.recipes.train import train
+    from kiyome.workflows.train import train
 
     changes = ["architecture=tiny", "pretrained=false", "image_size=32", "epochs=1", "num_folds=3"]
     run = train(

@@ -29,7 +29,7 @@ SMALL = "architecture=tiny pretrained=false image_size=32 learning_rate=0.01"
 """Added to each line that trains: as written it takes minutes, and the pages have twenty of them."""
 
 NOT_RUN = {
-    "./run demo": "needs a package index; tests/recipes/test_demo.py runs the demo",
+    "./run demo": "needs a package index; tests/workflows/test_demo.py runs the demo",
     "./run test": "this very suite",
     "pip install 'kiyome[torch]'": "needs a package index",
     "pip install 'kiyome[lite,review,torch]'": "needs a package index",

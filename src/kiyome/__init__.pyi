@@ -21,29 +21,26 @@ from .noise import (
     rank_label_issues,
     transition_matrix,
 )
-from .recipes.audit import AuditResult, audit
-from .recipes.audit_sample import SealedSample, audit_sample
-from .recipes.blend import blend
-from .recipes.calibrate import calibrate
-from .recipes.check import CheckResult, check
-from .recipes.clean_and_retrain import CleanAndRetrainResult, clean_and_retrain
-from .recipes.combined import CombinedResult
-from .recipes.correct import correct
-from .recipes.curate import CurateResult, curate
-from .recipes.decisions import DecisionsResult, decisions, export_decisions, import_decisions
-from .recipes.demo import DemoResult, demo
-from .recipes.diary import DiaryResult, diary
-from .recipes.evaluate import evaluate
-from .recipes.evaluated import EvaluateResult
-from .recipes.export import ExportResult, export
-from .recipes.find import find
-from .recipes.found import FindResult
-from .recipes.noise_classifier import NoiseClassifierResult, noise_classifier
-from .recipes.predict import PredictResult, predict
-from .recipes.review import review
-from .recipes.stack import stack
-from .recipes.train import train
-from .recipes.trained import TrainResult
+from .workflows.audit import AuditResult, audit
+from .workflows.audit_sample import SealedSample, audit_sample
+from .workflows.check import CheckResult, check
+from .workflows.clean_and_retrain import CleanAndRetrainResult, clean_and_retrain
+from .workflows.combination import CombinedResult
+from .workflows.combine import blend, calibrate, stack
+from .workflows.correct import correct
+from .workflows.curate import CurateResult, curate
+from .workflows.decisions import DecisionsResult, decisions, export_decisions, import_decisions
+from .workflows.demo import DemoResult, demo
+from .workflows.diary import DiaryResult, diary
+from .workflows.evaluate import evaluate
+from .workflows.evaluation_table import EvaluateResult
+from .workflows.export import ExportResult, export
+from .workflows.find import FindResult, find
+from .workflows.noise_classifier import NoiseClassifierResult, noise_classifier
+from .workflows.predict import PredictResult, predict
+from .workflows.review import review
+from .workflows.train import train
+from .workflows.training_run import TrainResult
 
 __all__ = [
     "AccuracyUnderNoise",

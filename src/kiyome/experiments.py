@@ -25,7 +25,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.finished_run import FinishedRun, deal_of, open_run
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import is_machine_failure, open_in_place, sync_folder
@@ -33,6 +32,7 @@ from kiyome.artifacts.table import UNKNOWN, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.estimates import Estimate, share_of_rows
 from kiyome.evaluation.compare import Comparison, compare
+from kiyome.reading.finished_run import FinishedRun, deal_of, open_run
 
 DIARY = "diary.jsonl"
 SCORE_NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -144,7 +144,7 @@ def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
     Examples
     --------
     >>> import tempfile
-    >>> from kiyome.recipes.find import find
+    >>> from kiyome.workflows.find import find
     >>> from kiyome.testing import write_digits
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = write_digits(folder / "digits", num_photos=200)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiyome.artifacts.predictions import Predictions, read_out_of_fold, write_out_of_fold
+from kiyome.artifacts.predictions import Predictions, write_out_of_fold
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact, TableError
+from kiyome.reading.predictions import read_out_of_fold
 
 PROBS = np.array([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], np.float32)
 IDS = ["001", "1", "=x", 'é,"']
@@ -308,7 +309,7 @@ def test_facts_are_plain_json(tmp_path):
 
 
 def test_cassava_predictions_match_their_table_by_id(shared_data, tmp_path):
-    from kiyome.artifacts.sources import read_table
+    from kiyome.reading.read_table import read_table
 
     stored = np.load(shared_data / "cassava" / "cassava_oof.npz")
     shuffled = np.random.default_rng(0).permutation(len(stored["image_id"]))

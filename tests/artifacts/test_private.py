@@ -13,18 +13,18 @@ import pytest
 
 from kiyome.artifacts.private import private_folder
 from kiyome.errors import InputError
-from kiyome.recipes.find import find
 from kiyome.testing import write_digits
+from kiyome.workflows.find import find
 
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
 
 import kiyome
-from kiyome.artifacts.decisions import Act
-from kiyome.recipes.decided import opened_store
-from kiyome.recipes.decisions import backup_decisions
-from kiyome.reviewing.subject import read_subject
+from kiyome.decisions.store import Act
+from kiyome.workflows.consensus import opened_store
+from kiyome.workflows.decisions import backup_decisions
+from kiyome.decisions.items import read_subject
 
 
 class Stop(Exception):

@@ -10,18 +10,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kiyome.artifacts.finished_run import open_run
-from kiyome.artifacts.keys import is_signed
-from kiyome.artifacts.manifest import MANIFEST, photos_of_run, read_manifest
+from kiyome.artifacts.manifest import MANIFEST, is_signed, photos_of_run, read_manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
+from kiyome.decisions.items import read_subject
 from kiyome.errors import InputError, StaleArtifact
-from kiyome.recipes.audit_sample import audit_sample
-from kiyome.recipes.find import find
-from kiyome.recipes.review import review
-from kiyome.reviewing.photos import photo_jpeg
-from kiyome.reviewing.subject import read_subject
+from kiyome.reading.finished_run import open_run
+from kiyome.reviewing.thumbnails import photo_jpeg
 from kiyome.testing import write_digits
+from kiyome.workflows.audit_sample import audit_sample
+from kiyome.workflows.find import find
+from kiyome.workflows.review import review
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def test_imported_decisions_are_curated() -> None:
     "command", ["find digits --backbone tiny -o runs/found", "find labels.csv --pred-probs oof.csv -o runs/a"]
 )
 def test_what_was_found_is_reviewed(command: str) -> None:
-    from kiyome.reviewing.subject import read_subject
+    from kiyome.decisions.items import read_subject
 
     (then,) = next_steps(command)
     verb, run = then.split()

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kiyome.recipes.find import find
 from kiyome.testing import write_digits
+from kiyome.workflows.find import find
 
 SERVE = (sys.executable, "-m", "kiyome", "review")
 OLDER = "import sys; sys.modules['fastapi'] = None; from kiyome.cli import main; main()"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as peer
 
-from kiyome.ensemble import checked as ensemble
+from kiyome.ensemble import validation as ensemble
 from kiyome.errors import InputError
 from kiyome.evaluation.metrics import mean_of_rows, score_predictions
 from kiyome.features import head

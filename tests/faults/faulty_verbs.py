@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kiyome.artifacts.decision_journal import read_journal
-from kiyome.artifacts.decisions import open_decisions, restore_decisions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import is_temporary, sha256_of_file
+from kiyome.decisions.journal import read_journal
+from kiyome.decisions.store import open_decisions, restore_decisions
 from kiyome.errors import StaleArtifact
 
 FIND = ("kiyome", "find", "train.csv", "--pred-probs", "probs.npy", "-o", "run")

@@ -14,10 +14,10 @@ from typing import BinaryIO
 import pytest
 from faulty_verbs import WITHOUT_TORCH
 
-from kiyome.artifacts.decision_journal import read_journal
-from kiyome.artifacts.decisions import open_decisions
+from kiyome.decisions.journal import read_journal
+from kiyome.decisions.store import open_decisions
 
-WRITER = Path(__file__).parents[1] / "artifacts" / "decision_writer.py"
+WRITER = Path(__file__).parents[1] / "decisions" / "decision_writer.py"
 
 
 @dataclass

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kiyome.artifacts.decision_journal import read_journal
-from kiyome.artifacts.decisions import Act, open_decisions
+from kiyome.decisions.journal import read_journal
+from kiyome.decisions.store import Act, open_decisions
 from kiyome.errors import StoreUnavailable
 
-WRITER = Path(__file__).parents[1] / "artifacts" / "decision_writer.py"
+WRITER = Path(__file__).parents[1] / "decisions" / "decision_writer.py"
 
 
 def opened(url):

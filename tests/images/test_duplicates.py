@@ -11,9 +11,17 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from kiyome.errors import InputError
 from kiyome.images.decode import decode_photo
-from kiyome.images.duplicates import CLOSER, CROWD, NEAR, VERY_NEAR, WIDEST, duplicate_groups
+from kiyome.images.duplicates import (
+    CLOSER,
+    CROWD,
+    NEAR,
+    SIGNATURE_BYTES,
+    VERY_NEAR,
+    WIDEST,
+    duplicate_groups,
+    photo_signature,
+)
 from kiyome.images.reader import photo_facts
-from kiyome.images.signature import SIGNATURE_BYTES, photo_signature
 
 
 def directions(signatures: np.ndarray) -> np.ndarray:

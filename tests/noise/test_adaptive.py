@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+from kiyome import checks as arrays
 from kiyome.errors import InputError
 from kiyome.noise import (
-    arrays,
     blocks,
     class_dependent_transition,
     find_label_issues,

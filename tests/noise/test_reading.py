@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kiyome.checks import check_arrays
 from kiyome.errors import InputError
 from kiyome.noise import blocks, reading
-from kiyome.noise.arrays import check_arrays
 from kiyome.noise.reading import KeptRows, join_kept, kernels_for, read_kept
 
 examples = settings(derandomize=True, deadline=None, max_examples=80)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiyome.noise import arrays, reading, row_evidence
+from kiyome import checks as arrays
+from kiyome.noise import reading, row_evidence
 from kiyome.noise.row_evidence import (
     likeliest,
     merge_rows,

@@ -13,7 +13,7 @@ import pytest
 from kiyome.errors import InputError
 from kiyome.report import FindReport, Repeats, write_report
 from kiyome.report.find_report import MAX_REPORT_BYTES, render_report
-from kiyome.report.page import content_security_policy
+from kiyome.report.render import content_security_policy
 
 Make = Callable[..., FindReport]
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kiyome.reviewing.subject import Subject
+from kiyome.decisions.items import Subject
 
 CSRF, HOST = "csrf-" + "c" * 32, "127.0.0.1:8642"
 OWN = ("host", HOST), ("sec-fetch-site", "same-origin")
@@ -247,8 +247,8 @@ def blind_desk(blind_subject: Subject, tmp_path: Path) -> Iterator[Any]:
 
 def opened(subject: Subject, folder: Path) -> Iterator[Any]:
     """A desk, for as long as it is used."""
-    from kiyome.artifacts.decisions import open_decisions
-    from kiyome.reviewing.desk import open_desk
+    from kiyome.decisions.store import open_decisions
+    from kiyome.reviewing.session import open_desk
 
     store = open_decisions(
         folder / "decisions.sqlite", fingerprint=subject.fingerprint, class_names=subject.class_names

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kiyome.reviewing.desk import MOST_QUEUES
-from kiyome.reviewing.subject import Subject
+from kiyome.decisions.items import Subject
+from kiyome.reviewing.session import MOST_QUEUES
 
 
 def keep(row: int, version: int = 0, **other: Any) -> dict[str, Any]:
@@ -266,8 +266,8 @@ def test_servers_on_one_store_agree(
 ) -> None:
     from dataclasses import replace
 
-    from kiyome.artifacts.decisions import open_decisions
-    from kiyome.reviewing.desk import open_desk
+    from kiyome.decisions.store import open_decisions
+    from kiyome.reviewing.session import open_desk
 
     url, about = (
         new_postgres_database(),

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from PIL import Image
 
-from kiyome.reviewing.routes.bodies import MOST_ENTRIES
-from kiyome.reviewing.subject import Subject
+from kiyome.decisions.items import Subject
+from kiyome.reviewing.routes.schemas import MOST_ENTRIES
 
 BAD_PATHS = [
     *("../", "..", "/etc/passwd", "//etc/passwd", "..\\..\\secret.jpg", "%2e%2e%2fsecret.jpg"),

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kiyome.decisions.items import Subject, read_subject, review_secret
 from kiyome.errors import StaleArtifact
-from kiyome.recipes.audit_sample import audit_sample, read_sample
-from kiyome.recipes.find import find
 from kiyome.reviewing.routes.page import static_files
-from kiyome.reviewing.secret import review_secret
-from kiyome.reviewing.subject import Subject, read_subject
 from kiyome.testing import write_digits
+from kiyome.workflows.audit_sample import audit_sample, read_sample
+from kiyome.workflows.find import find
 
 HIDDEN = {"given", "suggested", "chance", "flagged", "likely", "others", "disputed", "flagged_decided"}
 STATES = ("left", "mine", "open", "decided", "all")
@@ -371,7 +370,7 @@ def test_nothing_that_is_sent_or_lies_open_tells_how_rows_were_shuffled(
 
 def test_two_servers_that_start_at_once_agree(tmp_path: Path) -> None:
     program = (
-        "import sys; from kiyome.reviewing.secret import review_secret as s; print(s(sys.argv[1]).key.hex())"
+        "import sys; from kiyome.decisions.items import review_secret as s; print(s(sys.argv[1]).key.hex())"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "review")]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kiyome.artifacts.reviewer_names import look_alikes
+from kiyome.decisions.events import look_alikes
 
 COMPOSED, DECOMPOSED = "Ren\u00e9", "Rene\u0301"
 

@@ -10,7 +10,8 @@ import pytest
 from uvicorn import Server
 
 from kiyome.errors import InputError
-from kiyome.reviewing import guard, patience
+from kiyome.reviewing import guard
+from kiyome.reviewing import server as patience
 from kiyome.reviewing.guard import MAX_BODY, MAX_HEAD, Guard, Rules
 from kiyome.reviewing.server import DEFAULT_PORT, config_of, is_loopback, take_place
 

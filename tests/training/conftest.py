@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kiyome.artifacts.sources import read_table
 from kiyome.folds import deal_folds
 from kiyome.images.pixel_cache import StoredSize, cache_photos
+from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
 from kiyome.training.member import Lessons
 from kiyome.training.recipe import Recipe

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from kiyome.models.compute import choose_compute
-from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
 from kiyome.training.cross_validate import plan_members, train_members
-from kiyome.training.learner import new_learner
+from kiyome.training.train_state import load_last_checkpoint, new_learner, save_checkpoint
 
 
 def learner_in_half_precision(recipe):

@@ -12,8 +12,8 @@ from kiyome.errors import KiyomeError
 from kiyome.images.loader import Loader
 from kiyome.losses import LOSSES
 from kiyome.models.compute import choose_compute
-from kiyome.training.learner import learning_rate_share, new_accelerator, new_learner
 from kiyome.training.loop import Truth, fit
+from kiyome.training.train_state import learning_rate_share, new_accelerator, new_learner
 
 COMPUTE = choose_compute("float32")
 

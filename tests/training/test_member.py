@@ -19,10 +19,9 @@ from kiyome.losses import polynomial_softmax, tempered_softmax
 from kiyome.models import load_timm_folder
 from kiyome.models.compute import choose_compute
 from kiyome.training import train_member as training_module
-from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
-from kiyome.training.learner import new_learner
 from kiyome.training.member import METHOD, Member, agreement, finished_member
 from kiyome.training.train_member import is_out_of_memory, train_member
+from kiyome.training.train_state import load_last_checkpoint, new_learner, save_checkpoint
 
 
 class Stop(Exception):
@@ -254,8 +253,8 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from kiyome.models.compute import choose_compute
-from kiyome.training.checkpoints import save_checkpoint
-from kiyome.training.learner import new_learner
+from kiyome.training.train_state import save_checkpoint
+from kiyome.training.train_state import new_learner
 from kiyome.training.recipe import Recipe
 compute = choose_compute("float32")
 learner = new_learner(Recipe(architecture="tiny"), num_classes=9, num_rows=9, seed=0, compute=compute)
@@ -269,7 +268,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 learner.epochs_done = 0
-from kiyome.training.checkpoints import load_last_checkpoint
+from kiyome.training.train_state import load_last_checkpoint
 notes = load_last_checkpoint(learner, folder, key="k")
 print(notes, learner.epochs_done, sorted(p.name for p in folder.iterdir()))
 """

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 torch.set_num_threads(1)
-from kiyome.artifacts.sources import read_table
+from kiyome.reading.read_table import read_table
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.models.build import import_timm
-from kiyome.recipes.lessons import teach_without_leak
+from kiyome.workflows.cleaning import teach_without_leak
 from kiyome.training.cross_validate import cross_validate, plan_members
 from kiyome.training.member import Lessons
 from kiyome.training.recipe import Recipe

@@ -19,11 +19,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from kiyome.artifacts.keys import TEAM_KEY, has_team_key
 from kiyome.artifacts.manifest import (
     MANIFEST,
+    TEAM_KEY,
     Manifest,
     differences,
+    has_team_key,
     is_ours,
     new_manifest,
     now,

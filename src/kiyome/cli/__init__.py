@@ -6,7 +6,7 @@ member_table  the members of a training while they are trained
 words         results in words
 """
 
-from kiyome.cli.answers import visible
+from kiyome.cli.output import visible
 from kiyome.cli.verbs import VERBS, app, main
 
 __all__ = ["VERBS", "app", "main", "visible"]

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from kiyome.cli import words
-from kiyome.cli.answers import answering
+from kiyome.cli import render as words
 from kiyome.cli.options import Json, Run, Runs
+from kiyome.cli.output import answering
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder; beside the first run if not given.")
@@ -30,7 +30,7 @@ def blend(
       kiyome predict runs/effnet-blend test_images         then goes on with new photos
     """
     with answering(as_json) as (say, _):
-        from kiyome.recipes.blend import blend as blend_runs
+        from kiyome.workflows.combine import blend as blend_runs
 
         result = blend_runs(runs, how=how, output=output)
         say(result.summary(), lambda: words.show_combined(result))
@@ -52,7 +52,7 @@ def stack(
       kiyome stack runs/effnet runs/vit --model lightgbm --is-noisy
     """
     with answering(as_json) as (say, on_progress):
-        from kiyome.recipes.stack import stack as stack_runs
+        from kiyome.workflows.combine import stack as stack_runs
 
         result = stack_runs(runs, model=model, is_noisy=is_noisy, output=output, on_progress=on_progress)
         say(result.summary(), lambda: words.show_combined(result))
@@ -65,7 +65,7 @@ def calibrate(run: Run, output: Output = None, as_json: Json = False) -> None:
       kiyome calibrate runs/leaves-train
     """
     with answering(as_json) as (say, _):
-        from kiyome.recipes.calibrate import calibrate as calibrate_run
+        from kiyome.workflows.combine import calibrate as calibrate_run
 
         result = calibrate_run(run, output=output)
         say(result.summary(), lambda: words.show_combined(result))
@@ -112,7 +112,7 @@ def correct(
       kiyome correct runs/leaves-train --rows disagree --clean runs/leaves-clean --apply-to clean
     """
     with answering(as_json) as (say, _):
-        from kiyome.recipes.correct import correct as correct_run
+        from kiyome.workflows.correct import correct as correct_run
 
         result = correct_run(
             run,

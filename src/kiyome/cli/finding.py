@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kiyome.cli import words
-from kiyome.cli.answers import answering
+from kiyome.cli import render as words
 from kiyome.cli.options import (
     ClassMap,
     Data,
@@ -21,9 +20,10 @@ from kiyome.cli.options import (
     Seed,
     Store,
 )
+from kiyome.cli.output import answering
 
 if TYPE_CHECKING:
-    from kiyome.reviewing.agreement import Rule
+    from kiyome.decisions.agreement import Rule
 
 
 def find(
@@ -78,7 +78,7 @@ def find(
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
     """
     with answering(as_json) as (say, on_progress):
-        from kiyome.recipes.find import find as find_labels
+        from kiyome.workflows.find import find as find_labels
 
         result = find_labels(
             data,
@@ -116,7 +116,7 @@ def check(
       kiyome check train.csv --images train_images --json
     """
     with answering(as_json) as (say, on_progress):
-        from kiyome.recipes.check import check as check_photos
+        from kiyome.workflows.check import check as check_photos
 
         result = check_photos(
             data,
@@ -171,8 +171,8 @@ def curate(
       kiyome train runs/leaves-drop/table.parquet --images photos
     """
     with answering(as_json) as (say, _):
-        from kiyome.cli.words_of_review import show_people
-        from kiyome.recipes.curate import curate as curate_run
+        from kiyome.cli.render import show_people
+        from kiyome.workflows.curate import curate as curate_run
 
         result = curate_run(
             run,
@@ -205,7 +205,7 @@ def demo(output: Output = None, as_json: Json = False) -> None:
       kiyome demo
     """
     with answering(as_json) as (say, on_progress):
-        from kiyome.recipes.demo import demo as run_demo
+        from kiyome.workflows.demo import demo as run_demo
 
         result = run_demo(output=output, on_progress=on_progress)
         say(result.summary(), lambda: words.show_demo(result))

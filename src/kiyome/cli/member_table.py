@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from kiyome.bars import new_bars
-from kiyome.cli.answers import visible
-from kiyome.progress import MemberNews, News, Progress
+from kiyome.cli.output import visible
+from kiyome.progress import MemberNews, News, Progress, new_bars
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kiyome.cli.answers import answering, line, visible
 from kiyome.cli.options import Group, Json, Raw, Store
+from kiyome.cli.output import answering, line, visible
 
 if TYPE_CHECKING:
-    from kiyome.recipes.review import OpenReview
-    from kiyome.reviewing.agreement import Rule
+    from kiyome.decisions.agreement import Rule
+    from kiyome.workflows.review import OpenReview
 
 
 def review(
@@ -66,7 +66,7 @@ def review(
       kiyome review runs/leaves --store postgresql://kiyome@db/reviews
     """
     with answering(as_json=False) as (_, _):
-        from kiyome.recipes.review import review as serve
+        from kiyome.workflows.review import review as serve
 
         def on_open(opened: "OpenReview") -> None:
             show_open(opened, name=name)
@@ -155,9 +155,9 @@ def decisions(
       kiyome decisions runs/leaves --restore runs/leaves/review/decisions.jsonl
     """
     with answering(as_json) as (say, _):
-        from kiyome.cli import words_of_review as words
+        from kiyome.cli import render as words
         from kiyome.errors import InputError
-        from kiyome.recipes import decisions as recipe
+        from kiyome.workflows import decisions as recipe
 
         if sum(each is not None for each in (export, import_, backup, restore, repair or None)) > 1:
             raise InputError(

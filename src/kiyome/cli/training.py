@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kiyome.cli import words
-from kiyome.cli.answers import answering, line
+from kiyome.cli import render as words
 from kiyome.cli.member_table import watching
 from kiyome.cli.options import (
     ClassMap,
@@ -21,6 +20,7 @@ from kiyome.cli.options import (
     Seed,
     StopAfter,
 )
+from kiyome.cli.output import answering, line
 from kiyome.progress import ignore_note, silent
 
 
@@ -96,8 +96,8 @@ def train(
     with answering(as_json) as (say, _), watching() as (on_progress, on_news):
         wanted = list(changes or [])
         if print_recipe:
-            from kiyome.recipes.lessons import changes_for_labels
             from kiyome.training.recipe_files import read_recipes, recipe_text
+            from kiyome.workflows.cleaning import changes_for_labels
 
             wanted = [str(data), *wanted] if "=" in str(data) else wanted
             notes: list[str] = []
@@ -107,8 +107,8 @@ def train(
             text = "".join(f"# note: {note}\n" for note in notes) + recipe_text(recipes)
             say(summary, lambda: line(text))
             return
-        from kiyome.recipes.train import train as train_members
         from kiyome.training.processes import is_main_process
+        from kiyome.workflows.train import train as train_members
 
         result = train_members(
             data,
@@ -170,7 +170,7 @@ def predict(
       kiyome predict runs/leaves-train test_images --form probabilities
     """
     with answering(as_json) as (say, on_progress):
-        from kiyome.recipes.predict import predict as predict_photos
+        from kiyome.workflows.predict import predict as predict_photos
 
         result = predict_photos(
             run,
@@ -203,7 +203,7 @@ def export(
       kiyome export runs/leaves-train test_images -o onnx
     """
     with answering(as_json) as (say, on_progress):
-        from kiyome.recipes.export import export as export_models
+        from kiyome.workflows.export import export as export_models
 
         result = export_models(run, photos, output=output, on_progress=on_progress)
         say(result.summary(), lambda: words.show_export(result))
@@ -225,7 +225,7 @@ def noise_classifier(
       kiyome noise-classifier runs/leaves epochs=5
     """
     with answering(as_json) as (say, on_progress):
-        from kiyome.recipes.noise_classifier import noise_classifier as classify
+        from kiyome.workflows.noise_classifier import noise_classifier as classify
 
         result = classify(
             run,
@@ -267,7 +267,7 @@ def clean_and_retrain(
       kiyome clean-and-retrain photos/ --action relabel --min-chance 0.9 epochs=5
     """
     with answering(as_json) as (say, _), watching() as (on_progress, on_news):
-        from kiyome.recipes.clean_and_retrain import clean_and_retrain as second_round
+        from kiyome.workflows.clean_and_retrain import clean_and_retrain as second_round
 
         result = second_round(
             data,

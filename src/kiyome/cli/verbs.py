@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from kiyome.cli.auditing import audit, audit_sample
 from kiyome.cli.combining import blend, calibrate, correct, stack
 from kiyome.cli.finding import check, curate, demo, find
-from kiyome.cli.judging import diary, evaluate
 from kiyome.cli.reviewing import decisions, review
+from kiyome.cli.scoring import audit, audit_sample, diary, evaluate
 from kiyome.cli.training import clean_and_retrain, export, noise_classifier, predict, train
 
 VERBS: dict[str, Callable[..., None]] = {

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.predictions import floored_log
-from kiyome.ensemble.checked import (
+from kiyome.ensemble.validation import (
     Labels,
     Probs,
     check_folds,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.ensemble.checked import Folds, Labels, Probs, held_out, log_loss, softmax
+from kiyome.ensemble.validation import Folds, Labels, Probs, held_out, log_loss, softmax
 from kiyome.errors import MissingExtra
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.ensemble.checked import Mask, Probs, check_folds, check_given, check_one, held_out, normalized
+from kiyome.ensemble.validation import Mask, Probs, check_folds, check_given, check_one, held_out, normalized
 from kiyome.errors import InputError, choose
 from kiyome.noise import find_label_issues, posterior_matrix, transition_matrix
 

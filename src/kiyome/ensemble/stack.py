@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.predictions import floored_log
-from kiyome.ensemble.checked import (
+from kiyome.ensemble.classifiers import FINAL, FLAGS, Classifier
+from kiyome.ensemble.validation import (
     Folds,
     Labels,
     Mask,
@@ -30,7 +31,6 @@ from kiyome.ensemble.checked import (
     check_members,
     held_out,
 )
-from kiyome.ensemble.classifiers import FINAL, FLAGS, Classifier
 from kiyome.errors import InputError, choose
 from kiyome.noise import find_label_issues
 from kiyome.progress import Progress, silent

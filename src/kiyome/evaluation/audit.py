@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.checks import check_labels
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, wilson_interval
 from kiyome.evaluation.audit_design import AuditDesign
 from kiyome.evaluation.stratified import stratified_share
-from kiyome.noise.arrays import check_labels
 
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.intp]

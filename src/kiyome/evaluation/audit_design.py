@@ -15,9 +15,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.checks import check_arrays
 from kiyome.errors import InputError
 from kiyome.noise import label_issue_probability
-from kiyome.noise.arrays import check_arrays
 
 Numbers = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -18,11 +18,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.checks import check_confidence, check_scored
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import UNSURE, Drawn, said_of
 from kiyome.evaluation.audit_design import AuditDesign, believed, chance_right
-from kiyome.evaluation.checked import check_confidence, check_scored
 from kiyome.evaluation.compare import POWER, Verdict, about
 
 Numbers = NDArray[np.float64]

@@ -10,8 +10,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.checks import check_scored
 from kiyome.errors import InputError
-from kiyome.evaluation.checked import check_scored
 
 NUM_BINS = 15
 

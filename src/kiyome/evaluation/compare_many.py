@@ -18,9 +18,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.checks import check_confidence
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, group_numbers, share_of_rows
-from kiyome.evaluation.checked import check_confidence
 from kiyome.evaluation.compare import Comparison, compare
 
 NUM_DRAWS = 2000  # of the bootstrap; its 5 % point then rests on 100 draws

@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.predictions import floored_log
+from kiyome.checks import Labels, Probs, check_confidence, check_labels, check_scored
 from kiyome.estimates import Estimate, group_numbers, share_of_rows
 from kiyome.evaluation.calibration import CalibrationError, calibration_error
-from kiyome.evaluation.checked import Labels, Probs, check_confidence, check_scored
-from kiyome.noise.arrays import check_labels
 
 NUM_DRAWS = 1000  # of the bootstrap; its 2.5 % point then rests on 25 draws
 UNKNOWN = -1  # the true label of a row whose true label nobody knows

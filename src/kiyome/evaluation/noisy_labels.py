@@ -24,9 +24,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.checks import Labels, Probs, check_confidence, check_scored
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, group_numbers, share_of_rows
-from kiyome.evaluation.checked import Labels, Probs, check_confidence, check_scored
 from kiyome.noise import noise_rate
 from kiyome.noise.adaptive import judge_labels, judged_joint
 from kiyome.noise.transition import transition_of

@@ -9,8 +9,7 @@ chosen      the executor that a text such as processes:2 names
 """
 
 from kiyome.executors.chosen import choose_executor
-from kiyome.executors.executor import Executor, in_order
-from kiyome.executors.here import HERE, Here
+from kiyome.executors.executor import HERE, Executor, Here, in_order
 from kiyome.executors.on_ray import OnRay
 from kiyome.executors.on_slurm import OnSlurm
 from kiyome.executors.processes import Processes

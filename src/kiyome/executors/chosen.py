@@ -6,8 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from kiyome.errors import InputError
-from kiyome.executors.executor import Executor
-from kiyome.executors.here import Here
+from kiyome.executors.executor import Executor, Here
 from kiyome.executors.on_ray import OnRay
 from kiyome.executors.on_slurm import OnSlurm
 from kiyome.executors.processes import Processes

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError
-from kiyome.images.duplicates import DuplicateGroups, duplicate_groups
+from kiyome.images.duplicates import SIGNATURE_BYTES, DuplicateGroups, duplicate_groups
 from kiyome.images.reader import PhotoRecord, read_photos
-from kiyome.images.signature import SIGNATURE_BYTES
 from kiyome.progress import Progress, silent
 
 CHECK_SIDE = 256

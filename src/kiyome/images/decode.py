@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError, UnreadablePhoto
-from kiyome.images.exif import UPRIGHT
-from kiyome.images.jpeg import decode_jpeg
-from kiyome.images.limits import MAX_FILE_BYTES, unreadable_data, unreadable_file
-from kiyome.images.pillow import decode_with_pillow
+from kiyome.images.limits import MAX_FILE_BYTES, UPRIGHT, unreadable_data, unreadable_file
+from kiyome.images.pillow import decode_jpeg, decode_with_pillow
 
 TINY_SIDE, NARROW_RATIO = 8, 10
 SNIFFED_BYTES = 4096

@@ -5,6 +5,9 @@ a plugin called by name needs none of them changed.
 """
 
 import io
+import struct
+import zlib
+from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +15,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError
-from kiyome.images.exif import exif_orientation
-from kiyome.images.limits import check_size, unreadable_data
-from kiyome.images.png import has_all_rows
+from kiyome.images.limits import check_size, exif_orientation, unreadable_data
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel by the header's color type."""
+WHOLE = ((0, 0, 1, 1),)
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column, first row, column step and row step of each pass of an interlaced PNG."""
+SIGNATURE_BYTES = 8
+PIECE_BYTES = 1 << 20
+
+
+def has_all_rows(data: bytes) -> bool:
+    """Return whether the compressed pixels are as many as the header says; takes little memory.
+
+    Parameters
+    ----------
+    data
+        A PNG whose chunks are whole.
+
+    Examples
+    --------
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 3)).save(file, "PNG")
+    >>> has_all_rows(file.getvalue())
+    True
+    """
+    width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, SIGNATURE_BYTES + 8)
+    promised = 0
+    for left, top, across, down in ADAM7 if interlaced else WHOLE:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            promised += rows * (1 + (columns * depth * CHANNELS[color] + 7) // 8)
+    return _inflated_size(data, up_to=promised) >= promised
+
+
+def _inflated_size(data: bytes, *, up_to: int) -> int:
+    """Count the bytes that the pixel chunks inflate to, piece by piece, and no more than needed."""
+    inflater = zlib.decompressobj()
+    size = 0
+    for content in _pixel_chunks(data):
+        left: bytes | memoryview = content
+        while len(left) and size < up_to and not inflater.eof:
+            size += len(inflater.decompress(left, PIECE_BYTES))
+            left = inflater.unconsumed_tail
+    while size < up_to and not inflater.eof and (piece := inflater.decompress(b"", PIECE_BYTES)):
+        size += len(piece)
+    return size
+
+
+def _pixel_chunks(data: bytes) -> Iterator[memoryview]:
+    at, view = SIGNATURE_BYTES, memoryview(data)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IDAT":
+            yield view[at + 8 : at + 8 + length]
+        at += 12 + length
+
 
 BACKGROUND = (255, 255, 255)
 """White shows through wherever a photo is transparent, as on most pages."""
@@ -116,3 +175,62 @@ def _require_strict_pillow() -> None:
             came="PIL.ImageFile.LOAD_TRUNCATED_IMAGES = True",
             remedy="Set it to False before reading photos.",
         )
+
+
+START_OF_SCAN, APP1, APP2, STUFFING, PADDING = 0xDA, 0xE1, 0xE2, 0x00, 0xFF
+SCAN, END_OF_PHOTO = b"\xff\xda", b"\xff\xd9"
+
+
+def decode_jpeg(
+    data: bytes, *, shrink_to: int | None, findings: list[str]
+) -> tuple[NDArray[np.uint8], tuple[int, int], int]:
+    """Return pixels as stored (H, W, 3), (width, height) before shrinking, and the EXIF orientation.
+
+    The strict decoder takes each warning of libjpeg for an error. What it refuses and Pillow still decodes
+    (flipped bits, false dimensions) is appended to `findings`; what both refuse (truncation) raises.
+    """
+    import simplejpeg
+
+    height, width, colors, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    check_size(width, height, num_scans=data.count(SCAN))
+    orientation = 1
+    for marker, content in _segments(data):
+        if marker == APP1 and content.startswith(b"Exif\0\0"):
+            orientation = exif_orientation(content)
+        if marker == APP2 and content.startswith(b"MPF\0"):
+            findings.append("first of several frames")
+    target = "CMYK" if colors in ("CMYK", "YCCK") else "RGB"
+    shrink = _shrink_factor(min(width, height), shrink_to)
+    smallest = {"min_height": -(-height // shrink), "min_width": -(-width // shrink)}
+    try:
+        pixels = simplejpeg.decode_jpeg(data, target, **smallest, strict=True)
+    except ValueError:
+        if data.rfind(END_OF_PHOTO) < data.rfind(SCAN):  # Pillow may miss it when the last bytes are cut off
+            raise unreadable_data("truncated JPEG data (no end marker)") from None
+        findings.append("damaged JPEG data")
+        pixels, _ = decode_with_pillow(data, "JPEG", findings=findings)
+    else:
+        if target == "CMYK":  # libjpeg leaves this conversion to others
+            pixels, _ = decode_with_pillow(data, "JPEG", findings=findings)
+    return pixels, (width, height), orientation
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and content of each segment before the first scan."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == START_OF_SCAN:
+            return
+        if marker in (STUFFING, PADDING):
+            at += 1
+            continue
+        yield marker, data[at + 4 : at + 2 + size]
+        at += 2 + max(size, 2)
+
+
+def _shrink_factor(short_side: int, shrink_to: int | None) -> int:
+    """Return 8, 4, 2 or 1: the other steps that JPEG allows decode slower than the full size."""
+    if shrink_to is None:
+        return 1
+    return next((factor for factor in (8, 4, 2) if -(-short_side // factor) >= shrink_to), 1)

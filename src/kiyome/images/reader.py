@@ -18,7 +18,7 @@ from kiyome.artifacts.storage import is_machine_failure
 from kiyome.cores import num_cores
 from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
 from kiyome.images.decode import Photo, decode_photo, read_photo_file
-from kiyome.images.signature import photo_signature
+from kiyome.images.duplicates import photo_signature
 from kiyome.progress import Progress, silent
 
 T = TypeVar("T")

@@ -22,7 +22,18 @@ from kiyome.losses.bounded import (
     symmetric_cross_entropy,
     taylor_cross_entropy,
 )
-from kiyome.losses.by_name import LOSSES, SHORT_NAMES, LossFunction, full_name, loss_options, make_loss
+from kiyome.losses.by_name import (
+    LOSSES,
+    SHORT_NAMES,
+    SOFTMAX,
+    Link,
+    LossFunction,
+    full_name,
+    link_of_loss,
+    loss_options,
+    make_loss,
+    stored_link,
+)
 from kiyome.losses.correction import backward_correction, forward_correction
 from kiyome.losses.cross_entropies import (
     bootstrap,
@@ -33,8 +44,7 @@ from kiyome.losses.cross_entropies import (
     taylor_softmax,
 )
 from kiyome.losses.early_learning import EarlyLearning, early_learning_penalty
-from kiyome.losses.links import SOFTMAX, Link, link_of_loss, stored_link
-from kiyome.losses.selection import keep_small_losses
+from kiyome.losses.per_sample import keep_small_losses
 
 __all__ = [
     "LOSSES",

@@ -26,18 +26,16 @@ simulate         noise and predictions whose truth is known
 """
 
 from kiyome.noise.adaptive import label_issue_probability
-from kiyome.noise.adaptive_rate import NoiseRate
 from kiyome.noise.combine import combine_pred_probs
 from kiyome.noise.confident_joint import confident_joint, confident_thresholds
-from kiyome.noise.in_files import find_label_issues_in_files
+from kiyome.noise.files import find_label_issues_in_files, laid_out, read_blocks
 from kiyome.noise.label_issues import (
     find_label_issues,
     find_label_issues_in_chunks,
     rank_label_issues,
 )
 from kiyome.noise.label_quality import label_quality
-from kiyome.noise.laid_out import laid_out, read_blocks
-from kiyome.noise.noise_rate import noise_rate
+from kiyome.noise.noise_rate import NoiseRate, noise_rate
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise, simulate_pred_probs
 from kiyome.noise.transition import (
     joint_from_posterior,

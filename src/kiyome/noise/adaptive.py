@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kiyome.checks import Labels, Mask, Matrix, Numbers, check_arrays
 from kiyome.errors import InputError
-from kiyome.noise.arrays import Labels, Mask, Matrix, Numbers, check_arrays
 from kiyome.noise.latent_noise import (
     SHARPNESS,
     LogProbs,

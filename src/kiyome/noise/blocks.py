@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from kiyome.checks import BLOCK_ENTRIES, Labels, Numbers, row_blocks
 from kiyome.cores import num_cores
-from kiyome.noise.arrays import BLOCK_ENTRIES, Labels, Numbers, row_blocks
 
 LARGE_BLOCK = 2**20  # entries of a block for compiled work: a call costs nothing beside it
 WORTH_THREADS = 2**19  # entries: a millisecond of one thread, or more

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kiyome.noise.arrays import Labels, Numbers, check_chunks
+from kiyome.checks import Labels, Numbers, check_chunks
 from kiyome.noise.confident_joint import (
     JointCounts,
     Places,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiyome.checks import Matrix, Numbers, check_labels, check_pred_probs, row_blocks
 from kiyome.errors import InputError
-from kiyome.noise.arrays import Matrix, Numbers, check_labels, check_pred_probs, row_blocks
 from kiyome.noise.latent_noise import TINY, calibrating_power, log_probs
 from kiyome.noise.row_evidence import read_rows
 

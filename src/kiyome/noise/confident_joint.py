@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.noise.arrays import Labels, Numbers, check_arrays, row_blocks
+from kiyome.checks import Labels, Numbers, check_arrays, row_blocks
 from kiyome.noise.blocks import on_threads, revisit
 from kiyome.noise.reading import SLACK, KeptRows, highest_sum, kernels_for, read_kept
 

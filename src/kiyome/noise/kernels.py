@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from kiyome.noise.arrays import Labels, Numbers
+from kiyome.checks import Labels, Numbers
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kiyome.checks import Labels, Mask, Numbers, check_arrays, check_chunks, rows_by_class
 from kiyome.errors import InputError, choose
 from kiyome.noise.adaptive import (
     ADAPTIVE,
@@ -28,7 +29,6 @@ from kiyome.noise.adaptive import (
     precision_note,
     quality,
 )
-from kiyome.noise.arrays import Labels, Mask, Numbers, check_arrays, check_chunks, rows_by_class
 from kiyome.noise.chunks import Chunks, Run
 from kiyome.noise.confident_joint import NOWHERE, Counts
 from kiyome.noise.label_quality import label_quality, normalized_margin, self_confidence

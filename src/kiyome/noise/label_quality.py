@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kiyome.checks import Labels, Numbers, check_arrays
 from kiyome.errors import InputError, choose
 from kiyome.noise.adaptive import ADAPTIVE, judge_labels, quality
-from kiyome.noise.arrays import Labels, Numbers, check_arrays
 from kiyome.noise.blocks import over_blocks
 from kiyome.noise.confident_joint import mean_self_confidence
 from kiyome.noise.reading import KeptRows, likeliest, read_kept

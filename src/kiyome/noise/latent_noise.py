@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kiyome.noise.arrays import Labels, Matrix, Numbers
+from kiyome.checks import Labels, Matrix, Numbers
 from kiyome.noise.row_evidence import Sample
 
 LEAK = 0.04  # times 1 / mean(t): the weaker the predictor, the less its confusions say of noise

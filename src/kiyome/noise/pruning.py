@@ -15,8 +15,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.checks import Labels, Mask, Numbers, row_blocks, rows_by_class
 from kiyome.cores import num_cores
-from kiyome.noise.arrays import Labels, Mask, Numbers, row_blocks, rows_by_class
 from kiyome.noise.blocks import on_threads, release, revisit
 from kiyome.noise.confident_joint import Counts
 from kiyome.noise.reading import SLACK, KeptRows, highest_sum, kernels_for

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.noise.arrays import BLOCK_ENTRIES, SUM_TOLERANCE, Labels, Mask, Numbers, check_rows, row_blocks
+from kiyome.checks import BLOCK_ENTRIES, SUM_TOLERANCE, Labels, Mask, Numbers, check_rows, row_blocks
 from kiyome.noise.blocks import LARGE_BLOCK, over_blocks
 
 Classes = NDArray[np.unsignedinteger[Any]]

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.checks import Labels, Numbers
 from kiyome.images.draws import random_bits
-from kiyome.noise.arrays import Labels, Numbers
 from kiyome.noise.blocks import is_readable, over_blocks, release
 from kiyome.noise.reading import Classes, KeptRows, join_kept, kernels_for, likeliest, read_kept
 

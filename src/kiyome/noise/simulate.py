@@ -9,8 +9,8 @@ pred_probs = simulate_pred_probs(true_labels, 5, rng)  what a model would say
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kiyome.checks import Labels, Matrix, check_labels
 from kiyome.errors import InputError
-from kiyome.noise.arrays import Labels, Matrix, check_labels
 
 
 def class_dependent_transition(

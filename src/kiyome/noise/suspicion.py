@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kiyome.noise.arrays import Labels, Mask, Matrix, Numbers
+from kiyome.checks import Labels, Mask, Matrix, Numbers
 from kiyome.noise.blocks import over_blocks
 from kiyome.noise.latent_noise import TINY, NoiseModel
 from kiyome.noise.reading import Classes, kernels_for

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kiyome.checks import Matrix, check_arrays
 from kiyome.errors import InputError, choose
 from kiyome.noise.adaptive import ADAPTIVE, judge_labels, judged_joint
-from kiyome.noise.arrays import Matrix, check_arrays
 from kiyome.noise.confident_joint import confident_joint
 
 

@@ -6,7 +6,7 @@ from kiyome.artifacts.storage import write_text
 from kiyome.progress import Progress, silent
 from kiyome.report.find_record import FindReport, Repeats
 from kiyome.report.find_view import build_page, issues_by_cell, rows_to_show
-from kiyome.report.page import render_page
+from kiyome.report.render import render_page
 from kiyome.report.thumbnails import make_thumbnails
 
 __all__ = [

@@ -15,10 +15,11 @@ from kiyome.errors import (
     StoreUnavailable,
     UnreadablePhoto,
 )
-from kiyome.reviewing.desk import Desk
-from kiyome.reviewing.routes import decisions, figures, page, photos, rows
-from kiyome.reviewing.routes.asking import parts_of
-from kiyome.reviewing.routes.claims import own_names
+from kiyome.reviewing.routes import decisions, page, rows
+from kiyome.reviewing.routes import page as photos
+from kiyome.reviewing.routes import stats as figures
+from kiyome.reviewing.routes.dependencies import own_names, parts_of
+from kiyome.reviewing.session import Desk
 
 STATUS_OF: dict[type[KiyomeError], int] = {
     InputError: 422,

@@ -10,12 +10,60 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.decision_events import Verdict
+from kiyome.decisions.current import LABEL, NOTHING, VERDICTS, Codes, Standing
+from kiyome.decisions.events import Verdict
+from kiyome.decisions.items import ALONE, Secret, Subject
 from kiyome.errors import InputError, choose
-from kiyome.reviewing.gain import expected_gain
-from kiyome.reviewing.secret import Secret
-from kiyome.reviewing.standing import LABEL, NOTHING, VERDICTS, Codes, Standing
-from kiyome.reviewing.subject import Subject
+
+
+def expected_gain(subject: Subject) -> NDArray[np.float64]:
+    """Labels (N,) that a look at each row is expected to put right; above 1 only where rows are copies.
+
+    Raises
+    ------
+    InputError
+        In a blind review, which has no chances.
+    """
+    if subject.probability is None or subject.given_labels is None:
+        raise InputError("Gain is a sum of chances.", came="a blind review", remedy="Ask for order 'random'.")
+    if subject.duplicate_groups is None:
+        return subject.probability
+    return gain_with_copies(subject.probability, subject.given_labels, subject.duplicate_groups)
+
+
+def gain_with_copies(
+    chances: NDArray[np.float64], labels: NDArray[np.integer], groups: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Each row's chance (N,) to be wrong, or what a look at the picture brings where other rows show it, too.
+
+    Parameters
+    ----------
+    chances
+        (N,) that the given label is wrong.
+    labels
+        (N,) given ones.
+    groups
+        (N,) rows with the same number show the same picture; `ALONE` shows it alone.
+
+    Examples
+    --------
+    >>> gain_with_copies(np.array([0.5, 0.25, 0.5, 0.1, 0.2]), np.array([0, 1, 1, 0, 1]),
+    ...                  np.array([ALONE, 0, 0, 1, 1])).tolist()
+    [0.5, 0.75, 0.75, 1.0, 1.0]
+    """
+    copies = np.flatnonzero(groups != ALONE)
+    if len(copies) == 0:
+        return chances
+    _, pictures = np.unique(groups[copies], return_inverse=True)
+    sums = np.bincount(pictures, weights=chances[copies])
+    num_labels = int(labels[copies].max()) + 1
+    cells, counts = np.unique(pictures * num_labels + labels[copies], return_counts=True)
+    most_frequent = np.zeros(len(sums), dtype=np.int64)
+    np.maximum.at(most_frequent, cells // num_labels, counts)
+    gain = chances.copy()
+    gain[copies] = np.maximum(sums, np.bincount(pictures) - most_frequent)[pictures]
+    return gain
+
 
 Order = Literal["suspicion", "gain", "pair", "random", "table"]
 State = Literal["open", "left", "mine", "decided", "disputed", "all"]
@@ -34,7 +82,7 @@ class Asked:
     """What someone asked to see; refused when made, if it cannot be."""
 
     order: Order = "suspicion"
-    """suspicion: most suspicious first. gain: as `kiyome.reviewing.gain` says. pair: the (given, suggested)
+    """suspicion: most suspicious first. gain: as `kiyome.reviewing.queue` says. pair: the (given, suggested)
     cells with most flagged rows first, most suspicious first in each. random: as the review's secret
     draws. table: as the rows lie. A blind review has its one random order."""
     given: str | None = None

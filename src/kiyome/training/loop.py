@@ -23,12 +23,11 @@ from kiyome.errors import KiyomeError
 from kiyome.images.loader import Batch, Loader
 from kiyome.losses import EarlyLearning, keep_small_losses, link_of_loss
 from kiyome.progress import Progress, silent
-from kiyome.training.averages import move_average
+from kiyome.training.averages import derive_seed, move_average
 from kiyome.training.dynamics import EpochDynamics
-from kiyome.training.learner import Learner, set_learning_rate
 from kiyome.training.mixing import Mixed, cut_mix, mix_up, snap_mix
 from kiyome.training.recipe import Recipe
-from kiyome.training.seeds import derive_seed
+from kiyome.training.train_state import Learner, set_learning_rate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

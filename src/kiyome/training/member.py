@@ -32,8 +32,8 @@ from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
 from kiyome.losses import SOFTMAX, Link, link_of_loss
 from kiyome.progress import MemberNews, State
+from kiyome.training.averages import derive_seed
 from kiyome.training.recipe import Recipe
-from kiyome.training.seeds import derive_seed
 
 METHOD = 2
 """Raise it when members come out otherwise from the same recipe: those of before are then not taken."""

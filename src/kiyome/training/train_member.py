@@ -28,9 +28,7 @@ from kiyome.models import Network, load_timm_folder, save_timm_folder
 from kiyome.models.compute import Compute, choose_compute
 from kiyome.progress import News, Progress, silent, unheard
 from kiyome.training.averages import mean_of_weights
-from kiyome.training.checkpoints import load_last_checkpoint, save_checkpoint
 from kiyome.training.dynamics import EpochDynamics
-from kiyome.training.learner import Learner, new_accelerator, new_learner
 from kiyome.training.loop import Truth, fit
 from kiyome.training.member import (
     PREDICTION_BATCH,
@@ -51,6 +49,13 @@ from kiyome.training.processes import (
 )
 from kiyome.training.reuse import surroundings, take_over
 from kiyome.training.time_limit import TimeLimit
+from kiyome.training.train_state import (
+    Learner,
+    load_last_checkpoint,
+    new_accelerator,
+    new_learner,
+    save_checkpoint,
+)
 
 CHECKPOINTS = "checkpoints"
 

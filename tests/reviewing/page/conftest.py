@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kiyome.reviewing.subject import Subject
+from kiyome.decisions.items import Subject
 
 FLIPPED = 0.15
 NUM_ROWS = 60
@@ -121,12 +121,11 @@ class Served:
         """Serve, on the same port as before."""
         from uvicorn import Server
 
-        from kiyome.artifacts.decisions import open_decisions
+        from kiyome.decisions.store import open_decisions
         from kiyome.reviewing.app import make_app
-        from kiyome.reviewing.browser import private_way
-        from kiyome.reviewing.desk import open_desk
         from kiyome.reviewing.guard import Guard
-        from kiyome.reviewing.server import config_of, take_place
+        from kiyome.reviewing.server import config_of, private_way, take_place
+        from kiyome.reviewing.session import open_desk
 
         opened, subject = ExitStack(), self.subject
         store = open_decisions(

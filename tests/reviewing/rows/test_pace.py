@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kiyome.reviewing.pace import BREAK_SECONDS, RECENT_BATCHES, review_progress, rows_per_hour
-from kiyome.reviewing.standing import Standing
+from kiyome.decisions.current import Standing
+from kiyome.reviewing.routes.stats import BREAK_SECONDS, RECENT_BATCHES, review_progress, rows_per_hour
 
 
 def test_breaks_do_not_count() -> None:

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kiyome.decisions.items import Subject
 from kiyome.errors import InputError, UnreadablePhoto
 from kiyome.images.decode import decode_photo, read_photo_file
-from kiyome.reviewing.photos import SIDES, photo_jpeg
-from kiyome.reviewing.subject import Subject
-from kiyome.reviewing.thumbnails import ENTRY, HEAD_BYTES, Thumbnails, made_in_background
+from kiyome.reviewing.thumbnails import ENTRY, HEAD_BYTES, SIDES, Thumbnails, made_in_background, photo_jpeg
 
 
 def opened(jpeg: bytes) -> np.ndarray:
@@ -241,7 +240,7 @@ MAKER = """
 import sys
 import numpy as np
 from pathlib import Path
-from kiyome.reviewing.subject import Subject
+from kiyome.decisions.items import Subject
 from kiyome.reviewing.thumbnails import Thumbnails
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 ids = [f"{row}.png" for row in range(count)]

@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kiyome.decisions.current import Standing
+from kiyome.decisions.items import ALONE, Secret, Subject
 from kiyome.errors import InputError
-from kiyome.reviewing.gain import expected_gain, gain_with_copies
-from kiyome.reviewing.queue import ORDERS, Asked, Queue
-from kiyome.reviewing.secret import Secret
-from kiyome.reviewing.standing import Standing
-from kiyome.reviewing.subject import ALONE, Subject
+from kiyome.reviewing.queue import ORDERS, Asked, Queue, expected_gain, gain_with_copies
 
 SECRET = Secret(key=b"k" * 32)
 CLASSES = st.sampled_from([None, "class 0", "class 1", "class 2"])

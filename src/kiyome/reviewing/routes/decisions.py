@@ -8,12 +8,11 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from kiyome.artifacts.decisions import Act, Event
-from kiyome.artifacts.reviewer_names import look_alikes
-from kiyome.reviewing.desk import Desk
-from kiyome.reviewing.routes.asking import At, refused, unknown
-from kiyome.reviewing.routes.bodies import Decisions, Entry, Step
-from kiyome.reviewing.routes.claims import browser_of, in_own_name, refuse_taken
+from kiyome.decisions.events import look_alikes
+from kiyome.decisions.store import Act, Event
+from kiyome.reviewing.routes.dependencies import At, browser_of, in_own_name, refuse_taken, refused, unknown
+from kiyome.reviewing.routes.schemas import Decisions, Entry, Step
+from kiyome.reviewing.session import Desk
 
 router = APIRouter(prefix="/api")
 

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from kiyome.artifacts.decision_events import Verdict
-from kiyome.reviewing.desk import Desk, FrozenQueue
+from kiyome.decisions.current import Standing
+from kiyome.decisions.events import Verdict
+from kiyome.decisions.items import Subject
 from kiyome.reviewing.queue import Asked, Order, State
-from kiyome.reviewing.routes.asking import At, Me, Row, refused
-from kiyome.reviewing.routes.bodies import Loose, Name
-from kiyome.reviewing.standing import Standing
-from kiyome.reviewing.subject import Subject
+from kiyome.reviewing.routes.dependencies import At, Me, Row, refused
+from kiyome.reviewing.routes.schemas import Loose, Name
+from kiyome.reviewing.session import Desk, FrozenQueue
 
 MOST_ROWS, MOST_LIKELY, MOST_NEIGHBORS, MOST_REPEATS = 500, 5, 12, 20
 TOLD = ("reviewer", "verdict", "label", "kind")

@@ -1,0 +1,360 @@
+"""What people decided, in words, for people who read a terminal."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kiyome.cli.output import line, visible
+
+if TYPE_CHECKING:
+    from kiyome.workflows.check import CheckResult
+    from kiyome.workflows.clean_and_retrain import CleanAndRetrainResult
+    from kiyome.workflows.combination import CombinedResult
+    from kiyome.workflows.curate import CurateResult
+    from kiyome.workflows.demo import DemoResult
+    from kiyome.workflows.diary import DiaryResult
+    from kiyome.workflows.export import ExportResult
+    from kiyome.workflows.find import FindResult
+    from kiyome.workflows.noise_classifier import NoiseClassifierResult
+    from kiyome.workflows.predict import PredictResult
+    from kiyome.workflows.training_run import TrainResult
+if TYPE_CHECKING:
+    from kiyome.decisions.agreement import Pair
+    from kiyome.workflows.consensus import PeopleDecided
+    from kiyome.workflows.decisions import DecisionsResult, Exchanged
+
+
+def chance(value: float) -> str:
+    """A chance for people, who should never read of certainty.
+
+    >>> chance(0.347), chance(0.9996), chance(0.001)
+    ('35%', '>99%', '<1%')
+    """
+    return "<1%" if value < 0.005 else ">99%" if value > 0.995 else f"{value:.0%}"
+
+
+def show_find(result: "FindResult", top: int) -> None:
+    """What was found, and the most suspicious rows."""
+    rate, rows = result.noise_rate, len(result.table)
+    for note in result.evidence.notes:
+        line(f"note: {note}")
+    for name, value in result.evidence.facts:
+        line(f"{name:<38} {value}")
+    if result.evidence.photos is not None:
+        _photos(result.summary())
+    line()
+    line(
+        f"About {rate.value:.1%} of the labels are probably wrong; {rate.low:.1%} to {rate.high:.1%} is what"
+        " predictions leave open."
+    )
+    line("Mistakes that the model shares with people stay hidden.")
+    line(f"{result.num_issues:,} of {rows:,} rows are flagged. The most suspicious:")
+    line()
+    _rows(result, top)
+    line()
+    line(f"Look at   {result.folder / 'report.html'}")
+    line(f"Lists     {result.folder / 'label_issues.csv'}")
+    line(f"Correct   kiyome review {result.folder}")
+
+
+def _rows(result: "FindResult", top: int) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = result.ranking[: min(top, result.num_issues)].tolist()
+    names = result.table.class_names
+    shown = Table(box=SIMPLE, pad_edge=False)
+    for column in ("rank", "photo", "given", "likely", "wrong"):
+        shown.add_column(column, justify="right" if column in ("rank", "wrong") else "left")
+    for rank, row in enumerate(rows, start=1):
+        given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
+        cells = (str(rank), result.table.image_ids[row], given, likely, chance(result.probability[row]))
+        shown.add_row(*(Text(visible(cell)) for cell in cells))
+    Console().print(shown)
+
+
+def _photos(summary: dict[str, Any]) -> None:
+    line(f"{summary['readable']:,} of {summary['photos']:,} photos read; {summary['set_aside']:,} set aside")
+    for reason, count in summary["reasons"].items():
+        line(f"  {count:>6,}  {reason}")
+    for finding, count in summary["findings"].items():
+        line(f"  {count:>6,}  {finding}")
+    if groups := summary["duplicate_groups"]:
+        differing = summary["duplicate_groups_with_different_labels"]
+        line(f"  {groups:>6,}  groups of photos that show the same, {differing:,} with different labels")
+    if files := summary["files_that_are_no_row"]:
+        line(f"  {files:>6,}  files that are no row of the table")
+
+
+def show_check(result: "CheckResult") -> None:
+    """What one pass over the photos found, and the classes."""
+    summary = result.summary()
+    _photos(summary)
+    line()
+    for name, counts in summary["classes"].items():
+        aside = f", {counts['set_aside']:,} set aside" if counts["set_aside"] else ""
+        line(f"  {counts['readable']:>6,}  {name}{aside}")
+    line()
+    line(f"Lists     {result.folder}")
+
+
+def tell(note: str) -> None:
+    """Say at once, on stderr, what people should hear before they wait."""
+    print(f"note: {visible(note)}", file=sys.stderr)
+
+
+def show_train(result: "TrainResult") -> None:
+    """What was trained, and its scores out of fold."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    for note in result.notes:
+        line(f"note: {note}")
+    line(f"{len(result.members)} members; {result.num_rows_taught:,} of {len(result.table):,} rows taught")
+    if result.scores:
+        shown = Table("out of fold", box=SIMPLE, pad_edge=False)
+        left_out = any("rows_not_flagged" in score for score in result.scores.values())
+        shown.add_column("agrees with labels" + ", all rows" * left_out, justify="right")
+        shown.add_column("log loss", justify="right")
+        if left_out:
+            shown.add_column("rows not flagged only", justify="right")
+        for name, score in result.scores.items():
+            agrees, log_loss = score["out_of_fold_accuracy_on_labels"], score["out_of_fold_log_loss"]
+            kept = score.get("out_of_fold_rows_not_flagged_only_accuracy_on_labels")
+            cells = (visible(name), f"{agrees:.1%}", f"{log_loss:.4f}", "" if kept is None else f"{kept:.1%}")
+            shown.add_row(*cells[: len(shown.columns)])
+        Console().print(shown)
+        line("The labels may be wrong: agreement with them is not accuracy.")
+        if left_out:
+            line("Rows not flagged are the easy ones: that column flatters, and compares with nothing.")
+    if result.submission is not None:
+        show_predict(result.submission)
+    line()
+    line(f"Models    {result.folder / 'members'}")
+    if result.scores:
+        line(f"Look at   {result.folder / 'report.html'}")
+        table, predictions = (result.folder / name for name in ("table.parquet", "oof.parquet"))
+        line(f"Then      kiyome find {table} --pred-probs {predictions}")
+
+
+def show_combined(result: "CombinedResult") -> None:
+    """The scores out of fold, and whether the result beats the best input by more than luck."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    for note in result.notes:
+        line(f"note: {note}")
+    line(f"Out of fold, on all {len(result.table):,} rows:")
+    shown = Table("", box=SIMPLE, pad_edge=False)
+    for column in ("agrees with labels", "95 % interval", "log loss", "calibration error"):
+        shown.add_column(column, justify="right")
+    for name, score in {result.verb: result.score, **result.inputs}.items():
+        agrees, error = score.accuracy_on_given, score.calibration_error.value
+        between = f"{agrees.low:.2%} to {agrees.high:.2%}"
+        shown.add_row(visible(name), f"{agrees.value:.2%}", between, f"{score.log_loss:.4f}", f"{error:.4f}")
+    Console().print(shown)
+    line(result.in_words())
+    line("The labels may be wrong: agreement with them is not accuracy.")
+    line()
+    line(f"Look at   {result.folder / 'report.html'}")
+    then = f"predict {result.folder} PHOTOS" if result.predicts_photos else f"evaluate {result.folder}"
+    line(f"Then      kiyome {then}")
+
+
+def show_predict(result: "PredictResult") -> None:
+    """How many photos were predicted, and where the answer lies."""
+    summary = result.summary()
+    line(f"{summary['photos']:,} photos predicted by {summary['models']} models")
+    for name, number in summary["classes"].items():
+        line(f"  {number:>6,}  {name}")
+    for image_id, reason in summary["set_aside"].items():
+        line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
+    for note in summary["notes"]:
+        line(f"note: {note}")
+    aside = f", {len(result.set_aside):,} of them not readable" if result.set_aside else ""
+    line(f"Submission  {summary['output']}: {summary['photos']:,} ids{aside}; {summary['written']}")
+
+
+def show_curate(result: "CurateResult") -> None:
+    """What became of the labels, and how to train on them."""
+    summary = result.summary()
+    for note in summary["notes"]:
+        line(f"note: {note}")
+    changed = ", ".join(f"{number:,} {action}" for action, number in summary["changed"].items()) or "none"
+    line(f"{summary['rows']:,} rows; changed: {changed}")
+    line(f"{summary['decided_by_people']:,} rows decided by people")
+    line()
+    line(f"Lists     {result.folder / 'changes.csv'}, {result.folder / 'corrected_labels.csv'}")
+    photos = "" if any(result.table.paths) else " --images PHOTOS"
+    if result.curated.targets is None:
+        line(f"Then      kiyome train {summary['table']}{photos}")
+    elif result.table.folds is None:  # soft labels are taught fold by fold
+        line(f"Targets   {result.folder / 'predictions'}")
+    else:
+        soft = f"soft_labels=global:{result.folder} given_share=0"
+        line(f"Then      kiyome train {summary['table']}{photos} {soft}")
+
+
+def show_export(result: "ExportResult") -> None:
+    """Which files were written, and how near they come to torch."""
+    summary = result.summary()
+    for name in summary["files"]:
+        line(f"  {name}")
+    line(f"{len(result.files)} ONNX files, {summary['megabytes']} MB; on {result.num_photos} photos each")
+    line(f"their probabilities are within {result.largest_difference:.1g} of torch's")
+    line(f"Files     {result.folder}")
+
+
+def show_noise_classifier(result: "NoiseClassifierResult") -> None:
+    """What photos tell of flags, beside chance and beside the predictor's doubt."""
+    photo, doubt, gain = result.by_photo, result.by_doubt, result.gain
+    for note in result.trained.notes:
+        line(f"note: {note}")
+    precision = "no photo is" if photo.precision is None else photo.precision.as_percent()
+    line(f"share of flagged rows (chance)       {photo.chance.as_percent()}")
+    line(f"average precision by photo           {photo.average_precision.as_percent()}")
+    line(f"average precision by 1 - max prob    {doubt.average_precision.as_percent()}")
+    line(f"difference                           {gain.as_percent()}")
+    line(f"of {photo.num_above:,} photos called flagged, are so  {precision}")
+    line(f"flagged rows that are called so      {photo.recall.as_percent()}")
+    line()
+    line(f"Lists     {result.folder}")
+
+
+def show_diary(result: "DiaryResult") -> None:
+    """Every experiment with its interval, its verdict and what others measured; at most 100 columns wide."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    names = tuple(dict.fromkeys(name for each in result.lines for name in each.leaderboard))
+    shown = Table(box=SIMPLE, pad_edge=False)
+    shown.add_column("run", overflow="fold", min_width=16)
+    for column in ("agrees, %", "against the baseline, points"):
+        shown.add_column(column, overflow="fold", min_width=20)
+    for name in names:
+        shown.add_column(visible(name), justify="right", overflow="fold")
+    for each in result.lines:
+        score = [each.score, f"n = {each.num_rows:,}"] if each.score else []
+        cells = (
+            "\n".join([each.run, each.finished, f"by {each.command}"]),
+            "\n".join([*score, *(f"leak {mark}" for mark in each.marks), *each.beside]),
+            "\n".join(filter(None, [each.verdict, each.difference, each.changed])),
+            *(f"{each.leaderboard[name]:g}" if name in each.leaderboard else "" for name in names),
+        )
+        shown.add_row(*(Text(visible(cell)) for cell in cells), end_section=True)
+    console = Console()
+    Console(width=min(console.width, 100)).print(shown)
+    for number, leak in enumerate(result.leaks, start=1):
+        line(f"leak {number}: {leak}")
+    for chart in result.leaderboards:
+        line(f"{chart.name}: {chart.said}")
+    line("Out of fold, all rows, against labels that may be wrong: agreement with labels is not accuracy.")
+    line(f"Look at   {result.page}")
+    line(f"Lists     {result.csv}")
+
+
+def show_clean_and_retrain(result: "CleanAndRetrainResult") -> None:
+    """Notes on all steps, each once, and every step with its score."""
+    for note in result.notes:
+        line(f"note: {note}")
+    show_diary(result.history)
+
+
+def show_demo(result: "DemoResult") -> None:
+    """What was found, and the experts' doubt beside it."""
+    show_find(result.found, top=10)
+    line()
+    line("The experts' own doubt (grades 1/3 and 2/3), which kiyome was not told:")
+    line(f"  among flagged cells    {result.doubt_in_flagged.as_percent()}")
+    line(f"  among the rest         {result.doubt_in_rest.as_percent()}")
+    lift = result.lift
+    line(f"  times richer           {lift.value:.1f} ({lift.low:.1f} to {lift.high:.1f})")
+    line(f"  {result.summary()['data']}")
+
+
+SHOWN = 20
+
+
+def show_decisions(result: "DecisionsResult") -> None:
+    """Counts by reviewer, agreement of each two, and the disputed rows."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows, decided = len(result.subject), len({held.row for held in result.held})
+    line(f"{decided:,} of {rows:,} rows decided, {len(result.disputed):,} disputed")
+    if result.num_skipped:
+        line(f"{result.num_skipped:,} events skipped: photos or classes not in the table (see --repair)")
+    shown = Table("reviewer", box=SIMPLE, pad_edge=False)
+    verdicts = ("keep", "relabel", "drop", "unsure")
+    for verdict in verdicts:
+        shown.add_column(verdict, justify="right")
+    for name, counts in result.by_reviewer().items():
+        shown.add_row(Text(visible(name)), *(f"{counts.get(verdict, 0):,}" for verdict in verdicts))
+    Console().print(shown)
+    for one, other in result.look_alikes():
+        line(f"'{visible(one)}' and '{visible(other)}' look alike: one person under both names counts twice")
+    for pair in result.pairs:
+        line(_agreement(pair))
+    disputes = result.disputes()
+    for dispute in disputes[:SHOWN]:
+        said = ", ".join(f"{label} ({name})" for name, label in dispute["said"].items())
+        line(f"disputed  {dispute['image_id']}: {said}")
+    if len(disputes) > SHOWN:
+        line(f"          and {len(disputes) - SHOWN:,} more; --json names all")
+
+
+def _agreement(pair: "Pair") -> str:
+    """Two reviewers on the rows that both decided.
+
+    >>> from kiyome.decisions.agreement import Kappa, Pair
+    >>> kappa = Kappa(num_rows=2, num_agreed=2, value=None, low=None, high=None)
+    >>> _agreement(Pair(a="Ann", b="Ben", kappa=kappa))
+    'Ann and Ben agree on 2 of 2 rows'
+    """
+    kappa = pair.kappa
+    agreed = f"{pair.a} and {pair.b} agree on {kappa.num_agreed:,} of {kappa.num_rows:,} rows"
+    if kappa.value is None:
+        return agreed
+    return f"{agreed}, kappa {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f})"
+
+
+def show_people(people: "PeopleDecided | None", run: Path) -> None:
+    """Who decided, and what they dispute, after a curation."""
+    if people is None:
+        return
+    if names := [name for name in people.reviewers if name]:
+        line(f"Decided by {', '.join(names)}")
+    if people.disputed:
+        line(f"{len(people.disputed):,} rows that people dispute stay as they are: kiyome decisions {run}")
+
+
+def show_export_of_decisions(written: "Exchanged") -> None:
+    """How much went into the file, and what did not."""
+    line(f"{written.decisions:,} decisions stand")
+    _left_out(written.left_out, "not in the file")
+    if written.to_know:
+        line(written.to_know)
+    line(f"File      {written.file}")
+
+
+def show_import_of_decisions(taken: "Exchanged", run: Path) -> None:
+    """How much is new, by reviewer, and what was passed over."""
+    line(f"{taken.decisions:,} decisions added")
+    for name, number in taken.by_reviewer.items():
+        line(f"  {number:>6,}  {name}")
+    _left_out(taken.left_out, "not taken")
+    line(f"Then      kiyome curate {run}")
+
+
+def _left_out(counts: Mapping[str, int], what: str) -> None:
+    for reason, number in counts.items():
+        line(f"  {number:>6,}  {what}: {reason}")

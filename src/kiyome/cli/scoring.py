@@ -1,0 +1,214 @@
+"""The verbs that say what a score is worth: evaluate, diary."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from kiyome.cli import render as words
+from kiyome.cli.options import Group, Images, Json, Run, Store
+from kiyome.cli.output import answering, line
+from kiyome.errors import InputError
+
+if TYPE_CHECKING:
+    from kiyome.decisions.agreement import Rule
+if TYPE_CHECKING:
+    from kiyome.workflows.evaluation_table import EvaluateResult
+
+
+def audit_sample(
+    run: Run,
+    rows: Annotated[
+        int | None,
+        typer.Option("-n", "--rows", help="How many rows people check; 200, or all of fewer, if not given."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the draw.")] = 0,
+    images: Images = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder; RUN-audit if not given.")
+    ] = None,
+    group: Group = None,
+    as_json: Json = False,
+) -> None:
+    """Draw rows for people to check, so that the true accuracy of all rows follows without any assumption.
+
+    Examples:
+      kiyome audit-sample runs/leaves            200 rows; says how many are needed for 1, 2 and 3 points
+      kiyome audit-sample runs/leaves -n 500
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.artifacts.audit_folder import AUDIT_FILE
+        from kiyome.workflows.audit_sample import audit_sample as draw
+
+        sample = draw(run, n=rows, seed=seed, images=images, output=output, group=group)
+
+        def in_words() -> None:
+            expected = 100 * sample.design.expected_half_width()
+            drawn = len(sample.design.rows)
+            line(f"{drawn:,} of {len(sample.labels):,} rows drawn; expect to know the true accuracy to about")
+            line(f"+-{expected:.1f} points, 95 times in 100. As far as can be told before anyone looks,")
+            for half, needed in sample.rows_needed.items():
+                line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")
+            line()
+            line(f"Fill      {sample.folder / AUDIT_FILE} (see how_to.txt beside it)")
+            line(f"Or        kiyome review {sample.folder}, blind in the browser")
+            line(f"Then      kiyome audit {sample.folder}")
+
+        say(sample.summary(), in_words)
+
+
+def audit(
+    answers: Annotated[Path, typer.Argument(help="The filled audit.csv, or the folder of the sample.")],
+    sample: Annotated[
+        Path | None,
+        typer.Option(help="The folder that kiyome audit-sample wrote; the file's own if not given."),
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another run on the same rows, to judge it too; may be said several times."),
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="When reviewers agree: unanimous, or majority, so that a third settles it.")
+    ] = "unanimous",
+    disputed_unsure: Annotated[
+        bool, typer.Option("--disputed-unsure", help="Count rows that reviewers dispute as unsure.")
+    ] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a checked sample tells of all rows: true accuracy, wrong labels, and the noise by class.
+
+    Examples:
+      kiyome audit runs/leaves-audit/audit.csv
+      kiyome audit runs/leaves-audit                     answered in kiyome review runs/leaves-audit
+      kiyome audit filled.csv --sample runs/leaves-audit
+      kiyome audit runs/leaves-audit --run runs/vit      how good another run is in truth, by the same rows
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.workflows.audit import audit as judge
+        from kiyome.workflows.audit_scores import judge_others
+
+        result = judge(
+            answers, sample=sample, store=store, rule=cast("Rule", rule), disputed_unsure=disputed_unsure
+        )
+        others = judge_others(result.folder, run or ())
+
+        def in_words() -> None:
+            for sentence in result.in_words():
+                line(sentence)
+            for name, found in others.items():
+                line(f"By the same rows, {name} is right on {found.as_percent()}.")
+            line()
+            line(f"Look at   {result.folder / 'report.html'}")
+            line(f"Numbers   {result.folder / 'audit.json'}, the noise by class too")
+
+        say({**result.summary(), "others": {name: asdict(each) for name, each in others.items()}}, in_words)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A finished run of find or train, or made of such.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another run on the same rows and folds; may be said several times."),
+    ] = None,
+    wrong: Annotated[
+        str | None,
+        typer.Option(help="WRONG/CHECKED, such as 12/200: labels drawn at random that people found wrong."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder; RUN-evaluate if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the bootstraps.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Say what a score on noisy labels is worth: in truth, at best, against others, and by luck.
+
+    Examples:
+      kiyome evaluate runs/leaves-train
+      kiyome evaluate runs/leaves-train --against runs/vit --against runs/effnet
+      kiyome evaluate runs/leaves-train --wrong 12/200     of 200 labels drawn at random, 12 were wrong
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.workflows.evaluate import evaluate as evaluate_run
+
+        result = evaluate_run(run, against=against or (), wrong=wrong, output=output, seed=seed)
+        say(result.summary(), lambda: show_evaluate(result))
+
+
+def diary(
+    words_given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUNS] [NAME=NUMBER]...",
+            help="The folder that holds the runs and their diary, else runs; with --note, scores to keep.",
+        ),
+    ] = None,
+    note: Annotated[
+        Path | None,
+        typer.Option(help="Keep scores of this run, such as a leaderboard's: public=0.903 private=0.899."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The run to compare with; the first on the same rows and folds if not given."),
+    ] = None,
+    sort: Annotated[str, typer.Option(help="score: the best first; or time: the oldest first.")] = "score",
+    as_json: Json = False,
+) -> None:
+    """Show every experiment, its score with an interval, and whether it beats the baseline by more than luck.
+
+    The diary is kept by the verbs themselves, in the folder of the run folders.
+
+    Examples:
+      kiyome diary
+      kiyome diary runs --baseline leaves-train-2
+      kiyome diary --sort time
+      kiyome diary --note runs/leaves-train public=0.903 private=0.899
+      kiyome diary runs --json
+    """
+    with answering(as_json) as (say, _):
+        from kiyome.experiments import note_scores
+        from kiyome.workflows.diary import Sort
+        from kiyome.workflows.diary import diary as read_all
+
+        folders, scores = _folders_and_scores(words_given or [], note)
+        folder = folders or (note.parent if note is not None and len(note.parts) > 1 else Path("runs"))
+        if note is not None:
+            note_scores(folder / note.name, scores)
+        result = read_all(folder, baseline=baseline, sort=cast("Sort", sort))
+        say(result.summary(), lambda: words.show_diary(result))
+
+
+def _folders_and_scores(given: list[str], note: Path | None) -> tuple[Path | None, dict[str, float]]:
+    """The folder of the runs, if one is named, and scores by name."""
+    folders = [word for word in given if "=" not in word]
+    pairs = [word.split("=", 1) for word in given if "=" in word]
+    if len(folders) > 1:
+        came = ", ".join(folders)
+        raise InputError("One folder of runs is named.", came=came, remedy="Scores read NAME=NUMBER.")
+    if pairs and note is None:
+        came = "=".join(pairs[0])
+        raise InputError("Scores belong to a run.", came=f"{came} without --note", remedy="Say --note RUN.")
+    scores: dict[str, float] = {}
+    for name, number in pairs:
+        try:
+            score = float(number)
+        except ValueError as error:
+            remedy = "Say public=0.903, for example."
+            raise InputError("A score is a number.", came=f"{name}={number}", remedy=remedy) from error
+        if name in scores:
+            raise InputError("Each score is given once.", came=f"{name} twice", remedy="Leave one out.")
+        scores[name] = score
+    return Path(folders[0]) if folders else None, scores
+
+
+def show_evaluate(result: "EvaluateResult") -> None:
+    """The answer in sentences, and where to look."""
+    for mark in result.marks:
+        line(f"mark: {mark}")
+    for each in (*result.told(), *result.compared(), *result.luck()):
+        line(each)
+    line()
+    line(f"Look at   {result.folder / 'report.html'}")
+    if result.audit is None:
+        line(f"To know   kiyome audit-sample {result.folder.parent / result.run}")

@@ -1,0 +1,134 @@
+"""Every format by its name: how it is written, and how a file is read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from kiyome.artifacts.storage import open_regular
+from kiyome.decisions.exchange.columns import (
+    read_decisions,
+    write_corrected_labels,
+    write_decisions_csv,
+    write_decisions_jsonl,
+    write_decisions_parquet,
+)
+from kiyome.decisions.exchange.cvat import read_cvat, write_cvat
+from kiyome.decisions.exchange.fiftyone import read_fiftyone, write_fiftyone
+from kiyome.decisions.exchange.label_studio import (
+    read_label_studio,
+    read_label_studio_columns,
+    write_label_studio,
+)
+from kiyome.decisions.exchange.values import MAX_BYTES, Reading, Reviewed, Written, parse_json
+from kiyome.errors import InputError, choose
+from kiyome.reading.records import READERS, read_records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A kind of file that decisions go out as."""
+
+    write: Callable[[Reviewed], Written]
+    write_raw: Callable[[Reviewed], Written] | None = None
+    """With exact cells, where `write` marks those that a spreadsheet would run."""
+    file_name: str
+    """What a download is called."""
+    media_type: str
+
+
+def format_named(name: str) -> Format:
+    """The format of this name.
+
+    Raises
+    ------
+    InputError
+        With the known names.
+
+    >>> format_named("cvat").file_name
+    'annotations.xml'
+    """
+    return FORMATS[choose("format", name, FORMATS)]
+
+
+def format_of_file(path: Path) -> str:
+    """The name of the format that a file's ending asks for.
+
+    Raises
+    ------
+    InputError
+        Where no format has this ending, or several.
+
+    >>> format_of_file(Path("said.PARQUET"))
+    'parquet'
+    """
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in ("csv", "parquet", "jsonl"):
+        raise InputError(
+            "The ending says the format of an export: .csv, .parquet or .jsonl.",
+            came=repr(path.name),
+            remedy=f"Choose such an ending, or name the format: {', '.join(FORMATS)}.",
+        )
+    return ending
+
+
+def read_said(path: Path, class_names: Sequence[str]) -> Reading:
+    """What people say in a file of any of these formats, told apart by ending and content.
+
+    Raises
+    ------
+    InputError
+        Where the file is of no such format, with what it should be.
+    """
+    ending = path.suffix.lower()
+    if ending in READERS:
+        records = read_records(path)
+        is_ours = "decision" in records.columns or "annotation_id" not in records.columns
+        read = read_decisions if is_ours else read_label_studio_columns
+        return read(records, class_names)
+    try:
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            "The file can be read.", came=f"{path}: {error.strerror}", remedy="Check the path."
+        ) from error
+    if ending in (".xml", ".zip"):
+        return read_cvat(content)
+    if ending != ".json":
+        raise InputError(
+            "Decisions come as .csv, .tsv, .parquet, .jsonl, .json (Label Studio, FiftyOne) or .xml (CVAT).",
+            came=repr(path.name),
+            remedy="Export them as one of these.",
+        )
+    document = parse_json(content, "Label Studio or FiftyOne")
+    is_fiftyone = isinstance(document, dict) and "labels" in document
+    return read_fiftyone(document) if is_fiftyone else read_label_studio(document, class_names)
+
+
+FORMATS = {
+    "csv": Format(
+        write=write_decisions_csv,
+        write_raw=partial(write_decisions_csv, raw=True),
+        file_name="decisions.csv",
+        media_type="text/csv",
+    ),
+    "parquet": Format(
+        write=write_decisions_parquet,
+        file_name="decisions.parquet",
+        media_type="application/vnd.apache.parquet",
+    ),
+    "jsonl": Format(write=write_decisions_jsonl, file_name="decisions.jsonl", media_type="application/jsonl"),
+    "corrected": Format(
+        write=write_corrected_labels,
+        write_raw=partial(write_corrected_labels, raw=True),
+        file_name="corrected_labels.csv",
+        media_type="text/csv",
+    ),
+    "label_studio": Format(
+        write=write_label_studio, file_name="label_studio.json", media_type="application/json"
+    ),
+    "cvat": Format(write=write_cvat, file_name="annotations.xml", media_type="application/xml"),
+    "fiftyone": Format(write=write_fiftyone, file_name="labels.json", media_type="application/json"),
+}
+"""How each goes out; files come in by `read_said`."""

@@ -1,0 +1,181 @@
+"""Photos without labels: a test set, or whatever is to be predicted."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kiyome.artifacts.names import text_of_path
+from kiyome.errors import InputError, TableError
+from kiyome.reading.photos import PhotoFinder, has_photo_suffix, walk_photos
+from kiyome.reading.read_table import ID_COLUMNS, IMAGE_FOLDERS, PATH_COLUMNS
+from kiyome.reading.records import SHOWN, Records, read_records
+
+TEST_FOLDERS = ("{stem}_images", "test_images", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoList:
+    """N photos to predict, in the order in which they were given."""
+
+    image_ids: tuple[str, ...]
+    """As written in the sample submission, or paths below the folder."""
+    paths: tuple[str, ...]
+    """Full paths."""
+    id_column: str = "image_id"
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Every column of the sample submission in its order, with N texts; empty for a folder."""
+    source: Path | None = None
+    """The sample submission."""
+    notes: tuple[str, ...] = ()
+
+
+def read_photo_list(
+    source: str | Path,
+    *,
+    images: str | Path | None = None,
+    near: Sequence[Path] = (),
+    images_option: str | None = "--images",
+) -> PhotoList:
+    r"""Return the photos of a folder, or those that a file with an id column names, in its order.
+
+    Parameters
+    ----------
+    source
+        A folder, or a CSV or Parquet file such as Kaggle's sample_submission.csv. Its ids stand in a column
+        of a usual name or in the first one, whichever names photos, with or without the file's ending.
+    images
+        The folder that a file's photos lie under. Without it: `<stem>_images`, `test_images`, `test`,
+        `images` or `<stem>` beside the file, the file's own folder, or one of the first three in a folder of
+        `near`, whichever holds the first photos.
+    images_option
+        What the command line calls `images`, for messages; None where it has no such option.
+
+    Raises
+    ------
+    InputError
+        Where there is no photo.
+    TableError
+        With file and line, where an id has no photo or stands twice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "b.jpg").write_bytes(b""), (folder / "a.jpg").write_bytes(b"")
+    >>> _ = (folder / "sample.csv").write_text("image_id,label\nb.jpg,4\na.jpg,4\n")
+    >>> read_photo_list(folder).image_ids, read_photo_list(folder / "sample.csv").image_ids
+    (('a.jpg', 'b.jpg'), ('b.jpg', 'a.jpg'))
+    """
+    source = Path(source)
+    if not source.exists():
+        raise InputError("The photos can be found.", came=f"nothing at {source}", remedy="Check the path.")
+    if source.is_dir():
+        found, _ = walk_photos(source)
+        if not found:
+            raise InputError("A folder holds photos.", came=f"none in {source}", remedy="Check the path.")
+        return PhotoList(
+            image_ids=tuple(map(text_of_path, found)), paths=tuple(f"{source}/{path}" for path in found)
+        )
+    if images is not None and not Path(images).is_dir():
+        raise InputError(
+            f"There is a folder with the photos of {source.name}.", came=f"{images}", remedy="Check the path."
+        )
+    records = read_records(source)
+    likely = [Path(images)] if images else _likely_folders(source, near)
+    id_column, name_column, root = _where_photos_are(records, likely)
+    ids = records.texts(id_column)
+    _check_ids(records, ids)
+    paths = _find_photos(records, name_column, root, images_option)
+    not_shown = {*records.nested, name_column} - {id_column}
+    return PhotoList(
+        image_ids=tuple(ids),
+        paths=tuple(f"{root}/{path}" for path in paths),
+        id_column=id_column,
+        columns={name: records.texts(name) for name in records.columns if name not in not_shown},
+        source=source,
+    )
+
+
+def _likely_folders(source: Path, near: Sequence[Path]) -> list[Path]:
+    """The folders to look into: near training data only those that are called so hold test photos."""
+    names = dict.fromkeys([*TEST_FOLDERS, *IMAGE_FOLDERS])
+    folders = [source.parent / name.format(stem=source.stem) for name in names]
+    folders.append(source.parent)
+    folders += [place / name.format(stem=source.stem) for place in near for name in TEST_FOLDERS]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _where_photos_are(records: Records, likely: Sequence[Path]) -> tuple[str, str, Path]:
+    """The column of ids, the column that names photos, and their folder.
+
+    Ids stand in a column of a usual name, unless only the first column holds different ids that name photos.
+    """
+    usual, first = records.pick(ID_COLUMNS), next(iter(records.columns), None)
+    candidates = [column for column in (usual, first) if column is not None]
+    if not candidates:
+        raise TableError(
+            "The first column holds ids.",
+            came=f"no column with a name in {records.source.name}",
+            remedy="Begin the file with a line of column names.",
+        )
+    by_path = records.pick(PATH_COLUMNS)
+    places = [(column, by_path or column, folder) for column in candidates for folder in likely]
+    different = {column for column in candidates if len(set(records.texts(column))) == len(records)}
+    holding = (
+        place for place in places if place[0] in different and _holds(place[2], records.texts(place[1]))
+    )
+    return next(holding, places[0])
+
+
+def _holds(folder: Path, names: Sequence[str]) -> bool:
+    """Whether one of the first photos lies in a folder."""
+    finder = PhotoFinder(folder)
+    return any(_path_of(finder, name) for name in names[:100])
+
+
+def _find_photos(records: Records, column: str, root: Path, images_option: str | None) -> list[str]:
+    """The path below `root` of each photo that a column names, each found without its ending only once."""
+    finder, names = PhotoFinder(root), records.texts(column)
+    paths = [_path_of(finder, name) for name in names]
+    counts = Counter(paths)
+    reasons = {
+        row: finder.find(name)[1]
+        for row, name in enumerate(names)
+        if not paths[row] or counts[paths[row]] > 1
+    }
+    if missing := [row for row, reason in reasons.items() if reason]:
+        shown = ", ".join(f"{names[row]!r} ({reasons[row]})" for row in missing[:SHOWN])
+        point = f"Point at their folder with {images_option}" if images_option else "Give the folder instead"
+        similar = finder.similar(names[missing[0]])
+        raise TableError(
+            "Each id needs a photo.",
+            came=f"{len(missing):,} of {len(names):,} without one in {root}, from column {column!r} of"
+            f" {records.source.name}: {shown}" + ", ..." * (len(missing) > SHOWN),
+            remedy=f"{point}, or delete these rows." + (f" There is a {similar!r}." if similar else ""),
+        )
+    return paths
+
+
+def _path_of(finder: PhotoFinder, name: str) -> str:
+    """The path of the photo of this name; or without spaces around it; or without its ending."""
+    stripped = name.strip()
+    stem, _ = os.path.splitext(stripped)  # noqa: PTH122
+    ways = dict.fromkeys([name, stripped, stem if has_photo_suffix(stripped) else name])
+    return next((path for way in ways if way and (path := finder.find(way)[0])), "")
+
+
+def _check_ids(records: Records, ids: Sequence[str]) -> None:
+    if not ids:
+        raise TableError(
+            "There are photos to predict.", came=f"no rows in {records.source.name}", remedy="Check it."
+        )
+    if twice := [image_id for image_id, count in Counter(ids).items() if count > 1]:
+        rows = [row for row, image_id in enumerate(ids) if image_id == twice[0]]
+        records.fail(
+            "Each photo to predict has an id of its own.",
+            rows,
+            describe=lambda row: repr(ids[row]),
+            remedy="Keep one row an id.",
+        )

@@ -1,0 +1,366 @@
+"""The page of `kiyome diary`: every experiment, its interval and its difference to the baseline drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.storage import write_text
+from kiyome.report.charts import LineChart, line_chart
+from kiyome.report.intervals import (
+    DrawnInterval,
+    Interval,
+    Reliability,
+    draw_band,
+    draw_intervals,
+    reliability_chart,
+)
+from kiyome.report.render import render_page
+
+Numbers = NDArray[np.float64]
+
+MOST_CLASSES = 20
+"""So many classes are shown as a whole matrix; of more, the cells that stand out."""
+MOST_CELLS = 40
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AuditReport:
+    """What there is to show; shares from 0 to 1."""
+
+    title: str
+    sentences: Sequence[str]
+    """The first is the answer."""
+    intervals: Sequence[Interval]
+    """To draw."""
+    strata: Sequence[tuple[str, int, int, float]]
+    """What the rows have in common, how many there are, how many were checked, and the guess before."""
+    class_names: Sequence[str]
+    transition: tuple[Numbers, Numbers, Numbers]
+    """(K, K) each: value, lower and upper ends; NaN where nothing was seen."""
+    rows_seen: Sequence[int]
+    is_enough: Sequence[bool]
+    noise_by_given_class: Sequence[str]
+    """In words, with intervals."""
+
+
+def write_audit_report(report: AuditReport, path: str | Path) -> None:
+    """Put the page at `path`, whole or not at all."""
+    write_text(path, render_audit_report(report))
+
+
+def render_audit_report(report: AuditReport) -> str:
+    """The page as text: the same report gives the same text."""
+    names, whole = report.class_names, len(report.class_names) <= MOST_CLASSES
+    value, low, high = report.transition
+    cells = [
+        [_cell(*ends) for ends in zip(*rows, strict=True)] for rows in zip(value, low, high, strict=True)
+    ]
+    off = np.where(np.eye(len(names), dtype=bool), 0, np.nan_to_num(value))
+    largest = [divmod(int(place), len(names)) for place in np.argsort(-off, axis=None)[:MOST_CELLS]]
+    return render_page(
+        "audit_report",
+        report=report,
+        drawn=draw_intervals(report.intervals),
+        matrix=cells if whole else None,
+        largest=[] if whole else [(names[t], names[g], cells[t][g]) for t, g in largest if off[t, g] > 0],
+    )
+
+
+def _cell(value: float, low: float, high: float) -> tuple[str, str]:
+    """A share and its interval, in points of a hundred."""
+    return ("", "") if isnan(value) else (f"{100 * value:.1f}", f"{100 * low:.1f} to {100 * high:.1f}")
+
+
+Cells = Sequence[Sequence[str]]
+"""Rows of a table, the first one its head, the first cell of each its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombinedReport:
+    """What there is to show."""
+
+    title: str
+    verb: str
+    num_rows: int
+    scores: Mapping[str, Sequence[str]]
+    """Of the result, then of each input: agreement with given labels, log loss, calibration error."""
+    answer: str
+    """What it was good for, in a sentence."""
+    reliability: Mapping[str, Sequence[Reliability]]
+    """Bins of the result and of the best input."""
+    tables: Mapping[str, Cells]
+    notes: Sequence[str] = ()
+
+
+def write_combined_report(report: CombinedReport, path: str | Path) -> None:
+    """Put the page at `path`, whole or not at all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> report = CombinedReport(title="a-blend", verb="blend", num_rows=9, scores={},
+    ...                         answer="Against a: cannot tell", reliability={}, tables={})
+    >>> path = Path(tempfile.mkdtemp()) / "report.html"
+    >>> write_combined_report(report, path)
+    >>> "cannot tell" in path.read_text("utf-8")
+    True
+    """
+    write_text(path, render_combined_report(report))
+
+
+def render_combined_report(report: CombinedReport) -> str:
+    """The page as text: the same report gives the same text."""
+    return render_page(
+        "combined_report",
+        report=report,
+        chart=reliability_chart(report.reliability),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateReport:
+    """What there is to show."""
+
+    title: str
+    answer: str
+    marks: Sequence[str]
+    """What makes the number mean less than it seems."""
+    told: Sequence[str]
+    """The answer in sentences."""
+    readings: Sequence[Interval]
+    """Of the accuracy: on given labels, under each assumption, the ceiling."""
+    sensitivity: Sequence[tuple[float, float, float, float]]
+    """Share of wrong labels that the model repeats; lower end, value, upper end of the true accuracy."""
+    seen_repeats: float
+    """Up to where networks were seen to repeat labels by people."""
+    scores: Cells
+    compared: Sequence[str]
+    """Verdicts against other runs, in sentences."""
+    chosen: Sequence[str]
+    """What choosing among experiments on these rows is worth, in sentences."""
+    reliability: Mapping[str, Sequence[Reliability]]
+    by_class: Cells
+
+
+def write_evaluate_report(report: EvaluateReport, path: str | Path) -> None:
+    """Put the page at `path`, whole or not at all."""
+    write_text(path, render_evaluate_report(report))
+
+
+def render_evaluate_report(report: EvaluateReport) -> str:
+    """The page as text: the same report gives the same text."""
+    return render_page(
+        "evaluate_report",
+        report=report,
+        drawn=draw_intervals(report.readings),
+        band=draw_band(report.sensitivity, marks=[(report.seen_repeats, "seen of people's labels")]),
+        chart=reliability_chart(report.reliability),
+    )
+
+
+CURVES = {
+    "train_loss": "Loss on training rows",
+    "train_agreement": "Share of training rows whose likeliest class is their label",
+    "held_out_log_loss": "Log loss on held-out rows, from one view",
+    "held_out_accuracy_on_labels": "Accuracy on the labels of held-out rows, from one view",
+}
+"""What is drawn of each epoch's metrics, and its title."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainReport:
+    """What there is to show."""
+
+    title: str
+    num_rows: int
+    num_folds: int
+    scores: Mapping[str, Mapping[str, float]]
+    """Accuracy on labels and log loss, out of fold, of all members and of each model; of all rows, and where
+    training left flagged ones out, beside it of the others."""
+    by_number_of_views: Mapping[str, Sequence[Mapping[str, float]]]
+    """For each member, what the first 1, 2, ... views together reach on held-out rows."""
+    curves: Mapping[str, Sequence[Mapping[str, Any]]]
+    """For each member, one line of metrics an epoch."""
+    notes: Sequence[str] = ()
+    recipes: Mapping[str, Mapping[str, Any]]
+    """The fields of each model's recipe."""
+
+    @property
+    def left_rows_out(self) -> bool:
+        """Whether flagged rows were left out of training: then some scores are of the other rows only."""
+        return any("rows_not_flagged" in score for score in self.scores.values())
+
+
+def write_train_report(report: TrainReport, path: str | Path) -> None:
+    """Put the page at `path`, whole or not at all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> epochs = [{"epoch": 1, "train_loss": 1.5}, {"epoch": 2, "train_loss": 0.75}]
+    >>> report = TrainReport(title="leaves", num_rows=9, num_folds=3, scores={}, by_number_of_views={},
+    ...                      curves={"fold 0": epochs}, recipes={})
+    >>> path = Path(tempfile.mkdtemp()) / "report.html"
+    >>> write_train_report(report, path)
+    >>> "Loss on training rows" in path.read_text("utf-8")
+    True
+    """
+    write_text(path, render_train_report(report))
+
+
+def render_train_report(report: TrainReport) -> str:
+    """The page as text: the same report gives the same text."""
+    return render_page("train_report", report=report, charts=_charts(report))
+
+
+def _charts(report: TrainReport) -> list[tuple[str, LineChart]]:
+    """A chart for each metric that the members have."""
+    charts = []
+    for key, title in CURVES.items():
+        series = {
+            member: [(line["epoch"], line[key]) for line in lines if key in line]
+            for member, lines in report.curves.items()
+        }
+        series = {member: points for member, points in series.items() if points}
+        if series:
+            charts.append((title, line_chart(series)))
+    return charts
+
+
+LABEL_HEIGHT = 11
+"""Names of runs in a chart are at least so far apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiaryLine:
+    """One experiment, in words and shares."""
+
+    run: str
+    command: str
+    finished: str
+    changed: str
+    score: str
+    """Percentage of all rows whose likeliest class is the given label, with its interval."""
+    num_rows: int
+    interval: Interval | None
+    """The same, to draw; None for a step without score."""
+    in_truth: Interval | None
+    """By rows that people checked; None where they did not."""
+    beside: Sequence[str]
+    """Other scores, none of which may stand alone."""
+    verdict: str
+    """better, worse, cannot tell, the baseline, or why there is none."""
+    difference: str
+    """Points against the baseline, with their interval."""
+    difference_interval: Interval | None
+    marks: Sequence[int]
+    """Numbers of the leak marks below the table."""
+    leaderboard: Mapping[str, float]
+    """Scores that others measured."""
+    took: str
+    report: str
+    """Address of the run's own page, seen from the diary's; empty where it is gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardChart:
+    """Scores of a leaderboard over those out of fold, in a frame of `width` x `height` units."""
+
+    name: str
+    said: str
+    """What the two tell of each other, in words."""
+    points: list[tuple[str, float, float, float, float, bool]]
+    """Run, left end, middle and right end of its interval, height, and whether it has a leak mark."""
+    labeled: frozenset[str]
+    """Runs whose names have room."""
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    width: int = 400
+    height: int = 220
+
+
+def draw_leaderboard(
+    name: str, points: Sequence[tuple[Interval, float, bool]], *, said: str
+) -> LeaderboardChart:
+    """Where each experiment lies, by its interval out of fold, its score elsewhere, and its leak mark.
+
+    >>> one = Interval(name="a", low=0.8, value=0.9, high=1.0)
+    >>> draw_leaderboard("public", [(one, 0.7, False), (one, 0.8, True)], said="").points[0]
+    ('a', 0.0, 200.0, 400.0, 220.0, False)
+    """
+    low, high = min(each.low for each, *_ in points), max(each.high for each, *_ in points)
+    bottom, top = min(score for _, score, _ in points), max(score for _, score, _ in points)
+    width, height = LeaderboardChart.width, LeaderboardChart.height
+
+    def x(share: float) -> float:
+        return round((share - low) / max(high - low, 1e-9) * width, 1)
+
+    def y(score: float) -> float:
+        return round(height * (1 - (score - bottom) / max(top - bottom, 1e-9)), 1)
+
+    drawn = [
+        (each.name, x(each.low), x(each.value or 0), x(each.high), y(score), leaks)
+        for each, score, leaks in points
+    ]
+    labeled: dict[str, float] = {}
+    for run, *_, at, _ in sorted(drawn, key=lambda point: point[4]):
+        if all(abs(at - other) >= LABEL_HEIGHT for other in labeled.values()):
+            labeled[run] = at
+    return LeaderboardChart(
+        name=name,
+        said=said,
+        points=drawn,
+        labeled=frozenset(labeled),
+        x_ticks=tuple((x(share), f"{100 * share:.1f} %") for share in (low, high)),
+        y_ticks=tuple((y(score), f"{score:.4g}") for score in dict.fromkeys((bottom, top))),
+    )
+
+
+def write_diary_page(
+    lines: Sequence[DiaryLine],
+    path: str | Path,
+    *,
+    title: str,
+    marks: Sequence[str] = (),
+    charts: Sequence[LeaderboardChart] = (),
+) -> None:
+    """Put the page at `path`, whole or not at all."""
+    write_text(path, render_diary_page(lines, title=title, marks=marks, charts=charts))
+
+
+def render_diary_page(
+    lines: Sequence[DiaryLine],
+    *,
+    title: str,
+    marks: Sequence[str] = (),
+    charts: Sequence[LeaderboardChart] = (),
+) -> str:
+    """The page as text: the same lines give the same text."""
+    drawn = [each for line in lines for each in (line.interval, line.in_truth) if each is not None]
+    baselines = [line.interval.value for line in lines if line.verdict == "the baseline" and line.interval]
+    chart = draw_intervals(drawn, mark=next(iter(baselines), None)) if drawn else None
+    names = list(dict.fromkeys(name for line in lines for name in line.leaderboard))
+    return render_page(
+        "diary_page",
+        title=title,
+        rows=[(line, bar) for line, bar in zip(lines, _bars(lines), strict=True)],
+        chart=chart,
+        marks=marks,
+        charts=charts,
+        names=names,
+    )
+
+
+def _bars(lines: Sequence[DiaryLine]) -> list[tuple[DrawnInterval, float] | None]:
+    """The difference of each line on one axis, and where on it nothing differs."""
+    zero = Interval(name="", low=0.0, high=0.0)
+    drawn = draw_intervals([zero, *(line.difference_interval or zero for line in lines)], mark=0.0)
+    return [
+        None if line.difference_interval is None or drawn.mark is None else (bar, drawn.mark)
+        for line, bar in zip(lines, drawn.rows[1:], strict=True)
+    ]

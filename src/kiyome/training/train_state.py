@@ -1,0 +1,279 @@
+"""A member's state at the end of an epoch, on disk: whole or absent, and known by its digest.
+
+    checkpoints/epoch-0003.safetensors    weights, moving average, optimizer, loss memory, scale of fp16
+    checkpoints/epoch-0003.json           written last: epoch, key of the member, SHA-256 of the other file
+
+The last two are kept. A file that was damaged is told, and the one before it is taken. Nothing random is
+stored: it comes from the epoch's number.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from kiyome.artifacts.storage import is_machine_failure, sha256_of_file, write_bytes, write_text
+from kiyome.errors import KiyomeError
+from kiyome.losses import EarlyLearning, LossFunction, link_of_loss, make_loss
+from kiyome.models import Network, build_model
+from kiyome.models.compute import Compute
+from kiyome.training.averages import derive_seed, start_average
+from kiyome.training.processes import join_processes
+from kiyome.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(kw_only=True, eq=False)
+class Learner:
+    """All that changes while a member learns, and that a checkpoint holds."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    loss_fn: LossFunction
+    average: nn.Module | None
+    """The moving average of the network, where the recipe asks for one."""
+    scaler: "torch.amp.GradScaler | None" = None
+    """Of fp16, whose scale is learned on the way."""
+    epochs_done: int = 0
+
+    @property
+    def best_module(self) -> nn.Module:
+        """What predicts: the moving average where there is one."""
+        return self.network.module if self.average is None else self.average
+
+
+def new_learner(recipe: Recipe, *, num_classes: int, num_rows: int, seed: int, compute: Compute) -> Learner:
+    """A learner that has learned nothing yet, on the device.
+
+    Examples
+    --------
+    >>> from kiyome.models.compute import choose_compute
+    >>> recipe = Recipe(architecture="tiny", ema_decay=0.9)
+    >>> learner = new_learner(recipe, num_classes=3, num_rows=8, seed=0, compute=choose_compute("float32"))
+    >>> learner.epochs_done, learner.best_module is learner.average
+    (0, True)
+    """
+    network = new_network(recipe, num_classes=num_classes, seed=derive_seed(seed, "network"))
+    module = compute.ready(network.module, channels_last=recipe.channels_last)
+    sizes = {"num_rows": num_rows, "num_classes": num_classes} if recipe.loss == "early_learning" else {}
+    return Learner(
+        network=network.with_link(link_of_loss(recipe.loss, recipe.loss_options)),
+        optimizer=OPTIMIZERS[recipe.optimizer](weight_groups(module, recipe.weight_decay)),
+        loss_fn=make_loss(recipe.loss, **recipe.loss_options, **sizes),
+        average=start_average(module) if recipe.ema_decay else None,
+    )
+
+
+def new_network(recipe: Recipe, *, num_classes: int, seed: int) -> Network:
+    """The recipe's network before training, as `build_model` makes it."""
+    return build_model(
+        recipe.architecture,
+        num_classes=num_classes,
+        pretrained=recipe.pretrained,
+        weights=recipe.weights or None,
+        image_size=recipe.image_size,
+        dropout=recipe.dropout,
+        drop_path=recipe.drop_path,
+        seed=seed,
+    )
+
+
+def check_networks(recipes: Iterable[Recipe]) -> None:
+    """Refuse a recipe whose network cannot be built here; weights that the hub has are fetched on the way.
+
+    Raises
+    ------
+    InputError, MissingExtra
+        As for `build_model`, naming the model.
+    """
+    for recipe in recipes:
+        try:
+            new_network(recipe, num_classes=2, seed=0)
+        except KiyomeError as error:
+            raise error.of(recipe.name) from error
+
+
+def weight_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for an optimizer: those of two dimensions and more decay; biases and norms do not.
+
+    >>> [len(group["params"]) for group in weight_groups(nn.Linear(2, 2), 0.1)]
+    [1, 1]
+    """
+    parameters = list(module.parameters())
+    return [
+        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": weight_decay},
+        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate_share(step: int, *, num_steps: int, warmup_steps: float) -> float:
+    """The share of the highest learning rate at a step from 0: a linear rise, then a cosine towards zero.
+
+    >>> [round(learning_rate_share(step, num_steps=6, warmup_steps=2), 2) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
+    """
+    if step < warmup_steps:
+        return min(1.0, (step + 1) / warmup_steps)
+    passed = (step - warmup_steps) / max(1.0, num_steps - warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * passed))
+
+
+def set_learning_rate(optimizer: Any, recipe: Recipe, *, step: int, num_steps: int) -> None:
+    """Set what this step learns with; a function of the step alone, so there is no state to lose."""
+    warmup_steps = recipe.warmup_epochs * num_steps / recipe.epochs
+    share = learning_rate_share(step, num_steps=num_steps, warmup_steps=min(warmup_steps, num_steps))
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * share
+
+
+def new_accelerator(compute: Compute, *, frozen_at_times: bool = False) -> "Accelerator":
+    """Accelerate's view of devices, processes and precision, for one member.
+
+    Raises
+    ------
+    MissingExtra
+        If Accelerate is not installed.
+    InputError
+        As for `join_processes`.
+    """
+    join_processes()
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # noqa: SLF001  (else the first member's precision holds for all)
+    return Accelerator(
+        mixed_precision="no" if compute.precision == "float32" else compute.precision,
+        cpu=compute.device.type == "cpu",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] * frozen_at_times,
+    )
+
+
+OPTIMIZERS: dict[str, Any] = {
+    "adamw": partial(torch.optim.AdamW, lr=0.0, fused=True),
+    "sgd": partial(torch.optim.SGD, lr=0.0, momentum=0.9, nesterov=True, fused=True),
+}
+
+KEPT = 2
+GROWTH = "_growth_tracker"
+SCALER = ("scale", GROWTH)
+"""What a gradient scaler learns; the rest of it are constants."""
+Tensors = dict[str, Tensor]
+
+
+def save_checkpoint(learner: Learner, folder: Path, *, key: str) -> None:
+    """Put the learner's state after `learner.epochs_done` epochs into `folder`; older ones than the last go.
+
+    Raises
+    ------
+    KiyomeError
+        When the disk is full; what was there stays whole.
+    """
+    name = f"epoch-{learner.epochs_done:04d}"
+    content = safetensors.torch.save({place: _plain(value) for place, value in _tensors_of(learner).items()})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / f"{name}.safetensors", content)
+        facts = {"epochs_done": learner.epochs_done, "key": key, "torch": torch.__version__}
+        facts["sha256"] = sha256_of_file(folder / f"{name}.safetensors")
+        write_text(folder / f"{name}.json", json.dumps(facts, indent=2) + "\n")
+    except OSError as error:
+        raise KiyomeError(
+            f"There is room for a checkpoint of {len(content) / 1e6:.1f} MB.",
+            came=f"{error.strerror or error} in {folder}",
+            remedy="Free some space and give the same command: it goes on after the last whole checkpoint.",
+        ) from error
+    for path in sorted(folder.glob("epoch-*.json"))[:-KEPT]:
+        path.unlink()
+        path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def load_last_checkpoint(learner: Learner, folder: Path, *, key: str) -> list[str]:
+    """Bring the learner to the last whole checkpoint; what was wrong with later ones, in plain words.
+
+    A checkpoint of another member (another key) is none. Without a whole one the learner stays as it is.
+    """
+    notes = []
+    for path in sorted(folder.glob("epoch-*.json"), reverse=True):
+        try:
+            facts = json.loads(path.read_bytes())
+            tensors_path = path.with_suffix(".safetensors")
+            if facts["key"] != key:
+                continue
+            if sha256_of_file(tensors_path) != facts["sha256"]:
+                raise ValueError("other bytes than were written")
+            tensors = safetensors.torch.load(tensors_path.read_bytes())
+            _bring_back(learner, tensors)
+            learner.epochs_done = int(facts["epochs_done"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            if is_machine_failure(error):
+                raise
+            notes.append(f"checkpoint {path.stem} is damaged ({error}); the one before it is taken")
+            continue
+        if facts["torch"] != torch.__version__:
+            notes.append(
+                f"resumed under torch {torch.__version__}, begun under {facts['torch']}: last bits differ"
+            )
+        break
+    return notes
+
+
+def _tensors_of(learner: Learner) -> Tensors:
+    tensors = _prefixed("network", learner.network.module.state_dict())
+    if learner.average is not None:
+        tensors |= _prefixed("average", learner.average.state_dict())
+    for number, state in learner.optimizer.state_dict()["state"].items():
+        kept = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        tensors |= _prefixed(f"optimizer.{number}", kept)
+    if isinstance(learner.loss_fn, EarlyLearning):
+        tensors |= _prefixed("loss", learner.loss_fn.state_dict())
+    if learner.scaler is not None:
+        state = learner.scaler.state_dict()
+        tensors |= {f"scaler.{name}": torch.tensor(state[name], dtype=torch.float64) for name in SCALER}
+    return tensors
+
+
+def _bring_back(learner: Learner, tensors: Tensors) -> None:
+    learner.network.module.load_state_dict(_under("network", tensors))
+    if learner.average is not None:
+        learner.average.load_state_dict(_under("average", tensors))
+    parameters = [each for group in learner.optimizer.param_groups for each in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer", tensors).items():
+        number, _, key = name.partition(".")
+        like = parameters[int(number)]
+        # Fused optimizers read memory as it lies: a state lies as its parameter does.
+        state.setdefault(int(number), {})[key] = (
+            torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        )
+    groups = learner.optimizer.state_dict()["param_groups"]
+    learner.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    if isinstance(learner.loss_fn, EarlyLearning):
+        learner.loss_fn.load_state_dict(_under("loss", tensors))
+    if learner.scaler is not None:
+        was = _under("scaler", tensors)
+        learned = {"scale": was["scale"].item(), GROWTH: int(was[GROWTH])}
+        learner.scaler.load_state_dict({**learner.scaler.state_dict(), **learned})
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Any]) -> Tensors:
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def _under(prefix: str, tensors: Tensors) -> Tensors:
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def _plain(value: Tensor) -> Tensor:
+    """On the CPU, in memory of its own, since safetensors refuses tensors that share."""
+    return value.detach().cpu().contiguous().clone()

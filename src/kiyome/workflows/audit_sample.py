@@ -1,0 +1,276 @@
+"""From a run to a list of rows that people check, without a label or a guess in sight.
+
+run ── strata, draw ── design (sealed) ── photos under blind names, audit.csv ── people ── kiyome audit
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.audit_folder import (
+    AUDIT_FILE,
+    DESIGN_FILE,
+    FACTS_FILE,
+    PHOTOS,
+    UNSURE_WORD,
+    blind_names,
+    read_drawn,
+)
+from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
+from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.private import private_folder
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.spreadsheet import safe_cell
+from kiyome.artifacts.storage import reading, write_csv, write_parquet, write_text
+from kiyome.errors import InputError
+from kiyome.estimates import Estimate, share_of_rows
+from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
+from kiyome.reading.finished_run import FinishedRun, open_run
+
+COLUMNS = ("row", "photo", "true_label")
+
+ASKED_HALF_WIDTHS = (0.03, 0.02, 0.01)
+"""Of the interval, as shares: for these the rows to check are said before anyone starts."""
+
+NUM_ROWS = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SealedSample:
+    """What was drawn, from which predictions, as the folder keeps it."""
+
+    folder: Path
+    design: AuditDesign
+    labels: NDArray[np.intp]
+    """(N,) given ones."""
+    predicted_labels: NDArray[np.intp]
+    """(N,) the model's likeliest classes."""
+    class_names: tuple[str, ...]
+    fingerprint: str
+    """Of the table: its ids, their order and class names."""
+    source: str
+    """Name of the run that is judged."""
+    predictions: str
+    """Digest of the probabilities that are judged."""
+    accuracy_on_given: Estimate
+    """On all rows."""
+    rows_needed: dict[float, int]
+    """Rows to check for each half width, as far as guesses tell."""
+
+    @property
+    def row_names(self) -> list[str]:
+        """The n blind names, in the blind order; no other sample has the same."""
+        return blind_names(self.predictions, self.design.rows)
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "file": str(self.folder / AUDIT_FILE),
+            "rows_to_check": len(self.design.rows),
+            "rows": len(self.labels),
+            "expected_half_width": round(self.design.expected_half_width(), 6),
+            "rows_needed": {str(half): rows for half, rows in self.rows_needed.items()},
+            "accuracy_on_given": asdict(self.accuracy_on_given),
+        }
+
+
+def audit_sample(
+    run: Path | str,
+    *,
+    n: int | None = None,
+    num_strata: int = NUM_STRATA,
+    seed: int = 0,
+    images: Path | str | None = None,
+    output: Path | str | None = None,
+    group: str | None = None,
+) -> SealedSample:
+    """Draw rows of a run for people to check, so that their answer holds for all rows.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished run that predicts every row of a table.
+    n
+        How many rows; 200, or all of a smaller table, if not given.
+    num_strata, seed
+        As for `kiyome.evaluation.audit_design.draw_audit`.
+    images
+        Where the photos of the run lie, as for `kiyome.review`.
+    output
+        The run folder; ``RUN-audit`` beside the run if not given. It is its owner's alone.
+    group
+        A group of this machine that may read and write the folder, too.
+
+    Returns
+    -------
+    SealedSample
+        Its folder holds ``audit.csv`` with an empty column ``true_label``, the photos under names that say
+        nothing (a path may name the given label), and the sealed design. Of photos that are not at hand,
+        the file names the image id.
+
+    Raises
+    ------
+    InputError
+        Where a sample was drawn into the folder before: a second look until one likes it is no audit.
+    """
+    if images is None:
+        refuse_photos_from_elsewhere(run)
+    opened = open_run(run, images=images)
+    n = min(NUM_ROWS, len(opened.table)) if n is None else n
+    place = Path(output) if output else opened.path.with_name(f"{opened.name}-audit")
+    _check(place, opened)
+    predictions = digest_of(opened)
+    config = {
+        "source": opened.name,
+        "predictions": predictions,
+        "n": n,
+        "num_strata": num_strata,
+        "seed": seed,
+    }
+    labels = opened.table.given_labels.astype(np.intp)
+    design = draw_audit(labels, opened.predictions.pred_probs, n, num_strata=num_strata, seed=seed)
+    sample = SealedSample(
+        folder=place,
+        design=design,
+        labels=labels,
+        predicted_labels=opened.predictions.pred_probs.argmax(axis=1),
+        class_names=opened.table.class_names,
+        fingerprint=opened.table.fingerprint,
+        source=opened.name,
+        predictions=predictions,
+        accuracy_on_given=share_of_rows(opened.right_on_given, groups=opened.table.groups),
+        rows_needed={half: rows_for(design.strata, half) for half in ASKED_HALF_WIDTHS},
+    )
+    with RunFolder.create_or_reopen(
+        place, command="audit-sample", config=config, table=opened.table
+    ) as folder:
+        private_folder(place, group=group)
+        _write_design(sample)
+        photos = _blind_photos(sample, opened, group)
+        write_text(folder.path / "how_to.txt", _how_to(sample))
+    # after the seal: people write into this file
+    write_csv(
+        place / AUDIT_FILE, [COLUMNS, *((*each, "") for each in zip(sample.row_names, photos, strict=True))]
+    )
+    private_folder(place)
+    return sample
+
+
+def read_sample(folder: Path | str) -> SealedSample:
+    """The sample in a folder, once all that was sealed is as it was.
+
+    Raises
+    ------
+    StaleArtifact
+        When a sealed file changed.
+    InputError
+        When the folder holds something else.
+    """
+    import pyarrow.parquet as pq
+
+    drawn = read_drawn(folder)
+    facts = drawn.facts
+    with reading(drawn.folder / DESIGN_FILE):
+        columns = pq.read_table(drawn.folder / DESIGN_FILE).to_pydict()
+        strata = Strata(
+            stratum_of_row=np.array(columns["stratum"], dtype=np.int8),
+            num_disagreeing=facts["num_disagreeing"],
+            guesses=np.array(facts["guesses"]),
+            spreads=np.array(facts["spreads"]),
+        )
+        return SealedSample(
+            folder=drawn.folder,
+            design=AuditDesign(rows=drawn.rows, strata=strata, seed=facts["seed"]),
+            labels=np.array(columns["given_label"], dtype=np.intp),
+            predicted_labels=np.array(columns["predicted_label"], dtype=np.intp),
+            class_names=drawn.class_names,
+            fingerprint=drawn.manifest["table"]["fingerprint"],
+            source=facts["source"],
+            predictions=facts["predictions"],
+            accuracy_on_given=Estimate(**facts["accuracy_on_given"]),
+            rows_needed={float(half): rows for half, rows in facts["rows_needed"].items()},
+        )
+
+
+def digest_of(run: FinishedRun) -> str:
+    """Of the probabilities, as the diary names a result."""
+    return hashlib.sha256(run.predictions.pred_probs.tobytes()).hexdigest()
+
+
+def _check(place: Path, run: FinishedRun) -> None:
+    if (place / AUDIT_FILE).exists():
+        raise InputError(
+            "An audit is drawn once: drawing until a sample pleases is no audit.",
+            came=f"{place / AUDIT_FILE} from before",
+            remedy="Go on filling it, or name another folder with --output.",
+        )
+    if UNSURE_WORD in run.table.class_names:
+        raise InputError(
+            f"'{UNSURE_WORD}' is what people write where they cannot tell.",
+            came="a class of that name",
+            remedy="Give the class another name.",
+        )
+    if run.predictions.kind != "out_of_fold":
+        raise InputError(
+            "An audit judges predictions of models that did not see the row.",
+            came=f"predictions of kind '{run.predictions.kind}' in {run.path}",
+            remedy="Name a run with out-of-fold predictions.",
+        )
+
+
+def _write_design(sample: SealedSample) -> None:
+    design, strata = sample.design, sample.design.strata
+    places = np.zeros(len(sample.labels), dtype=np.int32)
+    places[design.rows] = np.arange(1, len(design.rows) + 1)
+    columns = {
+        "stratum": strata.stratum_of_row,
+        "inclusion_probability": design.inclusion_probabilities,
+        "place": places,
+        "given_label": sample.labels.astype(np.int32),
+        "predicted_label": sample.predicted_labels.astype(np.int32),
+    }
+    write_parquet(sample.folder / DESIGN_FILE, columns)
+    facts = {
+        **sample.summary(),
+        "source": sample.source,
+        "predictions": sample.predictions,
+        "seed": design.seed,
+        "num_disagreeing": strata.num_disagreeing,
+        "guesses": strata.guesses.tolist(),
+        "spreads": strata.spreads.tolist(),
+        "sizes": strata.sizes.tolist(),
+        "rows_drawn": design.rows_drawn.tolist(),
+    }
+    write_text(sample.folder / FACTS_FILE, json.dumps(facts, indent=2))
+
+
+def _blind_photos(sample: SealedSample, run: FinishedRun, group: str | None) -> list[str]:
+    """What the column photo says; the photos themselves are copied where they are at hand."""
+    paths = np.array(run.table.photo_paths(), dtype=object)[sample.design.rows].tolist()
+    if not all(path and Path(path).is_file() for path in paths):
+        return [safe_cell(text_of_path(name)) for name in run.table.image_ids[sample.design.rows]]
+    photos = private_folder(sample.folder / PHOTOS, group=group)
+    names = [f"{name}{Path(path).suffix.lower()}" for name, path in zip(sample.row_names, paths, strict=True)]
+    for name, path in zip(names, paths, strict=True):
+        shutil.copyfile(path, photos / name)  # a link would show where it leads, and so perhaps the label
+    private_folder(photos)  # its files, too
+    return [f"{PHOTOS}/{name}" for name in names]
+
+
+def _how_to(sample: SealedSample) -> str:
+    lines = [
+        f"Fill the column true_label of {AUDIT_FILE}, from the top down, looking at nothing but the photo.",
+        f"Write one of: {', '.join(sample.class_names)}",
+        f"Write {UNSURE_WORD} where you cannot tell. Guess never.",
+        "You may stop anywhere, but not because of what you have seen.",
+        f"Then: kiyome audit {AUDIT_FILE} --sample THIS_FOLDER",
+        f"Whoever checks does not open {DESIGN_FILE}: it holds the labels.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,312 @@
+"""What the members of a training learn from: which rows, and how much of each label is believed.
+
+    nested  decided without a label of the fold that a member holds out (training/nested.py)
+    global  decided by an earlier run, which saw those labels: a leak, named wherever it is shown
+
+Cleaning takes at most `max_left_out` of a class: where more is flagged, the surest rows are kept, and a note
+says so. N rows, K classes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.storage import reading
+from kiyome.artifacts.table import Table
+from kiyome.curation import cap_left_out, has_weight, notes_on_cap
+from kiyome.errors import InputError, choose
+from kiyome.executors import HERE, Executor
+from kiyome.images.pixel_cache import CachedPhotos
+from kiyome.noise import find_label_issues, label_quality
+from kiyome.noise.label_issues import check_filter
+from kiyome.progress import News, Progress, silent, unheard
+from kiyome.training.recipe import GLOBAL, NESTED, Recipe
+from kiyome.training.time_limit import TimeLimit
+
+if TYPE_CHECKING:
+    from kiyome.training.member import FinishedMember, Lessons, Member
+
+Mask = NDArray[np.bool_]
+
+LABELS = ("all", "clean", "clean-global")
+"""What `kiyome train --labels` understands."""
+
+CLEANING_LEAK = (
+    "Cleaning is global: labels of the fold that is later held out had a say in which rows are left out."
+    " The score comes out too high, the more so the closer models fit; leave_out=nested does not leak."
+)
+
+CHANGED_LABELS_LEAK = (
+    "Labels were changed before training, with a view of all rows: labels of the held-out fold may have had a"
+    " say. The score may come out too high; soft_labels=nested and leave_out=nested do not leak."
+)
+CHANGED_WEIGHTS_LEAK = (
+    "Rows were weighed before training, or left out by a weight of 0: where labels of all rows decided it,"
+    " those of the held-out fold had a say. The score may come out too high; leave_out=nested does not leak."
+)
+
+
+def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str]:
+    """The changes to a recipe that stand behind `--labels` and `--flags`; none where neither is given.
+
+    Raises
+    ------
+    InputError
+        For other words, or where clean-global and a run of flags do not come together.
+
+    Examples
+    --------
+    >>> changes_for_labels("clean", None), changes_for_labels("clean-global", "runs/leaves")
+    (['leave_out=nested'], ['leave_out=global:runs/leaves'])
+    """
+    if labels is not None:
+        choose("value of labels", labels, LABELS)
+    if (labels == "clean-global") != (flags is not None):
+        raise InputError(
+            "labels clean-global and flags go together.",
+            came=f"labels {labels or 'as in the recipe'} with {f'flags {flags}' if flags else 'no flags'}",
+            remedy="Say --labels clean-global --flags RUN; or --labels clean, which needs no run.",
+        )
+    if labels is None:
+        return []
+    return ["leave_out=" + {"all": "", "clean": NESTED}.get(labels, f"{GLOBAL}{flags}")]
+
+
+def lessons_of_recipes(
+    table: Table, recipes: Sequence[Recipe], photos: Mapping[str, CachedPhotos]
+) -> dict[str, "Lessons"]:
+    """What each recipe's members learn from, as far as no training is needed to know it.
+
+    Parameters
+    ----------
+    table
+        With folds.
+    recipes
+        Global forms are applied; nested ones wait for `teach_without_leak`.
+    photos
+        Of the table's rows, for each recipe's name.
+
+    Raises
+    ------
+    InputError, StaleArtifact
+        Where a run that is named does not fit.
+    """
+    from kiyome.training.member import Lessons
+    from kiyome.training.nested import global_soft_targets, hard_targets
+
+    lessons = {}
+    for recipe in recipes:
+        check_filter(recipe.flag_method, None)
+        targets, is_taught = hard_targets(table.labels, table.num_classes), np.ones(len(table), bool)
+        notes: tuple[str, ...] = ()
+        if run := _run_of(recipe.soft_labels):
+            targets = global_soft_targets(table, run, given_share=recipe.given_share)
+        if run := _run_of(recipe.leave_out):
+            flagged, quality = flags_of_run(run, table, method=recipe.flag_method)
+            is_taught = ~flagged
+            for fold in np.unique(np.asarray(table.folds)):  # each keeps more rows, which suits the others
+                is_taught, _ = _capped(table, is_taught, quality, recipe, np.asarray(table.folds) != fold)
+            notes = notes_on_cap(table, flagged, ~is_taught, among=has_weight(table))
+        lessons[recipe.name] = Lessons(
+            table=table,
+            photos=photos[recipe.name],
+            targets=targets,
+            is_taught=is_taught,
+            notes=tuple(f"{recipe.title}: {note}" for note in notes),
+        )
+    return lessons
+
+
+def teach_without_leak(
+    members: Sequence["Member"],
+    folder: Path,
+    *,
+    executor: Executor = HERE,
+    limit: TimeLimit | None = None,
+    on_progress: Progress = silent,
+    on_news: News = unheard,
+) -> list["Member"]:
+    """The members, those of nested recipes with lessons that no label of their held-out fold has touched.
+
+    The pairs behind them are trained first, below ``folder / "nested"``, or taken where they are finished, in
+    this run or in one beside it. `on_news` hears of all that is to be done at first.
+
+    Raises
+    ------
+    InputError
+        Where a class has no rows outside two folds.
+    """
+    from kiyome.training.member import news_of
+    from kiyome.training.nested import plan_pairs, train_pairs
+    from kiyome.training.processes import is_main_process
+
+    planned = plan_pairs(members)
+    for each in [*planned, *members] if planned and is_main_process() else ():
+        on_news(news_of(each, "waiting"))
+    pairs = train_pairs(
+        planned, folder, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
+    )
+    lessons: dict[tuple[str, int], Lessons] = {}
+    taught = []
+    for member in members:
+        name, fold = member.recipe.name, member.fold
+        if member.recipe.is_nested and (name, fold) not in lessons:
+            own = [pair for pair in pairs if pair.member.recipe.name == name]
+            lessons[name, fold] = _nested_lessons(member, own)
+        taught.append(replace(member, lessons=lessons.get((name, fold), member.lessons)))
+    return taught
+
+
+def _nested_lessons(member: "Member", pairs: Sequence["FinishedMember"]) -> "Lessons":
+    """What a member learns from: nothing of the fold that it holds out, neither targets nor rows taught."""
+    from kiyome.training.nested import nested_probs, soften
+
+    recipe, lessons, fold = member.recipe, member.lessons, member.fold
+    table, outside = lessons.table, _outside(member)
+    pred_probs, notes = nested_probs(pairs, fold), (*lessons.notes, *_notes_on_taken(recipe, pairs))
+    targets, is_taught = lessons.targets, lessons.is_taught & outside
+    if recipe.soft_labels == NESTED:
+        targets = soften(targets, pred_probs, given_share=recipe.given_share)
+    if recipe.leave_out == NESTED:
+        labels, quality = table.labels[outside], np.ones(len(table))
+        is_taught[outside] = ~find_label_issues(labels, pred_probs[outside], method=recipe.flag_method)
+        quality[outside] = label_quality(labels, pred_probs[outside])
+        is_taught, capped = _capped(table, is_taught, quality, recipe, outside)
+        notes += tuple(f"{recipe.title}, without fold {fold}: {note}" for note in capped)
+    targets = np.where(outside[:, None], targets, np.float32(np.nan))
+    return replace(lessons, targets=targets, is_taught=is_taught, notes=notes)
+
+
+def _notes_on_taken(recipe: Recipe, pairs: Sequence["FinishedMember"]) -> list[str]:
+    """How many pairs of a recipe other runs have trained."""
+    taken = Counter(pair.facts["taken_from"] for pair in pairs if "taken_from" in pair.facts)
+    return [
+        f"{recipe.title}: {count} of {len(pairs)} pairs of folds were trained in {run} and taken from there"
+        for run, count in sorted(taken.items())
+    ]
+
+
+def _capped(
+    table: Table, is_taught: Mask, quality: NDArray[np.floating[Any]], recipe: Recipe, outside: Mask
+) -> tuple[Mask, tuple[str, ...]]:
+    """The mask (N,) with no more than the recipe's share of a class left out, and notes where that tells."""
+    flagged, among = ~is_taught, outside & has_weight(table)
+    left_out = cap_left_out(table.labels, flagged, quality, max_left_out=recipe.max_left_out, among=among)
+    return is_taught | (among & ~left_out), notes_on_cap(table, flagged, left_out, among=among)
+
+
+def flags_of_run(
+    run: Path, table: Table, *, method: str = "adaptive"
+) -> tuple[Mask, NDArray[np.floating[Any]]]:
+    """A mask (N,) of the rows that an earlier run flags, and the quality (N,) of all labels.
+
+    Parameters
+    ----------
+    run
+        The folder of a `find` run, whose own flags are matched by id; or of a `train` run on the same rows,
+        whose out-of-fold predictions are judged by `method`.
+    table
+        The rows at hand.
+    method
+        As for `kiyome.find_label_issues`.
+
+    Raises
+    ------
+    StaleArtifact
+        Where the run did not finish, was changed, or belongs to other rows.
+    InputError
+        Where a `find` run lacks a row of the table.
+    """
+    verify_run(run)
+    if not (run / "label_issues.parquet").is_file():
+        predictions = Predictions.load(run / "predictions", table)
+        flagged = find_label_issues(table.labels, predictions.pred_probs, method=method)
+        return flagged, label_quality(table.labels, predictions.pred_probs)
+    import pyarrow.parquet as pq
+
+    path = run / "label_issues.parquet"
+    with reading(path):
+        columns = pq.read_table(path, columns=["image_id", "is_label_issue", "label_quality"]).to_pydict()
+        place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+        flags = np.array(columns["is_label_issue"], np.bool_)
+        qualities = np.array(columns["label_quality"], np.float64)
+    missing = [image_id for image_id in table.image_ids if image_id not in place_of]
+    if missing:
+        came = f"{len(missing)} rows without one, such as {missing[0]!r}"
+        raise InputError(
+            "The run of flags has a verdict on every row.", came=came, remedy="Run find on these data."
+        )
+    places = [place_of[image_id] for image_id in table.image_ids]
+    return flags[places], qualities[places]
+
+
+def kept_rows(members: Sequence["Member"]) -> Mask:
+    """A mask (N,) of the rows that no member left out for their label; the ones it holds out do not count."""
+    kept: Mask = np.all([member.lessons.is_taught | ~_outside(member) for member in members], axis=0)
+    return kept
+
+
+def num_rows_taught(members: Sequence["Member"]) -> int:
+    """How many rows at least one member was taught."""
+    return len(np.unique(np.concatenate([member.training_rows for member in members])))
+
+
+def leaks_of(recipes: Sequence[Recipe], table: Table) -> tuple[str, ...]:
+    """What scores of these recipes owe to the labels that they are judged on, in words.
+
+    The table speaks, too: in one that `curate` made, labels or weights are not as they were given.
+
+    >>> table = Table(root=Path(), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
+    ...               class_names=("healthy", "blight"))
+    >>> len(leaks_of([Recipe(soft_labels="nested"), Recipe(leave_out="global:runs/leaves")], table))
+    1
+    >>> leaks_of([Recipe()], table), leaks_of([Recipe()], table.with_labels([1, 1]))[0][:19]
+    ((), 'Labels were changed')
+    """
+    from kiyome.training.nested import GLOBAL_LEAK
+
+    softened = any(_run_of(recipe.soft_labels) for recipe in recipes)
+    cleaned = any(_run_of(recipe.leave_out) for recipe in recipes)
+    changed = not np.array_equal(table.labels, table.given_labels)
+    weighed = table.weights is not None and bool(np.ptp(table.weights) > 0)
+    leaks = {
+        GLOBAL_LEAK: softened,
+        CLEANING_LEAK: cleaned,
+        CHANGED_LABELS_LEAK: changed,
+        CHANGED_WEIGHTS_LEAK: weighed,
+    }
+    return tuple(words for words, is_so in leaks.items() if is_so)
+
+
+def notes_on_rows(members: Sequence["Member"]) -> list[str]:
+    """How many flagged rows each recipe's members left out, fold by fold, and what else to know of them."""
+    notes = [note for member in members for note in member.lessons.notes]
+    for recipe in {member.recipe.name: member.recipe for member in members}.values():
+        if not recipe.leave_out:
+            continue
+        own = {member.fold: member for member in members if member.recipe.name == recipe.name}.values()
+        left_out = [
+            f"{(_outside(member) & ~member.lessons.is_taught).sum():,} of {_outside(member).sum():,}"
+            for member in own
+        ]
+        notes.append(
+            f"{recipe.title}: flagged rows left out of the training part, fold by fold: {', '.join(left_out)}"
+        )
+    return list(dict.fromkeys(notes))
+
+
+def _outside(member: "Member") -> Mask:
+    """(N,) rows of the other folds."""
+    return np.asarray(np.asarray(member.lessons.table.folds) != member.fold)
+
+
+def _run_of(form: str) -> Path | None:
+    """The run that a global form names."""
+    return Path(form.removeprefix(GLOBAL)) if form.startswith(GLOBAL) else None

@@ -1,0 +1,198 @@
+"""From what `find` flagged and people decided to a new version of the table.
+
+find run ── issues ───────────┐
+RUN/review ── decisions ──────┴── curate ── table, corrected_labels.csv, changes.csv ── kiyome train
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from kiyome.artifacts.issues import Issues, read_issues
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.spreadsheet import notes_on_formulas, safe_cell, safe_cells
+from kiyome.artifacts.storage import sha256_of_file, write_csv, write_csv_columns, write_text
+from kiyome.artifacts.table import Table, write_table
+from kiyome.curation import MAX_LEFT_OUT, Action, Curated, curate_table
+from kiyome.decisions.agreement import Rule
+from kiyome.experiments import note_step
+from kiyome.reading.finished_run import FinishedRun, open_run
+from kiyome.workflows.consensus import PeopleDecided, decided_in_file, decided_in_review
+
+ISSUES_FILE = "label_issues.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CurateResult:
+    """What a curation left behind; everything here is in the run folder, too."""
+
+    folder: Path
+    curated: Curated
+    source: Path
+    """The run whose issues were acted on."""
+    people: PeopleDecided | None = None
+    """What people decided; None where nobody did."""
+
+    @property
+    def table(self) -> Table:
+        """The new version."""
+        return self.curated.table
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "source": str(self.source),
+            "rows": len(self.table),
+            "changed": self.curated.num_changed,
+            "decided_by_people": len(self.people.decisions) if self.people else 0,
+            "disputed_and_left_as_they_are": len(self.people.disputed) if self.people else 0,
+            "reviewers": [name for name in self.people.reviewers if name] if self.people else [],
+            "table": str(self.folder / "table.parquet"),
+            "notes": list(self.curated.notes),
+        }
+
+
+def curate(
+    run: Path | str,
+    *,
+    action: str | None = None,
+    decisions: Path | str | None = None,
+    store: Path | str | None = None,
+    rule: Rule = "unanimous",
+    min_chance: float = 0.0,
+    max_left_out: float = MAX_LEFT_OUT,
+    raw: bool = False,
+    output: Path | str | None = None,
+) -> CurateResult:
+    """Make the next version of a table: act on flagged rows, and on what people decided.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished `find`.
+    action
+        What becomes of flagged rows that nobody decided about: ``drop``, ``relabel``, ``weight``, ``soften``
+        or ``keep``; ``drop`` if there are no decisions, ``keep`` if there are.
+    decisions
+        A CSV or Parquet file with columns image_id, decision (keep, drop, relabel, unsure), label and, where
+        several people decided, reviewer. What was decided in the review of the run, if not given.
+    store
+        Where that review keeps its decisions, as for `kiyome review`.
+    rule
+        When people agree on a row: ``unanimous``, or ``majority`` (a third settles what two dispute). Rows
+        that they dispute stay as they are.
+    min_chance, max_left_out
+        As for `kiyome.curation.curate_table`.
+    raw
+        Leave cells of ``corrected_labels.csv`` as they are, those that a spreadsheet would run among them.
+    output
+        The run folder; ``RUN-ACTION`` beside the run if not given.
+
+    Returns
+    -------
+    CurateResult
+        Its folder holds the new ``table`` as CSV and Parquet, ``corrected_labels.csv`` (rows that still
+        teach), ``changes.csv``, and ``predictions/`` where labels were softened: train on them with
+        ``soft_labels=global:FOLDER given_share=0``.
+
+    Raises
+    ------
+    InputError
+        Where the run is none of `find`, or people's decisions leave no row of a class.
+    """
+    opened = open_run(run)
+    issues = read_issues(opened.path / ISSUES_FILE, opened.table)
+    people = (
+        decided_in_review(opened.path, store=store, rule=rule)
+        if decisions is None
+        else decided_in_file(decisions, opened.table, rule=rule)
+    )
+    chosen = cast("Action", action or ("keep" if people else "drop"))
+    curated = curate_table(
+        opened.table,
+        issues,
+        action=chosen,
+        min_chance=min_chance,
+        decisions=people.with_disputed_rows_kept() if people else None,
+        pred_probs=opened.predictions.pred_probs if chosen == "soften" else None,
+        max_left_out=max_left_out,
+    )
+    config = {
+        "source": opened.name,
+        "issues": sha256_of_file(opened.path / ISSUES_FILE),
+        "action": chosen,
+        "min_chance": min_chance,
+        "max_left_out": max_left_out,
+        "decisions": people.digest if people else None,
+    }
+    if people and rule != "unanimous":
+        config["rule"] = rule
+    if raw:
+        config["raw"] = True
+    exact = ["table.csv", *(["corrected_labels.csv"] if raw else [])]
+    curated = replace(curated, notes=(*curated.notes, *notes_on_formulas(curated.table, exact)))
+    place = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
+    with RunFolder.create_or_reopen(
+        place, command="curate", config=config, table=opened.table, named_by_user=output is not None
+    ) as folder:
+        result = CurateResult(folder=folder.path, curated=curated, source=opened.path, people=people)
+        _write(result, opened, issues, raw=raw)
+    note_step(result.folder)
+    return result
+
+
+def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool) -> None:
+    folder, table, curated = result.folder, result.table, result.curated
+    for name in ("table.csv", "table.parquet"):
+        write_table(table, folder / name)
+    names = np.array(table.class_names, dtype=object)
+    teaches = curated.actions != "drop"
+    corrected = {"image_id": table.image_ids[teaches], "label": names[table.labels[teaches]]}
+    if not raw:
+        corrected = {name: safe_cells(column) for name, column in corrected.items()}
+    write_csv_columns(folder / "corrected_labels.csv", corrected)
+    changed = np.flatnonzero((curated.actions != "keep") | curated.by_people).tolist()
+    disputed = set(result.people.disputed) if result.people else set()
+    changes = (_change(row, run.table, curated, issues, disputed) for row in changed)
+    write_csv(folder / "changes.csv", [CHANGES, *changes])
+    if curated.targets is not None:
+        Predictions(
+            pred_probs=curated.targets,
+            kind="out_of_fold",
+            source=f"labels softened by {run.name}",
+            table_fingerprint=table.fingerprint,
+        ).save(folder / "predictions")
+    write_text(folder / "curate.json", json.dumps(result.summary(), indent=2))
+
+
+CHANGES = (
+    "image_id",
+    "action",
+    "by",
+    "given_label",
+    "label_before",
+    "label_now",
+    "weight_now",
+    "chance_wrong",
+)
+
+
+def _change(
+    row: int, before: Table, curated: Curated, issues: Issues, disputed: set[str]
+) -> tuple[object, ...]:
+    now, names = curated.table, before.class_names
+    return (
+        safe_cell(before.image_ids[row]),
+        curated.actions[row],
+        "dispute" if before.image_ids[row] in disputed else "people" if curated.by_people[row] else "flag",
+        safe_cell(names[before.given_labels[row]]),
+        safe_cell(names[before.labels[row]]),
+        safe_cell(names[now.labels[row]]),
+        1.0 if now.weights is None else float(now.weights[row]),
+        round(float(issues.probability[row]), 6),
+    )

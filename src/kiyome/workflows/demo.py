@@ -1,0 +1,115 @@
+"""Real doubt, hidden and found again: solar cells that experts graded.
+
+Data: the ELPV set (Buerhop-Lutz et al. 2018; Deitsch et al. 2019, 2021), 2,624 cells, CC BY-NC-SA 4.0, in the
+PyPI package elpv-dataset.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.storage import write_csv
+from kiyome.errors import MissingExtra
+from kiyome.estimates import Estimate, ratio_of_shares, share
+from kiyome.progress import Progress, shows_progress, silent
+from kiyome.workflows.check import RUNS
+from kiyome.workflows.find import FindResult, find
+
+LICENCE = "photographs: ELPV data set, CC BY-NC-SA 4.0, from the PyPI package elpv-dataset"
+CLASSES = ("functional", "functional", "defective", "defective")
+"""Of the grades 0, 1/3, 2/3 and 1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DemoResult:
+    """What `find` flagged without knowing the experts' doubt, and how much doubt there was."""
+
+    found: FindResult
+    doubt_in_flagged: Estimate
+    """Share of flagged rows that the experts graded 1/3 or 2/3."""
+    doubt_in_rest: Estimate
+    lift: Estimate
+    """How many times richer the flagged rows are."""
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        shares = ("doubt_in_flagged", "doubt_in_rest", "lift")
+        return {
+            **self.found.summary(),
+            **{name: vars(getattr(self, name)) for name in shares},
+            "data": LICENCE,
+        }
+
+
+@shows_progress
+def demo(
+    *,
+    output: Path | str | None = None,
+    cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
+    on_progress: Progress = silent,
+) -> DemoResult:
+    """How much richer in experts' doubt the flagged solar cells are than the rest.
+
+    Parameters
+    ----------
+    output
+        The run folder; ``runs/solar_cells`` where not given.
+    cache_folder, on_progress
+        As for `find`.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+
+    Raises
+    ------
+    MissingExtra
+        Where the photographs or the backbone are not installed.
+    """
+    cells = elpv_folder()
+    names, thirds = read_grades(cells)
+    place = Path(output) if output else RUNS / "solar_cells"
+    labels_csv = place.with_name(f"{place.name}-labels.csv")
+    labels_csv.parent.mkdir(parents=True, exist_ok=True)
+    classes = [CLASSES[grade] for grade in thirds]
+    write_csv(labels_csv, [("image_id", "label"), *zip(names, classes, strict=True)])
+    found = find(
+        labels_csv,
+        images=cells,
+        output=place,
+        backbone="lite0",
+        cache_folder=cache_folder,
+        on_progress=on_progress,
+    )
+    doubtful = dict(zip(names, np.isin(thirds, (1, 2)), strict=True))
+    return compare_doubt(found, np.array([doubtful[name] for name in found.table.image_ids]))
+
+
+def compare_doubt(found: FindResult, doubtful: NDArray[np.bool_]) -> DemoResult:
+    """The doubt (N,) among flagged rows against the rest."""
+    flagged = found.is_label_issue
+    counts = [int(part) for mask in (flagged, ~flagged) for part in (doubtful[mask].sum(), mask.sum())]
+    return DemoResult(
+        found=found,
+        doubt_in_flagged=share(counts[0], counts[1]),
+        doubt_in_rest=share(counts[2], counts[3]),
+        lift=ratio_of_shares(*counts),
+    )
+
+
+def elpv_folder() -> Path:
+    """The folder of the installed package that holds ``images/`` and ``labels.csv``."""
+    package = find_spec("elpv_dataset")
+    if package is None or not package.submodule_search_locations:
+        raise MissingExtra("The demo with photographs of solar cells", extra="demo")
+    return Path(package.submodule_search_locations[0]) / "data"
+
+
+def read_grades(cells: Path) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of photos, and the experts' grades in thirds: 0 (functional) to 3 (defective)."""
+    lines = (cells / "labels.csv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if line.strip()]
+    return [name for name, _, _ in rows], np.array([round(3 * float(grade)) for _, grade, _ in rows])

@@ -1,0 +1,230 @@
+"""From the diary's lines to a table in the terminal, a page with plots, and a CSV."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Literal, get_args
+from urllib.parse import quote
+
+from kiyome.artifacts.storage import write_csv
+from kiyome.errors import InputError
+from kiyome.estimates import FEWEST, Estimate, rank_correlation
+from kiyome.experiments import Entry, compared_with, read_diary
+from kiyome.report.intervals import Interval
+from kiyome.report.pages import DiaryLine, LeaderboardChart, draw_leaderboard, write_diary_page
+from kiyome.workflows.audit_scores import audited_scores_in
+
+Sort = Literal["score", "time"]
+DIGEST = re.compile(r"[0-9a-f]{32,}")
+MOST_CHANGES = 4
+"""So many changes of a run are named; the others are counted."""
+
+CSV_COLUMNS = (
+    *("finished", "run", "command", "rows", "accuracy_on_given", "low", "high", "verdict"),
+    *("difference", "difference_low", "difference_high", "p_value", "leaks", "changed", "seconds"),
+    *("audited_rows", "audited_accuracy_on_true", "audited_low", "audited_high"),
+)
+Audits = Mapping[str, tuple[str, Estimate | None]]
+"""By digest of predictions: who audited them, and the true accuracy; None where the audit changed since."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiaryResult:
+    """All experiments, and where they can be looked at."""
+
+    entries: tuple[Entry, ...]
+    """The oldest first."""
+    audits: Audits
+    lines: tuple[DiaryLine, ...]
+    """One an entry, as they are shown: the best score first, or the oldest."""
+    leaks: tuple[str, ...]
+    """Leak marks in words; lines give their numbers, from 1."""
+    leaderboards: tuple[LeaderboardChart, ...]
+    """Each leaderboard whose scores two runs or more have, over scores out of fold."""
+    page: Path
+    csv: Path
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "experiments": [
+                dict(zip(CSV_COLUMNS, _cells(entry, self.audits), strict=True))
+                | {"leaderboard": dict(entry.leaderboard)}
+                for entry in self.entries
+            ],
+            "page": str(self.page),
+            "csv": str(self.csv),
+        }
+
+
+def diary(runs: Path | str = "runs", *, baseline: str | None = None, sort: Sort = "score") -> DiaryResult:
+    """Every experiment in a folder of runs, with its verdict against the first one or a named one.
+
+    Parameters
+    ----------
+    runs
+        The folder that holds ``diary.jsonl``. ``diary.html`` and ``diary.csv`` are written beside it.
+    baseline
+        The run to compare with, as far as both runs are still there.
+    sort
+        What comes first in the table and on the page: the best ``score``, or the oldest run, ``time``. The
+        CSV and `entries` stay in the order of time.
+
+    Raises
+    ------
+    InputError
+        Where there is no diary, or no such run in it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from kiyome.workflows.find import find
+    >>> from kiyome.testing import write_digits
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = write_digits(folder / "digits", num_photos=200)
+    >>> _ = find(folder / "digits", backbone="tiny", output=folder / "runs" / "a", cache_folder=folder)
+    >>> [entry.verdict() for entry in diary(folder / "runs").entries]
+    ['the baseline']
+    """
+    if sort not in get_args(Sort):
+        raise InputError("An order is score or time.", came=repr(sort), remedy="Say score or time.")
+    folder = Path(runs)
+    entries = read_diary(folder)
+    if baseline is not None:
+        entries = compared_with(entries, folder, baseline)
+    audits = audited_scores_in(folder)
+    leaks = tuple(dict.fromkeys(leak for entry in entries for leak in entry.leaks))
+    ordered = sorted(entries, key=_worst_last) if sort == "score" else entries
+    lines = tuple(_line(entry, folder, audits, leaks) for entry in ordered)
+    names = tuple(dict.fromkeys(name for entry in entries for name in entry.leaderboard))
+    charts = tuple(chart for name in names if (chart := _leaderboard(name, entries)) is not None)
+    page, csv = folder / "diary.html", folder / "diary.csv"
+    write_diary_page(lines, page, title=folder.resolve().name, marks=leaks, charts=charts)
+    cells = ((*_cells(entry, audits), *map(entry.leaderboard.get, names)) for entry in entries)
+    write_csv(csv, [(*CSV_COLUMNS, *(f"leaderboard_{name}" for name in names)), *cells])
+    return DiaryResult(
+        entries=entries, audits=audits, lines=lines, leaks=leaks, leaderboards=charts, page=page, csv=csv
+    )
+
+
+def _worst_last(entry: Entry) -> float:
+    return 1.0 if entry.accuracy_on_given is None else -entry.accuracy_on_given.value
+
+
+def _leaderboard(name: str, entries: Sequence[Entry]) -> LeaderboardChart | None:
+    """Scores of one leaderboard over those out of fold, of the rows of the newest run that has one."""
+    noted = [entry for entry in entries if name in entry.leaderboard]
+    alike = [entry for entry in noted if entry.rows == noted[-1].rows]
+    points = [
+        (interval, entry.leaderboard[name], bool(entry.leaks))
+        for entry in alike
+        if (interval := _interval(entry.run, entry.accuracy_on_given)) is not None
+    ]
+    if len(points) < 2:
+        return None
+    honest = [(each.value or 0.0, score) for each, score, leaks in points if not leaks]
+    said = f"{len(honest)} runs without a leak mark: too few for a rank correlation, which needs {FEWEST}."
+    if len(honest) >= FEWEST:
+        found = rank_correlation(*zip(*honest, strict=True))
+        said = (
+            f"Rank correlation of {name} and the score out of fold: {found.value:.2f} ({found.low:.2f} to"
+            f" {found.high:.2f}, n = {found.num_rows} runs without a leak mark)."
+        )
+    return draw_leaderboard(name, points, said=said)
+
+
+def _line(entry: Entry, folder: Path, audits: Audits, leaks: Sequence[str]) -> DiaryLine:
+    scores = {"on true labels": entry.accuracy_on_true, "on kept rows only": entry.accuracy_on_kept}
+    report = folder / entry.run / "report.html"
+    given, seen = entry.accuracy_on_given, entry.against_baseline
+    return DiaryLine(
+        run=entry.run,
+        command=entry.command,
+        finished=entry.finished[:16].replace("T", " "),
+        changed=_changed(entry),
+        score="" if given is None else _points(given, "{:.1f} ({:.1f} to {:.1f})"),
+        num_rows=0 if given is None else given.num_rows,
+        interval=_interval(entry.run, given),
+        in_truth=_interval(f"{entry.run}, in truth", audits.get(entry.result, ("", None))[1]),
+        beside=[
+            *_audited(entry, audits),
+            *(f"{name} {score.as_percent()}" for name, score in scores.items() if score is not None),
+        ],
+        verdict=entry.verdict() if seen is None else seen.verdict,
+        difference="" if seen is None else _points(seen.difference, "{:+.2f} ({:+.2f} to {:+.2f})"),
+        difference_interval=None if seen is None else _interval(entry.run, seen.difference),
+        marks=[leaks.index(leak) + 1 for leak in entry.leaks],
+        leaderboard=entry.leaderboard,
+        took=_took(entry),
+        report=f"{quote(entry.run)}/report.html" if report.is_file() else "",
+    )
+
+
+def _points(found: Estimate, form: str) -> str:
+    return form.format(*(100 * each for each in (found.value, found.low, found.high)))
+
+
+def _interval(name: str, found: Estimate | None) -> Interval | None:
+    return None if found is None else Interval(name=name, low=found.low, value=found.value, high=found.high)
+
+
+def _audited(entry: Entry, audits: Audits) -> list[str]:
+    name, score = audits.get(entry.result, ("", None))
+    if score is not None:
+        return [f"in truth {score.as_percent()}, by rows that people checked"]
+    return [f"{name} changed since it was drawn, and counts no more"] if name else []
+
+
+def _changed(entry: Entry) -> str:
+    """How the config differs from the baseline's, such as `loss: elr → mix`; without digests."""
+    told = [
+        f"{name.removeprefix('recipes.').removesuffix('.path')}: {_said_to_change(before, now)}"
+        for name, (before, now) in entry.changed.items()
+        if not any(DIGEST.fullmatch(str(value)) for value in (before, now))
+    ]
+    more = len(told) - MOST_CHANGES
+    return ", ".join(told[:MOST_CHANGES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _said_to_change(before: Any, now: Any) -> str:
+    return _said(now) if before is None else f"{_said(before)} → {_said(now)}"
+
+
+def _said(value: Any) -> str:
+    """A value of a config for people.
+
+    >>> _said([{"path": "a"}, {"path": "../b"}]), _said("global:runs/a"), _said(None), _said(0.5)
+    ('a, b', 'global:a', 'none', '0.5')
+    """
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_said, value)) or "none"
+    if isinstance(value, Mapping):
+        return _said(value["path"]) if "path" in value else str(dict(value))
+    if value is None or value == "":
+        return "none"
+    kind, colon, path = str(value).rpartition(":")
+    return f"{kind}{colon}{PurePath(path).name or path}"
+
+
+def _took(entry: Entry) -> str:
+    minutes, seconds = divmod(round(entry.seconds), 60)
+    took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return f"{took} since resumed" if entry.resumed else took
+
+
+def _cells(entry: Entry, audits: Audits) -> tuple[object, ...]:
+    given, seen = entry.accuracy_on_given, entry.against_baseline
+    nothing: tuple[float | None, ...] = (None, None, None, None)
+    scored = nothing if given is None else _ends(given)
+    compared = nothing
+    if seen is not None:
+        compared = (seen.difference.value, seen.difference.low, seen.difference.high, seen.p_value)
+    told = ("; ".join(entry.leaks), _changed(entry), entry.seconds)
+    _, seen_by_people = audits.get(entry.result, ("", None))
+    audited = nothing if seen_by_people is None else _ends(seen_by_people)
+    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *told, *audited)
+
+
+def _ends(found: Estimate) -> tuple[float, ...]:
+    return found.num_rows, found.value, found.low, found.high

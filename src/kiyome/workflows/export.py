@@ -1,0 +1,213 @@
+"""From a finished training to ONNX files that programs without torch can run, each checked on real photos.
+
+The folders that timm loads need no export: they lie in the run as ``members/*/models/*``.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
+from kiyome.errors import InputError, KiyomeError
+from kiyome.progress import Progress, shows_progress, silent
+from kiyome.reading.photo_list import read_photo_list
+
+if TYPE_CHECKING:
+    from kiyome.models import Network
+    from kiyome.training.recipe import Recipe
+
+TOLERANCE = 1e-4
+"""Largest difference between two probabilities that is taken for rounding."""
+NUM_PHOTOS = 32
+"""Each file is checked on so many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """The files that were written, and how near they come to torch."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    """One a model; beside each a JSON file of the same stem says how to use it."""
+    largest_difference: float
+    """Between probabilities of ONNX Runtime and of torch, over all files, photos and classes."""
+    num_photos: int
+    """What each file was checked on."""
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "files": [path.name for path in self.files],
+            "megabytes": round(sum(path.stat().st_size for path in self.files) / 1e6, 1),
+            "largest_difference": self.largest_difference,
+            "tolerance": TOLERANCE,
+            "photos": self.num_photos,
+        }
+
+
+@shows_progress
+def export(
+    run: Path | str,
+    photos: Path | str,
+    *,
+    output: Path | str | None = None,
+    cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
+    on_progress: Progress = silent,
+) -> ExportResult:
+    """Write each model of a finished training as ONNX, once its outputs agree with torch's on real photos.
+
+    Each file takes ``photos`` (n, S, S, 3) uint8 RGB, cut as the JSON file beside it says, and gives
+    ``pred_probs`` (n, K): normalization and the loss's own link from logits to probabilities are inside, any
+    n goes. The ensemble is the mean over files, each member counting alike.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished `train` run; each file in it is checked first.
+    photos
+        Real photos to check with: a folder, or a table with their ids. Some from all over it are taken.
+    output
+        Where the files go; ``onnx`` in the run folder if not given.
+    cache_folder
+        Where decoded photos are kept between runs.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+
+    Raises
+    ------
+    StaleArtifact
+        Where the run did not finish, or a file in it was changed.
+    MissingExtra
+        Without onnx, onnxscript or onnxruntime.
+    KiyomeError
+        Where outputs differ by more than 1e-4; no file of that model is written.
+    """
+    from kiyome.losses import stored_link
+    from kiyome.models import load_timm_folder
+    from kiyome.models.onnx_file import onnx_of
+    from kiyome.training.recipe import Recipe
+
+    run = Path(run)
+    manifest = verify_run(run)
+    if manifest["command"] != "train":
+        raise InputError(
+            "Models are exported from a run of `kiyome train`.",
+            came=f"a run of {manifest['command']!r} in {run}",
+            remedy="Name the folder that `kiyome train` wrote.",
+        )
+    folder = Path(output) if output else run / "onnx"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, cache = _photos_to_check(photos), Path(cache_folder or default_cache_folder())
+    models, files, differences = list(_models(run)), [], [0.0]
+    for number, (model, facts) in enumerate(models, start=1):
+        recipe, link = Recipe(**facts["recipe"]), stored_link(facts)
+        network = load_timm_folder(model).with_link(link)
+        pixels = _views(paths, recipe, network, cache)
+        content = onnx_of(network, image_size=recipe.image_size)
+        differences.append(check_onnx(content, network, pixels, name=f"{facts['member']}, {model.name}"))
+        files.append(folder / f"{facts['member']}-{model.name}.onnx")
+        write_bytes(files[-1], content)
+        described = _described(content, facts, recipe, network, manifest["table"]["classes"])
+        described["output"]["link"] = link.as_dict()
+        described["checked"] = {
+            "photos": len(pixels),
+            "largest_difference": differences[-1],
+            "tolerance": TOLERANCE,
+        }
+        write_text(files[-1].with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+        on_progress("export", number, len(models))
+    return ExportResult(
+        folder=folder,
+        files=tuple(files),
+        largest_difference=max(differences),
+        num_photos=len(pixels),
+    )
+
+
+def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *, name: str) -> float:
+    """The largest difference between probabilities of ONNX Runtime and torch, on real photos.
+
+    Raises
+    ------
+    KiyomeError
+        Where it is more than rounding explains.
+    """
+    from kiyome.models.onnx_file import run_onnx, run_torch
+
+    expected = run_torch(network, pixels)
+    probs = run_onnx(content, pixels[:1], pixels)  # one alone, too: any number must go
+    difference = float(np.abs(probs - np.concatenate([expected[:1], expected])).max())
+    if not difference <= TOLERANCE:  # NaN, too
+        raise KiyomeError(
+            f"An ONNX file gives torch's probabilities to within {TOLERANCE:g}.",
+            came=f"{difference:g} between them for {name} on {len(pixels)} photos; it is not written",
+            remedy="Take the folder that timm loads instead, or other versions of torch and onnxruntime.",
+        )
+    return difference
+
+
+def _photos_to_check(photos: Path | str) -> list[str]:
+    """Some photos from all over the set."""
+    paths = [path for path in read_photo_list(photos, images_option=None).paths if Path(path).is_file()]
+    if not paths:
+        raise InputError("The check needs photos.", came=f"none in {photos}", remedy="Name others.")
+    return [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, NUM_PHOTOS).astype(int))]
+
+
+def _views(paths: list[str], recipe: "Recipe", network: "Network", cache: Path) -> NDArray[np.uint8]:
+    """The plain views (n, S, S, 3) of the photos, as at prediction."""
+    from kiyome.images.loader import Loader
+    from kiyome.images.pixel_cache import cache_photos, stored_size
+
+    stored = stored_size(recipe.image_size, squash=recipe.crop == "whole")
+    photos = cache_photos(paths, stored=stored, folder=cache)
+    rows = np.flatnonzero(photos.readable)
+    if not len(rows):
+        reason = next(reason for reason in photos.reasons if reason)
+        raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Name others.")
+    view = recipe.prediction_views(0, crop_pct=network.crop_pct)
+    loader = Loader(photos=photos, rows=rows, augment=view, batch_size=len(rows), seed=0)
+    return np.concatenate([np.array(batch.pixels) for batch in loader.epoch(view=0)])
+
+
+def _models(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each model's folder, with the facts of its member."""
+    from kiyome.training.member import read_member_facts
+
+    for folder, facts in read_member_facts(run):
+        for name in facts["models"]:
+            yield folder / name, facts
+
+
+def _described(
+    content: bytes, facts: dict[str, Any], recipe: "Recipe", network: "Network", classes: list[str]
+) -> dict[str, Any]:
+    """What a program must know to use the file."""
+    size, whole = recipe.image_size, recipe.crop == "whole"
+    share = 1.0 if whole else network.crop_pct
+    return {
+        "member": facts["member"],
+        "architecture": network.architecture,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "classes": classes,
+        "input": {"name": "photos", "type": "uint8", "shape": ["n", size, size, 3], "colors": "RGB"},
+        "output": {"name": "pred_probs", "type": "float32", "shape": ["n", len(classes)]},
+        "preparation": {
+            "crop": "the whole photo, made square" if whole else "the square in the middle",
+            "share_of_short_side": share,
+            "resize_to": [size, size],
+            "turn_by_exif": True,
+            "normalization": "inside the graph",
+            "mean": list(network.mean),
+            "std": list(network.std),
+        },
+    }

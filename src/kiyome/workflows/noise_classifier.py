@@ -1,0 +1,167 @@
+"""From photos alone: would this one be flagged? Out of fold, beside chance and beside the predictor's doubt.
+
+find run ── flags ── table of two classes, same folds ── train ── out of fold ── precision, recall
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.issues import read_issues
+from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.storage import sha256_of_file, write_text
+from kiyome.artifacts.table import Table, write_table
+from kiyome.estimates import Estimate
+from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
+from kiyome.progress import Progress, shows_progress, silent
+from kiyome.reading.finished_run import FinishedRun, open_run
+from kiyome.training.recipe_files import read_recipes
+from kiyome.training.time_limit import TimeLimit
+from kiyome.workflows.train import check_models, train
+from kiyome.workflows.training_run import TrainResult
+
+CLASSES = ("not flagged", "flagged")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NoiseClassifierResult:
+    """What photos tell of flags, out of fold."""
+
+    folder: Path
+    trained: TrainResult
+    by_photo: Detection
+    by_doubt: Detection
+    """The plain score: 1 less the largest probability that the flags' own predictor gives."""
+    gain: Estimate
+    """Average precision by photo less that by doubt."""
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "by_photo": asdict(self.by_photo),
+            "by_doubt": asdict(self.by_doubt),
+            "gain_in_average_precision": asdict(self.gain),
+            "notes": list(self.trained.notes),
+        }
+
+
+@shows_progress
+def noise_classifier(
+    run: Path | str,
+    *,
+    recipe: Path | str = "quick",
+    changes: Sequence[str] = (),
+    images: Path | str | None = None,
+    output: Path | str | None = None,
+    stop_after: str | TimeLimit | None = None,
+    cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
+    on_progress: Progress = silent,
+) -> NoiseClassifierResult:
+    """Train members to tell from a photo whether its label was flagged, and say how well that works.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished `find` on photos.
+    recipe, changes, stop_after, cache_folder
+        As for `train`.
+    images
+        Where the photos of the run lie, as for `kiyome.review`.
+    output
+        The run folder; ``RUN-noise-classifier`` beside the run if not given.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+
+    Returns
+    -------
+    NoiseClassifierResult
+        Its folder holds the table of flags, the training in ``train/``, and ``noise_classifier.json``.
+
+    Raises
+    ------
+    InputError
+        Where the run is none of `find`, its photos are gone, or it flagged nothing.
+    TimeLimitReached
+        As for `train`; its `folder` is that of the training in the run folder.
+
+    Notes
+    -----
+    A label that is wrong by accident leaves no trace in its photo: what a classifier finds are photos of a
+    kind that is often mislabeled. The talk reached a precision of 22 % and gave up.
+    """
+    limit = TimeLimit.of(stop_after)
+    if images is None:
+        refuse_photos_from_elsewhere(run)
+    opened = open_run(run, images=images)
+    issues = read_issues(opened.path / "label_issues.parquet", opened.table)
+    doubt = 1 - opened.predictions.pred_probs.max(axis=1).astype(np.float64)
+    by_doubt = detection(issues.is_label_issue, doubt)  # what is wrong with the flags is told now
+    place = Path(output) if output else opened.path.with_name(f"{opened.name}-noise-classifier")
+    config = {
+        "issues": sha256_of_file(opened.path / "label_issues.parquet"),
+        "recipe": str(recipe),
+        "changes": list(changes),
+    }
+    identity: dict[str, Any] = {
+        "command": "noise-classifier",
+        "config": config,
+        "table": opened.table,
+        "named_by_user": output is not None,
+    }
+    check_models(read_recipes(recipe, changes), place, **identity)
+    with RunFolder.create_or_reopen(place, **identity) as folder:
+        table = _table_of_flags(opened, issues.is_label_issue)
+        write_table(table, folder.path / "flags.parquet")
+        trained = train(
+            folder.path / "flags.parquet",
+            images=table.root,
+            recipe=recipe,
+            changes=changes,
+            output=folder.path / "train",
+            stop_after=limit,
+            cache_folder=cache_folder,
+            on_progress=on_progress,
+        )
+        result = _judged(folder.path, trained, issues.is_label_issue, doubt, by_doubt)
+        write_text(folder.path / "noise_classifier.json", json.dumps(result.summary(), indent=2))
+    return result
+
+
+def _table_of_flags(run: FinishedRun, is_flagged: NDArray[np.bool_]) -> Table:
+    """The same rows and folds; the label says whether the row was flagged."""
+    table = run.table
+    return Table(
+        root=table.root,
+        image_ids=table.image_ids,
+        paths=table.paths,
+        given_labels=is_flagged.astype(np.int32),
+        class_names=CLASSES,
+        groups=table.groups,
+        folds=table.folds,
+    )
+
+
+def _judged(
+    folder: Path,
+    trained: TrainResult,
+    is_flagged: NDArray[np.bool_],
+    doubt: NDArray[np.float64],
+    by_doubt: Detection,
+) -> NoiseClassifierResult:
+    assert trained.predictions is not None  # noqa: S101 - all members were trained
+    chances = trained.predictions.pred_probs[:, 1]
+    return NoiseClassifierResult(
+        folder=folder,
+        trained=trained,
+        by_photo=detection(is_flagged, chances),
+        by_doubt=by_doubt,
+        gain=gain_in_average_precision(is_flagged, chances, doubt),
+    )

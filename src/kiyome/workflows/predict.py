@@ -1,0 +1,265 @@
+"""From a finished training and new photos to a submission; needs no network and no label."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.manifest import Manifest, photos_of_run
+from kiyome.artifacts.run import verify_run
+from kiyome.artifacts.storage import default_cache_folder, sweep, write_csv, write_parquet
+from kiyome.errors import InputError
+from kiyome.progress import Progress, shows_progress, silent
+from kiyome.reading.photo_list import PhotoList, read_photo_list
+from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
+from kiyome.workflows.combination import NEW, check_for_new, combine_new, inputs_of
+
+Probs = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictResult:
+    """What members of a run say of N photos. K classes."""
+
+    photos: PhotoList
+    class_names: tuple[str, ...]
+    pred_probs: Probs
+    """(N, K) mean over members; the mean of all other rows where a photo cannot be read."""
+    set_aside: dict[int, str]
+    """Row and reason of each photo that cannot be read."""
+    num_models: int
+    form: SubmissionForm | None = None
+    """How the submission is written; None where none was."""
+    output: Path | None = None
+    notes: tuple[str, ...] = ()
+    """What people should hear."""
+
+    @property
+    def predicted_labels(self) -> NDArray[np.int64]:
+        """(N,) likeliest class."""
+        labels: NDArray[np.int64] = self.pred_probs.argmax(axis=1)
+        return labels
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        names = [self.class_names[label] for label in self.predicted_labels]
+        return {
+            "photos": len(self.photos.image_ids),
+            "models": self.num_models,
+            "classes": dict(Counter(names).most_common()),
+            "set_aside": {self.photos.image_ids[row]: reason for row, reason in self.set_aside.items()},
+            "columns": list(self.form.header) if self.form else [],
+            "written": self.form.in_words if self.form else None,
+            "output": str(self.output) if self.output else None,
+            "notes": list(self.notes),
+        }
+
+
+@shows_progress
+def predict(
+    run: Path | str,
+    photos: Path | str,
+    *,
+    output: Path | str | None = "submission.csv",
+    sample: Path | str | None = None,
+    images: Path | str | None = None,
+    form: str | None = None,
+    class_map: Path | str | None = None,
+    cache_folder: Path | str | None = None,
+    progress: bool = True,  # noqa: ARG001  (for shows_progress)
+    on_progress: Progress = silent,
+) -> PredictResult:
+    """What the members of a finished training say of new photos, with a submission file.
+
+    Parameters
+    ----------
+    run
+        The folder of a finished `train` run, or of a `blend`, `stack`, `calibrate` or `correct` of such runs;
+        each file in it is checked first.
+    photos
+        A folder, or a table with an id column such as Kaggle's sample_submission.csv.
+    output
+        The CSV file: a row for each photo, in the form of the sample, or else an id and a label as the
+        training table wrote it. Beside it ``<stem>.probs.parquet`` holds the probabilities. None writes
+        nothing.
+    sample
+        A sample submission whose ids, order, columns and form are taken, where `photos` is a folder: one
+        column of labels or of the probability of one class, or a column of probabilities for each class.
+    images
+        The folder that a table's photos lie under. Without it: ``test_images`` or ``test`` beside the table,
+        or beside the photos that the run was trained on.
+    form
+        ``labels`` or ``probabilities``, where there is no sample or its only column may mean either.
+    class_map
+        What numbers or names in the sample mean: a JSON file, number to class. Without it, a
+        ``label_num_to_disease_map.json`` beside the sample.
+    cache_folder
+        Where decoded photos are kept between runs.
+    progress
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+
+    Raises
+    ------
+    StaleArtifact
+        Where the run did not finish, or a file in it was changed.
+    TableError
+        Where an id of the sample has no photo.
+    InputError
+        Where columns or labels of the sample are not those of the run, or cannot be told.
+    """
+    source = _source(Path(run))
+    trained_on = photos_of_run(run)
+    listed = read_photo_list(
+        sample or photos,
+        images=images or (photos if sample else None),
+        near=(trained_on.parent, trained_on) if trained_on else (),
+    )
+    cache = Path(cache_folder or default_cache_folder())
+    if output is None:
+        return _predict_by(source, listed, cache, on_progress)
+    if listed.source and Path(output).resolve() == listed.source.resolve():
+        raise InputError(
+            "A submission is a file of its own.", came=f"the sample itself, {output}", remedy="Name another."
+        )
+    table = source.manifest["table"]
+    label_texts = table.get("label_texts")  # runs before 2026-11-28 have names only
+    ways = known_label_texts(table["classes"], label_texts, sample=listed.source, class_map=class_map)
+    written = submission_form(listed, ways, form=form)  # what is wrong is told now
+    return write_submission(_predict_by(source, listed, cache, on_progress), written, Path(output))
+
+
+class _Source(NamedTuple):
+    """A run that can predict photos, and those that it was made of."""
+
+    run: Path
+    manifest: Manifest
+    inputs: tuple["_Source", ...]
+
+
+def _source(run: Path) -> _Source:
+    """The run with its inputs down to trainings, all checked before the first photo is read."""
+    manifest = verify_run(run)
+    if manifest["command"] in NEW:
+        check_for_new(run, manifest)
+        return _Source(run, manifest, tuple(map(_source, inputs_of(run, manifest))))
+    if manifest["command"] != "train":
+        raise InputError(
+            "Photos are predicted by a run of `kiyome train`, or by what was made of such runs.",
+            came=f"a run of {manifest['command']!r} in {run}",
+            remedy="Name the folder that `kiyome train` wrote.",
+        )
+    return _Source(run, manifest, ())
+
+
+def _predict_by(source: _Source, listed: PhotoList, cache: Path, on_progress: Progress) -> PredictResult:
+    """What trainings say, combined as the run combined their out-of-fold predictions."""
+    if not source.inputs:
+        classes = source.manifest["table"]["classes"]
+        return predict_photos(
+            source.run, listed, class_names=classes, cache_folder=cache, on_progress=on_progress
+        )
+    said = [_predict_by(each, listed, cache, on_progress) for each in source.inputs]
+    probs = combine_new(source.run, source.manifest, [each.pred_probs for each in said]).astype(np.float32)
+    first = said[0]
+    read = [row for row in range(len(probs)) if row not in first.set_aside]
+    probs[list(first.set_aside)] = probs[read].mean(axis=0)
+    return replace(
+        first,
+        pred_probs=probs,
+        num_models=sum(each.num_models for each in said),
+        notes=tuple(dict.fromkeys(note for each in said for note in each.notes)),
+    )
+
+
+def predict_photos(
+    run: Path,
+    listed: PhotoList,
+    *,
+    class_names: Sequence[str],
+    cache_folder: Path,
+    on_progress: Progress = silent,
+) -> PredictResult:
+    """What all members that lie in a run folder say of these photos: the mean, each member counting alike."""
+    from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
+    from kiyome.inference import predict as predict_rows
+    from kiyome.losses import stored_link
+    from kiyome.models import load_timm_folder
+    from kiyome.models.compute import choose_compute
+    from kiyome.training.member import PREDICTION_BATCH, member_seed, read_member_facts
+    from kiyome.training.recipe import Recipe
+
+    members = read_member_facts(run)
+    if not members:
+        raise InputError("A run holds finished members.", came=f"none in {run}", remedy="Train first.")
+    total, num_models = np.zeros((len(listed.paths), len(class_names))), 0
+    photos_of: dict[StoredSize, CachedPhotos] = {}
+    for number, (folder, facts) in enumerate(members, start=1):
+        recipe = Recipe(**facts["recipe"])
+        stored = stored_size(recipe.image_size, squash=recipe.crop == "whole")
+        if stored not in photos_of:
+            photos_of[stored] = cache_photos(
+                listed.paths, stored=stored, folder=cache_folder, on_progress=on_progress
+            )
+        photos = photos_of[stored]
+        rows = np.flatnonzero(photos.readable)
+        if not len(rows):
+            reason = next(reason for reason in photos.reasons if reason)
+            raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Check the photos.")
+        compute = choose_compute(recipe.precision)
+        for name in facts["models"]:
+            network = load_timm_folder(folder / name).with_link(stored_link(facts))
+            compute.ready(network.module, channels_last=recipe.channels_last)
+            views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
+            probs = predict_rows(
+                network,
+                photos,
+                rows,
+                views=views,
+                compute=compute,
+                batch_size=PREDICTION_BATCH,
+                seed=member_seed(facts["seed"], facts["fold"]),
+            )
+            total[rows] += probs / (len(facts["models"]) * len(members))
+            num_models += 1
+        on_progress("predict", number, len(members))
+    total[~photos.readable] = total[rows].mean(axis=0)
+    return PredictResult(
+        photos=listed,
+        class_names=tuple(class_names),
+        pred_probs=total.astype(np.float32),
+        set_aside={row: reason for row, reason in enumerate(photos.reasons) if reason},
+        num_models=num_models,
+        notes=_notes_on_links([facts for _, facts in members]),
+    )
+
+
+def _notes_on_links(members: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """What to say of members that were trained before links were stored, where their loss has its own."""
+    from kiyome.losses import SOFTMAX, link_of_loss
+
+    old = [facts["recipe"] for facts in members if "link" not in facts]
+    losses = {each["loss"] for each in old if link_of_loss(each["loss"], each["loss_options"]) != SOFTMAX}
+    return tuple(
+        f"members of an earlier version are read by softmax, as their out-of-fold predictions were; train"
+        f" again to read {loss} by its own link (less log loss, hardly another accuracy)"
+        for loss in sorted(losses)
+    )
+
+
+def write_submission(result: PredictResult, form: SubmissionForm, path: Path) -> PredictResult:
+    """The result, written as CSV in this form; all probabilities as Parquet beside it."""
+    import pyarrow as pa
+
+    listed = result.photos
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    write_csv(path, form.rows(listed.image_ids, result.pred_probs))  # exact ids: a contest matches them
+    columns = {f"p_{name}": pa.array(result.pred_probs[:, k]) for k, name in enumerate(result.class_names)}
+    write_parquet(
+        path.with_suffix(".probs.parquet"), {listed.id_column: pa.array(listed.image_ids), **columns}
+    )
+    return replace(result, form=form, output=path, notes=(*result.notes, *form.notes))

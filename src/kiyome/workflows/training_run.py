@@ -1,0 +1,174 @@
+"""What a training left behind, and how it is put on disk. N rows, K classes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.predictions import Predictions, Probs, write_out_of_fold
+from kiyome.artifacts.storage import write_csv, write_parquet, write_text
+from kiyome.artifacts.table import Table, write_table
+from kiyome.report.pages import TrainReport, write_train_report
+from kiyome.training.recipe import Recipe
+from kiyome.workflows.cleaning import kept_rows, leaks_of, notes_on_rows, num_rows_taught
+from kiyome.workflows.predict import PredictResult
+
+if TYPE_CHECKING:
+    from kiyome.training.cross_validate import CrossValidation
+    from kiyome.training.member import FinishedMember
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainResult:
+    """What a training left behind; everything here is in the run folder, too. N rows, K classes."""
+
+    folder: Path
+    table: Table
+    """The N rows that could be read, with folds."""
+    predictions: Predictions | None
+    """Out of fold; None where only some members were trained."""
+    members: tuple[Mapping[str, Any], ...]
+    """What member.json of each says."""
+    scores: Mapping[str, Mapping[str, float]]
+    """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows, and
+    beside it, where cleaning left rows out, of the others only."""
+    num_rows_taught: int
+    """Rows that at least one member was taught."""
+    models: tuple[str, ...] = ()
+    """Each model's name with the form in which labels reached it; `global` marks a leak."""
+    leaks: tuple[str, ...] = ()
+    """What the scores owe to the labels that they are judged on, in words; notes say it, too."""
+    is_kept: NDArray[np.bool_] | None = None
+    """(N,) rows that no member left out for their label."""
+    submission: PredictResult | None = None
+    notes: tuple[str, ...] = ()
+    """What people should hear."""
+
+    def summary(self) -> dict[str, Any]:
+        """The answer as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "rows": len(self.table),
+            "rows_taught": self.num_rows_taught,
+            "models": list(self.models),
+            "leaks": list(self.leaks),
+            "members": [member["member"] for member in self.members],
+            "scores": {name: dict(values) for name, values in self.scores.items()},
+            "submission": None if self.submission is None else self.submission.summary(),
+            "notes": list(self.notes),
+        }
+
+
+def result_of_training(
+    folder: Path, recipes: Sequence[Recipe], trained: "CrossValidation", notes: list[str]
+) -> TrainResult:
+    """The result of all members, with scores and what people should hear.
+
+    Parameters
+    ----------
+    folder
+        The run folder, where the members lie.
+    recipes, trained
+        What was trained.
+    notes
+        What is known already.
+    """
+    members = [each.member for each in trained.members]
+    table = members[0].lessons.table
+    scores = {"all members": _scores(trained.members, trained.pred_probs)}
+    for recipe in recipes if len(recipes) > 1 else ():
+        own = [each for each in trained.members if each.member.recipe.name == recipe.name]
+        scores[recipe.title] = _scores(own, trained.by_recipe[recipe.name])
+    models = tuple(recipe.title for recipe in recipes)
+    return TrainResult(
+        folder=folder,
+        table=table,
+        predictions=Predictions(
+            pred_probs=trained.pred_probs,
+            kind="out_of_fold",
+            source=f"{len(members)} members of {', '.join(models)}",
+            table_fingerprint=table.fingerprint,
+        ),
+        members=tuple(member.facts for member in trained.members),
+        scores=scores,
+        num_rows_taught=num_rows_taught(members),
+        models=models,
+        leaks=leaks_of(recipes, table),
+        is_kept=kept_rows(members),
+        notes=(
+            *notes,
+            *leaks_of(recipes, table),
+            *notes_on_rows(members),
+            *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"]),
+        ),
+    )
+
+
+def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, float]:
+    """Agreement with given labels of all rows, each held out; beside it, of those that no member left out."""
+    from kiyome.training.member import agreement
+
+    members = [each.member for each in trained]
+    labels, kept = members[0].lessons.table.given_labels, kept_rows(members)
+    scores = agreement(probs, labels, "out_of_fold")
+    if kept.all() or not kept.any():
+        return scores
+    return {
+        **scores,
+        **agreement(probs[kept], labels[kept], "out_of_fold_rows_not_flagged_only"),
+        "rows_not_flagged": int(kept.sum()),
+    }
+
+
+def write_trained(
+    result: TrainResult, trained: "CrossValidation", recipes: Sequence[Recipe], *, title: str
+) -> None:
+    """Put all that a training of every member found into its run folder."""
+    folder, table = result.folder, result.table
+    assert result.predictions is not None  # noqa: S101
+    for name in ("table.csv", "table.parquet"):
+        write_table(table, folder / name)
+    result.predictions.save(folder / "predictions")
+    write_out_of_fold(result.predictions, table, folder)
+    metrics = [line for member in trained.members for line in member.metrics()]
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
+    _write_dynamics(trained, table, folder)
+    write_text(folder / "train.json", json.dumps(result.summary(), indent=2))
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for line in metrics:
+        curves.setdefault(line["member"], []).append(line)
+    report = TrainReport(
+        title=title,
+        num_rows=len(table),
+        num_folds=len(set(table.folds.tolist())) if table.folds is not None else 0,
+        scores=result.scores,
+        by_number_of_views={m["member"]: m["by_number_of_views"] for m in result.members},
+        curves=curves,
+        notes=result.notes,
+        recipes={recipe.title: recipe.as_dict() for recipe in recipes},
+    )
+    write_train_report(report, folder / "report.html")
+
+
+def _write_dynamics(trained: "CrossValidation", table: Table, folder: Path) -> None:
+    """training_dynamics as CSV and Parquet: what training said of each row, in the table's order."""
+    import pyarrow as pa
+
+    names = np.array(table.class_names, object)
+    columns: dict[str, NDArray[Any]] = {
+        "image_id": table.image_ids,
+        "label": names[table.labels],
+        "area_under_margin": trained.dynamics.area_under_margin,
+        "mean_loss": trained.dynamics.mean_loss,
+        "wrong_share": trained.dynamics.wrong_share,
+        "passes": trained.dynamics.passes,
+    }
+    write_parquet(
+        folder / "training_dynamics.parquet", {name: pa.array(values) for name, values in columns.items()}
+    )
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    write_csv(folder / "training_dynamics.csv", [list(columns), *rows])

@@ -1,0 +1,282 @@
+"""Files as other tools write them, by their documentation and source; and files that nobody should send."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiyome.decisions.exchange.cvat import read_cvat
+from kiyome.decisions.exchange.fiftyone import read_fiftyone
+from kiyome.decisions.exchange.formats import read_said
+from kiyome.decisions.exchange.label_studio import labeling_interface, read_label_studio
+from kiyome.decisions.exchange.values import Reading, parse_json
+from kiyome.errors import InputError
+
+CLASSES = ("healthy", "rust")
+
+
+def said(reading: Reading) -> list[tuple[str, str | None, str]]:
+    return [(each.photo, each.label or each.verdict, each.reviewer) for each in reading.said]
+
+
+def choice(*labels: str, question: str = "choice", **more: Any) -> dict[str, Any]:
+    return {
+        "id": "Dx_aB91ISN",
+        "type": "choices",
+        "from_name": question,
+        "to_name": "image",
+        "origin": "manual",
+        "value": {"choices": list(labels)},
+        **more,
+    }
+
+
+def task(*annotations: dict[str, Any], image: str = "/data/upload/83/1f2e3d4c-leaf_1.jpg") -> dict[str, Any]:
+    """A task of an export, https://labelstud.io/guide/task_format."""
+    return {
+        "id": 1,
+        "data": {"image": image},
+        "project": 83,
+        "created_at": "2021-03-09T21:52:49.513742Z",
+        "annotations": list(annotations),
+        "predictions": [{"model_version": "model 1", "result": [choice("rust")], "score": 0.9}],
+    }
+
+
+def annotation(who: Any, *result: dict[str, Any], cancelled: bool = False) -> dict[str, Any]:
+    return {
+        "id": 1001,
+        "completed_by": who,
+        "result": list(result),
+        "was_cancelled": cancelled,
+        "ground_truth": False,
+        "lead_time": 4.288,
+        "result_count": 0,
+    }
+
+
+def read_tasks(*tasks: Any) -> Reading:
+    return read_label_studio(list(tasks), CLASSES)
+
+
+def test_label_studio_json_with_annotators_by_number_and_address() -> None:
+    reading = read_tasks(
+        task(
+            annotation(10, choice("rust")),
+            annotation({"id": 3, "email": "b@c.org", "first_name": ""}, choice("healthy")),
+        ),
+        task(annotation(10, cancelled=True), image="/data/local-files/?d=leaves/a%20b.jpg"),
+        task(annotation(10, choice("healthy")), image="https://example.com/opensource/leaves/1.jpg?x=1"),
+    )
+    assert said(reading) == [
+        ("leaf_1.jpg", "rust", "10"),
+        ("leaf_1.jpg", "healthy", "b@c.org"),
+        ("leaves/a b.jpg", "unsure", "10"),
+        ("opensource/leaves/1.jpg", "healthy", "10"),
+    ]
+    assert reading.passed_over == {}
+
+
+def test_label_studio_tasks_that_say_nothing_are_counted() -> None:
+    reading = read_tasks(
+        task(),
+        task(annotation(1)),
+        task(annotation(1, choice("rust", "healthy"))),
+        task(annotation(1, choice("rust"), choice("healthy"))),
+        task(annotation(1, choice("blurred", question="quality"))),
+        task(annotation(1, choice("rust"), choice("blurred", question="quality"))),
+        {"data": {"image": "old.jpg"}, "completions": [{"result": [choice("rust")], "id": 5}]},
+    )
+    assert said(reading) == [("leaf_1.jpg", "rust", "1"), ("old.jpg", "rust", "")]
+    assert reading.passed_over == {
+        "tasks without an annotation": 1,
+        "annotations without a choice": 2,
+        "annotations with several labels": 2,
+    }
+
+
+def test_label_studio_short_exports(tmp_path: Path) -> None:
+    """As exports/csv2.py and convert_to_json_min of label_studio_converter write them."""
+    record = {
+        "image": "/data/upload/1/0a1b2c3d-x.jpg",
+        "id": 7,
+        "choice": "rust",
+        "annotator": 2,
+        "annotation_id": 12,
+        "created_at": "2024-01-01T00:00:00Z",
+        "updated_at": "2024-01-01T00:00:00Z",
+        "lead_time": 3.1,
+    }
+    several = {**record, "choice": {"choices": ["rust", "healthy"]}, "annotator": "a@b.org"}
+    reading = read_tasks(record, several)
+    assert said(reading) == [("x.jpg", "rust", "2")]
+    assert reading.passed_over == {"annotations with several labels": 1}
+    path = tmp_path / "project.csv"
+    path.write_text(
+        '"annotation_id","annotator","choice","created_at","id","image","lead_time","updated_at",'
+        '"was_cancelled"\n'
+        '12,"2","rust","2024",7,"/data/upload/1/0a1b2c3d-x.jpg",3.1,"2024","False"\n'
+        '13,"a@b.org","{""choices"": [""rust"", ""healthy""]}","2024",8,"y.jpg",3.1,"2024","False"\n'
+        '14,"2","","2024",9,"z.jpg",3.1,"2024","True"\n'
+    )
+    reading = read_said(path, CLASSES)
+    assert said(reading) == [("x.jpg", "rust", "2"), ("z.jpg", "unsure", "2")]
+    assert reading.passed_over == {"annotations with several labels": 1}
+    path.with_suffix(".tsv").write_text(path.read_text().replace(",", "\t").replace("\t ", ", "))
+    assert said(read_said(path.with_suffix(".tsv"), CLASSES)) == said(reading)
+
+
+@pytest.mark.parametrize(
+    ("content", "came"),
+    [
+        (b"[1]", "a list of something else"),
+        (b'"a"', "came: str|Came: str"),
+        (b"{", "Expecting property name"),
+        (b"\xff\xfe", "codec can't decode"),
+        (b"[" * 100_000, "nesting|recursion"),
+        (json.dumps([task(annotation(1, choice("Rust")))]).encode(), "only 'Rust'"),
+        (
+            json.dumps([task(annotation(1, choice("rust"), choice("rust", question="again")))]).encode(),
+            "the questions 'again', 'choice'",
+        ),
+    ],
+)
+def test_what_is_no_label_studio_export_is_refused(content: bytes, came: str) -> None:
+    with pytest.raises(InputError, match=came):
+        read_label_studio(parse_json(content, "Label Studio"), CLASSES)
+
+
+def test_the_labeling_interface_is_xml_whatever_classes_are_called() -> None:
+    from xml.etree import ElementTree
+
+    hostile = ('<img src=x onerror="alert(1)">', "a&b", "\"'", "x\ny")
+    tree = ElementTree.fromstring(labeling_interface(hostile))
+    assert [choice.get("value") for choice in tree.iter("Choice")] == list(hostile)
+
+
+CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+  <version>1.1</version>
+  <meta>
+    <task><id>4</id><name>leaves</name><size>5</size><mode>annotation</mode>
+      <labels><label><name>rust</name><color>#c06060</color><type>tag</type><attributes></attributes></label></labels>
+    </task>
+    <dumped>2024-01-01 10:00:00.0+00:00</dumped>
+  </meta>
+  <image id="0" name="cat/1.jpg" width="640" height="480"><tag label="rust" source="manual"></tag></image>
+  <image id="1" name="cat/2.jpg" width="640" height="480">
+    <tag label="healthy" source="file"><attribute name="sure">true</attribute></tag>
+    <box label="rust" source="manual" occluded="0" xtl="1" ytl="1" xbr="2" ybr="2" z_order="0"></box>
+  </image>
+  <image id="2" name="cat/3.jpg" width="640" height="480"></image>
+  <image id="3" name="cat/4.jpg" width="640" height="480"><tag label="rust"/><tag label="healthy"/></image>
+  <image id="4" name="cat/5.jpg" width="640" height="480"><tag label="rust" source="auto"/></image>
+</annotations>
+"""
+
+
+def test_cvat_tags_of_people_are_taken_and_the_rest_is_counted() -> None:
+    reading = read_cvat(CVAT.encode())
+    assert said(reading) == [("cat/1.jpg", "rust", ""), ("cat/2.jpg", "healthy", "")]
+    assert reading.passed_over == {
+        "images without a tag": 2,
+        "images with several tags": 1,
+        "tags made by models": 1,
+        "shapes, which label no whole photo": 1,
+    }
+
+
+BOMB = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("content", "came"),
+    [
+        (f'<!DOCTYPE x [<!ENTITY e0 "ha">{BOMB}]><annotations>&e9;</annotations>', "a document type"),
+        (
+            '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><annotations>&e;</annotations>',
+            "a document type",
+        ),
+        ('<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><annotations/>', "a document type"),
+        ("<annotations>&e;</annotations>", "undefined entity"),
+        ("<annotations><image>", "no element found"),
+        ("<html/>", "the element <html>"),
+        ('<annotations><track id="0" label="rust"/></annotations>', "tracks of a video"),
+        ("PK\x03\x04", "a ZIP archive"),
+        ("", "no element found"),
+        ("[]", "syntax error"),
+    ],
+)
+def test_xml_that_nobody_should_send_is_refused_unread(content: str, came: str) -> None:
+    with pytest.raises(InputError, match=came):
+        read_cvat(content.encode())
+
+
+def test_files_too_large_to_be_read_whole_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiyome.decisions.exchange.values.MAX_BYTES", 1 << 20)
+    for read in (read_cvat, lambda content: parse_json(content, "FiftyOne")):
+        with pytest.raises(InputError, match=r"at most 1 MiB\. Came: 2 MiB"):
+            read(b" " * (2 << 20))
+
+
+def test_fiftyone_targets_in_all_their_forms() -> None:
+    labels = {
+        "cat/1": 1,
+        "cat/2": None,
+        "cat/3": {"label": 0, "confidence": 0.5},
+        "cat/4": [0, 1],
+        "cat/5": [1],
+        "cat/6": [],
+    }
+    reading = read_fiftyone({"classes": list(CLASSES), "labels": labels})
+    assert said(reading) == [("cat/1", "rust", ""), ("cat/3", "healthy", ""), ("cat/5", "rust", "")]
+    assert reading.passed_over == {"photos without a label": 2, "photos with several labels": 1}
+    assert not reading.names_have_endings
+    by_name = read_fiftyone({"classes": None, "labels": {"cat/1": "rust"}})
+    assert said(by_name) == [("cat/1", "rust", "")]
+
+
+@pytest.mark.parametrize(
+    ("document", "came"),
+    [
+        ({"labels": []}, "labels of type list"),
+        ([], "list with labels of type NoneType"),
+        ({"classes": ["a"], "labels": {"x": 1}}, "1 for 'x' with 1 classes"),
+        ({"classes": ["a"], "labels": {"x": -1}}, "-1 for 'x'"),
+        ({"classes": ["a"], "labels": {"x": True}}, "True for 'x'"),
+        ({"classes": None, "labels": {"x": 0}}, "0 for 'x' with 0 classes"),
+        ({"classes": ["a"], "labels": {"x": {"label": {}}}}, "for 'x'"),
+    ],
+)
+def test_what_is_no_fiftyone_file_is_refused(document: Any, came: str) -> None:
+    with pytest.raises(InputError, match=came):
+        read_fiftyone(document)
+
+
+@pytest.mark.parametrize(
+    ("lines", "came"),
+    [
+        ("photo,decision\na,keep\n", "no image_id"),
+        ("image_id,decision\na,maybe\n", "'maybe' line 2"),
+        ("image_id,decision,label\na,relabel,\n", "relabel with label '', line 2"),
+        ("image_id,decision,label\na,keep,rust\n", "keep with label 'rust', line 2"),
+    ],
+)
+def test_columns_that_say_nothing_sound_are_refused_with_the_line(
+    tmp_path: Path, lines: str, came: str
+) -> None:
+    (tmp_path / "said.csv").write_text(lines)
+    with pytest.raises(InputError, match=came):
+        read_said(tmp_path / "said.csv", CLASSES)
+
+
+def test_a_file_of_another_kind_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "said.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"Decisions come as \.csv.*'said\.xlsx'"):
+        read_said(tmp_path / "said.xlsx", CLASSES)
+    with pytest.raises(InputError, match="No such file"):
+        read_said(tmp_path / "gone.json", CLASSES)
+    labels = json.dumps({"classes": CLASSES, "labels": {"a": 1}})
+    (tmp_path / "labels.json").write_text(labels)
+    assert said(read_said(tmp_path / "labels.json", CLASSES)) == [("a", "rust", "")]

@@ -1,0 +1,142 @@
+"""What is read of a run and of a sample, and what a blind subject does not hold."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kiyome.artifacts.audit_folder import is_audit_folder
+from kiyome.decisions.items import ALONE, Subject, read_subject
+from kiyome.errors import InputError, StaleArtifact
+from kiyome.reading.finished_run import open_run
+from kiyome.reviewing.thumbnails import photo_jpeg
+from kiyome.testing import write_digits
+from kiyome.workflows.audit_sample import SealedSample, audit_sample
+from kiyome.workflows.find import FindResult, find
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> FindResult:
+    """A run of find on 200 scans, five of which lie there twice."""
+    place = tmp_path_factory.mktemp("review")
+    write_digits(place / "digits", num_photos=200)
+    photos, table = place / "digits" / "train_images", place / "digits" / "train.csv"
+    lines = table.read_text().splitlines()
+    for row in range(5):
+        shutil.copy(photos / f"digit_{row:04d}.png", photos / f"=copy_{row}.png")
+        lines.append(f"=copy_{row}.png,{(row + 1) % 10}")
+    table.write_text("\n".join([*lines, ""]))
+    return find(place / "digits", backbone="tiny", output=place / "run", cache_folder=place)
+
+
+@pytest.fixture(scope="module")
+def sample(found: FindResult) -> Iterator[SealedSample]:
+    """Thirty rows of it, drawn for an audit."""
+    return audit_sample(found.folder, n=30)
+
+
+def test_a_run_of_find_is_read_as_it_was_found(found: FindResult) -> None:
+    subject = read_subject(found.folder)
+    assert (subject.run, subject.blind, subject.audit) == ("run", False, None)
+    assert len(subject) == 205
+    assert list(subject.image_ids) == list(subject.shown_ids) == found.table.image_ids.tolist()
+    assert subject.ranking.tolist() == found.ranking.tolist()
+    assert subject.given_labels.tolist() == found.table.given_labels.tolist()
+    assert subject.suggested_labels.tolist() == found.suggested_labels.tolist()
+    assert subject.likely_labels.tolist() == found.predicted_labels.tolist()
+    assert subject.is_label_issue.tolist() == found.is_label_issue.tolist()
+    assert subject.probability == pytest.approx(found.probability)
+    assert np.array_equal(subject.pred_probs, found.pred_probs)
+    assert np.array_equal(subject.features, found.evidence.features)
+    assert (subject.fingerprint, subject.table_content) == (
+        found.table.fingerprint,
+        found.table.content_digest,
+    )
+    assert subject.row_of[subject.image_ids[7]] == 7
+    assert subject.label_of[subject.class_names[3]] == 3
+
+
+def test_large_arrays_are_mapped_and_not_copied(found: FindResult) -> None:
+    subject = read_subject(found.folder)
+    for array in (subject.pred_probs, subject.features):
+        base = array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        assert isinstance(base, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_duplicates_are_found_by_id_whatever_the_id(found: FindResult) -> None:
+    subject = read_subject(found.folder)
+    expected = found.evidence.photos.duplicates.groups
+    assert (expected >= 0).sum() >= 10
+    for row in range(len(subject)):
+        same = set(np.flatnonzero(expected == expected[row]).tolist()) if expected[row] >= 0 else {row}
+        group = subject.duplicate_groups[row]
+        assert same == (
+            {row} if group == ALONE else set(np.flatnonzero(subject.duplicate_groups == group).tolist())
+        )
+
+
+def hidden(subject: Subject) -> dict[str, object]:
+    names = [field.name for field in fields(Subject) if field.default is None]
+    return {name: getattr(subject, name) for name in names}
+
+
+def test_a_blind_run_holds_nothing_but_photos_in_a_random_order(found: FindResult) -> None:
+    blind, open_ = read_subject(found.folder, blind=True), read_subject(found.folder)
+    assert set(hidden(blind).values()) == {None}
+    assert len(hidden(blind)) == 8
+    assert sorted(blind.image_ids) == sorted(open_.image_ids)
+    assert list(blind.image_ids) != list(open_.image_ids)
+    assert not set(blind.shown_ids) & set(blind.image_ids)
+    assert blind.ranking.tolist() == list(range(len(blind)))
+    path_of = dict(zip(open_.image_ids, open_.photo_paths, strict=True))
+    assert [path_of[image_id] for image_id in blind.image_ids] == list(blind.photo_paths)
+    assert blind.fingerprint == open_.fingerprint  # its decisions are those of the same table
+    assert list(read_subject(found.folder, blind=True).image_ids) == list(blind.image_ids)
+
+
+def test_a_sample_is_read_without_a_label(sample: SealedSample) -> None:
+    subject = read_subject(sample.folder)
+    assert is_audit_folder(sample.folder)
+    assert (subject.blind, subject.audit, subject.title) == (True, "run", "run")
+    assert list(subject.image_ids) == list(subject.shown_ids) == sample.row_names
+    assert set(hidden(subject).values()) == {None}
+    assert subject.class_names == sample.class_names
+    photo = open_run(sample.folder.parent / "run").table.photo_paths()[sample.design.rows[0]]
+    assert Path(subject.photo_paths[0]).read_bytes() == Path(photo).read_bytes()
+    assert photo_jpeg(subject, 29, 256)[:2] == b"\xff\xd8"
+    other = read_subject(sample.folder.parent / "run", blind=True)
+    assert subject.fingerprint != other.fingerprint
+
+
+def test_a_sample_that_was_changed_is_refused(sample: SealedSample, tmp_path: Path) -> None:
+    copy = tmp_path / "sample"
+    shutil.copytree(sample.folder, copy)
+    photo = next((copy / "photos").iterdir())
+    photo.write_bytes(photo.read_bytes() + b"0")
+    with pytest.raises(StaleArtifact, match="changed or missing"):
+        read_subject(copy)
+
+
+def test_a_run_without_issues_says_what_to_do(found: FindResult, tmp_path: Path) -> None:
+    from kiyome.workflows.combine import calibrate
+
+    with pytest.raises(InputError, match=r"labels that kiyome find judged.*Run: kiyome find .*--pred-probs"):
+        read_subject(calibrate(found.folder, output=tmp_path / "calibrated").folder)
+
+
+def test_predictions_alone_have_no_photos_features_or_duplicates(found: FindResult, tmp_path: Path) -> None:
+    given = tmp_path / "given.csv"
+    lines = ["image_id,label"] + [
+        f"{image_id},{found.table.class_names[label]}"
+        for image_id, label in zip(found.table.image_ids, found.table.given_labels, strict=True)
+    ]
+    given.write_text("\n".join([*lines, ""]))
+    run = find(given, pred_probs=found.folder / "oof.parquet", output=tmp_path / "run")
+    subject = read_subject(run.folder)
+    assert (subject.features, subject.duplicate_groups, set(subject.photo_paths)) == (None, None, {""})

@@ -1,0 +1,104 @@
+"""From a finished run to ONNX files that say what `kiyome predict` says."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kiyome.errors import InputError, KiyomeError
+from kiyome.models import build_model
+from kiyome.models.onnx_file import onnx_of, run_onnx
+from kiyome.reading.photo_list import read_photo_list
+from kiyome.testing import write_digits
+from kiyome.workflows import export as room
+from kiyome.workflows.export import check_onnx, export
+from kiyome.workflows.predict import predict, predict_photos
+from kiyome.workflows.train import train
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two members, one model each, of a loss with its own link; photos as large as the network's."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder / "data", num_photos=60, side=32)
+    small = ["architecture=tiny", "image_size=32", "epochs=1", "batch_size=32", "precision=float32"]
+    changes = [*small, "num_folds=2", "views=1", "average_last=1", "drop_path=0.0", "plain_last=0"]
+    changes.append("loss=taylor_softmax")
+    return train(folder / "data", changes=changes, output=folder / "run", cache_folder=folder / "cache")
+
+
+def test_the_mean_over_files_is_what_predict_says(trained, tmp_path):
+    photos = trained.table.root
+    result = export(trained.folder, trained.table.root, cache_folder=tmp_path)
+    assert result.folder == trained.folder / "onnx"
+    assert [path.name for path in result.files] == [
+        "quick-fold0-seed0-epoch-0001.onnx",
+        "quick-fold1-seed0-epoch-0001.onnx",
+    ]
+    predicted = predict(trained.folder, photos, output=None, cache_folder=tmp_path)
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in predicted.photos.paths])
+    described = json.loads(result.files[0].with_suffix(".json").read_text())
+    assert described["preparation"]["share_of_short_side"] == 1.0  # nothing to cut, nothing to resize
+    assert described["input"]["shape"] == ["n", *pixels.shape[1:]]
+    assert described["classes"] == list(trained.table.class_names)
+    assert described["output"]["link"] == {"name": "polynomial", "order": 2}
+    assert described["checked"]["photos"] == 32
+    assert 0 < described["checked"]["largest_difference"] < 1e-6
+    probs = np.mean([run_onnx(path.read_bytes(), pixels) for path in result.files], axis=0)
+    np.testing.assert_allclose(probs, predicted.pred_probs, atol=1e-5)
+
+
+def test_members_that_name_no_link_are_read_by_softmax_and_it_is_said(trained, tmp_path):
+    """Those of earlier versions: their probabilities out of fold were made so, too."""
+    listed = read_photo_list(trained.table.root)
+    how = {"class_names": trained.table.class_names, "cache_folder": tmp_path}
+    now = predict_photos(trained.folder, listed, **how)
+    assert now.notes == ()
+    sealed = list((trained.folder / "members").glob("*/member.json"))
+    for path in sealed:
+        old = tmp_path / "old" / path.relative_to(trained.folder).parent
+        shutil.copytree(path.parent, old)
+        facts = json.loads(path.read_text())
+        del facts["link"]
+        (old / "member.json").write_text(json.dumps(facts))
+    before = predict_photos(tmp_path / "old", listed, **how)
+    (note,) = before.notes
+    assert note.startswith("members of an earlier version are read by softmax, as their out-of-fold ")
+    assert "train again to read taylor_softmax by its own link" in note
+    assert np.abs(before.pred_probs - now.pred_probs).max() > 1e-5
+
+
+def test_a_run_stays_whole_with_its_export_in_it(trained, tmp_path):
+    before = export(trained.folder, trained.table.root, cache_folder=tmp_path).summary()
+    assert export(trained.folder, trained.table.root, cache_folder=tmp_path).summary() == before
+
+
+def test_a_file_that_says_something_else_is_not_written(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "TOLERANCE", 0.0)
+    with pytest.raises(KiyomeError, match=r"on 32 photos; it is not written"):
+        export(trained.folder, trained.table.root, output=tmp_path / "onnx", cache_folder=tmp_path)
+    assert list((tmp_path / "onnx").iterdir()) == []
+
+
+def test_another_network_does_not_pass():
+    one, other = (build_model("tiny", num_classes=4, seed=seed) for seed in (0, 1))
+    photos = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    content = onnx_of(one, image_size=32)
+    assert check_onnx(content, one, photos, name="one") < 1e-6
+    with pytest.raises(KiyomeError, match=r"gives torch's probabilities to within 0.0001. Came: 0\.\d+"):
+        check_onnx(content, other, photos, name="other")
+    turned = dataclasses.replace(one, mean=(0.4, 0.5, 0.5))
+    with pytest.raises(KiyomeError, match=r"between them for other colors on 5 photos"):
+        check_onnx(content, turned, photos, name="other colors")
+
+
+def test_photos_must_be_at_hand(trained, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError):
+        export(trained.folder, tmp_path / "empty", cache_folder=tmp_path)

@@ -1,0 +1,176 @@
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import average_precision_score
+
+import kiyome
+from kiyome.artifacts.run import verify_run
+from kiyome.errors import InputError
+from kiyome.testing import write_digits
+from kiyome.workflows.find import find
+
+NUM_PHOTOS = 600
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    folder = tmp_path_factory.mktemp("digits")
+    return folder, write_digits(folder, num_photos=NUM_PHOTOS, noise_rate=0.1, side=32)
+
+
+@pytest.fixture(scope="module")
+def found(digits: tuple[Path, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> kiyome.FindResult:
+    place = tmp_path_factory.mktemp("found")
+    return find(digits[0], backbone="tiny", output=place / "run", cache_folder=place / "cache")
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Digest of every file but the manifest, which holds the time of day."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("run.json", ".lock"))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_wrong_digits_come_first(found: kiyome.FindResult, digits: tuple[Path, np.ndarray]) -> None:
+    wrong = found.table.given_labels != digits[1]
+    assert average_precision_score(wrong, -found.label_quality) > 0.8
+    assert wrong[found.is_label_issue].mean() > 0.6
+    flagged_first = found.is_label_issue[found.ranking[: found.num_issues]]
+    assert flagged_first.all()
+
+
+def test_the_run_folder_holds_everything_and_is_sealed(found: kiyome.FindResult) -> None:
+    names = set(verify_run(found.folder)["files"])
+    expected = {
+        "report.html",
+        "label_issues.csv",
+        "label_issues.parquet",
+        "oof.csv",
+        "oof.parquet",
+        "noise.json",
+    }
+    expected |= {
+        "table.csv",
+        "table.parquet",
+        "features.npy",
+        "photos.csv",
+        "set_aside.csv",
+        "duplicates.csv",
+    }
+    assert expected <= names
+    issues = pq.read_table(found.folder / "label_issues.parquet").to_pydict()
+    assert sum(issues["is_label_issue"]) == found.num_issues
+    chances = np.array(issues["probability"])
+    assert chances[: found.num_issues].mean() == pytest.approx(found.expected_precision)
+    assert issues["image_id"][0] == found.table.image_ids[found.ranking[0]]
+    assert json.loads((found.folder / "noise.json").read_text())["flagged"] == found.num_issues
+
+
+def test_the_same_command_comes_back_to_the_same_files(
+    found: kiyome.FindResult, digits: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    before = files_of(found.folder)
+    again = find(digits[0], backbone="tiny", output=found.folder, cache_folder=found.folder.parent / "cache")
+    assert files_of(again.folder) == before
+    elsewhere = find(digits[0], backbone="tiny", output=tmp_path / "run", cache_folder=tmp_path)
+    assert files_of(elsewhere.folder) == before
+
+
+def test_predictions_at_hand_need_no_photos(
+    found: kiyome.FindResult, digits: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    shutil.copy(digits[0] / "train.csv", tmp_path / "train.csv")
+    result = find(tmp_path / "train.csv", pred_probs=found.folder / "oof.csv", output=tmp_path / "run")
+    assert (result.is_label_issue == found.is_label_issue).all()
+    assert result.evidence.photos is None
+
+
+def test_unreadable_photos_are_set_aside_and_move_no_other_row(
+    digits: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    shutil.copytree(digits[0], tmp_path / "data")
+    broken = [3, 100, 250]
+    for row in broken:
+        photo = tmp_path / f"data/train_images/digit_{row:04d}.png"
+        photo.write_bytes(photo.read_bytes()[:60])
+    result = find(tmp_path / "data", backbone="tiny", output=tmp_path / "run", cache_folder=tmp_path)
+    kept = np.setdiff1d(np.arange(NUM_PHOTOS), broken)
+    assert result.table.image_ids.tolist() == [f"digit_{row:04d}.png" for row in kept]
+    listed = (result.folder / "set_aside.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in listed[1:]] == [f"digit_{row:04d}.png" for row in broken]
+    assert average_precision_score(result.table.given_labels != digits[1][kept], -result.label_quality) > 0.8
+
+
+def test_a_run_killed_again_and_again_ends_as_one_that_was_not(
+    found: kiyome.FindResult, digits: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    def start(name: str) -> subprocess.Popen[bytes]:
+        words = ["find", str(digits[0]), "--backbone", "tiny", "-o", str(tmp_path / name / "run")]
+        environment = {**os.environ, "KIYOME_CACHE": str(tmp_path / f"{name}-cache")}
+        command = [sys.executable, "-m", "kiyome", *words, "--json"]
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    began = time.monotonic()
+    assert start("undisturbed").wait() == 0
+    seconds = time.monotonic() - began
+    for share in (0.35, 0.6, 0.75, 0.9):
+        with start("killed") as process:
+            time.sleep(share * seconds)
+            process.kill()
+    assert start("killed").wait() == 0
+    whole = files_of(tmp_path / "undisturbed" / "run")
+    assert files_of(tmp_path / "killed" / "run") == whole == files_of(found.folder)
+
+
+def test_a_precision_flags_fewer_rows_and_is_kept(
+    found: kiyome.FindResult, digits: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    shutil.copy(digits[0] / "train.csv", tmp_path / "train.csv")
+    oof = found.folder / "oof.csv"
+    careful = find(tmp_path / "train.csv", pred_probs=oof, precision=0.9, output=tmp_path / "run")
+    wrong = careful.table.given_labels != digits[1]
+    assert 0 < careful.num_issues < found.num_issues
+    assert wrong[careful.is_label_issue].mean() >= 0.9
+    assert not (careful.is_label_issue & ~found.is_label_issue).any()
+
+
+def test_a_wrong_method_or_precision_is_heard_before_any_work(tmp_path: Path) -> None:
+    for options, message in (
+        ({"method": "magic"}, "The method is not one of adaptive, prune"),
+        ({"precision": 90}, "A precision lies between 0 and 1"),
+        ({"precision": 0.9, "method": "both"}, "only. Came: precision=0.9 with both"),
+    ):
+        with pytest.raises(InputError, match=message):
+            find(tmp_path / "nowhere", **options)
+
+
+def test_a_class_smaller_than_the_folds_is_named(digits: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    lines = (digits[0] / "train.csv").read_text().splitlines()
+    rows = [line for line in lines[1:60] if not line.endswith(",7")]
+    sevens = [line for line in lines[1:] if line.endswith(",7")][:2]
+    (tmp_path / "train.csv").write_text("\n".join([lines[0], *rows, *sevens]))
+    with pytest.raises(InputError, match=r"2 in class '7'"):
+        find(
+            tmp_path / "train.csv",
+            images=digits[0] / "train_images",
+            backbone="tiny",
+            output=tmp_path / "run",
+            cache_folder=tmp_path,
+        )
+
+
+def test_a_file_and_a_backbone_exclude_each_other(
+    found: kiyome.FindResult, digits: tuple[Path, np.ndarray]
+) -> None:
+    with pytest.raises(InputError, match="Leave one of them out"):
+        find(digits[0], pred_probs=found.folder / "oof.csv", backbone="tiny")
