@@ -29,7 +29,7 @@ from .workflows.combination import CombinedResult
 from .workflows.combine import blend, calibrate, stack
 from .workflows.correct import correct
 from .workflows.curate import CurateResult, curate
-from .workflows.decisions import DecisionsResult, decisions, export_decisions, import_decisions
+from .workflows.decisions import DecisionsResult, export_decisions, import_decisions, show_decisions
 from .workflows.demo import DemoResult, demo
 from .workflows.diary import DiaryResult, diary
 from .workflows.evaluate import evaluate
@@ -84,7 +84,6 @@ __all__ = [
     "confident_joint",
     "correct",
     "curate",
-    "decisions",
     "demo",
     "diary",
     "draw_audit",
@@ -108,6 +107,7 @@ __all__ = [
     "review",
     "rows_to_audit",
     "score_predictions",
+    "show_decisions",
     "stack",
     "train",
     "transition_matrix",

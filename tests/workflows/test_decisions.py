@@ -22,10 +22,10 @@ from kiyome.workflows.consensus import decided_in_review, opened_store
 from kiyome.workflows.curate import curate
 from kiyome.workflows.decisions import (
     backup_decisions,
-    decisions,
     export_decisions,
     import_decisions,
     restore_run_decisions,
+    show_decisions,
 )
 from kiyome.workflows.find import find
 
@@ -88,7 +88,7 @@ def test_what_stands_is_counted_by_reviewer_with_agreement_and_disputes(run, sub
     first, second = other_class(subject, 0), other_class(subject, 0, 2)
     decide("Ann", {0: first, 1: "keep", 2: "drop", 3: "unsure"})
     decide("Ben", {0: second, 1: "keep", 2: "drop", 3: "keep"})
-    result = decisions(run)
+    result = show_decisions(run)
     assert result.by_reviewer() == {
         "Ann": {"drop": 1, "keep": 1, "relabel": 1, "unsure": 1},
         "Ben": {"drop": 1, "keep": 2, "relabel": 1},
@@ -128,7 +128,7 @@ def test_an_export_imported_elsewhere_stands_there_and_twice_is_once(
     assert (taken.decisions, taken.left_out) == (5, {})
 
     def held(folder: Path) -> list[tuple[int, str, str | None, str]]:
-        return [(h.row, h.verdict, h.label, h.reviewer) for h in decisions(folder).held]
+        return [(h.row, h.verdict, h.label, h.reviewer) for h in show_decisions(folder).held]
 
     assert held(elsewhere) == held(run)
     again = import_decisions(elsewhere, tmp_path / name)
@@ -151,7 +151,7 @@ def test_other_tools_take_what_people_agree_on_and_give_it_back(
     answer = CliRunner().invoke(app, ["decisions", str(elsewhere), *arguments])
     assert answer.exit_code == 0, answer.output
     reviewer = "studio/Ann" if format_name == "label_studio" else "studio"
-    held = {h.row: (h.verdict, h.label, h.reviewer) for h in decisions(elsewhere).held}
+    held = {h.row: (h.verdict, h.label, h.reviewer) for h in show_decisions(elsewhere).held}
     expected = {0: ("relabel", other_class(subject, 0), reviewer), 1: ("keep", None, reviewer)}
     skipped = {5: ("unsure", None, reviewer)} if format_name == "label_studio" else {}
     assert held == expected | skipped
@@ -160,7 +160,7 @@ def test_other_tools_take_what_people_agree_on_and_give_it_back(
 def test_what_a_file_must_hold_is_said_and_nothing_is_written(run, subject, tmp_path: Path) -> None:
     path = tmp_path / "said.csv"
     with pytest.raises(InputError, match="The run was reviewed"):
-        decisions(run)
+        show_decisions(run)
 
     def refused(lines: str, message: str, name: str | None = "Ann") -> None:
         path.write_text(lines)
@@ -175,7 +175,7 @@ def test_what_a_file_must_hold_is_said_and_nothing_is_written(run, subject, tmp_
     )
     with pytest.raises(InputError, match="'zebra' in 1 answers"):
         import_decisions(run, tmp_path / "labels.json", name="Ann")
-    assert decisions(run).held == []
+    assert show_decisions(run).held == []
 
 
 def test_unknown_photos_and_repeated_answers_are_counted(run, subject, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_unknown_photos_and_repeated_answers_are_counted(run, subject, tmp_path:
         "answers about photos that are no row, or might be several": 2,
         "earlier answers by the same person about the same photo": 1,
     }
-    [held] = decisions(run).held
+    [held] = show_decisions(run).held
     assert (held.verdict, held.reviewer) == ("keep", "Ann")
 
 
@@ -203,10 +203,10 @@ def test_a_backup_and_a_journal_bring_everything_back(run, decide, found, tmp_pa
     answer = CliRunner().invoke(app, ["decisions", str(elsewhere), "--restore", str(tmp_path / "log.jsonl")])
     assert answer.exit_code == 0, answer.output
     assert "2 events" in answer.output
-    assert decisions(elsewhere).summary() == {**decisions(run).summary(), "run": "elsewhere"}
+    assert show_decisions(elsewhere).summary() == {**show_decisions(run).summary(), "run": "elsewhere"}
     with pytest.raises(InputError):
         restore_run_decisions(elsewhere, tmp_path / "log.jsonl")
-    assert decisions(elsewhere, store=f"sqlite:///{tmp_path / 'copy.sqlite'}").by_reviewer() == {
+    assert show_decisions(elsewhere, store=f"sqlite:///{tmp_path / 'copy.sqlite'}").by_reviewer() == {
         "Ann": {"drop": 1, "keep": 1}
     }
     journal = tmp_path / "log.jsonl"
@@ -227,12 +227,12 @@ def test_events_that_came_past_kiyome_are_skipped_counted_and_taken_out(run, sub
         )
         connection.commit()
     decide("Ben", {2: "keep"})
-    assert (decisions(run).num_skipped, len(decisions(run).held)) == (1, 3)
+    assert (show_decisions(run).num_skipped, len(show_decisions(run).held)) == (1, 3)
     told = CliRunner().invoke(app, ["decisions", str(run)]).stdout
     assert "1 events skipped: photos or classes not in the table" in told
     repaired = CliRunner().invoke(app, ["decisions", str(run), "--repair"])
     assert repaired.exit_code == 0, repaired.output
-    assert (decisions(run).num_skipped, len(decisions(run).held)) == (0, 3)
+    assert (show_decisions(run).num_skipped, len(show_decisions(run).held)) == (0, 3)
     assert len(list(store.parent.glob("decisions-before-*.sqlite"))) == 1
     again = CliRunner().invoke(app, ["decisions", str(run), "--repair"])
     assert (again.exit_code, "There is nothing to repair" in again.output) == (2, True)
@@ -357,7 +357,7 @@ def test_a_team_on_postgresql_does_the_same(
     export_decisions(run, tmp_path / "out.csv", store=store)
     taken = import_decisions(run, tmp_path / "out.csv", name="copy", store=store)
     assert taken.by_reviewer == {"copy/Ann": 2}
-    assert decisions(run, store=store).summary()["decisions"] == 4
+    assert show_decisions(run, store=store).summary()["decisions"] == 4
     assert curate(run, store=store).summary()["changed"] == {"drop": 1, "relabel": 1}
     with pytest.raises(InputError, match=r"--backup FILE\.jsonl"):
         backup_decisions(run, tmp_path / "copy.sqlite", store=store)
@@ -386,13 +386,13 @@ def test_decisions_are_carried_to_the_next_round(run, subject, decide, tmp_path:
 def test_names_that_look_alike_are_told(
     run: Path, decide: Decide, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from kiyome.cli.render import show_decisions
+    from kiyome.cli import render
 
     for name in ("Ann", "\u0410nn", "Ben"):
         decide(name, {0: "keep"})
-    result = decisions(run)
+    result = show_decisions(run)
     assert result.look_alikes() == result.summary()["look_alikes"] == [("Ann", "\u0410nn")]
-    show_decisions(result)
+    render.show_decisions(result)
     assert "look alike: one person under both names counts twice" in capsys.readouterr().out
 
 
@@ -407,4 +407,4 @@ def test_a_name_in_a_file_that_cannot_be_seen_is_refused_and_nothing_is_written(
     assert not (run / "review" / "decisions.jsonl").read_bytes()
     file.write_text("\n".join(["image_id,decision,reviewer", lines[0].replace("Ben", "Rene\u0301")]), "utf-8")
     assert import_decisions(run, file).by_reviewer == {"Ren\u00e9": 1}
-    assert decisions(run).reviewers == ["Ren\u00e9"]
+    assert show_decisions(run).reviewers == ["Ren\u00e9"]

@@ -183,5 +183,5 @@ def decisions(
             counts = recipe.repair_decisions(run, store=store)
             say(counts, lambda: line(f"{counts['removed']:,} events removed; as it was: {counts['before']}"))
         else:
-            result = recipe.decisions(run, store=store)
+            result = recipe.show_decisions(run, store=store)
             say(result.summary(), lambda: words.show_decisions(result))

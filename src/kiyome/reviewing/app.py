@@ -15,9 +15,7 @@ from kiyome.errors import (
     StoreUnavailable,
     UnreadablePhoto,
 )
-from kiyome.reviewing.routes import decisions, page, rows
-from kiyome.reviewing.routes import page as photos
-from kiyome.reviewing.routes import stats as figures
+from kiyome.reviewing.routes import decisions, page, rows, stats
 from kiyome.reviewing.routes.dependencies import own_names, parts_of
 from kiyome.reviewing.session import Desk
 
@@ -47,7 +45,7 @@ def make_app(desk: Desk) -> FastAPI:
         },
     )
     app.state.desk = desk
-    for routes in (page, rows, photos, decisions, figures):
+    for routes in (page, rows, decisions, stats):
         app.include_router(routes.router)
     return app
 

@@ -99,7 +99,7 @@ class Exchanged:
         return {"file": str(self.file), "decisions": self.decisions, **counts, "to_know": self.to_know}
 
 
-def decisions(run: Path | str, *, store: Path | str | None = None) -> DecisionsResult:
+def show_decisions(run: Path | str, *, store: Path | str | None = None) -> DecisionsResult:
     """What people decided about a run and still stands, how far they agree, and where they do not.
 
     Parameters

@@ -65,7 +65,6 @@ def _tag(desk: Desk, row: int, side: int) -> str:
 
 
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".md": "text/markdown"}
-router = APIRouter()
 
 
 @router.get("/")
