@@ -143,7 +143,7 @@ def test_a_class_without_rows_loses_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"action": "erase"}, "The action is not one of keep, drop"),
+        ({"action": "erase"}, "The action .* is unknown. Expected one of keep, drop"),
         ({"action": "soften"}, "soften without pred_probs"),
         ({"action": "drop", "pred_probs": np.ones((N, K)) / K}, "drop with pred_probs"),
         ({"decisions": {"x.jpg": Decision(verdict="keep")}}, "1 other ids, such as 'x.jpg'"),

@@ -1,6 +1,6 @@
 """Everything that kiyome raises on purpose.
 
-KiyomeError                   says what must hold, what came, and what to do
+KiyomeError                   says what is wrong, what is expected, and what to do
 ├── InputError                the caller's data or arguments; also a ValueError
 │   └── TableError            a table of photos and labels: names file, row and remedy
 ├── UnreadablePhoto           one photo cannot be decoded; sets its row aside, never ends a run
@@ -22,36 +22,43 @@ from pathlib import Path
 from typing import Any, Self
 
 MOST_SHOWN = 1_000
-"""Characters of each part of a message: what came may be a file's whole content."""
+"""Characters of each part of a message: it may hold a file's whole content."""
 MOST_LISTED = 50
 """Known names that a message lists in full."""
 
 
 class KiyomeError(Exception):
-    """An error in three parts: what must hold, what came, what to do; each is cut where it is very long.
+    """An error in three parts: what is wrong, what is expected, what to do; each is cut where it is very long.
 
-    >>> print(KiyomeError("Labels lie in 0..4.", came="label 7 in row 12", remedy="Correct row 12."))
-    Labels lie in 0..4. Came: label 7 in row 12. Correct row 12.
+    >>> print(KiyomeError("Row 12 has label 7.", expected="Labels lie in 0..4.", remedy="Correct row 12."))
+    Row 12 has label 7. Labels lie in 0..4. Correct row 12.
     """
 
-    def __init__(self, must: str, *, came: str, remedy: str) -> None:
-        must, came, remedy = map(shortened, (must, came, remedy))
-        super().__init__(f"{must} Came: {came}. {remedy}")
-        self.must, self.came, self.remedy = must, came, remedy
+    def __init__(self, problem: str, *, expected: str = "", remedy: str, came: str | None = None) -> None:
+        problem, expected, remedy, came = map(shortened, (problem, expected, remedy, came or ""))
+        told = f"{problem} Came: {came}." if came else problem
+        super().__init__(" ".join(filter(None, (told, expected, remedy))))
+        self.problem, self.expected, self.remedy = problem, expected, remedy
+        self.must, self.came = problem, came
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Whole when it comes out of another process: made without the arguments, which differ by class."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def of(self, whose: str) -> Self:
-        """The same error, which says whose it is.
+        """Return the same error, which names whose it is.
 
-        >>> print(KiyomeError("Labels lie in 0..4.", came="label 7", remedy="Correct it.").of("row 12"))
-        Labels lie in 0..4. Came: row 12: label 7. Correct it.
+        >>> print(KiyomeError("label 7 is unknown.", remedy="Correct it.").of("row 12"))
+        row 12: label 7 is unknown. Correct it.
         """
-        told = copy.copy(self)
-        KiyomeError.__init__(told, self.must, came=f"{whose}: {self.came}", remedy=self.remedy)
-        return told
+        named = copy.copy(self)
+        if self.came:
+            KiyomeError.__init__(named, self.problem, came=f"{whose}: {self.came}", remedy=self.remedy)
+        else:
+            KiyomeError.__init__(
+                named, f"{whose}: {self.problem}", expected=self.expected, remedy=self.remedy
+            )
+        return named
 
 
 class InputError(KiyomeError, ValueError):
@@ -63,7 +70,7 @@ class TableError(InputError):
 
 
 class UnreadablePhoto(KiyomeError):
-    """A photo that cannot be decoded; `came` is the reason shown to people."""
+    """A photo that cannot be decoded; `problem` is the reason shown to people."""
 
 
 class StaleArtifact(KiyomeError):
@@ -84,8 +91,8 @@ class DecisionConflict(KiyomeError):
     `current` holds the newest event of each of these rows, as far as it has one.
     """
 
-    def __init__(self, must: str, *, came: str, remedy: str, current: Iterable[Any] = ()) -> None:
-        super().__init__(must, came=came, remedy=remedy)
+    def __init__(self, problem: str, *, current: Iterable[Any] = (), **parts: Any) -> None:
+        super().__init__(problem, **parts)
         self.current = list(current)
 
 
@@ -99,9 +106,8 @@ class TimeLimitReached(KiyomeError):
     `folder` is the run folder; the same call goes on in it, to the result of one that was never stopped.
     """
 
-    def __init__(self, must: str, *, came: str, remedy: str, folder: Path) -> None:
-        super().__init__(must, came=came, remedy=remedy)
-        self.args = (f"{self.must} {self.came}. {self.remedy}",)
+    def __init__(self, problem: str, *, remedy: str, folder: Path) -> None:
+        super().__init__(problem, remedy=remedy)
         self.folder = folder
 
 
@@ -110,8 +116,7 @@ class MissingExtra(KiyomeError, ImportError):
 
     def __init__(self, need: str, *, extra: str) -> None:
         super().__init__(
-            f"{need} needs the extra '{extra}'.",
-            came="an installation without it",
+            f"{need} needs the extra '{extra}', which is not installed.",
             remedy=f"Run: pip install 'kiyome[{extra}]'",
         )
 
@@ -132,18 +137,21 @@ def choose(kind: str, name: object, known: Collection[str]) -> str:
     Raises
     ------
     InputError
-        On another name: what is known, and what it is near to.
+        On another name: with the known ones, and the one that was probably meant.
 
     >>> choose("loss", "symetric", ["cross_entropy", "symmetric_cross_entropy"])
     Traceback (most recent call last):
         ...
-    kiyome.errors.InputError: The loss is not one of cross_entropy, symmetric_cross_entropy. \
-Came: 'symetric'. Did you mean symmetric_cross_entropy?
+    kiyome.errors.InputError: The loss 'symetric' is unknown. Expected one of cross_entropy, \
+symmetric_cross_entropy. Did you mean symmetric_cross_entropy?
     """
     if isinstance(name, str) and name in known:
         return name
-    must = f"The {kind} is not one of {_listed(str(name), list(known))}."
-    raise InputError(must, came=repr(name), remedy=nearest(str(name), known))
+    raise InputError(
+        f"The {kind} {name!r} is unknown.",
+        expected=f"Expected one of {_listed(str(name), list(known))}.",
+        remedy=nearest(str(name), known),
+    )
 
 
 def _listed(name: str, known: list[str]) -> str:

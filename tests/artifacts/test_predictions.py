@@ -296,7 +296,7 @@ def test_a_class_column_may_have_the_name_of_an_id_column(tmp_path):
 
 
 def test_kinds_are_two():
-    with pytest.raises(InputError, match=r"The kind is not one of out_of_fold, test. Came: 'train'"):
+    with pytest.raises(InputError, match=r"The kind 'train' is unknown. Expected one of out_of_fold, test"):
         Predictions(pred_probs=PROBS, kind="train", source="", table_fingerprint="")
 
 

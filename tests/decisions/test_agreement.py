@@ -85,7 +85,9 @@ def test_consensus_is_that_of_a_count(rows: list[list[int]]) -> None:
 
 
 def test_a_rule_that_nobody_knows() -> None:
-    with pytest.raises(InputError, match=r"The rule is not one of unanimous, majority\. Came: 'loudest'"):
+    with pytest.raises(
+        InputError, match=r"The rule 'loudest' is unknown. Expected one of unanimous, majority"
+    ):
         common_codes(np.zeros((1, 1), np.int32), "loudest")
 
 

@@ -136,7 +136,7 @@ P = [[0.9, 0.1], [0.2, 0.8]]
         (lambda: blend_pred_probs([P, P[:1]]), r"same shape \(N, K\)\. Came: shapes \[\(2, 2\), \(1, 2\)\]"),
         (
             lambda: blend_pred_probs([P], how="median"),
-            r"The how is not one of mean, log, rank\. Came: 'median'",
+            r"The how 'median' is unknown. Expected one of mean, log, rank",
         ),
         (lambda: blend_pred_probs([P, P], weights=[1, -1]), r"Weights are finite and not negative"),
         (lambda: blend_pred_probs([P], weights=[0]), r"some are above zero"),

@@ -105,10 +105,13 @@ def test_the_noise_is_not_taken_out_twice_either(noisy):
     ("options", "message"),
     [
         ({"estimates": "given"}, r"the noise counts twice\. Choose the other reading"),
-        ({"estimates": "labels"}, r"The estimates is not one of given, true"),
-        ({"estimates": "true", "reading": "T"}, r"The reading is not one of given, true"),
-        ({"estimates": "true", "rows": "some"}, r"The rows is not one of all, flagged, disagree"),
-        ({"estimates": "true", "apply_to": "clean"}, r"The apply_to is not one of run\. Came: 'clean'"),
+        ({"estimates": "labels"}, r"The estimates .* is unknown. Expected one of given, true"),
+        ({"estimates": "true", "reading": "T"}, r"The reading .* is unknown. Expected one of given, true"),
+        (
+            {"estimates": "true", "rows": "some"},
+            r"The rows .* is unknown. Expected one of all, flagged, disagree",
+        ),
+        ({"estimates": "true", "apply_to": "clean"}, r"The apply_to 'clean' is unknown. Expected one of run"),
         (
             {"estimates": "true", "rows": "disagree"},
             r'goes with rows="disagree".* Came: rows="disagree" without',

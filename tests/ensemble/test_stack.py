@@ -136,7 +136,7 @@ def test_lightgbm_is_asked_for_by_its_extra(noisy, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "forest"}, r"The model is not one of linear, lightgbm\. Came: 'forest'"),
+        ({"model": "forest"}, r"The model 'forest' is unknown. Expected one of linear, lightgbm"),
         ({"is_noisy": True, "leaking_flags": np.zeros(400, bool)}, r"is_noisy is predicted, or leaks"),
         ({"leaking_flags": np.zeros(3, bool)}, r"leaking_flags is a mask.*shape \(3,\), bool for 400 rows"),
         ({"leaking_flags": np.zeros(400)}, r"leaking_flags is a mask"),

@@ -185,7 +185,7 @@ def test_large_photos_are_averaged_and_not_aliased():
     ("options", "message"),
     [
         ({"size": 0}, "A view has a size of at least one pixel. Came: 0."),
-        ({"crop": "centre"}, "The crop is not one of random, center, whole. Came: 'centre'."),
+        ({"crop": "centre"}, "The crop 'centre' is unknown. Expected one of random, center, whole."),
         ({"horizontal_flip": 1.5}, "horizontal_flip lies in 0 to 1. Came: 1.5."),
         ({"hue": 0.6}, "hue lies in 0 to 0.5. Came: 0.6."),
         ({"brightness": float("nan")}, "brightness lies in 0 to inf. Came: nan."),

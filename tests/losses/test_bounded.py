@@ -136,11 +136,11 @@ def test_values_out_of_bounds():
         symmetric_cross_entropy(*batch, beta=-1)
     with pytest.raises(
         InputError,
-        match=r"option active is not one of normalized_cross_entropy, normalized_focal\. Came: 'focal'",
+        match=r"option active 'focal' is unknown. Expected one of normalized_cross_entropy, normalized_focal",
     ):
         active_passive(*batch, active="focal")
     with pytest.raises(
         InputError,
-        match=r"option passive is not one of mean_absolute_error, reverse_cross_entropy\. Came: 'mae'",
+        match=r"option passive 'mae' is unknown. Expected one of mean_absolute_error, reverse_cross_entropy",
     ):
         active_passive(*batch, passive="mae")

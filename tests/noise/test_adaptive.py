@@ -252,7 +252,7 @@ def test_the_adaptive_matrices_are_nearer_for_a_weak_predictor():
 
 def test_unknown_names_list_adaptive():
     with pytest.raises(
-        InputError, match=r"The method is not one of confident_joint, adaptive\. Came: 'joint'"
+        InputError, match=r"The method 'joint' is unknown. Expected one of confident_joint, adaptive"
     ):
         transition_matrix([0, 1], np.eye(2), method="joint")
 

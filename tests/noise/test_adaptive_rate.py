@@ -77,7 +77,7 @@ def test_a_weak_predictor_says_so():
 
 def test_an_unknown_method_lists_the_known():
     with pytest.raises(
-        InputError, match=r"The method is not one of adaptive, confident_joint\. Came: 'joint'"
+        InputError, match=r"The method 'joint' is unknown. Expected one of adaptive, confident_joint"
     ):
         noise_rate([0, 1], np.eye(2), method="joint")
 

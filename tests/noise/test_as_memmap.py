@@ -75,7 +75,9 @@ def test_blocks_agree(tmp_path):
 
 def test_files_that_do_not_fit(tmp_path, table):
     path = write(table, tmp_path / "oof.parquet", np.array([*NAMES, "mold"])[table[0] + (table[0] == 2)])
-    with pytest.raises(InputError, match=r"The label is not one of healthy, blight, rust\. Came: 'mold'"):
+    with pytest.raises(
+        InputError, match=r"The label 'mold' is unknown. Expected one of healthy, blight, rust"
+    ):
         list(read_blocks(path))
     with pytest.raises(InputError, match="a column 'given' and one column of probabilities"):
         list(read_blocks(path, label_column="given"))

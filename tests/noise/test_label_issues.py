@@ -120,11 +120,11 @@ def test_equally_suspicious_rows_stay_in_row_order():
 
 def test_unknown_names_list_the_known():
     with pytest.raises(
-        InputError, match=r"The method is not one of adaptive, prune_by_noise_rate, .*Came: 'prune'"
+        InputError, match=r"The method 'prune' is unknown. Expected one of adaptive, prune_by_noise_rate, .*"
     ):
         find_label_issues([0, 1], np.eye(2), method="prune")
     with pytest.raises(
-        InputError, match=r"The method is not one of adaptive, self_confidence, .*Came: 'self'"
+        InputError, match=r"The method 'self' is unknown. Expected one of adaptive, self_confidence, .*"
     ):
         rank_label_issues([0, 1], np.eye(2), score="self")
 

@@ -44,7 +44,10 @@ def test_a_change_reaches_every_model_and_into_tables():
         ("learning_rate=nan", "learning_rate lies in 0 to 1000. Came: nan."),
         ("epochs", "A change to a recipe reads key=value. Came: 'epochs'."),
         ("epochs.deep=1", "Only a table has entries. Came: epochs.deep."),
-        ("crop=randm", "The crop is not one of random, whole, center. Came: 'randm'. Did you mean random?"),
+        (
+            "crop=randm",
+            "The crop 'randm' is unknown. Expected one of random, whole, center. Did you mean random?",
+        ),
         ("loss=bitempered", "Came: 'bitempered'. Did you mean bi_tempered?"),
         ("loss_options.smoothing=0.1", "The options of the loss cross_entropy are: label_smoothing."),
         ("augment.cutoff=0.1", "Came: 'cutoff'. Did you mean cutout?"),

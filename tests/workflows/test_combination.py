@@ -284,4 +284,4 @@ def test_the_command_line_prints_words_or_json_or_one_plain_line(brought):
     stacked = json.loads(command("stack", brought, "--is-noisy", "--json").stdout)
     assert stacked["for_new_photos"] == {"model": "linear", "is_noisy": True}
     blended = command("blend", brought, "--how", "median")
-    assert "The how is not one of mean, log, rank, weights" in blended.stderr
+    assert "is unknown. Expected one of mean, log, rank, weights" in blended.stderr

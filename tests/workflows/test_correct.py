@@ -141,8 +141,11 @@ def test_a_run_on_other_folds_tells_no_noise(models, tmp_path):
         (["--rows", "disagree"], "Came: --rows disagree without --clean. Add --clean RUN."),
         (["--clean", "RUN"], "Came: --rows all with --clean RUN. Say --rows disagree, or leave --clean out."),
         (["--apply-to", "clean"], "--apply-to clean belongs to --rows disagree. Came: --rows all."),
-        (["--reading", "T", "--estimates", "T"], "The --reading is not one of given, true. Came: 'T'."),
-        (["--apply-to", "both"], "The --apply-to is not one of run, clean. Came: 'both'."),
+        (
+            ["--reading", "T", "--estimates", "T"],
+            "The --reading 'T' is unknown. Expected one of given, true.",
+        ),
+        (["--apply-to", "both"], "The --apply-to 'both' is unknown. Expected one of run, clean."),
     ],
 )
 def test_what_does_not_go_together_is_told_in_options(models, options, told):

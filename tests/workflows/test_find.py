@@ -146,7 +146,7 @@ def test_a_precision_flags_fewer_rows_and_is_kept(
 
 def test_a_wrong_method_or_precision_is_heard_before_any_work(tmp_path: Path) -> None:
     for options, message in (
-        ({"method": "magic"}, "The method is not one of adaptive, prune"),
+        ({"method": "magic"}, "The method .* is unknown. Expected one of adaptive, prune"),
         ({"precision": 90}, "A precision lies between 0 and 1"),
         ({"precision": 0.9, "method": "both"}, "only. Came: precision=0.9 with both"),
     ):

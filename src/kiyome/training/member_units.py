@@ -85,8 +85,8 @@ def train_members(
     finished = [member for member in trained if member is not None]
     if limit is not None and len(finished) < len(trained):
         raise TimeLimitReached(
-            f"Training stopped at its limit of {limit.text}.",
-            came=f"{len(finished)} of {len(trained)} members are finished, every whole epoch is in {folder}",
+            f"Training stopped at its limit of {limit.text}. {len(finished)} of {len(trained)} members are"
+            f" finished, every whole epoch is in {folder}.",
             remedy="The same command goes on there, to the same result.",
             folder=folder,
         )

@@ -223,8 +223,8 @@ def _heed(limit: TimeLimit | None, member: Member, folder: Path, *, epochs_done:
     """Stop in all processes where the limit is reached; after the last epoch predicting is still to come."""
     if limit is not None and as_main_process_says(limit.is_reached):
         raise TimeLimitReached(
-            f"Training stopped at its limit of {limit.text}.",
-            came=f"{member.label} after {epochs_done} of {member.recipe.epochs} epochs",
+            f"Training stopped at its limit of {limit.text}: {member.label} after {epochs_done} of"
+            f" {member.recipe.epochs} epochs.",
             remedy="The same call goes on there, to the same result.",
             folder=folder,
         )

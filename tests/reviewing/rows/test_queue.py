@@ -138,9 +138,9 @@ def test_gain_is_that_of_a_loop(rows: list[tuple[float, int, int]]) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"order": "best"}, r"The order is not one of suspicion, .*Came: 'best'"),
-        ({"state": "done"}, r"The state is not one of open, .*Came: 'done'"),
-        ({"verdict": "maybe"}, r"The verdict is not one of keep, .*Came: 'maybe'"),
+        ({"order": "best"}, r"The order 'best' is unknown. Expected one of suspicion, .*"),
+        ({"state": "done"}, r"The state 'done' is unknown. Expected one of open, .*"),
+        ({"verdict": "maybe"}, r"The verdict 'maybe' is unknown. Expected one of keep, .*"),
         ({"min_chance": 0.5, "max_chance": 0.4}, r"Chances lie in 0 to 1"),
         ({"min_chance": float("nan")}, r"Chances lie in 0 to 1"),
         ({"search": "x" * 201}, r"at most 200 characters"),
