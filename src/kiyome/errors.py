@@ -28,7 +28,7 @@ MOST_LISTED = 50
 
 
 class KiyomeError(Exception):
-    """An error in three parts: what is wrong, what is expected, what to do; each is cut where it is very long.
+    """An error in three parts: what is wrong, what is expected, what to do; very long parts are cut.
 
     >>> print(KiyomeError("Row 12 has label 7.", expected="Labels lie in 0..4.", remedy="Correct row 12."))
     Row 12 has label 7. Labels lie in 0..4. Correct row 12.

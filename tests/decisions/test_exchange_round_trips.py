@@ -214,7 +214,7 @@ def test_names_that_a_format_cannot_hold_are_refused() -> None:
         InputError, match=r"without the ending.*1 names that several photos have, such as 'x'"
     ):
         FORMATS["fiftyone"].write(named("x.jpg", "x.png"))
-    with pytest.raises(InputError, match="The format .* is unknown. Expected one of csv, parquet, jsonl"):
+    with pytest.raises(InputError, match=r"The format .* is unknown. Expected one of csv, parquet, jsonl"):
         format_named("excel")
     with pytest.raises(InputError, match="The ending says the format"):
         format_of_file(Path("a.xlsx"))
