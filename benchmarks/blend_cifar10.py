@@ -38,7 +38,7 @@ from kiyome.ensemble.validation import softmax
 from kiyome.estimates import share_of_rows
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from measured import SHARED_DATA, show
 
 SHORT = {
@@ -105,7 +105,7 @@ def points(compared) -> str:
 def report(folder: Path) -> Iterator[str]:
     """The lines to print."""
     labels, votes, networks = read(folder)
-    members, folds = list(networks.values()), deal_folds(labels, num_folds=5, seed=0)
+    members, folds = list(networks.values()), assign_folds(labels, num_folds=5, seed=0)
     best = max(networks, key=lambda name: (networks[name].argmax(axis=1) == labels).sum())
     yield f"rows {len(labels):,}, networks {len(members)}, best single network {best}"
     yield "on given labels: accuracy, log loss, calibration error; on people: accuracy, expected, log loss"
@@ -139,7 +139,7 @@ def noisy_report(folder: Path) -> Iterator[str]:
         networks = {
             name: stored[f"aggre_{name}_pred_probs"] for name in ("resnet18", "resnet50d", "efficientnet_b1")
         }
-    members, folds = list(networks.values()), deal_folds(given, num_folds=5, seed=0)
+    members, folds = list(networks.values()), assign_folds(given, num_folds=5, seed=0)
     best = max(networks, key=lambda name: (networks[name].argmax(axis=1) == given).sum())
     yield f"CIFAR-10N, majority labels, {(given != true).mean():.3f} wrong; rows {len(given):,}, best {best}"
     yield f"accuracy on given and on true labels, points against {best}: on given | on true"

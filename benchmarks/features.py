@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from kiyome.features import cross_fit_head, head
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.images.decode import decode_photo
 from kiyome.models import load_backbone
 from kiyome.models.backbone import fixed_batches
@@ -129,7 +129,7 @@ def qualities(features: dict[str, np.ndarray], labels: np.ndarray) -> Iterator[s
     results = {}
     for name, values in features.items():
         fits = [
-            cross_fit_head(values, labels, deal_folds(labels, seed=seed), num_classes=2) for seed in SEEDS
+            cross_fit_head(values, labels, assign_folds(labels, seed=seed), num_classes=2) for seed in SEEDS
         ]
         results[name] = np.array([(fit.log_loss, fit.accuracy_on_given) for fit in fits])
     for name, result in results.items():
@@ -149,7 +149,7 @@ def heads(
     true_labels: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> Iterator[str]:
-    folds = deal_folds(labels, groups=groups)
+    folds = assign_folds(labels, groups=groups)
     kept = head.TOLERANCE
     for tolerance in (1e-2, kept, 1e-4):
         head.TOLERANCE = tolerance
@@ -186,7 +186,7 @@ def large_heads() -> Iterator[str]:
     features = np.maximum(outer + 0.5 * rng.normal(size=outer.shape), 0).astype(np.float16)
     true_labels = cluster % 10
     labels = with_noise(true_labels, 0)
-    yield timed_head("synthetic, 10 % noise", features, labels, true_labels, deal_folds(labels))
+    yield timed_head("synthetic, 10 % noise", features, labels, true_labels, assign_folds(labels))
 
 
 def with_noise(true_labels: np.ndarray, seed: int) -> np.ndarray:
@@ -200,7 +200,7 @@ def regularizations(features: np.ndarray, true_labels: np.ndarray, groups: np.nd
     results = []
     for seed in SEEDS:
         labels = with_noise(true_labels, seed)
-        folds = deal_folds(labels, groups=groups, seed=seed)
+        folds = assign_folds(labels, groups=groups, seed=seed)
         fit = cross_fit_head(features, labels, folds, num_classes=8)
         as_it_comes = default_predictions(features.astype(np.float32), labels, folds)
         results.append(

@@ -21,7 +21,7 @@ import torch
 
 import kiyome
 from kiyome.features import extract_features
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.models import load_backbone
 from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
 from kiyome.training.nested import hard_targets, soften
@@ -79,7 +79,7 @@ def one_seed(
         if noise == "shuffled labels"
         else inject_label_noise(true_labels, class_dependent_transition(NUM_CLASSES, NOISE_RATE, rng), rng)
     )
-    folds = deal_folds(labels, num_folds=num_folds, groups=groups, seed=seed)
+    folds = assign_folds(labels, num_folds=num_folds, groups=groups, seed=seed)
     targets = hard_targets(labels, NUM_CLASSES)
     plain = np.zeros_like(targets)
     for fold in range(num_folds):

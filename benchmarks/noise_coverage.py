@@ -16,7 +16,7 @@ import numpy as np
 
 from kiyome.estimates import share
 from kiyome.features import cross_fit_head
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.noise import class_dependent_transition, inject_label_noise, noise_rate
 from kiyome.noise.adaptive import judge_labels
 from kiyome.noise.noise_rate import sampling_deviation
@@ -75,7 +75,7 @@ def noise_by_photo(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np
     wrong = rng.random(len(rows)) < np.minimum(chances * rate / chances.mean(), 0.9)
     labels = np.where(wrong & (other != true_labels), other, true_labels)
     probs = cross_fit_head(
-        looks, labels, deal_folds(labels, num_folds=3), num_classes=len(centers)
+        looks, labels, assign_folds(labels, num_folds=3), num_classes=len(centers)
     ).pred_probs
     return true_labels, labels, probs.astype(np.float64)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kiyome.features import cross_fit_head, extract_features
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.models import load_backbone
 from kiyome.noise import class_dependent_transition, inject_label_noise
 
@@ -107,5 +107,5 @@ def where_a_weak_model_doubts(
 
 
 def out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    folds = deal_folds(labels, groups=groups)
+    folds = assign_folds(labels, groups=groups)
     return cross_fit_head(features, labels, folds, num_classes=labels.max() + 1).pred_probs

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from kiyome.evaluation.compare import compare
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.inference import predict
 from kiyome.models import build_model
 from kiyome.models.compute import choose_compute
@@ -46,7 +46,7 @@ def report(work: Path, seeds: list[int]) -> Iterator[str]:
     for seed in seeds:
         leaves = noisy_leaves(work, seed)
         table = read_table(leaves.table, images=leaves.images)
-        held_out = deal_folds(leaves.labels, num_folds=3, groups=table.groups, seed=seed) == 0
+        held_out = assign_folds(leaves.labels, num_folds=3, groups=table.groups, seed=seed) == 0
         groups.append(np.asarray(table.groups)[held_out])
         for name, way in ways.items():
             precision = "auto" if name.endswith("auto") else "float32"

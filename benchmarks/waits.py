@@ -16,7 +16,7 @@ import numpy as np
 
 from kiyome.decisions.current import Standing
 from kiyome.decisions.items import Subject
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.reviewing.neighbors import Neighbors
 from kiyome.reviewing.queue import Asked, Queue
 from measured import show
@@ -44,7 +44,7 @@ def waits() -> Iterator[tuple[str, int, Callable[[], object]]]:
         neighbors = Neighbors(np.load(Path(folder) / "features.npy", mmap_mode="r"))
         yield "the 12 nearest of 100,000 rows x 320 features", 21, lambda: neighbors.of(7, k=12)
     labels, groups = rng.integers(20, size=100_000), rng.integers(30_000, size=100_000)
-    yield "folds of 100,000 rows in 30,000 groups", 3, lambda: deal_folds(labels, groups=groups)
+    yield "folds of 100,000 rows in 30,000 groups", 3, lambda: assign_folds(labels, groups=groups)
 
 
 HELP = (sys.executable, "-m", "kiyome", "--help")

@@ -53,7 +53,7 @@ def _signature(function: object) -> str:
     star = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
     before = [str(p.replace(annotation=p.empty)) for p in parameters if p.kind is not p.KEYWORD_ONLY]
     after = [str(p.replace(annotation=p.empty)) for p in parameters if p.kind is p.KEYWORD_ONLY]
-    hidden = ("on_progress", "on_news", "on_note")  # listeners: their default is a function with an address
+    hidden = ("on_progress", "on_event", "on_note")  # listeners: their default is a function with an address
     shown = [*before, *(["*"] if star else []), *(text for text in after if not text.startswith(hidden))]
     return f"({', '.join(shown)})"
 

@@ -19,10 +19,10 @@ from kiyome.cli import app
 from kiyome.decisions.exchange.cvat import read_cvat
 from kiyome.errors import InputError, KiyomeError, StaleArtifact, TableError, UnreadablePhoto
 from kiyome.images.decode import read_photo_file
-from kiyome.reading import records
+from kiyome.reading import files as records
+from kiyome.reading.files import read_records
 from kiyome.reading.predictions import read_out_of_fold
 from kiyome.reading.read_table import read_table
-from kiyome.reading.records import read_records
 from kiyome.testing import write_digits
 from kiyome.training.recipe_files import read_recipes
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from kiyome.errors import InputError
-from kiyome.folds import check_classes_fill_folds, deal_folds, join_groups
+from kiyome.folds import assign_folds, check_classes_fill_folds, join_groups
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=150)
 
@@ -23,12 +23,12 @@ def shares(labels, folds, num_folds):
 def test_without_groups_folds_differ_by_at_most_one_row_a_class(labels, num_folds, seed):
     counts = np.bincount(labels)
     assume(counts[counts > 0].min() >= num_folds)
-    folds = deal_folds(labels, num_folds=num_folds, seed=seed)
+    folds = assign_folds(labels, num_folds=num_folds, seed=seed)
     assert folds.dtype == np.int16
     dealt = [np.bincount(np.array(labels)[folds == f], minlength=len(counts)) for f in range(num_folds)]
     assert np.ptp(dealt, axis=0).max() <= 1
     assert np.ptp(np.bincount(folds, minlength=num_folds)) <= 1
-    assert np.array_equal(folds, deal_folds(np.array(labels), num_folds=num_folds, seed=seed))
+    assert np.array_equal(folds, assign_folds(np.array(labels), num_folds=num_folds, seed=seed))
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -38,7 +38,7 @@ def test_groups_stay_together_and_balance_is_no_worse_than_scikit_learn(seed, nu
     labels = rng.integers(num_classes, size=rng.integers(10, 100))
     groups = rng.integers(max(2 * num_folds, len(labels) // rng.integers(1, 6)), size=len(labels))
     try:
-        folds = deal_folds(labels, num_folds=num_folds, groups=groups)
+        folds = assign_folds(labels, num_folds=num_folds, groups=groups)
     except InputError:
         assume(False)
     peer = np.empty_like(folds)
@@ -51,13 +51,13 @@ def test_groups_stay_together_and_balance_is_no_worse_than_scikit_learn(seed, nu
 
 def test_a_big_group_is_evened_out_by_the_rows_that_are_alone():
     labels = [0] * 150
-    folds = deal_folds(labels, groups=["big"] * 50 + [""] * 100)
+    folds = assign_folds(labels, groups=["big"] * 50 + [""] * 100)
     assert np.bincount(folds).tolist() == [50, 25, 25, 25, 25]
 
 
 def test_another_seed_gives_another_deal():
     labels = np.arange(100) % 2
-    assert not np.array_equal(deal_folds(labels, seed=0), deal_folds(labels, seed=1))
+    assert not np.array_equal(assign_folds(labels, seed=0), assign_folds(labels, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_another_seed_gives_another_deal():
 def test_many_rows_in_groups_stay_even(size, num_groups):
     rng = np.random.default_rng(0)
     labels, groups = rng.integers(20, size=size), rng.integers(num_groups, size=size)
-    folds = deal_folds(labels, groups=groups)
+    folds = assign_folds(labels, groups=groups)
     fold_of_group = np.full(num_groups, -1)
     fold_of_group[groups] = folds
     assert np.array_equal(fold_of_group[groups], folds)
@@ -89,12 +89,12 @@ def test_joined_groups_are_the_connected_components(pairs):
 
 def test_a_class_with_fewer_rows_than_folds_is_named():
     with pytest.raises(InputError, match=r"one row for each of 5 folds. Came: rows: 2 in class 'blight'."):
-        deal_folds([0] * 9 + [1] * 2, class_names=("healthy", "blight"))
+        assign_folds([0] * 9 + [1] * 2, class_names=("healthy", "blight"))
 
 
 def test_a_class_with_fewer_groups_than_folds_is_named():
     with pytest.raises(InputError, match=r"one group for each of 2 folds. Came: groups: 1 in class 1."):
-        deal_folds([0, 0, 0, 1, 1], num_folds=2, groups=["", "", "", "same", "same"])
+        assign_folds([0, 0, 0, 1, 1], num_folds=2, groups=["", "", "", "same", "same"])
 
 
 def test_a_class_without_rows_passes():
@@ -112,16 +112,16 @@ def test_a_class_without_rows_passes():
 )
 def test_labels_that_are_no_classes_are_refused(labels, came):
     with pytest.raises(InputError, match="Labels are a row of whole numbers from 0. Came: .*" + came):
-        deal_folds(labels)
+        assign_folds(labels)
 
 
 def test_one_fold_is_refused():
     with pytest.raises(InputError, match=r"at least 2 folds. Came: num_folds=1."):
-        deal_folds([0, 0, 1, 1], num_folds=1)
+        assign_folds([0, 0, 1, 1], num_folds=1)
 
 
 def test_groupings_of_unequal_length_are_refused():
     with pytest.raises(InputError, match=r"one entry a row. Came: lengths"):
         join_groups(["a"], ["a", "b"])
     with pytest.raises(InputError, match=r"one entry a row"):
-        deal_folds([0, 0, 1, 1], num_folds=2, groups=["a", "b"])
+        assign_folds([0, 0, 1, 1], num_folds=2, groups=["a", "b"])

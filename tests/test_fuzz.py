@@ -16,7 +16,7 @@ from kiyome.artifacts.manifest import read_manifest
 from kiyome.decisions.exchange.formats import read_said
 from kiyome.decisions.journal import read_journal
 from kiyome.errors import KiyomeError
-from kiyome.reading.records import read_records
+from kiyome.reading.files import read_records
 from kiyome.training.recipe_files import read_recipes
 
 EVENT = b'{"review": "r", "number": 1, "batch": "b", "row": 0, "verdict": "keep"}\n'

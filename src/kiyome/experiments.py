@@ -32,7 +32,7 @@ from kiyome.artifacts.table import UNKNOWN, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.estimates import Estimate, share_of_rows
 from kiyome.evaluation.compare import Comparison, compare
-from kiyome.reading.finished_run import FinishedRun, deal_of, open_run
+from kiyome.reading.finished_run import FinishedRun, folds_digest, open_run
 
 DIARY = "diary.jsonl"
 SCORE_NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -253,7 +253,7 @@ def digest_of_rows(table: Table) -> str:
 
 def first_run_on_folds(folder: str | Path, table: Table) -> str | None:
     """Return the oldest run in the folder on the same rows, given labels and folds; None without one."""
-    rows, deal = digest_of_rows(table), deal_of(table)
+    rows, deal = digest_of_rows(table), folds_digest(table)
     return next((old.run for old in _entries(folder) if (old.rows, old.deal) == (rows, deal)), None)
 
 
@@ -263,7 +263,7 @@ def folds_beside(folder: str | Path, table: Table) -> Iterator[NDArray[np.int16]
     for entry in _entries(folder):
         if entry.rows == rows and entry.deal is not None:
             folds = folds_of_run(Path(folder) / entry.run, table)
-            if folds is not None and deal_of(table.with_folds(folds)) == entry.deal:
+            if folds is not None and folds_digest(table.with_folds(folds)) == entry.deal:
                 yield folds
 
 
@@ -301,7 +301,7 @@ def _scored(
         accuracy_on_given=share_of_rows(right, groups=table.groups),
         accuracy_on_true=_accuracy_on_true(run),
         accuracy_on_kept=None if is_kept is None or not is_kept.any() else share_of_rows(right[is_kept]),
-        leaks=(*leaks, *([UNKNOWN_FOLDS] if run.deal is None else [])),
+        leaks=(*leaks, *([UNKNOWN_FOLDS] if run.folds_digest is None else [])),
     )
     return _against_first(entry, before, run.path.resolve().parent)
 
@@ -320,7 +320,7 @@ def _unscored(run: Path, manifest: Manifest, table: Table) -> Entry:
         seconds=manifest["seconds"],
         resumed=manifest["resumed"],
         rows=digest_of_rows(table),
-        deal=deal_of(table),
+        deal=folds_digest(table),
         result=table.content_digest,
         config={**manifest["config"], **_curation_of(table)},
         changed={},

@@ -25,7 +25,7 @@ NUM_STARTS = 8
 """The dealt start and random ones; the most even end is kept."""
 
 
-def deal_folds(
+def assign_folds(
     labels: ArrayLike,
     *,
     num_folds: int = 5,
@@ -64,7 +64,7 @@ def deal_folds(
 
     Examples
     --------
-    >>> deal_folds([0, 0, 0, 0, 1, 1], num_folds=2, groups=["a", "a", "b", "b", "", ""])
+    >>> assign_folds([0, 0, 0, 0, 1, 1], num_folds=2, groups=["a", "a", "b", "b", "", ""])
     array([0, 0, 1, 1, 0, 1], dtype=int16)
     """
     labels = _checked_labels(labels)

@@ -15,7 +15,7 @@ from kiyome.images.loader import Loader
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.models import Network
 from kiyome.models.compute import Compute
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 Probs = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def predict(
     compute: Compute,
     batch_size: int = 64,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Probs:
     """Probabilities (n, K) of these rows: the mean over views of each view's own, by the network's link.
 
@@ -97,7 +97,7 @@ def predict_views(
     compute: Compute,
     batch_size: int = 64,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Iterator[Probs]:
     """Yield the probabilities (n, K) of one view after another; arguments as for `predict`."""
     module = network.module.to(compute.device).eval()

@@ -15,12 +15,12 @@ Progress = Callable[[str, int, int], None]
 """Called as ``on_progress(stage, done, total)``; `kiyome.progress` turns it into bars."""
 
 
-State = Literal["waiting", "learning", "predicting", "finished", "taken", "elsewhere"]
-"""`taken`: finished before, and as it was; `elsewhere`: another process sees to it."""
+State = Literal["waiting", "learning", "predicting", "finished", "cached", "remote"]
+"""`cached`: finished by an earlier run; `remote`: trained by another process."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemberNews:
+class MemberEvent:
     """What has become of one member of a training, told when it changes and after each epoch."""
 
     member: str
@@ -32,19 +32,19 @@ class MemberNews:
     """One line for each epoch that is done, the first one first, as in metrics.jsonl."""
 
 
-News = Callable[[MemberNews], None]
-"""Called as ``on_news(news)``; the command line makes a table of it, trackers write it down."""
+OnEvent = Callable[[MemberEvent], None]
+"""Called as ``on_event(news)``; the command line makes a table of it, trackers write it down."""
 
 
 Notes = Callable[[str], None]
 """Called as ``on_note(note)`` with a sentence that people should hear at once."""
 
 
-def silent(stage: str, done: int, total: int) -> None:
+def no_progress(stage: str, done: int, total: int) -> None:
     """Say nothing: the default listener."""
 
 
-def unheard(news: MemberNews) -> None:
+def ignore_event(news: MemberEvent) -> None:
     """Take no notice: the default listener for news."""
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from kiyome.artifacts.escapes import safe_cell, text_of_safe_cell
 from kiyome.artifacts.issues import write_issue_files
-from kiyome.artifacts.spreadsheet import safe_cell, text_of_safe_cell
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 

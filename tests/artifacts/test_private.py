@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kiyome.artifacts.private import private_folder
+from kiyome.artifacts.storage import private_folder
 from kiyome.errors import InputError
 from kiyome.testing import write_digits
 from kiyome.workflows.find import find

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kiyome.artifacts.spreadsheet import FORMULA_STARTS
+from kiyome.artifacts.escapes import FORMULA_STARTS
 from kiyome.decisions.exchange.columns import COLUMNS
 from kiyome.decisions.exchange.cvat import NOT_XML
 from kiyome.decisions.exchange.formats import FORMATS, format_named, format_of_file, read_said
 from kiyome.decisions.exchange.values import Held, Reading, Reviewed, row_finder, without_ending
 from kiyome.errors import InputError
-from kiyome.reading.records import read_records
+from kiyome.reading.files import read_records
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.jpg",

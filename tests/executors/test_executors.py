@@ -14,7 +14,7 @@ import units_of_work as work
 
 from kiyome.errors import InputError, KiyomeError, MissingExtra, WorkerLost
 from kiyome.executors import Here, OnRay, OnSlurm, Processes, choose_executor, in_order
-from kiyome.executors.executor import TRIES
+from kiyome.executors.executor import MAX_TRIES
 from kiyome.executors.processes import shares_of_machine
 
 
@@ -50,7 +50,7 @@ def test_an_error_that_cannot_travel_is_told_in_words():
 def test_what_kills_its_worker_each_time_is_given_up(elsewhere, tmp_path):
     with pytest.raises(WorkerLost, match=r"hopeless: its worker died 3 times"):
         dict(elsewhere.run(work.always_die, {"hopeless": str(tmp_path / "tries")}))
-    assert len((tmp_path / "tries").read_text()) == TRIES
+    assert len((tmp_path / "tries").read_text()) == MAX_TRIES
 
 
 def test_results_come_in_the_order_of_the_items():

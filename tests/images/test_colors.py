@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional
 
-from kiyome.images.colors import GREY, color_factors, color_matrices, color_steps, hue_turns
+from kiyome.images.augment import GREY, color_factors, color_matrices, color_steps, hue_turns
 
 STRENGTHS = [0.4, 0.4, 0.4, 0.1]
 THEIRS = [functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation]

@@ -13,8 +13,7 @@ from PIL import Image, ImageFile
 
 from kiyome.errors import InputError, UnreadablePhoto
 from kiyome.images.decode import decode_photo, photo_format, read_photo_file
-from kiyome.images.limits import FORMATS, UPRIGHT, check_size, exif_orientation
-from kiyome.images.pillow import has_all_rows
+from kiyome.images.pillow import FORMATS, UPRIGHT, check_size, exif_orientation, has_all_rows
 
 y, x = np.mgrid[:60, :80]
 RGB = np.stack([3 * x, 4 * y, 2 * (x + y) % 256], axis=2).astype(np.uint8)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import TableError
-from kiyome.reading import records as room
+from kiyome.reading import files as room
+from kiyome.reading.files import read_records
 from kiyome.reading.photos import PhotoFinder
 from kiyome.reading.read_table import find_photos
-from kiyome.reading.records import read_records
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 plain = st.text("a1 .-'=;_ä葉", max_size=4)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
@@ -21,7 +21,7 @@ def lessons(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     truth = write_digits(folder / "data", num_photos=NUM_PHOTOS, side=SIDE)
     table = read_table(folder / "data")
-    table = dataclasses.replace(table.with_folds(deal_folds(table.labels, num_folds=3)), true_labels=truth)
+    table = dataclasses.replace(table.with_folds(assign_folds(table.labels, num_folds=3)), true_labels=truth)
     photos = cache_photos(table.photo_paths(), stored=StoredSize(side=SIDE), folder=folder / "cache")
     return lessons_of(table, photos)
 

@@ -62,6 +62,6 @@ def test_a_member_in_fp16_is_resumed_bit_for_bit(recipe, lessons, tmp_path):
 
     [whole] = train_members([member], tmp_path / "whole")
     with pytest.raises(Killed):
-        train_members([member], tmp_path / "cut", on_news=kill)
+        train_members([member], tmp_path / "cut", on_event=kill)
     [resumed] = train_members([member], tmp_path / "cut")
     assert whole.facts["files"] == resumed.facts["files"]

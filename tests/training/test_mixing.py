@@ -142,11 +142,11 @@ def test_boxes_have_their_share_and_lie_anywhere():
 
 
 @pytest.mark.parametrize("silent", ["no weights", "even features", "not a number"])
-def test_a_map_that_says_nothing_weighs_by_area(model: KiyomeTiny, silent: str):
-    if silent == "even features":
+def test_a_map_that_says_nothing_weighs_by_area(model: KiyomeTiny, no_progress: str):
+    if no_progress == "even features":
         model.forward_features = lambda images: torch.ones(len(images), 32, 4, 4)  # type: ignore[method-assign]
     else:
-        nn.init.constant_(model.head.weight, 0.0 if silent == "no weights" else torch.nan)
+        nn.init.constant_(model.head.weight, 0.0 if no_progress == "no weights" else torch.nan)
     images, targets = batch(3)
     rng = np.random.default_rng(2)
     covered, _ = (mixing._random_box(rng, SIDE, SIDE, beta=5.0) for _ in range(2))

@@ -39,8 +39,8 @@ def train(members, run, names, *, kill_after=None):
         if news.config["fold"] == kill_after and len(news.metrics) == 2:
             raise Killed
 
-    with tracking(names, run, on_news=hear) as tracked:
-        return train_members(members, run, on_news=tracked), tracked.notes
+    with tracking(names, run, on_event=hear) as tracked:
+        return train_members(members, run, on_event=tracked), tracked.notes
 
 
 def losses_told(run, name):

@@ -17,7 +17,7 @@ from kiyome.cli.render import show_train
 from kiyome.curation import curate_table
 from kiyome.errors import InputError
 from kiyome.experiments import read_diary
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.noise import find_label_issues, label_quality
 from kiyome.reading.read_table import read_table
@@ -59,7 +59,7 @@ def digits(tmp_path_factory):
         table, given_labels=labels, labels=labels, class_names=("zero", "one", "two"), label_texts=()
     )
     photos = cache_photos(table.photo_paths(), stored=StoredSize(side=SIDE), folder=folder / "cache")
-    return table.with_folds(deal_folds(table.labels, num_folds=FOLDS)), photos
+    return table.with_folds(assign_folds(table.labels, num_folds=FOLDS)), photos
 
 
 def taught(digits, folder, *, labels=None, **fields):

@@ -15,7 +15,7 @@ from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import write_table
 from kiyome.cli.member_table import watching
-from kiyome.folds import deal_folds
+from kiyome.folds import assign_folds
 from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
 from kiyome.workflows.train import train
@@ -34,7 +34,7 @@ def place(tmp_path_factory):
     table = dataclasses.replace(
         table, given_labels=labels, labels=labels, class_names=("zero", "one", "two"), label_texts=()
     )
-    write_table(table.with_folds(deal_folds(table.labels, num_folds=3)), folder / "digits.csv")
+    write_table(table.with_folds(assign_folds(table.labels, num_folds=3)), folder / "digits.csv")
     run_train(folder, folder / "runs" / "a")
     return folder
 
@@ -148,8 +148,8 @@ def test_what_is_spoiled_is_trained_and_what_is_whole_beside_it_taken(place, tmp
 
 def test_what_is_to_be_trained_is_told_before_the_first_pair(place, tmp_path):
     said = io.StringIO()
-    with watching(Console(file=said, force_terminal=False)) as (on_progress, on_news):
-        run_train(place, tmp_path / "run", on_progress=on_progress, on_news=on_news)
+    with watching(Console(file=said, force_terminal=False)) as (on_progress, on_event):
+        run_train(place, tmp_path / "run", on_progress=on_progress, on_event=on_event)
     lines = said.getvalue().splitlines()
     first = next(at for at, line in enumerate(lines) if "-fold" in line)
     assert lines[first - 1] == "to train: 3 pairs of folds, 3 members"

@@ -87,7 +87,7 @@ def test_a_training_that_was_cut_off_stays_on_its_folds(digits: Path, tmp_path: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(digits, tmp_path, on_news=stop)
+        trained(digits, tmp_path, on_event=stop)
     begun = {path.name for path in (tmp_path / "trained" / "members").iterdir()}
     shutil.rmtree(first.folder)
     found(digits, tmp_path, "later", num_folds=4)

@@ -49,7 +49,7 @@ class Clock:
     def __init__(self, *, epochs: int) -> None:
         self.limit, self._epochs = TimeLimit.of("8h"), epochs
 
-    def on_news(self, news):
+    def on_event(self, news):
         self._epochs -= news.state == "learning" and len(news.metrics) > 0
         if self._epochs == 0:
             self.limit.ends = time()
@@ -60,7 +60,7 @@ def test_it_stops_after_a_whole_epoch_and_goes_on_to_the_same_result(form, digit
     changes = [*SMALL, "soft_labels=nested"] if form == "nested" else SMALL
     clock = Clock(epochs=3)
     with pytest.raises(TimeLimitReached) as stopped:
-        trained(digits, tmp_path / "run", changes=changes, stop_after=clock.limit, on_news=clock.on_news)
+        trained(digits, tmp_path / "run", changes=changes, stop_after=clock.limit, on_event=clock.on_event)
     assert str(stopped.value) == (
         "Training stopped at its limit of 8h. 1 of 3 members are finished, every whole epoch is in"
         f" {tmp_path / 'run'}. The same command goes on there, to the same result."
@@ -78,10 +78,10 @@ def test_it_stops_after_a_whole_epoch_and_goes_on_to_the_same_result(form, digit
 def test_after_the_last_epoch_predicting_waits_for_the_next_call(digits, whole, tmp_path):
     clock = Clock(epochs=2)
     with pytest.raises(TimeLimitReached, match=r"0 of 3 members are finished"):
-        trained(digits, tmp_path / "run", stop_after=clock.limit, on_news=clock.on_news)
+        trained(digits, tmp_path / "run", stop_after=clock.limit, on_event=clock.on_event)
     assert len(list((tmp_path / "run").glob("members/*/checkpoints/epoch-0002.json"))) == 1
     told = []
-    assert digests(trained(digits, tmp_path / "run", on_news=told.append)) == whole
+    assert digests(trained(digits, tmp_path / "run", on_event=told.append)) == whole
     assert [news.state for news in told if "fold0" in news.member].count("learning") == 1
 
 
@@ -100,7 +100,7 @@ def test_both_trainings_of_the_second_round_share_the_limit(digits, tmp_path):
     how["cache_folder"] = digits.parent / "cache"
     clock = Clock(epochs=7)
     with pytest.raises(TimeLimitReached) as stopped:
-        clean_and_retrain(digits, stop_after=clock.limit, on_news=clock.on_news, **how)
+        clean_and_retrain(digits, stop_after=clock.limit, on_event=clock.on_event, **how)
     assert stopped.value.folder == tmp_path / "runs" / "again"
     assert len(clean_and_retrain(digits, **how).history.entries) == 5
 

@@ -86,7 +86,7 @@ def test_a_killed_member_goes_on_and_all_ends_as_in_one_process(engine, digits, 
             patch.setattr(f"kiyome.executors.{module}.LOOK_EVERY", 0.02)
         killer = Killer(tmp_path / "run")
         result = train(
-            digits / "data", changes=LONG, output=tmp_path / "run", executor=executor, on_news=killer
+            digits / "data", changes=LONG, output=tmp_path / "run", executor=executor, on_event=killer
         )
     assert killer.killed is not None
     assert killer.first.stat().st_mtime_ns == killer.written  # not trained again from the start
@@ -101,12 +101,12 @@ def test_finished_members_start_no_worker(digits, here, monkeypatch):
     )
     table, told = MemberTable(), []
 
-    def on_news(news):
-        table.on_news(news)
+    def on_event(news):
+        table.on_event(news)
         told.append(news.state)
 
-    train(digits / "data", changes=LONG, output=digits / "here", executor="processes:2", on_news=on_news)
-    assert told == ["waiting"] * 2 + ["taken"] * 2
+    train(digits / "data", changes=LONG, output=digits / "here", executor="processes:2", on_event=on_event)
+    assert told == ["waiting"] * 2 + ["cached"] * 2
     assert table.cells()[0][1] == "2 done"
 
 

@@ -20,7 +20,7 @@ UNSURE_WORD = "unsure"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DrawnRows:
+class AuditFolder:
     """Which rows of which run were drawn; no label and no guess is among it."""
 
     folder: Path
@@ -76,7 +76,7 @@ def is_audit_folder(folder: str | Path) -> bool:
     return (Path(folder) / DESIGN_FILE).is_file()
 
 
-def read_drawn(folder: str | Path) -> DrawnRows:
+def read_audit_folder(folder: str | Path) -> AuditFolder:
     """The rows that were drawn into a folder, once all that was sealed is as it was.
 
     Raises
@@ -103,4 +103,4 @@ def read_drawn(folder: str | Path) -> DrawnRows:
     with reading(folder / FACTS_FILE):
         facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
         str(facts["source"])
-    return DrawnRows(folder=folder, manifest=manifest, facts=facts, rows=rows)
+    return AuditFolder(folder=folder, manifest=manifest, facts=facts, rows=rows)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.artifacts.names import texts_of_paths
-from kiyome.artifacts.spreadsheet import safe_cells
+from kiyome.artifacts.escapes import safe_cells, texts_of_paths
 from kiyome.artifacts.storage import reading, write_csv_columns, write_parquet
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError

@@ -19,11 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.storage import (
     default_cache_folder,
     is_machine_failure,
     open_regular,
+    private_folder,
     write_bytes,
     writing,
 )

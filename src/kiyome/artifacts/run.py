@@ -19,6 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from kiyome.artifacts.escapes import path_of_text, text_of_path
 from kiyome.artifacts.manifest import (
     MANIFEST,
     TEAM_KEY,
@@ -31,7 +32,6 @@ from kiyome.artifacts.manifest import (
     read_manifest,
     write_manifest,
 )
-from kiyome.artifacts.names import path_of_text, text_of_path
 from kiyome.artifacts.storage import (
     digest_of_file,
     is_temporary,
@@ -151,7 +151,7 @@ def announce_run(
     return place
 
 
-def place_of_run(
+def path_of_run(
     path: str | Path,
     *,
     command: str,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.artifacts.names import is_unicode, paths_of_texts, stays_inside, texts_of_paths
+from kiyome.artifacts.escapes import is_unicode, paths_of_texts, stays_inside, texts_of_paths
 from kiyome.artifacts.storage import is_machine_failure, write_csv_columns, write_parquet, write_text
 from kiyome.errors import InputError, StaleArtifact, TableError
 
@@ -37,7 +37,7 @@ CLASS_NAMES_KEY = b"kiyome.class_names"
 """Where a Parquet file of ours keeps its class map as JSON: the names in order, or name -> [label text]."""
 
 
-class Skipped(NamedTuple):
+class SkippedFile(NamedTuple):
     """A file in the data folder that is no row of the table, and why. Folders end in a slash."""
 
     path: str
@@ -103,7 +103,7 @@ class Table:
     weights: NDArray[np.float32] | None = None
     groups: Texts | None = None
     folds: NDArray[np.int16] | None = None
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels is AS_GIVEN:
@@ -111,7 +111,7 @@ class Table:
         self._set("root", Path(self.root))
         self._set("class_names", tuple(self.class_names))
         self._set("label_texts", tuple(self.label_texts) or self.class_names)
-        self._set("skipped", tuple(Skipped(*entry) for entry in self.skipped))
+        self._set("skipped", tuple(SkippedFile(*entry) for entry in self.skipped))
         for name, kind in COLUMN_TYPES.items():
             if (values := getattr(self, name)) is not None:
                 self._set(name, _column(name, values, kind, len(self.image_ids)))

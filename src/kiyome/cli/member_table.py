@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from kiyome.cli.output import visible
-from kiyome.progress import MemberNews, News, Progress, new_bars
+from kiyome.progress import MemberEvent, OnEvent, Progress, new_bars
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,7 +21,7 @@ OTHER_LINES = 12
 class MemberLine:
     """One member, as far as this process knows."""
 
-    news: MemberNews
+    news: MemberEvent
     began: float | None = None
     """When it began to learn here, with `share_before` of it done already."""
     share_before: float = 0.0
@@ -36,7 +36,7 @@ class MemberLine:
     @property
     def share(self) -> float:
         """How much of it is done, 0 to 1."""
-        if self.news.state in ("finished", "taken"):
+        if self.news.state in ("finished", "cached"):
             return 1.0
         done, total = self.steps if self.steps[1] else (len(self.news.metrics), self.news.config["epochs"])
         return done / total
@@ -50,8 +50,8 @@ class MemberLine:
             "learning": f"epoch {min(len(self.news.metrics) + 1, epochs)}/{epochs}",
             "predicting": "predicts",
             "finished": "done",
-            "taken": "done before",
-            "elsewhere": f"elsewhere, {self.epochs}",
+            "cached": "done before",
+            "remote": f"elsewhere, {self.epochs}",
         }[self.news.state]
 
     @property
@@ -77,7 +77,7 @@ class MemberTable:
         self.lines: dict[str, MemberLine] = {}
         self._clock = clock
 
-    def on_news(self, news: MemberNews) -> None:
+    def on_event(self, news: MemberEvent) -> None:
         """Take up what became of a member."""
         line = self.lines.setdefault(news.member, MemberLine(news=news))
         line.news = news
@@ -101,7 +101,7 @@ class MemberTable:
 
     def seconds_left(self) -> float | None:
         """Of all members that this process trains, each taken to be as long as those before."""
-        own = [line for line in self.lines.values() if line.news.state != "elsewhere"]
+        own = [line for line in self.lines.values() if line.news.state != "remote"]
         began = [line.began for line in own if line.began is not None]
         learned = sum(line.share - line.share_before for line in own if line.began is not None)
         if not began or learned <= 0:
@@ -140,7 +140,7 @@ def in_words(seconds: float | None) -> str:
 
 
 @contextmanager
-def watching(console: "Console | None" = None) -> Iterator[tuple[Progress, News]]:
+def watching(console: "Console | None" = None) -> Iterator[tuple[Progress, OnEvent]]:
     """Listeners whose words go to stderr: a table that changes on a terminal, else a line an epoch."""
     from rich.console import Console
 
@@ -150,7 +150,7 @@ def watching(console: "Console | None" = None) -> Iterator[tuple[Progress, News]
 
 
 @contextmanager
-def _live(console: "Console") -> Iterator[tuple[Progress, News]]:
+def _live(console: "Console") -> Iterator[tuple[Progress, OnEvent]]:
     from rich.console import Group
     from rich.live import Live
 
@@ -166,7 +166,7 @@ def _live(console: "Console") -> Iterator[tuple[Progress, News]]:
 
     live = Live(get_renderable=drawn, console=console, refresh_per_second=4)
     try:
-        yield on_progress, table.on_news
+        yield on_progress, table.on_event
     finally:
         live.stop()
 
@@ -187,7 +187,7 @@ def _drawn(table: MemberTable, *, most: int) -> "RenderableType":
 
 
 @contextmanager
-def _plain(console: "Console") -> Iterator[tuple[Progress, News]]:
+def _plain(console: "Console") -> Iterator[tuple[Progress, OnEvent]]:
     table, begun = MemberTable(), list[str]()
 
     def on_progress(stage: str, done: int, total: int) -> None:
@@ -196,26 +196,26 @@ def _plain(console: "Console") -> Iterator[tuple[Progress, News]]:
         elif done == total:
             tell(f"{stage}: {total:,}")
 
-    def on_news(news: MemberNews) -> None:
+    def on_event(news: MemberEvent) -> None:
         before = table.lines.get(news.member)
         told = (before.news.state, len(before.news.metrics)) if before else None
         if before and before.news.state == "waiting" != news.state and not begun:
             begun.append(news.member)
             if "pairs" in table.plan:
                 tell(f"to train: {table.plan}")
-        table.on_news(news)
+        table.on_event(news)
         if told != (news.state, len(news.metrics)) and (words := _words(table, table.lines[news.member])):
             tell(f"{news.member}  {words}")
 
     def tell(text: str) -> None:
         print(visible(text), file=console.file)
 
-    yield on_progress, on_news
+    yield on_progress, on_event
 
 
 def _words(table: MemberTable, line: MemberLine) -> str:
     """What a line says of a member; nothing where nothing new became of it here."""
-    if line.news.state in ("finished", "taken"):
+    if line.news.state in ("finished", "cached"):
         return line.state
     if line.news.state != "learning" or not line.news.metrics:
         return ""

@@ -21,7 +21,7 @@ from kiyome.cli.options import (
     StopAfter,
 )
 from kiyome.cli.output import answering, line
-from kiyome.progress import ignore_note, silent
+from kiyome.progress import ignore_note, no_progress
 
 
 def train(
@@ -93,7 +93,7 @@ def train(
       WANDB_MODE=online kiyome train photos/ --tracker wandb
       kiyome train --recipe modern --print-recipe > mine.toml
     """
-    with answering(as_json) as (say, _), watching() as (on_progress, on_news):
+    with answering(as_json) as (say, _), watching() as (on_progress, on_event):
         wanted = list(changes or [])
         if print_recipe:
             from kiyome.training.recipe_files import read_recipes, recipe_text
@@ -128,8 +128,8 @@ def train(
             id_column=id_column,
             label_column=label_column,
             trackers=tracker or (),
-            on_progress=on_progress if is_main_process() else silent,
-            on_news=on_news,
+            on_progress=on_progress if is_main_process() else no_progress,
+            on_event=on_event,
             on_note=words.tell if is_main_process() else ignore_note,
         )
         if is_main_process():
@@ -266,7 +266,7 @@ def clean_and_retrain(
       kiyome clean-and-retrain photos/
       kiyome clean-and-retrain photos/ --action relabel --min-chance 0.9 epochs=5
     """
-    with answering(as_json) as (say, _), watching() as (on_progress, on_news):
+    with answering(as_json) as (say, _), watching() as (on_progress, on_event):
         from kiyome.workflows.clean_and_retrain import clean_and_retrain as second_round
 
         result = second_round(
@@ -283,6 +283,6 @@ def clean_and_retrain(
             stop_after=stop_after,
             seed=seed,
             on_progress=on_progress,
-            on_news=on_news,
+            on_event=on_event,
         )
         say(result.summary(), lambda: words.show_clean_and_retrain(result))

@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from kiyome.artifacts.private import private_opener
+from kiyome.artifacts.storage import private_opener
 from kiyome.errors import InputError, MissingExtra, StaleArtifact, StoreUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"

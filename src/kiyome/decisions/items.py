@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.audit_folder import PHOTOS, DrawnRows, is_audit_folder, read_drawn
+from kiyome.artifacts.audit_folder import PHOTOS, AuditFolder, is_audit_folder, read_audit_folder
+from kiyome.artifacts.escapes import safe_cell
 from kiyome.artifacts.issues import RankedIssues, read_issues
 from kiyome.artifacts.manifest import key_at
 from kiyome.artifacts.run import review_folder
-from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import map_array, reading
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError, StaleArtifact
@@ -184,7 +184,7 @@ def read_subject(folder: str | Path, *, blind: bool = False, images: str | Path 
     (100, (100, 10), None)
     """
     if is_audit_folder(folder):
-        return _of_sample(read_drawn(folder))
+        return _of_sample(read_audit_folder(folder))
     run = open_run(folder, images=images)
     if not (run.path / ISSUES_FILE).is_file():
         raise InputError(
@@ -243,7 +243,7 @@ def _blinded(run: FinishedRun, secret: Secret) -> Subject:
     )
 
 
-def _of_sample(drawn: DrawnRows) -> Subject:
+def _of_sample(drawn: AuditFolder) -> Subject:
     names, photos = drawn.row_names, drawn.folder.resolve() / PHOTOS
     rows = Table(
         root=photos,

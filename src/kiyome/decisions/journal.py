@@ -14,8 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kiyome.artifacts.private import OWNER_FOLDER
-from kiyome.artifacts.storage import open_in_place, open_regular, sync_folder
+from kiyome.artifacts.storage import OWNER_FOLDER, open_in_place, open_regular, sync_folder
 from kiyome.decisions.events import Batch, Event, Line
 from kiyome.errors import InputError, StaleArtifact
 

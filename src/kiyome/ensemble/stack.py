@@ -33,7 +33,7 @@ from kiyome.ensemble.validation import (
 )
 from kiyome.errors import InputError, choose
 from kiyome.noise import find_label_issues
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 LEAK = "is_noisy was computed from each row's own label: this score leaks and cannot be had on new photos"
 LOWEST_CHANCE = 1e-3  # of a flag; its log odds stay finite
@@ -77,7 +77,7 @@ def cross_fitted_stack(
     model: str = "linear",
     is_noisy: bool = False,
     leaking_flags: ArrayLike | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Stacked:
     """Probabilities (N, K) of a final estimator that never saw the row, and the one for new photos.
 

@@ -17,13 +17,13 @@ from kiyome.errors import KiyomeError, WorkerLost
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
-TRIES = 3
+MAX_TRIES = 3
 """How often a unit is begun before its worker's death is taken for the unit's fault."""
-LOOK_EVERY = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two looks at what goes on elsewhere."""
 
 
-def look_nowhere() -> None:
+def do_nothing() -> None:
     """Do nothing while others work: the default."""
 
 
@@ -35,7 +35,7 @@ class Executor(Protocol):
         work: Callable[[Unit], Result],
         units: Mapping[str, Unit],
         *,
-        on_wait: Callable[[], None] = look_nowhere,
+        on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
         """Name and result of each unit, as they finish; to be closed, which stops what still runs.
 
@@ -51,7 +51,7 @@ class Executor(Protocol):
         Raises
         ------
         WorkerLost
-            Where the worker of a unit died `TRIES` times.
+            Where the worker of a unit died `MAX_TRIES` times.
         Exception
             The first that `work` raises; a KiyomeError says whose it is.
         """
@@ -87,7 +87,7 @@ def worker_lost(name: str, said: object = "") -> WorkerLost:
     """The error of a unit whose worker died too often."""
     return WorkerLost(
         "A worker lives until its unit is done.",
-        came=f"{name}: its worker died {TRIES} times" + (f" ({said})" if said else ""),
+        came=f"{name}: its worker died {MAX_TRIES} times" + (f" ({said})" if said else ""),
         remedy="Memory may have run out, or what it said last tells why; a script needs"
         " `if __name__ == '__main__':` around what it does.",
     )
@@ -138,7 +138,7 @@ class Here:
         work: Callable[[Unit], Result],
         units: Mapping[str, Unit],
         *,
-        on_wait: Callable[[], None] = look_nowhere,  # noqa: ARG002  (nobody waits)
+        on_wait: Callable[[], None] = do_nothing,  # noqa: ARG002  (nobody waits)
     ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         for name, unit in units.items():

@@ -8,12 +8,12 @@ from typing import Any
 
 from kiyome.errors import KiyomeError, MissingExtra
 from kiyome.executors.executor import (
-    LOOK_EVERY,
-    TRIES,
+    MAX_TRIES,
+    POLL_SECONDS,
     Result,
     Unit,
     attempt,
-    look_nowhere,
+    do_nothing,
     worker_lost,
 )
 
@@ -34,18 +34,18 @@ class OnRay:
         work: Callable[[Unit], Result],
         units: Mapping[str, Unit],
         *,
-        on_wait: Callable[[], None] = look_nowhere,
+        on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         if not units:
             return
         with _joined(self.address) as ray:
             gpus = self.gpus if self.gpus is not None else min(1, ray.cluster_resources().get("GPU", 0))
-            task = ray.remote(attempt).options(num_cpus=self.cores, num_gpus=gpus, max_retries=TRIES - 1)
+            task = ray.remote(attempt).options(num_cpus=self.cores, num_gpus=gpus, max_retries=MAX_TRIES - 1)
             waiting = {task.remote(work, unit): name for name, unit in units.items()}
             try:
                 while waiting:
-                    done, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_EVERY)
+                    done, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL_SECONDS)
                     on_wait()
                     for each in done:
                         name = waiting.pop(each)

@@ -12,13 +12,13 @@ from typing import Any
 
 from kiyome.errors import InputError, MissingExtra
 from kiyome.executors.executor import (
-    LOOK_EVERY,
-    TRIES,
+    MAX_TRIES,
+    POLL_SECONDS,
     Outcome,
     Result,
     Unit,
     attempt,
-    look_nowhere,
+    do_nothing,
     worker_lost,
 )
 from kiyome.executors.processes import visible_gpus
@@ -50,7 +50,7 @@ class OnSlurm:
         work: Callable[[Unit], Result],
         units: Mapping[str, Unit],
         *,
-        on_wait: Callable[[], None] = look_nowhere,
+        on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         if not units:
@@ -59,7 +59,7 @@ class OnSlurm:
         jobs = dict(zip(units, submit(list(units.values())), strict=True))
         try:
             while jobs:
-                sleep(LOOK_EVERY)
+                sleep(POLL_SECONDS)
                 on_wait()
                 for name in [name for name, job in jobs.items() if job.done()]:
                     job = jobs.pop(name)
@@ -68,7 +68,7 @@ class OnSlurm:
                         yield name, outcome.of(name)
                         continue
                     lost[name] += 1
-                    if lost[name] == TRIES:
+                    if lost[name] == MAX_TRIES:
                         raise worker_lost(name, f"its output is in {job.paths.stderr}")
                     [jobs[name]] = submit([units[name]])
         finally:

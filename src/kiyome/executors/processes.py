@@ -24,13 +24,13 @@ from typing import Any
 from kiyome.cores import usable_cores
 from kiyome.errors import InputError
 from kiyome.executors.executor import (
-    LOOK_EVERY,
-    TRIES,
+    MAX_TRIES,
+    POLL_SECONDS,
     Outcome,
     Result,
     Unit,
     attempt,
-    look_nowhere,
+    do_nothing,
     worker_lost,
 )
 
@@ -54,7 +54,7 @@ class Processes:
         work: Callable[[Unit], Result],
         units: Mapping[str, Unit],
         *,
-        on_wait: Callable[[], None] = look_nowhere,
+        on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
         """As `Executor.run`."""
         if not units:
@@ -75,7 +75,7 @@ class Processes:
             waiting = {threads.submit(do, name, unit): name for name, unit in units.items()}
             try:
                 while waiting:
-                    done, _ = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
+                    done, _ = wait(waiting, POLL_SECONDS, FIRST_COMPLETED)
                     on_wait()
                     for future in done:
                         name = waiting.pop(future)
@@ -137,7 +137,7 @@ class _Worker:
 
     def do(self, name: str, work: Callable[[Unit], Result], unit: Unit) -> Outcome[Result]:
         """The outcome of a unit, tried again where the process dies."""
-        for _ in range(TRIES):
+        for _ in range(MAX_TRIES):
             try:
                 return self._started().submit(attempt, work, unit).result()
             except BrokenProcessPool as error:

@@ -12,7 +12,7 @@ from kiyome.artifacts.storage import default_cache_folder
 from kiyome.features.cache import FeatureCache, open_cache
 from kiyome.images.reader import PhotoRecord, read_photos
 from kiyome.models.backbone import Backbone, Pixels
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 CROPS_AT_ONCE = 64
 
@@ -42,7 +42,7 @@ def extract_features(
     *,
     cache_folder: str | PathLike[str] | None = None,
     num_threads: int | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Features:
     """Return the features of all readable photos and the records of all photos, from the cache where known.
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.predictions import floored_log
 from kiyome.errors import InputError
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 Floats = NDArray[np.float32]
 Job = TypeVar("Job")
@@ -47,7 +47,7 @@ def cross_fit_head(
     *,
     num_classes: int,
     weights: ArrayLike | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> HeadFit:
     """Return out-of-fold probabilities of multinomial logistic regression on standardized features.
 
@@ -63,7 +63,7 @@ def cross_fit_head(
     labels : array of int, shape (N,)
         Given labels, 0 to K - 1.
     folds : array of int, shape (N,)
-        From `deal_folds`; at least three of them.
+        From `assign_folds`; at least three of them.
     num_classes : int
         K. A class that a training part lacks has probability zero there.
     weights : array of float, shape (N,), optional

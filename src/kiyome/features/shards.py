@@ -19,7 +19,7 @@ from kiyome.executors import Executor, Here
 from kiyome.features.cache import ROWS_PER_SHARD
 from kiyome.features.extract import extract_features
 from kiyome.models import Backbone, load_backbone
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 MOST_RANGES = 64
 """Each opens the cache, and reads what is in it."""
@@ -44,7 +44,7 @@ def embed_elsewhere(
     executor: Executor,
     weights: str | PathLike[str] | None = None,
     cache_folder: str | PathLike[str] | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> None:
     """Put the features of all readable photos into the cache, where `extract_features` finds them.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiyome.errors import InputError
 from kiyome.images.duplicates import SIGNATURE_BYTES, DuplicateGroups, duplicate_groups
 from kiyome.images.reader import PhotoRecord, read_photos
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 CHECK_SIDE = 256
 """Photos are checked at this short side or larger; JPEG data is read whole all the same."""
@@ -80,7 +80,7 @@ def check_photos(
     *,
     labels: Sequence[str] | None = None,
     num_threads: int | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> PhotoCheck:
     """Return what is wrong with these photos; reads each once, changes none, stops at none.
 
@@ -112,7 +112,7 @@ def check_records(
     records: Sequence[PhotoRecord[Any]],
     *,
     labels: Sequence[str] | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> PhotoCheck:
     """Return the same check from records of a pass already made, such as the one that made features.
 

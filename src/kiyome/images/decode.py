@@ -17,8 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError, UnreadablePhoto
-from kiyome.images.limits import MAX_FILE_BYTES, UPRIGHT, unreadable_data, unreadable_file
-from kiyome.images.pillow import decode_jpeg, decode_with_pillow
+from kiyome.images.pillow import (
+    MAX_FILE_BYTES,
+    UPRIGHT,
+    decode_jpeg,
+    decode_with_pillow,
+    unreadable_data,
+    unreadable_file,
+)
 
 TINY_SIDE, NARROW_RATIO = 8, 10
 SNIFFED_BYTES = 4096

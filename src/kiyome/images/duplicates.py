@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 SIGNATURE_SIDE = 16
 SIGNATURE_BYTES = SIGNATURE_SIDE**2
@@ -78,7 +78,7 @@ def duplicate_groups(
     signatures: NDArray[np.uint8],
     pixels_sha256: Sequence[str | None],
     *,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> DuplicateGroups:
     """Return the groups of rows that show the same picture, exactly or nearly.
 
@@ -179,7 +179,7 @@ def _near_pairs(vectors: Vectors, on_progress: Progress) -> Rows:
 
 
 def _nearest(
-    tree: Any, vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progress = silent
+    tree: Any, vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progress = no_progress
 ) -> tuple[Rows, Vectors]:
     """Return the CROWD nearest of each of `rows`, and their distances: inf where fewer lie within reach."""
     neighbors = np.empty((len(rows), CROWD + 1), np.int64)

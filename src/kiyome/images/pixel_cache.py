@@ -25,7 +25,7 @@ from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.images.decode import Photo
 from kiyome.images.pixel_parts import Part, Pixels, StoredPhoto, open_parts, write_part
 from kiyome.images.reader import PhotoFacts, read_photos
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 Paths = Sequence[str | PathLike[str]]
 
@@ -171,7 +171,7 @@ def cache_photos(
     stored: StoredSize,
     folder: str | PathLike[str],
     num_threads: int | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> CachedPhotos:
     """Return all photos, decoded and resized once and mapped from `folder`; unreadable ones are set aside.
 

@@ -19,7 +19,7 @@ from kiyome.cores import num_cores
 from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
 from kiyome.images.decode import Photo, decode_photo, read_photo_file
 from kiyome.images.duplicates import photo_signature
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 T = TypeVar("T")
 AHEAD_PER_THREAD = 4
@@ -82,7 +82,7 @@ def read_photos(
     known: Callable[[str], PhotoFacts | None] | None = None,
     shrink_to: int | None = None,
     num_threads: int | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Iterator[PhotoRecord[T]]:
     """Yield a record of each photo in the order of `paths`, decoded by threads a few photos ahead.
 

@@ -11,9 +11,9 @@ by_name          the LOSSES and SHORT_NAMES dicts, for recipes
 links            from logits to probabilities, as each loss reads them
 """
 
-from kiyome.losses.bi_tempered import bi_tempered, tempered_softmax
 from kiyome.losses.bounded import (
     active_passive,
+    bi_tempered,
     generalized_cross_entropy,
     mean_absolute_error,
     normalized_cross_entropy,
@@ -21,6 +21,7 @@ from kiyome.losses.bounded import (
     reverse_cross_entropy,
     symmetric_cross_entropy,
     taylor_cross_entropy,
+    tempered_softmax,
 )
 from kiyome.losses.by_name import (
     LOSSES,

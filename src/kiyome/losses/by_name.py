@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from kiyome.errors import InputError, StaleArtifact, nearest
-from kiyome.losses.bi_tempered import bi_tempered, tempered_softmax
 from kiyome.losses.bounded import (
     active_passive,
+    bi_tempered,
     generalized_cross_entropy,
     mean_absolute_error,
     normalized_cross_entropy,
@@ -20,6 +20,7 @@ from kiyome.losses.bounded import (
     reverse_cross_entropy,
     symmetric_cross_entropy,
     taylor_cross_entropy,
+    tempered_softmax,
 )
 from kiyome.losses.correction import backward_correction, forward_correction
 from kiyome.losses.cross_entropies import (

@@ -57,12 +57,12 @@ class FinishedRun:
         return right
 
     @cached_property
-    def deal(self) -> str | None:
-        """As `deal_of` says of the table."""
-        return deal_of(self.table)
+    def folds_digest(self) -> str | None:
+        """As `folds_digest` says of the table."""
+        return folds_digest(self.table)
 
 
-def deal_of(table: Table) -> str | None:
+def folds_digest(table: Table) -> str | None:
     """A digest of which row is held out in which fold; None where nobody knows."""
     return None if table.folds is None else hashlib.sha256(table.folds.tobytes()).hexdigest()
 
@@ -93,7 +93,7 @@ def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedR
     )
 
 
-def check_one_deal(runs: Sequence[FinishedRun]) -> None:
+def check_same_folds(runs: Sequence[FinishedRun]) -> None:
     """Refuse runs of different rows, given labels or folds: their rows cannot be put side by side.
 
     Raises
@@ -107,11 +107,11 @@ def check_one_deal(runs: Sequence[FinishedRun]) -> None:
         differing = {
             "photos, their order or class names": first.table.fingerprint != other.table.fingerprint,
             "given labels": not same_labels,
-            "folds": first.deal != other.deal,
+            "folds": first.folds_digest != other.folds_digest,
         }
         if any(differing.values()):
             what = next(name for name, differs in differing.items() if differs)
-            unknown = [run.path for run in (first, other) if what == "folds" and run.deal is None]
+            unknown = [run.path for run in (first, other) if what == "folds" and run.folds_digest is None]
             raise InputError(
                 "Runs that are put side by side share rows, given labels and folds.",
                 came=f"unknown folds in {unknown[0]}"

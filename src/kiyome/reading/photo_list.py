@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.escapes import text_of_path
 from kiyome.errors import InputError, TableError
+from kiyome.reading.columns import SHOWN, Records
+from kiyome.reading.files import read_records
 from kiyome.reading.photos import PhotoFinder, has_photo_suffix, walk_photos
 from kiyome.reading.read_table import ID_COLUMNS, IMAGE_FOLDERS, PATH_COLUMNS
-from kiyome.reading.records import SHOWN, Records, read_records
 
 TEST_FOLDERS = ("{stem}_images", "test_images", "test")
 

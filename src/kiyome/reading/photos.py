@@ -7,11 +7,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from kiyome.artifacts.names import path_of_text, stays_inside, text_of_path
+from kiyome.artifacts.escapes import path_of_text, stays_inside, text_of_path
 from kiyome.artifacts.storage import writing
-from kiyome.artifacts.table import Skipped
-from kiyome.progress import Progress, silent
-from kiyome.reading.class_map import plain_form
+from kiyome.artifacts.table import SkippedFile
+from kiyome.progress import Progress, no_progress
+from kiyome.reading.classes import plain_form
 
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -44,25 +44,27 @@ def has_photo_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122  (a million names)
 
 
-def walk_photos(root: Path) -> tuple[list[str], list[Skipped]]:
+def walk_photos(root: Path) -> tuple[list[str], list[SkippedFile]]:
     """Every file below `root`: the photos, sorted, and all that is passed over with the reason.
 
     The two lists together count each file and link once. Folders are listed, with a slash at the end, only
     where they could not be read. Links to folders are not followed, so no photo is read twice.
     """
     photos: list[str] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     real_root = os.path.realpath(root)
     for entry, path in _files_below(root, "", skipped):
         reason = _reason_to_skip(entry, path, real_root)
         if reason:
-            skipped.append(Skipped(text_of_path(path), reason))
+            skipped.append(SkippedFile(text_of_path(path), reason))
         else:
             photos.append(path)
     return sorted(photos), sorted(skipped)
 
 
-def _files_below(root: Path, start: str, skipped: list[Skipped]) -> Iterator[tuple[os.DirEntry[str], str]]:
+def _files_below(
+    root: Path, start: str, skipped: list[SkippedFile]
+) -> Iterator[tuple[os.DirEntry[str], str]]:
     """All entries that are no folder; a stack, since folders may nest deeper than Python's calls."""
     folders = [start]
     while folders:
@@ -76,7 +78,9 @@ def _files_below(root: Path, start: str, skipped: list[Skipped]) -> Iterator[tup
                     else:
                         yield entry, path
         except OSError as error:
-            skipped.append(Skipped(text_of_path(folder), f"folder that cannot be opened: {error.strerror}"))
+            skipped.append(
+                SkippedFile(text_of_path(folder), f"folder that cannot be opened: {error.strerror}")
+            )
 
 
 def _reason_to_skip(entry: os.DirEntry[str], path: str, real_root: str) -> str:
@@ -211,14 +215,14 @@ def photos_in(folder: str) -> list[str]:
         return []
 
 
-def photos_without_row(root: Path, paths: Sequence[str], table_name: str) -> list[Skipped]:
+def photos_without_row(root: Path, paths: Sequence[str], table_name: str) -> list[SkippedFile]:
     """Photos that lie beside those of the rows and belong to no row."""
     used = set(paths)
     folders = sorted({path.rpartition("/")[0] for path in used if path})
     beside = (
         f"{folder}/{name}" if folder else name for folder in folders for name in photos_in(f"{root}/{folder}")
     )
-    return [Skipped(text_of_path(path), f"no row in {table_name}") for path in beside if path not in used]
+    return [SkippedFile(text_of_path(path), f"no row in {table_name}") for path in beside if path not in used]
 
 
 BATCH_ROWS = 64
@@ -226,7 +230,7 @@ BATCH_ROWS = 64
 
 
 def unpack_photos(
-    source: Path, column: str, folder: Path, *, on_progress: Progress = silent
+    source: Path, column: str, folder: Path, *, on_progress: Progress = no_progress
 ) -> tuple[list[str], list[str]]:
     """Put each row's photo into `folder`; return the file names and the paths that the file itself gives.
 

@@ -14,8 +14,9 @@ from kiyome.artifacts.storage import (
 )
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
+from kiyome.reading.columns import SHOWN, Records
+from kiyome.reading.files import read_records
 from kiyome.reading.read_table import ID_COLUMNS, fold_column
-from kiyome.reading.records import SHOWN, Records, read_records
 
 Numbers = NDArray[np.floating]
 

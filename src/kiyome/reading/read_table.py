@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.names import text_of_path, texts_of_paths
+from kiyome.artifacts.escapes import text_of_path, texts_of_paths
 from kiyome.artifacts.storage import write_csv
-from kiyome.artifacts.table import Skipped, Table, Texts, load_table
+from kiyome.artifacts.table import SkippedFile, Table, Texts, load_table
 from kiyome.errors import InputError, TableError
-from kiyome.progress import Progress, silent
-from kiyome.reading.class_map import ClassMap, ClassMapSource, class_map_from, twins
-from kiyome.reading.label_columns import label_columns, read_labels
+from kiyome.progress import Progress, no_progress
+from kiyome.reading.classes import ClassMap, ClassMapSource, class_map_from, label_columns, read_labels, twins
+from kiyome.reading.columns import SHOWN, Records
+from kiyome.reading.files import read_records
 from kiyome.reading.photos import LEAVES, PhotoFinder, photos_without_row, unpack_photos, walk_photos
-from kiyome.reading.records import SHOWN, Records, read_records
 
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"])
 
@@ -46,7 +46,7 @@ def read_class_folders(root: Path, *, class_map: ClassMapSource | None = None) -
     photos, skipped = walk_photos(root)
     loose = [path for path in photos if "/" not in path]
     photos = [path for path in photos if "/" in path]
-    skipped += [Skipped(text_of_path(path), "lies outside the class folders") for path in loose]
+    skipped += [SkippedFile(text_of_path(path), "lies outside the class folders") for path in loose]
     folders = sorted({path.split("/", 1)[0] for path in photos})
     _check_folders(root, folders, photos, skipped)
     class_of_photo = [text_of_path(path.split("/", 1)[0]) for path in photos]
@@ -58,13 +58,13 @@ def read_class_folders(root: Path, *, class_map: ClassMapSource | None = None) -
         paths=np.array(photos, dtype=object),
         given_labels=np.array([label_of[folder] for folder in class_of_photo], dtype=np.int32),
         class_names=classes.names,
-        label_texts=classes.texts_written(class_of_photo),
+        label_texts=classes.texts_of_classes(class_of_photo),
         skipped=tuple(sorted([*skipped, *_empty_folders(root, folders)])),
     )
 
 
 def _check_folders(
-    root: Path, folders: Sequence[str], photos: Sequence[str], skipped: Sequence[Skipped]
+    root: Path, folders: Sequence[str], photos: Sequence[str], skipped: Sequence[SkippedFile]
 ) -> None:
     if folders and SPLITS.issuperset(folder.lower() for folder in folders):
         raise TableError(
@@ -109,10 +109,10 @@ def _classes(folders: Sequence[str], source: ClassMapSource | None, root: Path) 
     return class_map_from(folders)
 
 
-def _empty_folders(root: Path, used: Sequence[str]) -> list[Skipped]:
+def _empty_folders(root: Path, used: Sequence[str]) -> list[SkippedFile]:
     folders = (entry.name for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink())
     unused = (name for name in folders if name not in used and not name.startswith("."))
-    return [Skipped(f"{text_of_path(name)}/", "folder without photos") for name in unused]
+    return [SkippedFile(f"{text_of_path(name)}/", "folder without photos") for name in unused]
 
 
 ID_COLUMNS = ("image_id", "id", "file_name", "filename", "image", "path", "image_path", "filepath", "file")
@@ -132,7 +132,7 @@ def read_table(
     unpack_to: str | Path | None = None,
     allow_missing: bool = False,
     missing_list: str | Path | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Table:
     r"""Return the table of photos and labels that a folder or a file describes.
 

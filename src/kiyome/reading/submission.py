@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError
-from kiyome.reading.class_map import ClassMap, class_map_from, plain_form
-from kiyome.reading.label_columns import LABEL_COLUMNS, class_map_beside
+from kiyome.reading.classes import LABEL_COLUMNS, ClassMap, class_map_beside, class_map_from, plain_form
+from kiyome.reading.columns import SHOWN
 from kiyome.reading.photo_list import PhotoList
-from kiyome.reading.records import SHOWN
 
 FORMS = ("labels", "probabilities")
 NEGATIVE_AND_POSITIVE = (("0", "1"), ("false", "true"), ("no", "yes"), ("negative", "positive"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kiyome.artifacts.storage import write_text
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 from kiyome.report.find_record import FindReport, Repeats
 from kiyome.report.find_view import build_page, issues_by_cell, rows_to_show
 from kiyome.report.render import render_page
@@ -21,7 +21,7 @@ MAX_REPORT_BYTES = 8_000_000
 """No report is larger: 400 thumbnails of 16 kB in base64, and lists that all end."""
 
 
-def render_report(report: FindReport, *, on_progress: Progress = silent) -> str:
+def render_report(report: FindReport, *, on_progress: Progress = no_progress) -> str:
     """The page as text: the same report gives the same text.
 
     Parameters
@@ -37,7 +37,7 @@ def render_report(report: FindReport, *, on_progress: Progress = silent) -> str:
     return render_page("find_report", style="find_report", page=build_page(report, cells, thumbnails))
 
 
-def write_report(report: FindReport, path: str | Path, *, on_progress: Progress = silent) -> None:
+def write_report(report: FindReport, path: str | Path, *, on_progress: Progress = no_progress) -> None:
     """Put the page at `path`: one HTML file of at most 8 MB that needs no network and no script.
 
     Parameters

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.storage import is_machine_failure
 from kiyome.cores import num_cores
 from kiyome.errors import UnreadablePhoto
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 Photo = Callable[[int], NDArray[np.uint8]]
 """Gives the pixels of a row's photo, uint8 (H, W, 3); called from several threads at once."""
@@ -56,7 +56,7 @@ def make_thumbnail(pixels: NDArray[np.uint8]) -> Thumbnail:
 
 
 def make_thumbnails(
-    rows: Sequence[int], photo: Photo, *, on_progress: Progress = silent
+    rows: Sequence[int], photo: Photo, *, on_progress: Progress = no_progress
 ) -> dict[int, Thumbnail]:
     """Row -> its thumbnail, in the order of `rows`; a photo that cannot be read any more is left out.
 

@@ -25,9 +25,9 @@ from kiyome.cores import num_cores
 from kiyome.decisions.items import Subject
 from kiyome.errors import InputError, UnreadablePhoto
 from kiyome.images.decode import decode_photo, read_photo_file
-from kiyome.images.limits import unreadable_file
+from kiyome.images.pillow import unreadable_file
 from kiyome.images.reader import read_photos
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 
 SIDES = (256, 800, 1600, 3200)
 """Longest sides, in pixels, that a photo is shown at; a smaller photo keeps its size."""
@@ -177,7 +177,7 @@ class Thumbnails:
         *,
         stop: threading.Event | None = None,
         num_threads: int | None = None,
-        on_progress: Progress = silent,
+        on_progress: Progress = no_progress,
     ) -> None:
         """Make what is missing of these rows, in their order, until done or told to stop.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kiyome.errors import InputError, nearest
 from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs
-from kiyome.progress import News, Progress, silent, unheard
+from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
 from kiyome.training.dynamics import Dynamics, summarize_dynamics
 from kiyome.training.member import FinishedMember, Lessons, Member
 from kiyome.training.member_units import train_members
@@ -84,8 +84,8 @@ def cross_validate(
     *,
     executor: Executor = HERE,
     limit: TimeLimit | None = None,
-    on_progress: Progress = silent,
-    on_news: News = unheard,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
 ) -> CrossValidation:
     """Train every member and put their out-of-fold probabilities together.
 
@@ -95,7 +95,7 @@ def cross_validate(
         From `plan_members`: of one table and deal, photos stored for the recipe's size.
     folder
         Receives ``members/``; what lies there already is taken where it is what would come out.
-    executor, limit, on_progress, on_news
+    executor, limit, on_progress, on_event
         As for `train_members`.
 
     Raises
@@ -107,7 +107,7 @@ def cross_validate(
     """
     _check_one_deal(members)
     finished = train_members(
-        members, folder, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
+        members, folder, executor=executor, limit=limit, on_progress=on_progress, on_event=on_event
     )
     passes = [epoch for member in finished for epoch in member.dynamics()]
     names = dict.fromkeys(member.recipe.name for member in members)

@@ -22,7 +22,7 @@ from kiyome.batchnorm import batchnorm_frozen, freeze_batchnorm, unfreeze_batchn
 from kiyome.errors import KiyomeError
 from kiyome.images.loader import Batch, Loader
 from kiyome.losses import EarlyLearning, keep_small_losses, link_of_loss
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 from kiyome.training.averages import derive_seed, move_average
 from kiyome.training.dynamics import EpochDynamics
 from kiyome.training.mixing import Mixed, cut_mix, mix_up, snap_mix
@@ -57,7 +57,7 @@ def fit(
     accelerator: "Accelerator",
     seed: int,
     parts: int = 1,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Iterator[EpochDynamics]:
     """Train, and yield after each epoch what it said about each row; `learner` holds the rest.
 

@@ -31,7 +31,7 @@ from kiyome.artifacts.table import Table
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
 from kiyome.losses import SOFTMAX, Link, link_of_loss
-from kiyome.progress import MemberNews, State
+from kiyome.progress import MemberEvent, State
 from kiyome.training.averages import derive_seed
 from kiyome.training.recipe import Recipe
 
@@ -213,20 +213,20 @@ def finished_member(member: Member, folder: Path) -> FinishedMember | None:
     return FinishedMember(member=member, folder=folder, facts=facts) if whole else None
 
 
-def news_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] = ()) -> MemberNews:
+def news_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] = ()) -> MemberEvent:
     """What listeners are told of a member."""
     config = {**member.recipe.as_dict(), "fold": member.held_out_folds, "seed": member.seed}
-    return MemberNews(member=member.label, state=state, config=config, metrics=tuple(metrics))
+    return MemberEvent(member=member.label, state=state, config=config, metrics=tuple(metrics))
 
 
-def seen_on_disk(member: Member, folder: Path) -> MemberNews:
+def seen_on_disk(member: Member, folder: Path) -> MemberEvent:
     """What lies in the folder of a member that another process sees to, without a look at digests."""
     metrics = metrics_until(folder, member.recipe.epochs)
-    state: State = "finished" if (folder / SEAL).is_file() else "elsewhere"
+    state: State = "finished" if (folder / SEAL).is_file() else "remote"
     return news_of(member, state, metrics)
 
 
-def news_elsewhere(member: Member, folder: Path) -> MemberNews:
+def news_elsewhere(member: Member, folder: Path) -> MemberEvent:
     """The same of a member that a worker of ours sees to, or will."""
     metrics = metrics_until(folder, member.recipe.epochs)
     begun: State = "predicting" if len(metrics) == member.recipe.epochs else "learning"

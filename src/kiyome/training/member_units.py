@@ -15,7 +15,7 @@ from typing import Any
 from kiyome.artifacts.storage import open_in_place
 from kiyome.errors import InputError, RunBusy, TimeLimitReached
 from kiyome.executors import HERE, Executor, Here
-from kiyome.progress import MemberNews, News, Progress, silent, unheard
+from kiyome.progress import MemberEvent, OnEvent, Progress, ignore_event, no_progress
 from kiyome.training.member import (
     SEAL,
     FinishedMember,
@@ -41,12 +41,12 @@ def train_members(
     others: Sequence[Member] = (),
     executor: Executor = HERE,
     limit: TimeLimit | None = None,
-    on_progress: Progress = silent,
-    on_news: News = unheard,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
 ) -> list[FinishedMember]:
     """The members, finished, each in its folder below ``folder / below / "members"``.
 
-    `on_progress` hears a stage for each member trained here by its label, after each step; `on_news` hears at
+    `on_progress` hears a stage for each member trained here by its label, after each step; `on_event` hears
     first that all are waiting, then what becomes of each, and with it what lies on disk of `others`, which
     other commands see to. Members come out the same, to the last bit, wherever they are trained with as many
     threads on the same kind of processor.
@@ -65,10 +65,10 @@ def train_members(
 
     def tell_of_others() -> None:
         for other in others:
-            on_news(seen_on_disk(other, root / other.folder_name))
+            on_event(seen_on_disk(other, root / other.folder_name))
 
-    def tell(news: MemberNews) -> None:
-        on_news(news)
+    def tell(news: MemberEvent) -> None:
+        on_event(news)
         tell_of_others()
 
     units = {member.label: (member, root / member.folder_name, limit) for member in members}
@@ -77,11 +77,11 @@ def train_members(
     if isinstance(executor, Here):
 
         def train_here(unit: Unit) -> FinishedMember | None:
-            return _train_held(unit, on_progress=on_progress, on_news=tell)
+            return _train_held(unit, on_progress=on_progress, on_event=tell)
 
         trained = [finished for _, finished in executor.run(train_here, units)]
     else:
-        trained = _train_elsewhere(units, executor, on_news, tell_of_others)
+        trained = _train_elsewhere(units, executor, on_event, tell_of_others)
     finished = [member for member in trained if member is not None]
     if limit is not None and len(finished) < len(trained):
         raise TimeLimitReached(
@@ -94,18 +94,18 @@ def train_members(
 
 
 def _train_elsewhere(
-    units: Mapping[str, Unit], executor: Executor, on_news: News, tell_of_others: Callable[[], None]
+    units: Mapping[str, Unit], executor: Executor, on_event: OnEvent, tell_of_others: Callable[[], None]
 ) -> list[FinishedMember | None]:
     finished: dict[str, FinishedMember | None] = {
         label: taken
         for label, (member, place, _) in units.items()
-        if (taken := take_finished(member, place, on_news=on_news)) is not None
+        if (taken := take_finished(member, place, on_event=on_event)) is not None
     }
 
     def look() -> None:
         for label, (member, place, _) in units.items():
             if label not in finished:
-                on_news(news_elsewhere(member, place))
+                on_event(news_elsewhere(member, place))
         tell_of_others()
 
     left = {label: unit for label, unit in units.items() if label not in finished}
@@ -123,7 +123,7 @@ def _train_elsewhere(
                 )
             finished[label] = FinishedMember(member=member, folder=place, facts=facts)
             for state in ("learning", "finished"):  # a quick one was perhaps not seen learning
-                on_news(news_of(member, state, metrics_until(place, member.recipe.epochs)))
+                on_event(news_of(member, state, metrics_until(place, member.recipe.epochs)))
     return [finished[label] for label in units]
 
 
@@ -137,7 +137,7 @@ def facts_of_trained(unit: Unit) -> dict[str, Any] | None:
 
 
 def _train_held(
-    unit: Unit, *, on_progress: Progress = silent, on_news: News = unheard
+    unit: Unit, *, on_progress: Progress = no_progress, on_event: OnEvent = ignore_event
 ) -> FinishedMember | None:
     member, place, limit = unit
     place.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def _train_held(
 
     with _held(place):
         try:
-            return train_member(member, place, limit=limit, on_progress=of_member, on_news=on_news)
+            return train_member(member, place, limit=limit, on_progress=of_member, on_event=on_event)
         except TimeLimitReached:
             return None  # so that workers beside it come to the end of their epoch
 

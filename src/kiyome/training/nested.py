@@ -22,7 +22,7 @@ from kiyome.artifacts.table import Table, load_table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs
-from kiyome.progress import News, Progress, silent, unheard
+from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
 from kiyome.training.member import FinishedMember, Member
 from kiyome.training.member_units import train_members
 from kiyome.training.recipe import Recipe
@@ -142,15 +142,21 @@ def train_pairs(
     *,
     executor: Executor = HERE,
     limit: TimeLimit | None = None,
-    on_progress: Progress = silent,
-    on_news: News = unheard,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
 ) -> list[FinishedMember]:
     """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`.
 
     One that a run beside has trained with the same key is taken from there (training/reuse.py).
     """
     return train_members(
-        pairs, folder, below=NESTED, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
+        pairs,
+        folder,
+        below=NESTED,
+        executor=executor,
+        limit=limit,
+        on_progress=on_progress,
+        on_event=on_event,
     )
 
 

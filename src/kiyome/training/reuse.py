@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from kiyome.artifacts.escapes import stays_inside
 from kiyome.artifacts.manifest import MANIFEST, is_ours, read_manifest, versions
-from kiyome.artifacts.names import stays_inside
 from kiyome.artifacts.storage import open_regular, sha256_of_file, write_text, writing
 from kiyome.errors import StaleArtifact
 from kiyome.models.compute import Compute

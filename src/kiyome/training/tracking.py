@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from kiyome.artifacts.run import TRACKING
 from kiyome.artifacts.storage import write_text
 from kiyome.errors import MissingExtra, choose
-from kiyome.progress import MemberNews, News, unheard
+from kiyome.progress import MemberEvent, OnEvent, ignore_event
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -59,16 +59,16 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Tracking:
-    """A listener for `MemberNews` that tells them to trackers; made by `tracking`."""
+    """A listener for `MemberEvent` that tells them to trackers; made by `tracking`."""
 
-    def __init__(self, names: Sequence[str], run: Path, on_news: News) -> None:
+    def __init__(self, names: Sequence[str], run: Path, on_event: OnEvent) -> None:
         self.notes: list[str] = []
         """What people should hear: which tracker failed, and when."""
         self._names = list(dict.fromkeys(names))
-        self._run, self._on_news = run.resolve(), on_news
+        self._run, self._on_news = run.resolve(), on_event
         self._open: dict[tuple[str, str], tuple[GeneralTracker, int]] = {}
 
-    def __call__(self, news: MemberNews) -> None:
+    def __call__(self, news: MemberEvent) -> None:
         """Pass the news on, then tell every tracker that still works; never raises what a tracker raises."""
         self._on_news(news)
         for name in list(self._names):
@@ -89,11 +89,11 @@ class Tracking:
             with suppress(Exception), _quiet():
                 tracker.finish()
 
-    def _tell(self, name: str, news: MemberNews) -> None:
+    def _tell(self, name: str, news: MemberEvent) -> None:
         mark, place = self._run / TRACKING / "told" / name / news.member, (name, news.member)
-        if news.state == "taken" and mark.is_file() and mark.read_text() == str(len(news.metrics)):
+        if news.state == "cached" and mark.is_file() and mark.read_text() == str(len(news.metrics)):
             return
-        if news.state in ("learning", "taken") and place not in self._open:
+        if news.state in ("learning", "cached") and place not in self._open:
             self._open[place] = (self._start(name, news), 0)
         if place not in self._open:
             return
@@ -102,13 +102,13 @@ class Tracking:
             tracker.log(_numbers(line), step=line["epoch"])
             told += 1
             self._open[place] = (tracker, told)
-        if news.state in ("finished", "taken"):
+        if news.state in ("finished", "cached"):
             del self._open[place]
             tracker.finish()
             mark.parent.mkdir(parents=True, exist_ok=True)
             write_text(mark, str(told))
 
-    def _start(self, name: str, news: MemberNews) -> "GeneralTracker":
+    def _start(self, name: str, news: MemberEvent) -> "GeneralTracker":
         folder = self._run / TRACKING / name
         folder.mkdir(parents=True, exist_ok=True)
         tracker = TRACKERS[name](self._run, folder, news.member)
@@ -119,9 +119,9 @@ class Tracking:
 
 
 @contextmanager
-def tracking(names: Sequence[str], run: Path, *, on_news: News = unheard) -> Iterator[Tracking]:
-    """A `Tracking` into ``run / "tracking"`` while the block runs; `on_news` hears all news, too."""
-    listener = Tracking(names, run, on_news)
+def tracking(names: Sequence[str], run: Path, *, on_event: OnEvent = ignore_event) -> Iterator[Tracking]:
+    """A `Tracking` into ``run / "tracking"`` while the block runs; `on_event` hears all news, too."""
+    listener = Tracking(names, run, on_event)
     try:
         yield listener
     finally:
@@ -153,7 +153,7 @@ def _wandb(run: Path, folder: Path, member: str) -> "GeneralTracker":
         resume="allow",
         dir=folder,
         mode=mode,
-        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+        settings=wandb.Settings(no_progress=True, console="off", x_disable_stats=True),
     )
 
 

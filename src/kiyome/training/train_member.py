@@ -26,7 +26,7 @@ from kiyome.images.loader import Loader
 from kiyome.inference import predict, predict_views
 from kiyome.models import Network, load_timm_folder, save_timm_folder
 from kiyome.models.compute import Compute, choose_compute
-from kiyome.progress import News, Progress, silent, unheard
+from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
 from kiyome.training.averages import mean_of_weights
 from kiyome.training.dynamics import EpochDynamics
 from kiyome.training.loop import Truth, fit
@@ -65,8 +65,8 @@ def train_member(
     folder: Path,
     *,
     limit: TimeLimit | None = None,
-    on_progress: Progress = silent,
-    on_news: News = unheard,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
 ) -> FinishedMember:
     """The finished member; what of it lies in `folder` already is not done again.
 
@@ -81,16 +81,16 @@ def train_member(
         When the limit comes first, likewise.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if finished := take_finished(member, folder, on_news=on_news):
+    if finished := take_finished(member, folder, on_event=on_event):
         return finished
     if member.is_pair:
         with main_process_first():
             if is_main_process():
                 take_over(member, folder, choose_compute(member.recipe.precision))
-        if finished := take_finished(member, folder, on_news=on_news):
+        if finished := take_finished(member, folder, on_event=on_event):
             return finished
     _heed(limit, member, folder, epochs_done=0)
-    how: dict[str, Any] = {"on_progress": on_progress, "on_news": on_news}
+    how: dict[str, Any] = {"on_progress": on_progress, "on_event": on_event}
     if num_processes() > 1:
         return _train_together(member, folder, limit, **how)
     _remove_leftovers(folder)
@@ -111,17 +111,17 @@ def train_member(
         return _finish(member, folder, compute, notes=notes, parts=parts, **how)
 
 
-def take_finished(member: Member, folder: Path, *, on_news: News = unheard) -> FinishedMember | None:
+def take_finished(member: Member, folder: Path, *, on_event: OnEvent = ignore_event) -> FinishedMember | None:
     """The member where `folder` holds it, finished and unchanged; else None."""
     if finished := finished_member(member, folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
         if is_main_process():
-            on_news(news_of(member, "taken", finished.metrics()))
+            on_event(news_of(member, "cached", finished.metrics()))
     return finished
 
 
 def _train_together(
-    member: Member, folder: Path, limit: TimeLimit | None, *, on_progress: Progress, on_news: News
+    member: Member, folder: Path, limit: TimeLimit | None, *, on_progress: Progress, on_event: OnEvent
 ) -> FinishedMember:
     """The same by several processes, each with its share of every batch; the main one writes."""
     if member.recipe.omit_largest:
@@ -136,11 +136,11 @@ def _train_together(
     parts = member.recipe.accumulate
     with _out_of_memory_told():
         notes = _learn(
-            member, folder, compute, parts=parts, limit=limit, on_progress=on_progress, on_news=on_news
+            member, folder, compute, parts=parts, limit=limit, on_progress=on_progress, on_event=on_event
         )
     if is_main_process():
         notes.append(f"trained by {num_processes()} processes")
-        _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_news=on_news)
+        _finish(member, folder, compute, notes=notes, parts=parts, on_progress=on_progress, on_event=on_event)
     wait_for_everyone()
     if finished := finished_member(member, folder):
         return finished
@@ -170,7 +170,7 @@ def _learn(
     parts: int,
     limit: TimeLimit | None,
     on_progress: Progress,
-    on_news: News,
+    on_event: OnEvent,
 ) -> list[str]:
     """Train to the last epoch, with a checkpoint after each; what people should hear."""
     recipe, table = member.recipe, member.lessons.table
@@ -182,7 +182,7 @@ def _learn(
     notes = load_last_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
     metrics = metrics_until(folder, learner.epochs_done)
     if accelerator.is_main_process:
-        on_news(news_of(member, "learning", metrics))
+        on_event(news_of(member, "learning", metrics))
     rows = member.training_rows
     loader = Loader(
         photos=member.lessons.photos,
@@ -210,7 +210,7 @@ def _learn(
         if accelerator.is_main_process:
             metrics.append(_score(member, learner, dynamics, compute))
             _keep_epoch(member, learner, dynamics, folder, metrics)
-            on_news(news_of(member, "learning", metrics))
+            on_event(news_of(member, "learning", metrics))
         accelerator.wait_for_everyone()
         if limit is not None:
             limit.count_epoch(monotonic() - began)
@@ -287,11 +287,11 @@ def _finish(
     notes: list[str],
     parts: int,
     on_progress: Progress,
-    on_news: News,
+    on_event: OnEvent,
 ) -> FinishedMember:
     """Predict the held-out rows with each epoch that counts, and seal the folder."""
     metrics = metrics_until(folder, member.recipe.epochs)
-    on_news(news_of(member, "predicting", metrics))
+    on_event(news_of(member, "predicting", metrics))
     models = _models_that_count(member, folder)
     by_view = np.mean([_by_view(member, path, compute, on_progress) for path in models], axis=0)
     labels = member.lessons.table.labels[member.held_out]
@@ -319,7 +319,7 @@ def _finish(
     facts["files"] = {name: sha256_of_file(folder / name) for name in kept}
     write_text(folder / SEAL, json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    on_news(news_of(member, "finished", metrics))
+    on_event(news_of(member, "finished", metrics))
     return FinishedMember(member=member, folder=folder, facts=facts)
 
 

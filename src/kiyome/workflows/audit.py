@@ -19,7 +19,8 @@ from kiyome.decisions.agreement import Rule
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
-from kiyome.reading.records import Records, read_records
+from kiyome.reading.columns import Records
+from kiyome.reading.files import read_records
 from kiyome.report.intervals import Interval
 from kiyome.report.pages import AuditReport, write_audit_report
 from kiyome.workflows.audit_review import answers_in_review

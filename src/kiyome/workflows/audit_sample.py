@@ -20,14 +20,12 @@ from kiyome.artifacts.audit_folder import (
     PHOTOS,
     UNSURE_WORD,
     blind_names,
-    read_drawn,
+    read_audit_folder,
 )
+from kiyome.artifacts.escapes import safe_cell, text_of_path
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
-from kiyome.artifacts.names import text_of_path
-from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.spreadsheet import safe_cell
-from kiyome.artifacts.storage import reading, write_csv, write_parquet, write_text
+from kiyome.artifacts.storage import private_folder, reading, write_csv, write_parquet, write_text
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, share_of_rows
 from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
@@ -175,7 +173,7 @@ def read_sample(folder: Path | str) -> SealedSample:
     """
     import pyarrow.parquet as pq
 
-    drawn = read_drawn(folder)
+    drawn = read_audit_folder(folder)
     facts = drawn.facts
     with reading(drawn.folder / DESIGN_FILE):
         columns = pq.read_table(drawn.folder / DESIGN_FILE).to_pydict()

@@ -34,7 +34,7 @@ def marks_of(
 def leaks_of(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
     """What a run's own notes and the diary tell of labels that reached what is scored on them."""
     noted = [leak for entry in experiments if entry.run == judged.name for leak in entry.leaks]
-    unknown = [UNKNOWN_FOLDS] if judged.deal is None else []
+    unknown = [UNKNOWN_FOLDS] if judged.folds_digest is None else []
     brought = [BROUGHT] if "pred_probs_sha256" in judged.manifest["config"] else []
     return [*judged.leaks, *noted, *unknown, *brought]
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from kiyome.artifacts.escapes import safe_cell, text_of_path
 from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
-from kiyome.artifacts.names import text_of_path
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.spreadsheet import safe_cell
 from kiyome.artifacts.storage import default_cache_folder, write_csv
 from kiyome.artifacts.table import Table
 from kiyome.images.check import PhotoCheck, check_photos
-from kiyome.progress import Progress, shows_progress, silent
+from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.read_table import read_table
 
 RUNS = Path("runs")
@@ -45,7 +44,7 @@ def check(
     id_column: str | None = None,
     label_column: str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> CheckResult:
     """What is unreadable, odd, doubled, or labeled in two ways among these photos.
 
@@ -122,7 +121,7 @@ def open_table(
     *,
     missing_list: Path,
     images: Path | str | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
     **options: Any,
 ) -> Table:
     """The table in the data; photos inside a Parquet file are unpacked into the cache.

@@ -11,7 +11,7 @@ from typing import Any
 
 from kiyome.curation import MAX_LEFT_OUT
 from kiyome.executors import HERE, Executor
-from kiyome.progress import News, Progress, shows_progress, silent, unheard
+from kiyome.progress import OnEvent, Progress, ignore_event, no_progress, shows_progress
 from kiyome.training.time_limit import TimeLimit
 from kiyome.workflows.check import run_place
 from kiyome.workflows.combination import CombinedResult
@@ -70,14 +70,14 @@ def clean_and_retrain(
     seed: int | None = None,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
-    on_news: News = unheard,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
 ) -> CleanAndRetrainResult:
     """Train, find wrong labels by these members, act on them, train again, and blend both rounds.
 
     Parameters
     ----------
-    data, recipe, changes, images, executor, seed, cache_folder, on_progress, on_news
+    data, recipe, changes, images, executor, seed, cache_folder, on_progress, on_event
         As for `train`.
     action, min_chance, max_left_out, decisions
         As for `kiyome.workflows.curate.curate`: what becomes of flagged rows, and what people decided.
@@ -108,7 +108,7 @@ def clean_and_retrain(
     limit = TimeLimit.of(stop_after)
     place = run_place(data, output, "-clean-and-retrain")
     how: dict[str, Any] = {"recipe": recipe, "seed": seed, "cache_folder": cache_folder}
-    how |= {"executor": executor, "stop_after": limit, "on_progress": on_progress, "on_news": on_news}
+    how |= {"executor": executor, "stop_after": limit, "on_progress": on_progress, "on_event": on_event}
     first = train(data, images=images, changes=changes, output=place / "first", **how)
     found = find(
         first.folder / "table.parquet", pred_probs=first.folder / "oof.parquet", output=place / "found"

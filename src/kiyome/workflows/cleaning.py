@@ -26,7 +26,7 @@ from kiyome.executors import HERE, Executor
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.noise import find_label_issues, label_quality
 from kiyome.noise.label_issues import check_filter
-from kiyome.progress import News, Progress, silent, unheard
+from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
 from kiyome.training.recipe import GLOBAL, NESTED, Recipe
 from kiyome.training.time_limit import TimeLimit
 
@@ -130,13 +130,13 @@ def teach_without_leak(
     *,
     executor: Executor = HERE,
     limit: TimeLimit | None = None,
-    on_progress: Progress = silent,
-    on_news: News = unheard,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
 ) -> list["Member"]:
     """The members, those of nested recipes with lessons that no label of their held-out fold has touched.
 
     The pairs behind them are trained first, below ``folder / "nested"``, or taken where they are finished, in
-    this run or in one beside it. `on_news` hears of all that is to be done at first.
+    this run or in one beside it. `on_event` hears of all that is to be done at first.
 
     Raises
     ------
@@ -149,9 +149,9 @@ def teach_without_leak(
 
     planned = plan_pairs(members)
     for each in [*planned, *members] if planned and is_main_process() else ():
-        on_news(news_of(each, "waiting"))
+        on_event(news_of(each, "waiting"))
     pairs = train_pairs(
-        planned, folder, executor=executor, limit=limit, on_progress=on_progress, on_news=on_news
+        planned, folder, executor=executor, limit=limit, on_progress=on_progress, on_event=on_event
     )
     lessons: dict[tuple[str, int], Lessons] = {}
     taught = []

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.manifest import MANIFEST, Manifest
 from kiyome.artifacts.predictions import ARRAY_FILE, Predictions, write_out_of_fold
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.spreadsheet import notes_on_formulas
 from kiyome.artifacts.storage import reading, sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.ensemble import (
@@ -36,7 +36,7 @@ from kiyome.estimates import Estimate, share, share_of_rows
 from kiyome.evaluation.calibration import CalibrationError, calibration_error, reliability_curve
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.experiments import note_run
-from kiyome.reading.finished_run import GIVE_FOLDS, FinishedRun, check_one_deal, open_run
+from kiyome.reading.finished_run import GIVE_FOLDS, FinishedRun, check_same_folds, open_run
 from kiyome.report.intervals import Reliability
 from kiyome.report.pages import Cells, CombinedReport, write_combined_report
 
@@ -134,7 +134,7 @@ def open_members(runs: Sequence[Path | str], *, needs_folds: bool = True) -> lis
     if not runs:
         raise InputError("Some run is named.", came="none", remedy="Name run folders of find or train.")
     opened = [open_run(run) for run in runs]
-    check_one_deal(opened)
+    check_same_folds(opened)
     twice = [run.path for n, run in enumerate(opened) if run.path.resolve() in _places(opened[:n])]
     if twice:
         raise InputError("Each run is named once.", came=f"{twice[0]} twice", remedy="Leave one out.")
@@ -225,7 +225,7 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: Made) ->
             *leaks,
             *made.notes,
             *(chosen if len(runs) > 1 else ()),
-            *notes_on_formulas(table, ["oof.csv", "table.csv"]),
+            *formula_warnings(table, ["oof.csv", "table.csv"]),
         ),
     )
 

@@ -17,7 +17,7 @@ from kiyome.ensemble import (
 )
 from kiyome.ensemble.classifiers import FINAL
 from kiyome.errors import InputError, choose
-from kiyome.progress import Progress, shows_progress, silent
+from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.finished_run import FinishedRun
 from kiyome.report.pages import Cells
 from kiyome.workflows.combination import (
@@ -205,7 +205,7 @@ def stack(
     is_noisy: bool = False,
     output: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> CombinedResult:
     r"""What an estimator on runs' out-of-fold predictions says, each fold by one that never saw its labels.
 

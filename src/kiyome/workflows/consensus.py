@@ -24,7 +24,7 @@ from kiyome.decisions.exchange.values import Said, some
 from kiyome.decisions.items import Subject, read_subject
 from kiyome.decisions.store import DecisionStore, Event, open_decisions
 from kiyome.errors import InputError
-from kiyome.reading.records import read_records
+from kiyome.reading.files import read_records
 
 STORE_FILE = "decisions.sqlite"
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from kiyome.artifacts.escapes import formula_warnings, safe_cell, safe_cells
 from kiyome.artifacts.issues import Issues, read_issues
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.spreadsheet import notes_on_formulas, safe_cell, safe_cells
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_csv_columns, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.curation import MAX_LEFT_OUT, Action, Curated, curate_table
@@ -135,7 +135,7 @@ def curate(
     if raw:
         config["raw"] = True
     exact = ["table.csv", *(["corrected_labels.csv"] if raw else [])]
-    curated = replace(curated, notes=(*curated.notes, *notes_on_formulas(curated.table, exact)))
+    curated = replace(curated, notes=(*curated.notes, *formula_warnings(curated.table, exact)))
     place = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
     with RunFolder.create_or_reopen(
         place, command="curate", config=config, table=opened.table, named_by_user=output is not None

@@ -13,9 +13,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import review_folder
-from kiyome.artifacts.storage import sha256_of_file, sweep, write_bytes
+from kiyome.artifacts.storage import private_folder, sha256_of_file, sweep, write_bytes
 from kiyome.decisions.agreement import Pair, Rule, agreement
 from kiyome.decisions.current import Standing, is_about
 from kiyome.decisions.events import Line, look_alikes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.storage import write_csv
 from kiyome.errors import MissingExtra
 from kiyome.estimates import Estimate, ratio_of_shares, share
-from kiyome.progress import Progress, shows_progress, silent
+from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.workflows.check import RUNS
 from kiyome.workflows.find import FindResult, find
 
@@ -51,7 +51,7 @@ def demo(
     output: Path | str | None = None,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> DemoResult:
     """How much richer in experts' doubt the flagged solar cells are than the rest.
 

@@ -30,7 +30,7 @@ from kiyome.evaluation.noisy_difference import difference_under_noise
 from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
 from kiyome.experiments import DIARY, Entry, origin_of, read_diary
 from kiyome.noise import transition_matrix
-from kiyome.reading.finished_run import FinishedRun, check_one_deal, open_run
+from kiyome.reading.finished_run import FinishedRun, check_same_folds, open_run
 from kiyome.report.intervals import Interval
 from kiyome.report.pages import EvaluateReport, write_evaluate_report
 from kiyome.workflows.audit_scores import Audited, audits_on_rows_of, marks_of_audits
@@ -123,7 +123,7 @@ def evaluate(
 
 def _opened(run: Path | str, against: Sequence[Path | str]) -> tuple[FinishedRun, list[FinishedRun]]:
     judged, others = open_run(run), [open_run(other) for other in against]
-    check_one_deal([judged, *others])
+    check_same_folds([judged, *others])
     for each in (judged, *others):
         if each.predictions.kind != "out_of_fold":
             raise InputError(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
 from kiyome.errors import InputError, KiyomeError
-from kiyome.progress import Progress, shows_progress, silent
+from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.photo_list import read_photo_list
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def export(
     output: Path | str | None = None,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> ExportResult:
     """Write each model of a finished training as ONNX, once its outputs agree with torch's on real photos.
 

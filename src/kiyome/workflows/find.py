@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.issues import write_issue_files
 from kiyome.artifacts.predictions import write_out_of_fold
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.spreadsheet import notes_on_formulas
 from kiyome.artifacts.storage import sha256_of_file, write_text, writing
 from kiyome.artifacts.table import Table, write_table
 from kiyome.checks import check_arrays
@@ -35,7 +35,7 @@ from kiyome.noise.adaptive import (
 )
 from kiyome.noise.label_issues import check_filter
 from kiyome.noise.noise_rate import adaptive_noise_rate
-from kiyome.progress import Progress, shows_progress, silent
+from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.predictions import read_out_of_fold
 from kiyome.report.find_report import FindReport, Repeats, write_report
 from kiyome.workflows.check import missing_list_of, open_table, run_place, write_photo_lists
@@ -229,7 +229,7 @@ def find(
     label_column: str | None = None,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> FindResult:
     """Which labels of these photos are probably wrong, with a run folder that holds the evidence.
 
@@ -356,7 +356,7 @@ def examine(
     else:
         flagged = find_label_issues(labels, pred_probs, method=method)
     found = (weakness_note(judged), None if precision is None else precision_note(judged))
-    exact = notes_on_formulas(evidence.table, ["oof.csv", "table.csv"])
+    exact = formula_warnings(evidence.table, ["oof.csv", "table.csv"])
     notes = (*evidence.notes, *(note for note in found if note), *exact)
     scores, joint = quality(judged), judged_joint(judged)
     return FindResult(

@@ -12,7 +12,7 @@ from kiyome.artifacts.table import Table
 from kiyome.features import cross_fit_head, extract_features
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
-from kiyome.progress import Progress, silent
+from kiyome.progress import Progress, no_progress
 from kiyome.workflows.check import photo_summary
 from kiyome.workflows.split import Split
 
@@ -48,7 +48,7 @@ def look_at_photos(
     *,
     split: Split,
     cache_folder: Path | str | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Evidence:
     """Out-of-fold predictions from one pass over the photos and a cross-fitted head on their features.
 

@@ -19,7 +19,7 @@ from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.estimates import Estimate
 from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
-from kiyome.progress import Progress, shows_progress, silent
+from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.finished_run import FinishedRun, open_run
 from kiyome.training.recipe_files import read_recipes
 from kiyome.training.time_limit import TimeLimit
@@ -63,7 +63,7 @@ def noise_classifier(
     stop_after: str | TimeLimit | None = None,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> NoiseClassifierResult:
     """Train members to tell from a photo whether its label was flagged, and say how well that works.
 

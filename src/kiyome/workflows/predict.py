@@ -13,7 +13,7 @@ from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, sweep, write_csv, write_parquet
 from kiyome.errors import InputError
-from kiyome.progress import Progress, shows_progress, silent
+from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.workflows.combination import NEW, check_for_new, combine_new, inputs_of
@@ -71,7 +71,7 @@ def predict(
     class_map: Path | str | None = None,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> PredictResult:
     """What the members of a finished training say of new photos, with a submission file.
 
@@ -181,7 +181,7 @@ def predict_photos(
     *,
     class_names: Sequence[str],
     cache_folder: Path,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> PredictResult:
     """What all members that lie in a run folder say of these photos: the mean, each member counting alike."""
     from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
-from kiyome.artifacts.private import private_folder
 from kiyome.artifacts.run import review_folder
+from kiyome.artifacts.storage import private_folder
 from kiyome.decisions.events import reviewer_name
 from kiyome.decisions.items import read_subject
 from kiyome.errors import MissingExtra

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.table import Table, write_table
 from kiyome.errors import InputError
 from kiyome.experiments import first_run_on_folds, folds_beside, folds_of_run
-from kiyome.folds import deal_folds, join_groups
+from kiyome.folds import assign_folds, join_groups
 from kiyome.images.check import PhotoCheck
 
 Ints = NDArray[np.int64]
@@ -58,7 +58,7 @@ class Split:
         groups = join_groups(alike) if scored.groups is None else join_groups(scored.groups, alike)
         folds = None if self.is_own else self._earlier(scored, groups)
         if folds is None:
-            folds = deal_folds(
+            folds = assign_folds(
                 scored.given_labels,
                 num_folds=self.num_folds,
                 groups=groups,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.run import RunFolder, announce_run, is_finished, place_of_run
-from kiyome.artifacts.spreadsheet import notes_on_formulas
+from kiyome.artifacts.escapes import formula_warnings
+from kiyome.artifacts.run import RunFolder, announce_run, is_finished, path_of_run
 from kiyome.artifacts.storage import default_cache_folder, write_text
 from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
@@ -21,7 +21,7 @@ from kiyome.experiments import note_run
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
 from kiyome.images.reader import PhotoRecord
-from kiyome.progress import News, Notes, Progress, ignore_note, shows_progress, silent, unheard
+from kiyome.progress import Notes, OnEvent, Progress, ignore_event, ignore_note, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.training.processes import check_executor, is_main_process, main_process_first, wait_for_everyone
@@ -67,8 +67,8 @@ def train(
     cache_folder: Path | str | None = None,
     trackers: Sequence[str] = (),
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
-    on_progress: Progress = silent,
-    on_news: News = unheard,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
     on_note: Notes = ignore_note,
 ) -> TrainResult:
     """Train the members of a recipe over folds, and predict every row by members that never saw it.
@@ -113,8 +113,8 @@ def train(
         TRACKIO_SPACE_ID, TRACKIO_SERVER_URL or MLFLOW_TRACKING_URI say so. Results stay the same.
     on_progress
         Called as ``on_progress(stage, done, total)``; a stage for each member counts its steps.
-    on_news
-        Called with a `MemberNews` when something becomes of a member, and after each epoch.
+    on_event
+        Called with a `MemberEvent` when something becomes of a member, and after each epoch.
     on_note
         Called, before photos are read, with each note on what a change to the recipe brings with it.
     progress
@@ -169,7 +169,7 @@ def train(
         check_models(recipes, place, **identity)
         photos = _cached(table, recipes, cache, on_progress)
     split = Split(
-        run=place_of_run(place, **identity),
+        run=path_of_run(place, **identity),
         num_folds=recipes[0].num_folds,
         seed=seed or 0,
         is_own=asks_for_new or table.folds is not None,
@@ -184,13 +184,13 @@ def train(
         with main_process_first():  # it holds the folder, or has announced it
             shared = announce_run(place, **identity)
             split.keep(scored)
-        with tracking(trackers, shared, on_news=on_news) as tracked:
+        with tracking(trackers, shared, on_event=on_event) as tracked:
             how: dict[str, Any] = {"executor": where, "limit": limit, "on_progress": on_progress}
             some = _some_members(recipes, lessons, shared, members, tracked, **how)
             return replace(some, notes=(*notes, *some.notes))
     with (
         RunFolder.create_or_reopen(place, **identity) as run,
-        tracking(trackers, run.path, on_news=on_news) as tracked,
+        tracking(trackers, run.path, on_event=on_event) as tracked,
     ):
         from kiyome.training.cross_validate import cross_validate, plan_members
 
@@ -199,10 +199,10 @@ def train(
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
         planned = plan_members(recipes, lessons)
-        how = {"executor": where, "limit": limit, "on_progress": on_progress, "on_news": tracked}
+        how = {"executor": where, "limit": limit, "on_progress": on_progress, "on_event": tracked}
         taught = teach_without_leak(planned, run.path, **how)
         trained = cross_validate(taught, run.path, **how)
-        exact = notes_on_formulas(scored, ["oof.csv", "table.csv"])
+        exact = formula_warnings(scored, ["oof.csv", "table.csv"])
         told = [*notes, *exact, *_notes(photos, run), *tracked.notes]
         result = result_of_training(run.path, recipes, trained, told)
         if to_submit is not None:
@@ -316,7 +316,7 @@ def _some_members(
     picked = pick_members([*plan_pairs(members), *members], only)
     others = [each for each in members if each not in picked]
     pairs, own = ([each for each in picked if each.is_pair == is_pair] for is_pair in (True, False))
-    how["on_news"] = tracked
+    how["on_event"] = tracked
     trained = train_pairs(pairs, place, **how)
     taught = teach_without_leak(own, place, **how)
     trained += train_members(taught, place, others=others, **how)

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import cast, get_args
 
-from kiyome.artifacts.spreadsheet import safe_cell
+from kiyome.artifacts.escapes import safe_cell
 from kiyome.decisions.events import Verdict
 from kiyome.decisions.exchange.values import Reading, Reviewed, Said, Written
 from kiyome.errors import InputError
-from kiyome.reading.records import Records
+from kiyome.reading.columns import Records
 
 COLUMNS = ("image_id", "given_label", "decision", "label", "reviewer", "decided_at", "seconds", "run")
 

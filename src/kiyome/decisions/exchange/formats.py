@@ -22,7 +22,7 @@ from kiyome.decisions.exchange.label_studio import (
 )
 from kiyome.decisions.exchange.values import MAX_BYTES, Reading, Reviewed, Written, parse_json
 from kiyome.errors import InputError, choose
-from kiyome.reading.records import READERS, read_records
+from kiyome.reading.files import READERS, read_records
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from kiyome.decisions.exchange.values import Held, Reading, Reviewed, Said, Written, some
 from kiyome.errors import InputError
-from kiyome.reading.records import Records
+from kiyome.reading.columns import Records
 
 CONTROL, OBJECT = "label", "image"
 """Names in the labeling interface that `labeling_interface` draws."""

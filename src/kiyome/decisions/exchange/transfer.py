@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kiyome.artifacts.names import text_of_path
+from kiyome.artifacts.escapes import text_of_path
 from kiyome.decisions.agreement import Rule, consensus
 from kiyome.decisions.current import NOTHING, Standing, decision_of
 from kiyome.decisions.events import Act, reviewer_name

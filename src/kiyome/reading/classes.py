@@ -1,11 +1,4 @@
-"""Which class a text in a label column means.
-
-a list of names        the text is a name, or else a place in the list
-an object key -> name  the text is a key, or else a name       (Kaggle: {"0": "healthy", ...})
-an object name -> key  the text is a name, or else a key
-an object name -> [text]  the text is a name, or else that text, as which submissions write it
-nothing                every text that occurs is a class: whole numbers by size, names by alphabet
-"""
+"""The label columns of a file as numbers 0 to K - 1, with the class names that go with them."""
 
 import json
 import re
@@ -14,11 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kiyome.artifacts.table import UNKNOWN, Labels
 from kiyome.errors import TableError
+from kiyome.reading.columns import SHOWN, Records
 
 ClassMapSource = (
     str | Path | Mapping[str, str] | Mapping[str, int] | Mapping[str, Sequence[str]] | Sequence[str]
@@ -45,10 +42,10 @@ class ClassMap:
         distinct = set(texts)
         return max(self.readings, key=lambda reading: len(distinct & reading.keys()))
 
-    def texts_written(self, texts: Iterable[str]) -> tuple[str, ...]:
+    def texts_of_classes(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return one text a class, as these texts write it; of several for a class, the most frequent.
 
-        >>> class_map_from({"0": "healthy", "1": "rust", "2": "rust"}).texts_written(["2", "0", "2", "1"])
+        >>> class_map_from({"0": "healthy", "1": "rust", "2": "rust"}).texts_of_classes(["2", "0", "2", "1"])
         ('0', '2')
         """
         if self.label_texts:
@@ -158,10 +155,10 @@ def classes_that_occur(texts: Iterable[str]) -> ClassMap:
     return ClassMap(names=names, readings=(by_name,), origin="the labels")
 
 
-def means_nothing(texts: Iterable[str]) -> set[str]:
+def missing_label_texts(texts: Iterable[str]) -> set[str]:
     """Return the texts that stand for a missing label: empty, pandas's marks, and others among numbers.
 
-    >>> sorted(means_nothing(["cat", "None", "nan"])), sorted(means_nothing(["0", "None", "-1"]))
+    >>> sorted(missing_label_texts(["cat", "None", "nan"])), sorted(missing_label_texts(["0", "None", "-1"]))
     (['nan'], ['-1', 'None'])
     """
     distinct = set(texts)
@@ -188,3 +185,113 @@ def plain_form(name: str) -> str:
     """Return what remains of a name when case, spaces and Unicode form are left aside."""
     text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return str(Fraction(text)) if _NUMBER.fullmatch(text) else text
+
+
+LABEL_COLUMNS = ("label", "given_label", "class", "target", "class_name", "category")
+CLASS_MAPS_BESIDE = ("{stem}.classes.json", "label_num_to_disease_map.json")
+
+
+def label_columns(records: Records, label_column: str | None) -> dict[str, str]:
+    """Which column holds each kind of label; `label` and `given_label` may share one.
+
+    Raises
+    ------
+    TableError
+        When there is no such column.
+    """
+    given = records.pick(("given_label",)) if label_column is None else None
+    main = records.require(label_column, LABEL_COLUMNS, option="label_column")
+    columns = {"given_label": given or main, "label": main}
+    true = records.pick(("true_label",))
+    return columns | ({"true_label": true} if true else {})
+
+
+def read_labels(
+    records: Records, columns: dict[str, str], source: ClassMapSource | None
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Labels]]:
+    """Class names, how the file writes each, and the labels of each kind; a true label not known is -1.
+
+    Raises
+    ------
+    TableError
+        When a label is missing or unknown, when all rows have one label, or when class names are nearly
+        the same and no class map tells them apart.
+    """
+    texts = {kind: records.texts(column) for kind, column in columns.items()}
+    given = {*texts["given_label"], *texts["label"]}
+    known_true = set(texts.get("true_label", ()))
+    class_map = _known_map(records, columns["label"], source)
+    if class_map is None:
+        nothing = missing_label_texts(given) | (missing_label_texts(known_true) if known_true else set())
+        class_map = _map_of_occurring(records, (given | known_true) - nothing)
+    else:
+        nothing = {""}
+    reading = class_map.reading(given | known_true)
+    nothing -= reading.keys()
+    labels: dict[str, Labels] = {}
+    for kind, column in texts.items():
+        if kind == "label" and columns["label"] == columns["given_label"]:
+            labels[kind] = labels["given_label"]
+            continue
+        if kind != "true_label":
+            _check_present(records, column, nothing)
+        _check_known(records, column, reading.keys() | nothing, class_map)
+        labels[kind] = np.array([reading.get(text, UNKNOWN) for text in column], np.int32)
+    if np.ptp(labels["given_label"]) == 0:
+        only = class_map.names[labels["given_label"][0]]
+        raise TableError(
+            "There are at least two classes.",
+            came=f"{only!r} in all {len(records)} rows of {records.source.name}",
+            remedy="Give photos of another class, or check which column holds the labels.",
+        )
+    return class_map.names, class_map.texts_of_classes(chain.from_iterable(texts.values())), labels
+
+
+def _known_map(records: Records, column: str, source: ClassMapSource | None) -> ClassMap | None:
+    """The map that was given, else names inside the file, else a map beside it."""
+    if source is not None:
+        return class_map_from(source)
+    if "" in records.class_names:
+        return class_map_from(records.class_names[""])
+    if column in records.class_names:
+        return class_map_from({str(i): name for i, name in enumerate(records.class_names[column])})
+    return class_map_beside(records.source)
+
+
+def class_map_beside(file: Path) -> ClassMap | None:
+    """Return the class map that lies beside a file, if there is one."""
+    beside = (file.parent / name.format(stem=file.stem) for name in CLASS_MAPS_BESIDE)
+    return next((class_map_from(path) for path in beside if path.is_file()), None)
+
+
+def _map_of_occurring(records: Records, texts: set[str]) -> ClassMap:
+    if alike := twins(texts):
+        raise TableError(
+            "Class names differ in more than case, spaces, Unicode form or the way to write a number.",
+            came=f"{' and '.join(map(repr, alike[0]))} in {records.source.name}",
+            remedy="Correct the labels, or name every class with class_map=.",
+        )
+    return classes_that_occur(texts)
+
+
+def _check_present(records: Records, column: list[str], nothing: set[str]) -> None:
+    if not nothing.isdisjoint(column):
+        missing = [row for row, text in enumerate(column) if text in nothing]
+        records.fail(
+            "Every row has a label.",
+            missing,
+            describe=lambda row: repr(column[row]) if column[row] else "no label,",
+            remedy="Label or delete these rows; a class of such a name is possible with class_map=.",
+        )
+
+
+def _check_known(records: Records, column: list[str], known: set[str], class_map: ClassMap) -> None:
+    if not known.issuperset(column):
+        unknown = [row for row, text in enumerate(column) if text not in known]
+        names = ", ".join(class_map.names[:SHOWN]) + (", ..." if len(class_map.names) > SHOWN else "")
+        records.fail(
+            f"Every label is in {class_map.origin}, which names {len(class_map.names)} classes: {names}.",
+            unknown,
+            describe=lambda row: repr(column[row]),
+            remedy="Correct these labels, or add them to the class map.",
+        )
