@@ -1,7 +1,7 @@
-"""Do two versions of the source make the same files, bit for bit? Run `python benchmarks/same_results.py REF`.
+"""Do two versions of the source make the same files? Run `python benchmarks/same_results.py REF`.
 
-Each version runs the same commands on the same 300 digits. Every file below the run folders is compared; of JSON
-the numbers only, since keys may be renamed. Pages and manifests, which hold words and times, are left out.
+Each version runs the same commands on the same 300 digits, and every file of the run folders is compared; of
+JSON the numbers only, since keys may be renamed. Pages and manifests hold words and times and are left out.
 """
 
 import hashlib
@@ -15,18 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import measured
-
 from kiyome.testing import write_digits
 
 ROOT = Path(__file__).parents[1]
+TABLE = "runs/photos/table.parquet --pred-probs runs/photos/predictions/pred_probs.npy"
 COMMANDS = (
     "find digits --backbone tiny -o runs/photos",
-    "find runs/photos/table.parquet --pred-probs runs/photos/predictions/pred_probs.npy -o runs/arrays",
-    "find runs/photos/table.parquet --pred-probs runs/photos/predictions/pred_probs.npy"
-    " --method prune_by_noise_rate -o runs/pruned",
+    f"find {TABLE} -o runs/arrays",
+    f"find {TABLE} --method prune_by_noise_rate -o runs/pruned",
     "curate runs/photos --action drop -o runs/dropped",
-    "train runs/photos/table.parquet --recipe {recipe} loss=gce -o runs/gce",
-    "train runs/photos/table.parquet --recipe {recipe} loss=sce -o runs/sce",
+    "train runs/photos/table.parquet --recipe quick.toml loss=gce -o runs/gce",
+    "train runs/photos/table.parquet --recipe quick.toml loss=sce -o runs/sce",
     "blend runs/gce runs/sce -o runs/blend",
     "stack runs/gce runs/sce -o runs/stack",
     "calibrate runs/gce -o runs/calibrated",
@@ -46,7 +45,8 @@ def main(ref: str) -> Iterator[str]:
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", source], cwd=ROOT, check=True)
         for (command, was), (_, here) in zip(*made, strict=True):
-            yield f"{'same' if was == here else 'OTHER'}  {len(was):3} numbers in the answer  kiyome {command}"
+            verdict = "same" if was == here else "OTHER"
+            yield f"{verdict:5} {len(was):4} numbers of the answer  kiyome {command}"
         names = sorted({*_files(before), *_files(now)})
         other = [name for name in names if _digest(before / name) != _digest(now / name)]
         yield f"{len(names) - len(other)} of {len(names)} files are the same bytes as at {ref}"
@@ -69,7 +69,7 @@ def _run(source: Path, folder: Path) -> list[tuple[str, list[str]]]:
 
 
 def _answer(command: str, folder: Path, environment: dict[str, str]) -> list[str]:
-    words = command.format(recipe="quick.toml").split()
+    words = command.split()
     shown = subprocess.run(
         [sys.executable, "-m", "kiyome", *words, "--json"],
         cwd=folder,
