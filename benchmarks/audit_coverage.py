@@ -49,7 +49,7 @@ class Seen(NamedTuple):
         """Which intervals hold the truth."""
         return (self.low <= self.truth) & (self.truth <= self.high)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Bias, spread, width and coverage."""
         bias, width = 100 * (self.value.mean() - self.truth), 100 * (self.high - self.low).mean()
         below, above = (self.high < self.truth).mean(), (self.low > self.truth).mean()
@@ -153,7 +153,7 @@ def of_set(data: LabelSet, repeats: int) -> Iterator[str]:
             seen = seen_in(drawn, rows, strata.sizes, hits.mean())
             wald = wald_in(drawn, rows, strata.sizes, hits.mean())
             plain = plain_sample(hits, n, repeats, rng)
-            yield f"  {name}, n = {n}: {seen.in_words()}"
+            yield f"  {name}, n = {n}: {seen.describe()}"
             yield (
                 f"    plain sample: se {100 * plain.value.std():.2f}, covers {plain.covered.mean():.1%};"
                 f" se {1 - seen.value.std() / plain.value.std():.0%} lower, width"
@@ -161,7 +161,7 @@ def of_set(data: LabelSet, repeats: int) -> Iterator[str]:
                 f" Wald covers {wald.covered.mean():.1%}"
             )
         powered, both = with_guesses(right, guesses, strata, n, repeats, rng)
-        yield f"    prediction-powered alone, n = {n}: {powered.in_words()}"
+        yield f"    prediction-powered alone, n = {n}: {powered.describe()}"
         yield f"    strata and predictions, n = {n}: se {100 * both.std():.2f}"
 
 
@@ -243,7 +243,7 @@ def with_wrong_guesses(data: LabelSet, repeats: int) -> Iterator[str]:
         rows = rows_by_stratum(strata, n)
         drawn = rng.hypergeometric(true, strata.sizes - true, rows, size=(repeats, len(rows)))
         seen = seen_in(drawn, rows, strata.sizes, right.mean())
-        yield f"{data.name}, strata from other rows' predictions, n = {n}: {seen.in_words()}"
+        yield f"{data.name}, strata from other rows' predictions, n = {n}: {seen.describe()}"
 
 
 def before_anyone_starts(sets: list[LabelSet]) -> Iterator[str]:

@@ -45,8 +45,8 @@ def photos(folder: Path) -> Iterator[str]:
             make(data / "0" / name)
     before = digests(data)
     found = kiyome.find(data, backbone="tiny", output=folder / "run", cache_folder=folder)
-    whole = found.evidence.whole_table
-    answers = found.evidence.photos
+    whole = found.scored.whole_table
+    answers = found.scored.photos
     for record, image_id in zip(answers.records, whole.image_ids, strict=True):
         if "digit_" not in image_id:
             state = f"set aside: {record.reason}" if record.reason else "read"

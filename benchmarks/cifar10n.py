@@ -77,7 +77,7 @@ def compared(drawn: list[HumanLabels], guesses: dict[str, np.ndarray]) -> Iterat
         yield f"  {measure:<30} given {shown[0]}   true {shown[1]}"
         if measure != PLAIN:
             found = compare(guess == true, guesses[PLAIN] == true, groups=groups)
-            yield f"    on true labels, against plain: {found.in_words()}"
+            yield f"    on true labels, against plain: {found.describe()}"
 
 
 def one_training(drawn: HumanLabels, measure: str, changes: list[str]) -> np.ndarray:

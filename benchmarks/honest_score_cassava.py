@@ -67,7 +67,7 @@ def report(folder: Path) -> Iterator[str]:
     }
     for how, each in found.items():
         yield f"{how}:"
-        for sentence in each.in_words():
+        for sentence in each.describe():
             yield f"  {sentence}"
         for point in each.sensitivity[:5]:
             yield f"    repeats {point.repeats:.2f}: {point.true_accuracy.as_percent()}"

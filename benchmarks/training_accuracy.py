@@ -65,7 +65,7 @@ def report(work: Path, seeds: list[int]) -> Iterator[str]:
     whole = {name: np.concatenate(each) for name, each in rights.items()}
     for first, second in (("ours, auto", "today, float32"), ("ours, auto", "ours, float32")):
         compared = compare(whole[first], whole[second], groups=np.concatenate(groups))
-        yield f"{first} less {second}: {compared.in_words()}"
+        yield f"{first} less {second}: {compared.describe()}"
 
 
 def our_loop(

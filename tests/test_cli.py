@@ -64,6 +64,7 @@ def test_wrong_input_is_one_plain_line_and_exit_code_2(tmp_path: Path) -> None:
     answer = json.loads(run("check", tmp_path / "nowhere", "--json").stdout)
     assert answer["error"]["kind"] == "TableError"
     assert answer["error"]["remedy"] == "Check the path."
+    assert {*answer["error"]} == {"kind", "problem", "expected", "remedy"}
 
 
 def test_an_unknown_method_lists_the_known_ones(tmp_path: Path) -> None:
@@ -85,8 +86,8 @@ DEFAULTS = {
 def test_who_is_told_to_stop_says_so(sign: signal.Signals) -> None:
     """Ctrl-C, `kill` and a terminal that closes end alike."""
     code = (
-        "import time, typer\nfrom kiyome.cli.output import answering\n"
-        "def verb():\n    with answering(False):\n"
+        "import time, typer\nfrom kiyome.cli.command import command_output\n"
+        "def verb():\n    with command_output(False):\n"
         "        print('ready', flush=True)\n        time.sleep(60)\n"
         "typer.run(verb)"
     )

@@ -84,7 +84,7 @@ class Entry:
         if self.accuracy_on_given is None:
             return "no score"
         if self.against_baseline is not None:
-            return self.against_baseline.in_words()
+            return self.against_baseline.describe()
         return f"not compared: {self.not_compared}" if self.not_compared else "the baseline"
 
 

@@ -16,7 +16,7 @@ SMALL = "architecture=tiny pretrained=false image_size=32 epochs=1 batch_size=32
 STEP = re.compile(r"^(?:Then|Or|Correct|To know) +kiyome ([^\n,]+)", re.MULTILINE)
 
 
-def say(command: str) -> str:
+def emit(command: str) -> str:
     """What the command line prints in this process."""
     done = CliRunner().invoke(app, shlex.split(command))
     assert done.exit_code == 0, f"kiyome {command}\n{done.output}"
@@ -25,7 +25,7 @@ def say(command: str) -> str:
 
 def next_steps(command: str) -> list[str]:
     """What the command's answer says can come next."""
-    steps = STEP.findall(say(command))
+    steps = STEP.findall(emit(command))
     assert steps, f"no next step after kiyome {command}"
     return [step.strip() for step in steps]
 
@@ -38,13 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(place)
         patch.setenv("KIYOME_CACHE", str(place / "cache"))
         write_digits("digits", num_photos=100, side=32)
-        say("find digits --backbone tiny -o runs/found")
+        emit("find digits --backbone tiny -o runs/found")
         probs = pq.read_table("runs/found/oof.parquet")
         pyarrow.csv.write_csv(probs.drop_columns(["fold"]), "oof.csv")
         Path("labels.csv").write_bytes(Path("digits/train.csv").read_bytes())
         for name in ("a", "b"):
-            say(f"find labels.csv --pred-probs oof.csv -o runs/{name}")
-            say(f"train runs/found/table.parquet {SMALL} --seed {ord(name)} -o runs/trained-{name}")
+            emit(f"find labels.csv --pred-probs oof.csv -o runs/{name}")
+            emit(f"train runs/found/table.parquet {SMALL} --seed {ord(name)} -o runs/trained-{name}")
     return place
 
 
@@ -81,11 +81,11 @@ def test_the_next_step_can_be_taken(command: str, step: str) -> None:
     assert then.split()[0] == step
     assert ("--images PHOTOS" in then) == command.startswith("curate runs/a")
     then = then.replace("DATA", "digits").replace("PHOTOS", "digits/train_images")
-    say(then + f" {SMALL}" * (step == "train"))
+    emit(then + f" {SMALL}" * (step == "train"))
 
 
 def test_soft_labels_without_folds_are_no_step_of_train() -> None:
-    said = say("curate runs/a --action soften -o runs/soft-a")
+    said = emit("curate runs/a --action soften -o runs/soft-a")
     assert not STEP.findall(said)
     assert "Targets   runs/soft-a/predictions" in said
 
@@ -101,13 +101,13 @@ def test_a_sample_that_was_filled_is_audited(run: str) -> None:
         ",".join([*cells[:place], "3", *cells[place + 1 :]]) for cells in (row.split(",") for row in rows)
     ]
     sheet.write_text("\n".join([head, *filled, ""]))
-    say(audit)
+    emit(audit)
 
 
 def test_imported_decisions_are_curated() -> None:
     Path("decisions.csv").write_text("image_id,decision,label,reviewer\ndigit_0003.png,relabel,7,Ann\n")
     (then,) = next_steps("decisions runs/found --import decisions.csv")
-    assert "1 rows decided by people" in say(then)
+    assert "1 rows decided by people" in emit(then)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_run_of_find_is_read_as_it_was_found(found: FindResult) -> None:
     assert subject.is_label_issue.tolist() == found.is_label_issue.tolist()
     assert subject.probability == pytest.approx(found.probability)
     assert np.array_equal(subject.pred_probs, found.pred_probs)
-    assert np.array_equal(subject.features, found.evidence.features)
+    assert np.array_equal(subject.features, found.scored.features)
     assert (subject.fingerprint, subject.table_content) == (
         found.table.fingerprint,
         found.table.content_digest,
@@ -71,7 +71,7 @@ def test_large_arrays_are_mapped_and_not_copied(found: FindResult) -> None:
 
 def test_duplicates_are_found_by_id_whatever_the_id(found: FindResult) -> None:
     subject = read_subject(found.folder)
-    expected = found.evidence.photos.duplicates.groups
+    expected = found.scored.photos.duplicates.groups
     assert (expected >= 0).sum() >= 10
     for row in range(len(subject)):
         same = set(np.flatnonzero(expected == expected[row]).tolist()) if expected[row] >= 0 else {row}

@@ -114,7 +114,7 @@ def test_the_same_model_twice_differs_by_nothing(population) -> None:
     found = audited_difference(design, truth[design.rows], labels, good, good)
     assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
     assert (found.verdict, found.rows_needed, found.num_differing) == ("cannot tell", None, 0)
-    assert found.in_words() == "cannot tell: +0.00 points (+0.00 to +0.00, 60 rows checked)"
+    assert found.describe() == "cannot tell: +0.00 points (+0.00 to +0.00, 60 rows checked)"
 
 
 def test_no_interval_reaches_beyond_the_rows_on_which_they_differ(population) -> None:
@@ -146,7 +146,7 @@ def test_a_difference_that_cannot_be_told_says_how_many_rows_would_tell(populati
     found = audited_difference(few, truth[few.rows], labels, good, bad)
     assert found.verdict == "cannot tell"
     assert 40 < found.rows_needed < N
-    assert "would have to be checked" in found.in_words()
+    assert "would have to be checked" in found.describe()
     every = draw_audit(labels, good, N)
     whole = audited_difference(every, truth[every.rows], labels, good, bad)
     assert whole.difference.value == pytest.approx(in_truth(truth, good, bad))

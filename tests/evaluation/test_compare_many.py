@@ -72,7 +72,7 @@ def test_groups_are_drawn_whole() -> None:
 
 
 def test_words_and_differing_rows() -> None:
-    said = compare_many({"a": np.arange(100) < 90, "b": np.arange(100) < 88}).in_words()
+    said = compare_many({"a": np.arange(100) < 90, "b": np.arange(100) < 88}).describe()
     assert said[0].startswith("Best of 2: a, 90.00 %")
     assert said[2] == "Cannot be told from it: b."
     assert differing_share({"a": np.arange(100) < 90, "b": np.arange(100) < 88}) == 0.02

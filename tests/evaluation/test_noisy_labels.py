@@ -102,7 +102,7 @@ def test_a_score_above_what_errors_apart_allow_is_told() -> None:
     found = accuracy_under_noise(s, one_hot(s, 4), transition_matrix=T)
     assert found.errs_together
     assert found.estimated_true_accuracy.value == 1
-    assert "the model repeats some of the mistakes" in found.in_words()[-1]
+    assert "the model repeats some of the mistakes" in found.describe()[-1]
     assert found.bounds.low == pytest.approx((s == y).mean(), abs=0.02)  # the matrix says 0.7, chance 0.691
 
 
@@ -120,7 +120,7 @@ def test_a_measured_rate_takes_the_place_of_the_estimate_and_widens_by_its_inter
     assert sure.estimated_true_accuracy.value == pytest.approx(0.93, abs=0.02)
     widths = [each.estimated_true_accuracy.high - each.estimated_true_accuracy.low for each in (sure, unsure)]
     assert widths[1] > 1.5 * widths[0]
-    assert "measured, n = 500" in sure.in_words()[1]
+    assert "measured, n = 500" in sure.describe()[1]
 
 
 def test_groups_that_err_together_widen_the_interval() -> None:

@@ -35,7 +35,7 @@ def test_numbers_stay_numbers_whatever_number_the_sample_holds(value):
     form = submission_form(listed(diagnosis=value), NUMBERED)
     assert written(form, 0.1, 0.2, 0.7) == (["id", "diagnosis"], ["b", "2"])
     assert bool(form.notes) == (value in ("4", "-1"))
-    assert "as in the training data: '0', '1', '2'" in form.in_words
+    assert "as in the training data: '0', '1', '2'" in form.description
 
 
 def test_names_are_written_where_the_sample_has_names_or_the_table_had():
@@ -67,7 +67,7 @@ def test_a_class_map_says_what_the_samples_numbers_mean(content, tmp_path):
     for ways in (beside, given):
         form = submission_form(listed(label="7"), ways)
         assert written(form, 0.1, 0.2, 0.7)[1] == ["b", "5"]
-        assert "as in label_num_to_disease_map.json: '6', '7', '5'" in form.in_words
+        assert "as in label_num_to_disease_map.json: '6', '7', '5'" in form.description
 
 
 def test_a_class_map_of_other_classes_is_refused_when_given_and_passed_over_when_beside(tmp_path):
@@ -93,7 +93,7 @@ def test_a_class_map_of_other_classes_is_refused_when_given_and_passed_over_when
 def test_one_column_a_class_holds_probabilities_in_the_samples_order(columns, value):
     form = submission_form(listed(**dict.fromkeys(columns, value)), NUMBERED)
     assert written(form, 0.25, 0.25, 0.5) == (["id", *columns], ["b", "0.5", "0.25", "0.25"])
-    assert form.in_words.startswith("probabilities, one column a class: ")
+    assert form.description.startswith("probabilities, one column a class: ")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_one_column_of_a_binary_target_holds_the_probability_of_the_positive_cla
 ):
     form = submission_form(listed(**{column: value}), known_label_texts(BINARY, texts))
     assert written(form, 0.25, 0.75) == (["id", column], ["b", ["0.25", "0.75"][positive]])
-    assert form.in_words == f"the probability of {BINARY[positive]!r} in column {column!r}"
+    assert form.description == f"the probability of {BINARY[positive]!r} in column {column!r}"
 
 
 def test_labels_0_and_1_in_a_sample_are_labels_and_a_guess_is_told():
@@ -157,7 +157,8 @@ def test_a_probability_whose_class_is_not_known_is_refused_until_a_map_numbers_t
     assert written(submission_form(sample, ways), 0.25, 0.75)[1] == ["b", "0.75"]
     with pytest.raises(InputError, match="one whose column is named like the class"):
         submission_form(sample, NAMED)
-    assert submission_form(listed(rust="0.5"), NAMED).in_words == "the probability of 'rust' in column 'rust'"
+    form = submission_form(listed(rust="0.5"), NAMED)
+    assert form.description == "the probability of 'rust' in column 'rust'"
 
 
 def test_columns_that_say_nothing_about_the_form_are_left_out_and_told():

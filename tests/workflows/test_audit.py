@@ -79,7 +79,7 @@ def test_answers_in_any_order_of_lines_give_the_estimate(sample: SealedSample, l
     stored = json.loads((sample.folder / "audit.json").read_text("utf-8"))
     assert stored == json.loads(json.dumps(result.summary()))
     page = (sample.folder / "report.html").read_text("utf-8")
-    assert result.in_words()[0] in page
+    assert result.describe()[0] in page
     [found] = audits_of(open_run(sample.folder.parent / "run"))
     assert found.score.accuracy_on_true == expected.accuracy_on_true
 
@@ -90,7 +90,7 @@ def test_unsure_rows_and_a_stopped_audit_are_said(sample: SealedSample, lines, t
         line[2] = ""
     result = audit(written(lines, tmp_path / "filled.csv"), sample=sample.folder)
     assert (result.score.num_checked, result.score.num_unsure) == (40, 1)
-    said = " ".join(result.in_words())
+    said = " ".join(result.describe())
     assert "Unsure: 1 of 40 rows" in said
     assert "of 10 classes fewer than 10 rows were seen" in said
     assert f"40 of {NUM_ROWS} rows are checked" in said

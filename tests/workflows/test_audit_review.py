@@ -82,7 +82,7 @@ def test_the_blind_page_and_the_file_give_the_same_audit(folder: Path, truth, tm
     assert (by_page.score.num_checked, by_page.score.num_unsure) == (NUM_ROWS, 1)
     told = CliRunner().invoke(app, ["audit", str(folder)])
     assert told.exit_code == 0, told.output
-    assert by_page.in_words()[0] in told.output
+    assert by_page.describe()[0] in told.output
 
 
 def test_a_stopped_review_is_a_smaller_sample_and_gaps_are_refused(folder: Path, truth) -> None:

@@ -52,8 +52,8 @@ def test_what_people_checked_leads_and_the_assumption_stands_beside(tmp_path: Pa
     found = result.audit.score.accuracy_on_true
     assert found.low <= right_share(run) <= found.high
     assert result.answer().startswith(f"Right in {found.as_percent()}, as people checked")
-    assert result.told()[0].startswith(f"Right in {found.as_percent()}, by the rows that people checked")
-    assert any("if model and labels err apart" in sentence for sentence in result.told())
+    assert result.describe()[0].startswith(f"Right in {found.as_percent()}, by the rows that people checked")
+    assert any("if model and labels err apart" in sentence for sentence in result.describe())
     assert result.under_noise.noise_rate.source == "measured, n = 150"
     told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
     assert told["audit"]["accuracy_on_true"]["value"] == found.value
@@ -100,7 +100,7 @@ def test_people_who_were_unsure_are_told_of(tmp_path: Path, leaves, run_of) -> N
     checked(run, unsure=12)
     result = evaluate(run)
     low, high = (f"{100 * end:.1f}" for end in result.audit.score.accuracy_bounds)
-    assert f"12 of 150 rows: right in {low} to {high} %, whatever" in result.told()[1]
+    assert f"12 of 150 rows: right in {low} to {high} %, whatever" in result.describe()[1]
 
 
 def test_a_stale_audit_is_refused(tmp_path: Path, leaves, run_of) -> None:

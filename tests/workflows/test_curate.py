@@ -120,7 +120,7 @@ def test_a_class_that_a_spreadsheet_would_run_goes_out_marked_and_comes_back(tmp
     probs = [[f"{row}.jpg", *((0.1, 0.9) if row % 2 else (0.9, 0.1))] for row in range(40)]
     write_csv(tmp_path / "oof.csv", [("image_id", "rust", evil), *probs])
     run = find(tmp_path / "train.csv", pred_probs=tmp_path / "oof.csv", output=tmp_path / "run")
-    assert any(f"1 ids and class names, such as {evil!r}, would run" in note for note in run.evidence.notes)
+    assert any(f"1 ids and class names, such as {evil!r}, would run" in note for note in run.scored.notes)
 
     safe = curate(run.folder, action="keep", output=tmp_path / "safe")
     raw = curate(run.folder, action="keep", raw=True, output=tmp_path / "raw")

@@ -32,7 +32,7 @@ def test_the_score_is_judged_beside_the_run_and_the_run_left_alone(tmp_path: Pat
     found = result.under_noise
     assert found.plausible.low < 0.96 < found.bounds.high
     assert found.accuracy_on_given.value < found.estimated_true_accuracy.value
-    assert told["under_noise"]["in_words"] == list(found.in_words())
+    assert told["under_noise"]["in_words"] == list(found.describe())
     assert result.marks == ()
 
 
@@ -54,7 +54,7 @@ def test_another_run_is_compared_on_given_and_on_true_labels(tmp_path: Path, lea
     assert against.on_true is not None
     assert against.on_true.verdict == "better"
     assert against.under_noise.estimated_true_difference.value > against.on_given.difference.value
-    said = against.in_words("bad")
+    said = against.describe("bad")
     assert said[0].startswith("Against bad, on given labels: better: +")
     assert said[2].startswith("On true labels: better")
 

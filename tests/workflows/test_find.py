@@ -90,7 +90,7 @@ def test_predictions_at_hand_need_no_photos(
     shutil.copy(digits[0] / "train.csv", tmp_path / "train.csv")
     result = find(tmp_path / "train.csv", pred_probs=found.folder / "oof.csv", output=tmp_path / "run")
     assert (result.is_label_issue == found.is_label_issue).all()
-    assert result.evidence.photos is None
+    assert result.scored.photos is None
 
 
 def test_unreadable_photos_are_set_aside_and_move_no_other_row(

@@ -55,7 +55,7 @@ def test_find_takes_the_folds_of_an_earlier_training(digits: Path, tmp_path: Pat
     first = trained(digits, tmp_path)
     second = found(digits, tmp_path)
     assert np.array_equal(second.table.folds, first.table.folds)
-    assert second.evidence.notes[0].startswith(f"the 3 folds of {tmp_path / 'trained'} instead of 5 new ones")
+    assert second.scored.notes[0].startswith(f"the 3 folds of {tmp_path / 'trained'} instead of 5 new ones")
     assert not [note for note in first.notes if "folds of" in note]
 
 
@@ -64,7 +64,7 @@ def test_who_asks_for_a_split_gets_a_new_one(digits: Path, tmp_path: Path) -> No
     for name, asked in {"folds": {"num_folds": 3}, "seed": {"seed": 0}}.items():
         own = found(digits, tmp_path, name, **asked)
         assert len(set(own.table.folds.tolist())) == asked.get("num_folds", 5)
-        assert not [note for note in own.evidence.notes if "folds of" in note]
+        assert not [note for note in own.scored.notes if "folds of" in note]
     assert len(set(found(digits, tmp_path, "shared").table.folds.tolist())) == 4  # the oldest run decides
 
 

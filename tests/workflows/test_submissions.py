@@ -111,7 +111,7 @@ def test_a_run_of_before_writes_names_and_reads_the_map_beside_the_sample(contes
     ):
         result = predict(tmp_path / "run", photos, output=tmp_path / "s.csv", cache_folder=contest / "cache")
         assert {row[1] for row in rows_of(tmp_path / "s.csv")[1:]} <= set(texts)
-        assert how in result.form.in_words
+        assert how in result.form.description
 
 
 def test_what_does_not_fit_is_told_before_a_photo_is_read_and_nothing_is_written(contest, tmp_path):

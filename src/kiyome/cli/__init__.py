@@ -1,12 +1,79 @@
-"""The command line: a verb is a function of the same name, and only this room prints or exits.
+"""The command line: each verb calls the function of the same name, and only this room prints or exits.
 
-verbs         what can be said, with options and examples
-answers       bars, JSON, errors and exit codes
-member_table  the members of a training while they are trained
-words         results in words
+finding · training · combining · scoring · reviewing    the verbs, with their options and examples
+command                                                 options that verbs share, progress, errors, exit codes
+member_table                                            the members of a training, live
+render                                                  results as text
 """
 
-from kiyome.cli.output import visible
-from kiyome.cli.verbs import VERBS, app, main
+from collections.abc import Callable
+from inspect import getdoc
+from typing import Annotated
+
+import typer
+
+from kiyome.cli.combining import blend, calibrate, correct, stack
+from kiyome.cli.command import visible
+from kiyome.cli.finding import check, curate, demo, find
+from kiyome.cli.reviewing import decisions, review
+from kiyome.cli.scoring import audit, audit_sample, diary, evaluate
+from kiyome.cli.training import clean_and_retrain, export, noise_classifier, predict, train
 
 __all__ = ["VERBS", "app", "main", "visible"]
+
+VERBS: dict[str, Callable[..., None]] = {
+    "find": find,
+    "check": check,
+    "review": review,
+    "decisions": decisions,
+    "train": train,
+    "predict": predict,
+    "export": export,
+    "blend": blend,
+    "stack": stack,
+    "calibrate": calibrate,
+    "correct": correct,
+    "curate": curate,
+    "clean-and-retrain": clean_and_retrain,
+    "noise-classifier": noise_classifier,
+    "evaluate": evaluate,
+    "audit-sample": audit_sample,
+    "audit": audit,
+    "diary": diary,
+    "demo": demo,
+}
+
+app = typer.Typer(
+    name="kiyome",
+    help="Find wrong labels in image classification sets, and score models honestly in spite of them.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+for _name, _verb in VERBS.items():
+    # The backspace tells click to keep the lines of the examples apart.
+    app.command(_name, help=(getdoc(_verb) or "").replace("Examples:", "\b\nExamples:"))(_verb)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"kiyome {version('kiyome')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    """Carry the options that stand before a verb."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

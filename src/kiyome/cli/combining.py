@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kiyome.cli import render as words
-from kiyome.cli.options import Json, Run, Runs
-from kiyome.cli.output import answering
+from kiyome.cli import render
+from kiyome.cli.command import Json, Run, Runs, command_output
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder; beside the first run if not given.")
@@ -29,11 +28,11 @@ def blend(
       kiyome blend runs/effnet runs/vit --how weights      each fold weighted by what the others say
       kiyome predict runs/effnet-blend test_images         then goes on with new photos
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.workflows.combine import blend as blend_runs
 
         result = blend_runs(runs, how=how, output=output)
-        say(result.summary(), lambda: words.show_combined(result))
+        emit(result.summary(), lambda: render.show_combined(result))
 
 
 def stack(
@@ -51,11 +50,11 @@ def stack(
       kiyome stack runs/effnet runs/vit
       kiyome stack runs/effnet runs/vit --model lightgbm --is-noisy
     """
-    with answering(as_json) as (say, on_progress):
+    with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.combine import stack as stack_runs
 
         result = stack_runs(runs, model=model, is_noisy=is_noisy, output=output, on_progress=on_progress)
-        say(result.summary(), lambda: words.show_combined(result))
+        emit(result.summary(), lambda: render.show_combined(result))
 
 
 def calibrate(run: Run, output: Output = None, as_json: Json = False) -> None:
@@ -64,11 +63,11 @@ def calibrate(run: Run, output: Output = None, as_json: Json = False) -> None:
     Examples:
       kiyome calibrate runs/leaves-train
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.workflows.combine import calibrate as calibrate_run
 
         result = calibrate_run(run, output=output)
-        say(result.summary(), lambda: words.show_combined(result))
+        emit(result.summary(), lambda: render.show_combined(result))
 
 
 def correct(
@@ -111,7 +110,7 @@ def correct(
       kiyome correct runs/leaves-clean --noise-from runs/leaves-train
       kiyome correct runs/leaves-train --rows disagree --clean runs/leaves-clean --apply-to clean
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.workflows.correct import correct as correct_run
 
         result = correct_run(
@@ -125,4 +124,4 @@ def correct(
             anyway=anyway,
             output=output,
         )
-        say(result.summary(), lambda: words.show_combined(result))
+        emit(result.summary(), lambda: render.show_combined(result))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kiyome.cli import render as words
-from kiyome.cli.options import (
+from kiyome.cli import render
+from kiyome.cli.command import (
     ClassMap,
     Data,
     ExecutorName,
@@ -19,8 +19,8 @@ from kiyome.cli.options import (
     Raw,
     Seed,
     Store,
+    command_output,
 )
-from kiyome.cli.output import answering
 
 if TYPE_CHECKING:
     from kiyome.decisions.agreement import Rule
@@ -77,7 +77,7 @@ def find(
       kiyome find photos/ --executor processes      photos embedded by several processes, or by ray, slurm
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
     """
-    with answering(as_json) as (say, on_progress):
+    with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.find import find as find_labels
 
         result = find_labels(
@@ -97,7 +97,7 @@ def find(
             label_column=label_column,
             on_progress=on_progress,
         )
-        say(result.summary(), lambda: words.show_find(result, top))
+        emit(result.summary(), lambda: render.show_find(result, top))
 
 
 def check(
@@ -115,7 +115,7 @@ def check(
       kiyome check photos/
       kiyome check train.csv --images train_images --json
     """
-    with answering(as_json) as (say, on_progress):
+    with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.check import check as check_photos
 
         result = check_photos(
@@ -127,7 +127,7 @@ def check(
             label_column=label_column,
             on_progress=on_progress,
         )
-        say(result.summary(), lambda: words.show_check(result))
+        emit(result.summary(), lambda: render.show_check(result))
 
 
 def curate(
@@ -170,7 +170,7 @@ def curate(
       kiyome curate runs/leaves --decisions decisions.csv
       kiyome train runs/leaves-drop/table.parquet --images photos
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.cli.render import show_people
         from kiyome.workflows.curate import curate as curate_run
 
@@ -186,11 +186,11 @@ def curate(
             output=output,
         )
 
-        def in_words() -> None:
-            words.show_curate(result)
+        def show() -> None:
+            render.show_curate(result)
             show_people(result.people, run)
 
-        say(result.summary(), in_words)
+        emit(result.summary(), show)
 
 
 def demo(output: Output = None, as_json: Json = False) -> None:
@@ -204,8 +204,8 @@ def demo(output: Output = None, as_json: Json = False) -> None:
     Examples:
       kiyome demo
     """
-    with answering(as_json) as (say, on_progress):
+    with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.demo import demo as run_demo
 
         result = run_demo(output=output, on_progress=on_progress)
-        say(result.summary(), lambda: words.show_demo(result))
+        emit(result.summary(), lambda: render.show_demo(result))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from kiyome.cli.output import visible
+from kiyome.cli.command import visible
 from kiyome.progress import MemberEvent, OnEvent, Progress, new_bars
 
 if TYPE_CHECKING:
@@ -116,20 +116,20 @@ class MemberTable:
         now, lines = self._clock(), list(self.lines.values())
         done = sum(line.share == 1 for line in lines)
         share = sum(line.share for line in lines) / max(1, len(lines))
-        total = (self.plan, f"{done} done", share, "", "", in_words(self.seconds_left()))
+        total = (self.plan, f"{done} done", share, "", "", clock_time(self.seconds_left()))
         active = [at for at, line in enumerate(lines) if line.news.state in ("learning", "predicting")]
         start = max(0, min((active or [0])[-1] - most // 2, len(lines) - most))
         shown = [
-            (line.news.member, line.state, line.share, *line.last, in_words(line.seconds_left(now)))
+            (line.news.member, line.state, line.share, *line.last, clock_time(line.seconds_left(now)))
             for line in lines[start : start + most]
         ]
         return [total, *shown]
 
 
-def in_words(seconds: float | None) -> str:
+def clock_time(seconds: float | None) -> str:
     """A time as people read it, rounded up: 0:00 is left only when nothing is.
 
-    >>> in_words(64.2), in_words(3725), in_words(None)
+    >>> clock_time(64.2), clock_time(3725), clock_time(None)
     ('1:05', '1:02:05', '')
     """
     if seconds is None:
@@ -220,5 +220,5 @@ def _words(table: MemberTable, line: MemberLine) -> str:
     if line.news.state != "learning" or not line.news.metrics:
         return ""
     loss, agrees = line.last
-    left = in_words(table.seconds_left())
+    left = clock_time(table.seconds_left())
     return f"epoch {line.epochs}  loss {loss}  agrees {agrees}" + (f"  {left} left in all" if left else "")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kiyome.cli.output import line, visible
+from kiyome.cli.command import line, visible
 
 if TYPE_CHECKING:
     from kiyome.workflows.check import CheckResult
@@ -37,11 +37,11 @@ def chance(value: float) -> str:
 def show_find(result: "FindResult", top: int) -> None:
     """What was found, and the most suspicious rows."""
     rate, rows = result.noise_rate, len(result.table)
-    for note in result.evidence.notes:
+    for note in result.scored.notes:
         line(f"note: {note}")
-    for name, value in result.evidence.facts:
+    for name, value in result.scored.facts:
         line(f"{name:<38} {value}")
-    if result.evidence.photos is not None:
+    if result.scored.photos is not None:
         _photos(result.summary())
     line()
     line(
@@ -158,7 +158,7 @@ def show_combined(result: "CombinedResult") -> None:
         between = f"{agrees.low:.2%} to {agrees.high:.2%}"
         shown.add_row(visible(name), f"{agrees.value:.2%}", between, f"{score.log_loss:.4f}", f"{error:.4f}")
     Console().print(shown)
-    line(result.in_words())
+    line(result.describe())
     line("The labels may be wrong: agreement with them is not accuracy.")
     line()
     line(f"Look at   {result.folder / 'report.html'}")

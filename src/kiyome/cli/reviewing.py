@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kiyome.cli.options import Group, Json, Raw, Store
-from kiyome.cli.output import answering, line, visible
+from kiyome.cli import render
+from kiyome.cli.command import Group, Json, Raw, Store, command_output, line, visible
 
 if TYPE_CHECKING:
     from kiyome.decisions.agreement import Rule
@@ -65,7 +65,7 @@ def review(
       kiyome review runs/leaves --host 0.0.0.0              for a team; the printed address lets others in
       kiyome review runs/leaves --store postgresql://kiyome@db/reviews
     """
-    with answering(as_json=False) as (_, _):
+    with command_output(as_json=False) as (_, _):
         from kiyome.workflows.review import review as serve
 
         def on_open(opened: "OpenReview") -> None:
@@ -154,8 +154,7 @@ def decisions(
       kiyome decisions runs/leaves --backup leaves.jsonl
       kiyome decisions runs/leaves --restore runs/leaves/review/decisions.jsonl
     """
-    with answering(as_json) as (say, _):
-        from kiyome.cli import render as words
+    with command_output(as_json) as (emit, _):
         from kiyome.errors import InputError
         from kiyome.workflows import decisions as recipe
 
@@ -168,20 +167,20 @@ def decisions(
         if export is not None:
             agreed = cast("Rule", rule)
             written = recipe.export_decisions(run, export, format=format, rule=agreed, raw=raw, store=store)
-            say(written.summary(), lambda: words.show_export_of_decisions(written))
+            emit(written.summary(), lambda: render.show_export_of_decisions(written))
         elif import_ is not None:
             taken = recipe.import_decisions(run, import_, name=name, store=store)
-            say(taken.summary(), lambda: words.show_import_of_decisions(taken, run))
+            emit(taken.summary(), lambda: render.show_import_of_decisions(taken, run))
         elif backup is not None:
             copy = recipe.backup_decisions(run, backup, store=store)
-            say({"file": str(copy)}, lambda: line(f"Backup    {copy}"))
+            emit({"file": str(copy)}, lambda: line(f"Backup    {copy}"))
         elif restore is not None:
             counts = recipe.restore_run_decisions(run, restore, store=store)
             told = f"{counts['events']:,} events restored, {counts['about_this_run']:,} about this run"
-            say(counts, lambda: line(told))
+            emit(counts, lambda: line(told))
         elif repair:
             counts = recipe.repair_decisions(run, store=store)
-            say(counts, lambda: line(f"{counts['removed']:,} events removed; as it was: {counts['before']}"))
+            emit(counts, lambda: line(f"{counts['removed']:,} events removed; as it was: {counts['before']}"))
         else:
             result = recipe.show_decisions(run, store=store)
-            say(result.summary(), lambda: words.show_decisions(result))
+            emit(result.summary(), lambda: render.show_decisions(result))

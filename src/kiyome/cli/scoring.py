@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kiyome.cli import render as words
-from kiyome.cli.options import Group, Images, Json, Run, Store
-from kiyome.cli.output import answering, line
+from kiyome.cli import render
+from kiyome.cli.command import Group, Images, Json, Run, Store, command_output, line
 from kiyome.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,13 +36,13 @@ def audit_sample(
       kiyome audit-sample runs/leaves            200 rows; says how many are needed for 1, 2 and 3 points
       kiyome audit-sample runs/leaves -n 500
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.artifacts.audit_folder import AUDIT_FILE
         from kiyome.workflows.audit_sample import audit_sample as draw
 
         sample = draw(run, n=rows, seed=seed, images=images, output=output, group=group)
 
-        def in_words() -> None:
+        def show() -> None:
             expected = 100 * sample.design.expected_half_width()
             drawn = len(sample.design.rows)
             line(f"{drawn:,} of {len(sample.labels):,} rows drawn; expect to know the true accuracy to about")
@@ -55,7 +54,7 @@ def audit_sample(
             line(f"Or        kiyome review {sample.folder}, blind in the browser")
             line(f"Then      kiyome audit {sample.folder}")
 
-        say(sample.summary(), in_words)
+        emit(sample.summary(), show)
 
 
 def audit(
@@ -85,7 +84,7 @@ def audit(
       kiyome audit filled.csv --sample runs/leaves-audit
       kiyome audit runs/leaves-audit --run runs/vit      how good another run is in truth, by the same rows
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.workflows.audit import audit as judge
         from kiyome.workflows.audit_scores import judge_others
 
@@ -94,8 +93,8 @@ def audit(
         )
         others = judge_others(result.folder, run or ())
 
-        def in_words() -> None:
-            for sentence in result.in_words():
+        def show() -> None:
+            for sentence in result.describe():
                 line(sentence)
             for name, found in others.items():
                 line(f"By the same rows, {name} is right on {found.as_percent()}.")
@@ -103,7 +102,7 @@ def audit(
             line(f"Look at   {result.folder / 'report.html'}")
             line(f"Numbers   {result.folder / 'audit.json'}, the noise by class too")
 
-        say({**result.summary(), "others": {name: asdict(each) for name, each in others.items()}}, in_words)
+        emit({**result.summary(), "others": {name: asdict(each) for name, each in others.items()}}, show)
 
 
 def evaluate(
@@ -129,11 +128,11 @@ def evaluate(
       kiyome evaluate runs/leaves-train --against runs/vit --against runs/effnet
       kiyome evaluate runs/leaves-train --wrong 12/200     of 200 labels drawn at random, 12 were wrong
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.workflows.evaluate import evaluate as evaluate_run
 
         result = evaluate_run(run, against=against or (), wrong=wrong, output=output, seed=seed)
-        say(result.summary(), lambda: show_evaluate(result))
+        emit(result.summary(), lambda: show_evaluate(result))
 
 
 def diary(
@@ -166,7 +165,7 @@ def diary(
       kiyome diary --note runs/leaves-train public=0.903 private=0.899
       kiyome diary runs --json
     """
-    with answering(as_json) as (say, _):
+    with command_output(as_json) as (emit, _):
         from kiyome.experiments import note_scores
         from kiyome.workflows.diary import Sort
         from kiyome.workflows.diary import diary as read_all
@@ -176,7 +175,7 @@ def diary(
         if note is not None:
             note_scores(folder / note.name, scores)
         result = read_all(folder, baseline=baseline, sort=cast("Sort", sort))
-        say(result.summary(), lambda: words.show_diary(result))
+        emit(result.summary(), lambda: render.show_diary(result))
 
 
 def _folders_and_scores(given: list[str], note: Path | None) -> tuple[Path | None, dict[str, float]]:
@@ -206,7 +205,7 @@ def show_evaluate(result: "EvaluateResult") -> None:
     """The answer in sentences, and where to look."""
     for mark in result.marks:
         line(f"mark: {mark}")
-    for each in (*result.told(), *result.compared(), *result.luck()):
+    for each in (*result.describe(), *result.compared(), *result.luck()):
         line(each)
     line()
     line(f"Look at   {result.folder / 'report.html'}")

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kiyome.cli import render as words
-from kiyome.cli.member_table import watching
-from kiyome.cli.options import (
+from kiyome.cli import render
+from kiyome.cli.command import (
     ClassMap,
     Data,
     ExecutorName,
@@ -19,8 +18,10 @@ from kiyome.cli.options import (
     Output,
     Seed,
     StopAfter,
+    command_output,
+    line,
 )
-from kiyome.cli.output import answering, line
+from kiyome.cli.member_table import watching
 from kiyome.progress import ignore_note, no_progress
 
 
@@ -93,7 +94,7 @@ def train(
       WANDB_MODE=online kiyome train photos/ --tracker wandb
       kiyome train --recipe modern --print-recipe > mine.toml
     """
-    with answering(as_json) as (say, _), watching() as (on_progress, on_event):
+    with command_output(as_json) as (emit, _), watching() as (on_progress, on_event):
         wanted = list(changes or [])
         if print_recipe:
             from kiyome.training.recipe_files import read_recipes, recipe_text
@@ -105,7 +106,7 @@ def train(
             recipes = read_recipes(recipe, wanted, on_note=notes.append)
             summary = {"recipes": {each.name: each.as_dict() for each in recipes}, "notes": notes}
             text = "".join(f"# note: {note}\n" for note in notes) + recipe_text(recipes)
-            say(summary, lambda: line(text))
+            emit(summary, lambda: line(text))
             return
         from kiyome.training.processes import is_main_process
         from kiyome.workflows.train import train as train_members
@@ -130,10 +131,10 @@ def train(
             trackers=tracker or (),
             on_progress=on_progress if is_main_process() else no_progress,
             on_event=on_event,
-            on_note=words.tell if is_main_process() else ignore_note,
+            on_note=render.tell if is_main_process() else ignore_note,
         )
         if is_main_process():
-            say(result.summary(), lambda: words.show_train(result))
+            emit(result.summary(), lambda: render.show_train(result))
 
 
 def predict(
@@ -169,7 +170,7 @@ def predict(
       kiyome predict runs/leaves-train test_images --sample sample_submission.csv
       kiyome predict runs/leaves-train test_images --form probabilities
     """
-    with answering(as_json) as (say, on_progress):
+    with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.predict import predict as predict_photos
 
         result = predict_photos(
@@ -182,7 +183,7 @@ def predict(
             class_map=class_map,
             on_progress=on_progress,
         )
-        say(result.summary(), lambda: words.show_predict(result))
+        emit(result.summary(), lambda: render.show_predict(result))
 
 
 def export(
@@ -202,11 +203,11 @@ def export(
       kiyome export runs/leaves-train photos/
       kiyome export runs/leaves-train test_images -o onnx
     """
-    with answering(as_json) as (say, on_progress):
+    with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.export import export as export_models
 
         result = export_models(run, photos, output=output, on_progress=on_progress)
-        say(result.summary(), lambda: words.show_export(result))
+        emit(result.summary(), lambda: render.show_export(result))
 
 
 def noise_classifier(
@@ -224,7 +225,7 @@ def noise_classifier(
       kiyome noise-classifier runs/leaves
       kiyome noise-classifier runs/leaves epochs=5
     """
-    with answering(as_json) as (say, on_progress):
+    with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.noise_classifier import noise_classifier as classify
 
         result = classify(
@@ -236,7 +237,7 @@ def noise_classifier(
             output=output,
             on_progress=on_progress,
         )
-        say(result.summary(), lambda: words.show_noise_classifier(result))
+        emit(result.summary(), lambda: render.show_noise_classifier(result))
 
 
 def clean_and_retrain(
@@ -266,7 +267,7 @@ def clean_and_retrain(
       kiyome clean-and-retrain photos/
       kiyome clean-and-retrain photos/ --action relabel --min-chance 0.9 epochs=5
     """
-    with answering(as_json) as (say, _), watching() as (on_progress, on_event):
+    with command_output(as_json) as (emit, _), watching() as (on_progress, on_event):
         from kiyome.workflows.clean_and_retrain import clean_and_retrain as second_round
 
         result = second_round(
@@ -285,4 +286,4 @@ def clean_and_retrain(
             on_progress=on_progress,
             on_event=on_event,
         )
-        say(result.summary(), lambda: words.show_clean_and_retrain(result))
+        emit(result.summary(), lambda: render.show_clean_and_retrain(result))

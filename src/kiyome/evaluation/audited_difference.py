@@ -55,14 +55,14 @@ class AuditedDifference:
             return "better"
         return "worse" if self.difference.high < 0 else "cannot tell"
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """A sentence for people, in points of a hundred.
 
         >>> found = AuditedDifference(
         ...     difference=Estimate(value=0.012, low=-0.003, high=0.027, num_rows=300),
         ...     bounds=(-0.003, 0.027), only_first=9, only_second=4, num_rows=50_000, num_differing=3_600,
         ...     rows_needed=614, confidence=0.95)
-        >>> found.in_words()
+        >>> found.describe()
         'cannot tell: +1.20 points (-0.30 to +2.70, 300 rows checked); about 610 would have to be checked'
         """
         value, low, high = (

@@ -59,10 +59,10 @@ class Comparison:
         differing = (self.only_first + self.only_second) / seen.num_rows
         return rows_to_tell(seen.value, differing, confidence=self.confidence)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """A sentence for people, in points of a hundred.
 
-        >>> compare(np.repeat([True, False], [80, 20]), np.repeat([True, False], [78, 22])).in_words()
+        >>> compare(np.repeat([True, False], [80, 20]), np.repeat([True, False], [78, 22])).describe()
         'cannot tell: +2.00 points (-1.77 to +7.00, n = 100); about 390 rows would be needed'
         """
         points = [100 * x for x in (self.difference.value, self.difference.low, self.difference.high)]

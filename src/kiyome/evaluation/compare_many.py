@@ -49,7 +49,7 @@ class ManyCompared:
         alike = [pair for pair, each in with_best.items() if each.verdict == "cannot tell"]
         return tuple(second if first == self.best else first for first, second in alike)
 
-    def in_words(self) -> tuple[str, ...]:
+    def describe(self) -> tuple[str, ...]:
         """Sentences for people."""
         told = sum(each.verdict != "cannot tell" for each in self.pairs.values())
         alike = ", ".join(self.not_told_from_best) or "none"

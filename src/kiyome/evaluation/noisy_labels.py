@@ -104,7 +104,7 @@ class AccuracyUnderNoise:
     errs_together: bool
     """The score is higher than it could be by chance if model and labels erred apart."""
 
-    def in_words(self) -> tuple[str, ...]:
+    def describe(self) -> tuple[str, ...]:
         """Sentences for people."""
         rate, top = self.noise_rate, self.ceiling
         apart = (

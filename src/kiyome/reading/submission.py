@@ -46,7 +46,7 @@ class SubmissionForm:
     """K texts, one of which is written for a photo; empty where probabilities are written."""
     classes: tuple[int, ...] = ()
     """Whose probability each other column of the header holds."""
-    in_words: str
+    description: str
     notes: tuple[str, ...] = ()
 
     def rows(self, image_ids: Sequence[str], pred_probs: NDArray[np.floating[Any]]) -> Iterator[list[str]]:
@@ -284,7 +284,7 @@ def _labels(listed: PhotoList, column: str, way: LabelTexts, notes: Sequence[str
         header=_header(listed, [column]),
         id_column=listed.id_column,
         label_texts=way.texts,
-        in_words=f"labels in column {column!r}, {way.origin}: {_some(way.texts)}",
+        description=f"labels in column {column!r}, {way.origin}: {_some(way.texts)}",
         notes=tuple(notes),
     )
 
@@ -300,7 +300,7 @@ def _probabilities(
         header=_header(listed, list(classes)),
         id_column=listed.id_column,
         classes=tuple(classes.values()),
-        in_words=f"probabilities, one column a class: {_some(shown)}" if others else alone,
+        description=f"probabilities, one column a class: {_some(shown)}" if others else alone,
         notes=tuple(notes),
     )
 

@@ -46,7 +46,7 @@ class AuditResult:
         """Of the sample, and of ``audit.json`` and ``report.html``."""
         return self.sample.folder
 
-    def in_words(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Sentences for people."""
         score, drawn, rows = self.score, len(self.sample.design.rows), len(self.sample.labels)
         sentences = [
@@ -279,7 +279,7 @@ def _report(result: AuditResult) -> AuditReport:
     seen = np.bincount(strata.stratum_of_row[checked], minlength=len(strata.sizes))
     return AuditReport(
         title=sample.source,
-        sentences=result.in_words(),
+        sentences=result.describe(),
         intervals=[
             _interval("right in truth", score.accuracy_on_true),
             _interval("agrees with given labels", sample.accuracy_on_given),

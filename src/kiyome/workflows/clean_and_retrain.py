@@ -13,12 +13,12 @@ from kiyome.curation import MAX_LEFT_OUT
 from kiyome.executors import HERE, Executor
 from kiyome.progress import OnEvent, Progress, ignore_event, no_progress, shows_progress
 from kiyome.training.time_limit import TimeLimit
-from kiyome.workflows.check import run_place
 from kiyome.workflows.combination import CombinedResult
 from kiyome.workflows.combine import blend
 from kiyome.workflows.curate import CurateResult, curate
 from kiyome.workflows.diary import DiaryResult, diary
 from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.inputs import run_folder_path
 from kiyome.workflows.train import train
 from kiyome.workflows.training_run import TrainResult
 
@@ -106,7 +106,7 @@ def clean_and_retrain(
     had a say in what was cleaned. ``train(..., labels="clean")`` is the form that does not.
     """
     limit = TimeLimit.of(stop_after)
-    place = run_place(data, output, "-clean-and-retrain")
+    place = run_folder_path(data, output, "-clean-and-retrain")
     how: dict[str, Any] = {"recipe": recipe, "seed": seed, "cache_folder": cache_folder}
     how |= {"executor": executor, "stop_after": limit, "on_progress": on_progress, "on_event": on_event}
     first = train(data, images=images, changes=changes, output=place / "first", **how)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.manifest import MANIFEST, Manifest
-from kiyome.artifacts.predictions import ARRAY_FILE, Predictions, write_out_of_fold
+from kiyome.artifacts.predictions import ARRAY_FILE, Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import reading, sha256_of_file, write_text
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import Table
 from kiyome.ensemble import (
     Stack,
     apply_error_distribution,
@@ -39,6 +39,7 @@ from kiyome.experiments import note_run
 from kiyome.reading.finished_run import GIVE_FOLDS, FinishedRun, check_same_folds, open_run
 from kiyome.report.intervals import Reliability
 from kiyome.report.pages import Cells, CombinedReport, write_combined_report
+from kiyome.workflows.outputs import write_scored_table
 
 Probs = NDArray[np.floating[Any]]
 
@@ -96,13 +97,13 @@ class CombinedResult:
     """What the score owes to labels that it is judged on, of this step and of all inputs."""
     notes: tuple[str, ...] = ()
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """A sentence for people."""
         if self.verb == "calibrate":  # choices stay, so that accuracy has nothing to tell
             errors = [each.calibration_error for each in (self.score, self.inputs[self.best_input])]
             after, before = (f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in errors)
             return f"Calibration error {after}, before {before}, n = {len(self.table):,}"
-        return f"Against {self.best_input}: {self.against_best.in_words()}"
+        return f"Against {self.best_input}: {self.against_best.describe()}"
 
     def summary(self) -> dict[str, Any]:
         """The answer as JSON can hold it."""
@@ -247,10 +248,7 @@ def _score(table: Table, pred_probs: Probs) -> Score:
 
 def _write(result: CombinedResult, made: Made, runs: Sequence[FinishedRun]) -> None:
     folder, table = result.folder, result.table
-    for name in ("table.csv", "table.parquet"):
-        write_table(table, folder / name)
-    result.predictions.save(folder / "predictions")
-    write_out_of_fold(result.predictions, table, folder)
+    write_scored_table(folder, table, result.predictions)
     for name, text in made.files.items():
         write_text(folder / name, text)
     write_text(folder / f"{result.verb}.json", json.dumps(result.findings(), indent=2))
@@ -261,7 +259,7 @@ def _write(result: CombinedResult, made: Made, runs: Sequence[FinishedRun]) -> N
         verb=result.verb,
         num_rows=len(table),
         scores={name: _cells(score) for name, score in {result.verb: result.score, **result.inputs}.items()},
-        answer=result.in_words(),
+        answer=result.describe(),
         reliability={name: reliability_bins(table, probs) for name, probs in curves.items()},
         tables=made.tables,
         notes=result.notes,

@@ -16,12 +16,13 @@ from kiyome.artifacts.issues import Issues, read_issues
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_csv_columns, write_text
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import Table
 from kiyome.curation import MAX_LEFT_OUT, Action, Curated, curate_table
 from kiyome.decisions.agreement import Rule
 from kiyome.experiments import note_step
 from kiyome.reading.finished_run import FinishedRun, open_run
 from kiyome.workflows.consensus import PeopleDecided, decided_in_file, decided_in_review
+from kiyome.workflows.outputs import write_table_files
 
 ISSUES_FILE = "label_issues.parquet"
 
@@ -148,8 +149,7 @@ def curate(
 
 def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool) -> None:
     folder, table, curated = result.folder, result.table, result.curated
-    for name in ("table.csv", "table.parquet"):
-        write_table(table, folder / name)
+    write_table_files(folder, table)
     names = np.array(table.class_names, dtype=object)
     teaches = curated.actions != "drop"
     corrected = {"image_id": table.image_ids[teaches], "label": names[table.labels[teaches]]}

@@ -16,8 +16,8 @@ from kiyome.artifacts.storage import write_csv
 from kiyome.errors import MissingExtra
 from kiyome.estimates import Estimate, ratio_of_shares, share
 from kiyome.progress import Progress, no_progress, shows_progress
-from kiyome.workflows.check import RUNS
 from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.inputs import RUNS
 
 LICENCE = "photographs: ELPV data set, CC BY-NC-SA 4.0, from the PyPI package elpv-dataset"
 CLASSES = ("functional", "functional", "defective", "defective")

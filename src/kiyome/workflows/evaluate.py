@@ -276,7 +276,7 @@ def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[Finishe
         title=result.run,
         answer=result.answer(),
         marks=result.marks,
-        told=result.told(),
+        told=result.describe(),
         readings=_readings(result),
         sensitivity=[
             (each.repeats, each.true_accuracy.low, each.true_accuracy.value, each.true_accuracy.high)

@@ -27,7 +27,7 @@ class Against:
     on_true: Comparison | None
     """Of the rows whose true label is known."""
 
-    def in_words(self, name: str) -> tuple[str, ...]:
+    def describe(self, name: str) -> tuple[str, ...]:
         """Sentences for people."""
         noisy = self.under_noise
         low, high = 100 * noisy.bounds.low, 100 * noisy.bounds.high
@@ -36,11 +36,11 @@ class Against:
             f"In truth {100 * undone.value:+.2f} points ({100 * undone.low:+.2f} to {100 * undone.high:+.2f})"
             f" if models and labels err apart; {low:+.2f} to {high:+.2f} whatever the mistakes are like."
         )
-        said = [f"Against {name}, on given labels: {self.on_given.in_words()}.", in_truth]
+        said = [f"Against {name}, on given labels: {self.on_given.describe()}.", in_truth]
         if self.audited is not None:
-            said.insert(0, f"Against {name}, in truth, as people checked: {self.audited.in_words()}.")
+            said.insert(0, f"Against {name}, in truth, as people checked: {self.audited.describe()}.")
         if self.on_true is not None:
-            said.append(f"On true labels: {self.on_true.in_words()}.")
+            said.append(f"On true labels: {self.on_true.describe()}.")
         return tuple(said)
 
     def findings(self) -> dict[str, Any]:
@@ -87,24 +87,24 @@ class EvaluateResult:
             f" {found.plausible.as_percent()}, as far as these labels can tell."
         )
 
-    def told(self) -> tuple[str, ...]:
+    def describe(self) -> tuple[str, ...]:
         """What people found, where they checked, then what labels and predictions leave open."""
         if self.audit is None:
-            return self.under_noise.in_words()
+            return self.under_noise.describe()
         score = self.audit.score
         seen = f"Right in {score.accuracy_on_true.as_percent()}, by the rows that people checked"
         said = [f"{seen} ({self.audit.name}); nothing is assumed of the noise."]
         if score.num_unsure:
             said.append(_unsure(score))
-        return (*said, *self.under_noise.in_words())
+        return (*said, *self.under_noise.describe())
 
     def compared(self) -> tuple[str, ...]:
         """Verdicts against the other runs, in sentences."""
-        return tuple(line for name, each in self.against.items() for line in each.in_words(name))
+        return tuple(line for name, each in self.against.items() for line in each.describe(name))
 
     def luck(self) -> tuple[str, ...]:
         """What choosing among experiments is worth, in sentences."""
-        best = () if self.chosen is None else self.chosen.in_words()
+        best = () if self.chosen is None else self.chosen.describe()
         apart = "not among them" if best else "not compared"
         return (
             *best,
@@ -139,8 +139,8 @@ class EvaluateResult:
             "marks": list(self.marks),
             "scores": asdict(self.scores),
             "audit": None if self.audit is None else _audit_findings(self.audit),
-            "told": list(self.told()),
-            "under_noise": {**asdict(self.under_noise), "in_words": list(self.under_noise.in_words())},
+            "told": list(self.describe()),
+            "under_noise": {**asdict(self.under_noise), "in_words": list(self.under_noise.describe())},
             "against": {name: each.findings() for name, each in self.against.items()},
             "chosen": chosen,
             "with_leak_marks": {

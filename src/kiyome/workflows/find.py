@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.issues import write_issue_files
-from kiyome.artifacts.predictions import write_out_of_fold
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_text, writing
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import Table
 from kiyome.checks import check_arrays
 from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, choose_executor
@@ -38,8 +37,9 @@ from kiyome.noise.noise_rate import adaptive_noise_rate
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.predictions import read_out_of_fold
 from kiyome.report.find_report import FindReport, Repeats, write_report
-from kiyome.workflows.check import missing_list_of, open_table, run_place, write_photo_lists
-from kiyome.workflows.inputs import Evidence, look_at_photos
+from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
+from kiyome.workflows.outputs import write_photo_lists, write_scored_table
+from kiyome.workflows.scored_table import ScoredTable, embed_and_cross_fit
 from kiyome.workflows.split import Split
 
 REPORT_SIDE = 256
@@ -51,7 +51,7 @@ class FindResult:
     """What `find` found; everything here is in the run folder, too. N rows, K classes."""
 
     folder: Path
-    evidence: Evidence
+    scored: ScoredTable
     method: str
     is_label_issue: NDArray[np.bool_]
     """(N,) rows that are flagged."""
@@ -70,12 +70,12 @@ class FindResult:
     @property
     def table(self) -> Table:
         """The N rows that have a score."""
-        return self.evidence.table
+        return self.scored.table
 
     @property
     def pred_probs(self) -> NDArray[np.float32]:
         """(N, K) out-of-fold probabilities."""
-        return self.evidence.predictions.pred_probs
+        return self.scored.predictions.pred_probs
 
     @property
     def num_issues(self) -> int:
@@ -115,24 +115,21 @@ class FindResult:
             "expected_joint": self.expected_joint.tolist(),
             "transition_matrix": transition_of(self.confident_joint).tolist(),
             "posterior_matrix": posterior_of(self.confident_joint).tolist(),
-            "made_by": dict(self.evidence.facts),
-            "notes": list(self.evidence.notes),
-            **self.evidence.photo_summary(),
+            "made_by": dict(self.scored.facts),
+            "notes": list(self.scored.notes),
+            **self.scored.photo_summary(),
         }
 
 
-def write_found(result: FindResult, *, title: str, seed: int, on_progress: Progress) -> None:
+def write_find(result: FindResult, *, title: str, seed: int, on_progress: Progress) -> None:
     """Put everything that was found into its run folder."""
-    folder, evidence = result.folder, result.evidence
-    if evidence.photos is not None and evidence.whole_table is not None:
-        write_photo_lists(folder, evidence.whole_table, evidence.photos)
-    if evidence.features is not None:
+    folder, scored = result.folder, result.scored
+    if scored.photos is not None and scored.whole_table is not None:
+        write_photo_lists(folder, scored.whole_table, scored.photos)
+    if scored.features is not None:
         with writing(folder / "features.npy") as file:
-            np.save(file, evidence.features, allow_pickle=False)
-    for name in ("table.csv", "table.parquet"):
-        write_table(result.table, folder / name)
-    evidence.predictions.save(folder / "predictions")
-    write_out_of_fold(evidence.predictions, result.table, folder)
+            np.save(file, scored.features, allow_pickle=False)
+    write_scored_table(folder, result.table, scored.predictions)
     write_issue_files(
         folder,
         result.table,
@@ -148,11 +145,11 @@ def write_found(result: FindResult, *, title: str, seed: int, on_progress: Progr
 
 
 def _as_report(result: FindResult, title: str, seed: int) -> FindReport:
-    table, rate, photos = result.table, result.noise_rate, result.evidence.photos
-    whole = result.evidence.whole_table or table
+    table, rate, photos = result.table, result.noise_rate, result.scored.photos
+    whole = result.scored.whole_table or table
     paths = table.photo_paths()
     facts = (
-        *result.evidence.facts,
+        *result.scored.facts,
         ("flagged by", result.method),
         ("seed", str(seed)),
         ("table", table.fingerprint[:16]),
@@ -286,12 +283,12 @@ def find(
     """
     check_filter(method, precision)
     where = choose_executor(executor)
-    place = run_place(data, output)
+    place = run_folder_path(data, output)
     options = {"images": images, "class_map": class_map, "id_column": id_column, "label_column": label_column}
     table = open_table(
         data,
         allow_missing=pred_probs is not None,
-        missing_list=missing_list_of(place),
+        missing_list=missing_list_path(place),
         on_progress=on_progress,
         **options,
     )
@@ -319,7 +316,7 @@ def find(
                 cache_folder=cache_folder,
                 on_progress=on_progress,
             )
-            evidence = look_at_photos(
+            scored = embed_and_cross_fit(
                 table,
                 network,
                 split=Split(
@@ -334,34 +331,34 @@ def find(
             )
         else:
             table, predictions = read_out_of_fold(pred_probs, table)
-            evidence = Evidence(
+            scored = ScoredTable(
                 table=table,
                 predictions=predictions,
                 facts=(("predictions", Path(pred_probs).name),),
             )
-        result = examine(run.path, evidence, method=method, precision=precision, seed=seed)
-        write_found(result, title=Path(data).resolve().name, seed=seed, on_progress=on_progress)
+        result = examine(run.path, scored, method=method, precision=precision, seed=seed)
+        write_find(result, title=Path(data).resolve().name, seed=seed, on_progress=on_progress)
     note_run(result.folder)
     return result
 
 
 def examine(
-    folder: Path, evidence: Evidence, *, method: str, seed: int, precision: float | None = None
+    folder: Path, scored: ScoredTable, *, method: str, seed: int, precision: float | None = None
 ) -> FindResult:
     """What the predictions say about the labels."""
-    labels, pred_probs = check_arrays(evidence.table.given_labels, evidence.predictions.pred_probs)
+    labels, pred_probs = check_arrays(scored.table.given_labels, scored.predictions.pred_probs)
     judged = judge_labels(labels, pred_probs)
     if method == ADAPTIVE:
         flagged = issues(judged, precision=precision)
     else:
         flagged = find_label_issues(labels, pred_probs, method=method)
     found = (weakness_note(judged), None if precision is None else precision_note(judged))
-    exact = formula_warnings(evidence.table, ["oof.csv", "table.csv"])
-    notes = (*evidence.notes, *(note for note in found if note), *exact)
+    exact = formula_warnings(scored.table, ["oof.csv", "table.csv"])
+    notes = (*scored.notes, *(note for note in found if note), *exact)
     scores, joint = quality(judged), judged_joint(judged)
     return FindResult(
         folder=folder,
-        evidence=replace(evidence, notes=notes),
+        scored=replace(scored, notes=notes),
         method=method,
         is_label_issue=flagged,
         label_quality=scores,

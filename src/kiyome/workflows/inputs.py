@@ -1,97 +1,61 @@
-"""What the labels are judged by: out-of-fold predictions from photos. N rows, K classes."""
+"""The inputs of a workflow: its table, and the folder that it writes."""
 
-from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
+from kiyome.artifacts.storage import default_cache_folder
 from kiyome.artifacts.table import Table
-from kiyome.features import cross_fit_head, extract_features
-from kiyome.images.check import PhotoCheck, check_records
-from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
-from kiyome.workflows.check import photo_summary
-from kiyome.workflows.split import Split
+from kiyome.reading.read_table import read_table
+
+RUNS = Path("runs")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
-    """Out-of-fold predictions for the rows of a table, and where they came from. N rows, K classes."""
+def run_folder_path(data: Path | str, output: Path | str | None, ending: str = "") -> Path:
+    """The folder that was asked for, else one below ``runs`` that is named after the data.
 
-    table: Table
-    """The N rows that have a score, with folds where the predictions are ours."""
-    predictions: Predictions
-    photos: PhotoCheck | None = None
-    """Of all rows, the unreadable ones too; None where predictions were brought."""
-    whole_table: Table | None = None
-    """The table that `photos` speaks of."""
-    features: NDArray[np.float16] | None = None
-    """(N, D) of the backbone."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """What made the predictions, for people."""
-    notes: tuple[str, ...] = ()
-    """What people should hear about how it went."""
+    A table that a run wrote has the run's name.
 
-    def photo_summary(self) -> dict[str, Any]:
-        """Counts of the photos and what was odd about them; empty where predictions were brought."""
-        if self.photos is None or self.whole_table is None:
-            return {}
-        return photo_summary(self.whole_table, self.photos)
-
-
-def look_at_photos(
-    table: Table,
-    backbone: Backbone,
-    *,
-    split: Split,
-    cache_folder: Path | str | None = None,
-    on_progress: Progress = no_progress,
-) -> Evidence:
-    """Out-of-fold predictions from one pass over the photos and a cross-fitted head on their features.
-
-    The table with its folds goes into the run folder of the split.
+    >>> str(run_folder_path("leaves/train.csv", None, "-train"))
+    'runs/train-train'
     """
-    features = extract_features(
-        table.photo_paths(), backbone, cache_folder=cache_folder, on_progress=on_progress
-    )
-    names = np.array(table.class_names, object)[table.given_labels].tolist()
-    photos = check_records(features.records, labels=names, on_progress=on_progress)
-    scored = split.assign(table, photos)
-    split.keep(scored)
-    folds = np.asarray(scored.folds)
-    head = cross_fit_head(
-        features.values,
-        scored.labels,
-        folds,
-        num_classes=scored.num_classes,
-        weights=scored.weights,
+    if output is not None:
+        return Path(output)
+    source = Path(data).resolve()
+    if source.stem == "table" and (source.parent / MANIFEST).is_file():
+        return RUNS / f"{source.parent.name}{ending or '-find'}"
+    return RUNS / f"{source.stem or 'data'}{ending}"
+
+
+def missing_list_path(place: Path) -> Path:
+    """Where missing photos are listed: beside the run folder, which does not exist yet."""
+    return place.with_name(f"{place.name}-missing.csv")
+
+
+def open_table(
+    data: Path | str,
+    *,
+    missing_list: Path,
+    images: Path | str | None = None,
+    on_progress: Progress = no_progress,
+    **options: Any,
+) -> Table:
+    """The table in the data; photos inside a Parquet file are unpacked into the cache.
+
+    Photos of a table in a run folder are where that run found them, unless told otherwise.
+    """
+    if images is None and Path(data).is_file():
+        refuse_photos_from_elsewhere(Path(data).parent)
+        images = photos_of_run(Path(data).parent)
+    name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    unpack_to = default_cache_folder() / f"photos-{name}"
+    return read_table(
+        data,
+        images=images,
+        unpack_to=unpack_to,
+        missing_list=missing_list,
         on_progress=on_progress,
-    )
-    predictions = Predictions(
-        pred_probs=head.pred_probs,
-        kind="out_of_fold",
-        source=f"{backbone.name} frozen, cross-fitted logistic regression",
-        table_fingerprint=scored.fingerprint,
-    )
-    facts = (
-        ("backbone", f"{backbone.name}, {backbone.num_features:,} features at {backbone.size} px"),
-        ("weights", backbone.source),
-        ("engine", backbone.engine),
-        ("folds", f"{folds.max() + 1}, near duplicates kept together"),
-        ("regularization C of each fold", ", ".join(f"{c:g}" for c in head.regularization)),
-        ("log loss on given labels, out of fold", f"{head.log_loss:.4f}"),
-    )
-    shared = split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")
-    notes = tuple(note for note in (*shared, backbone.note, *features.notes) if note)
-    return Evidence(
-        table=scored,
-        predictions=predictions,
-        photos=photos,
-        whole_table=table,
-        features=features.values,
-        facts=facts,
-        notes=notes,
+        **options,
     )

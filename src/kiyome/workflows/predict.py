@@ -53,7 +53,7 @@ class PredictResult:
             "classes": dict(Counter(names).most_common()),
             "set_aside": {self.photos.image_ids[row]: reason for row, reason in self.set_aside.items()},
             "columns": list(self.form.header) if self.form else [],
-            "written": self.form.in_words if self.form else None,
+            "written": self.form.description if self.form else None,
             "output": str(self.output) if self.output else None,
             "notes": list(self.notes),
         }

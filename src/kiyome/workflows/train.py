@@ -29,7 +29,6 @@ from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.time_limit import TimeLimit
 from kiyome.training.tracking import Tracking, check_trackers, tracking
-from kiyome.workflows.check import missing_list_of, open_table, run_place, write_photo_lists
 from kiyome.workflows.cleaning import (
     changes_for_labels,
     lessons_of_recipes,
@@ -37,6 +36,8 @@ from kiyome.workflows.cleaning import (
     num_rows_taught,
     teach_without_leak,
 )
+from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
+from kiyome.workflows.outputs import write_photo_lists
 from kiyome.workflows.predict import predict_photos, write_submission
 from kiyome.workflows.split import Split
 from kiyome.workflows.training_run import TrainResult, result_of_training, write_trained
@@ -145,12 +146,12 @@ def train(
     recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)], on_note=notes.append)
     for note in notes:
         on_note(note)
-    place = run_place(data, output, _ending(recipes))
+    place = run_folder_path(data, output, _ending(recipes))
     cache = Path(cache_folder or default_cache_folder())
     table = open_table(
         data,
         images=images,
-        missing_list=missing_list_of(place),
+        missing_list=missing_list_path(place),
         class_map=class_map,
         id_column=id_column,
         label_column=label_column,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.predictions import Predictions, Probs, write_out_of_fold
+from kiyome.artifacts.predictions import Predictions, Probs
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import Table
 from kiyome.report.pages import TrainReport, write_train_report
 from kiyome.training.recipe import Recipe
 from kiyome.workflows.cleaning import kept_rows, leaks_of, notes_on_rows, num_rows_taught
+from kiyome.workflows.outputs import write_scored_table
 from kiyome.workflows.predict import PredictResult
 
 if TYPE_CHECKING:
@@ -130,10 +131,7 @@ def write_trained(
     """Put all that a training of every member found into its run folder."""
     folder, table = result.folder, result.table
     assert result.predictions is not None  # noqa: S101
-    for name in ("table.csv", "table.parquet"):
-        write_table(table, folder / name)
-    result.predictions.save(folder / "predictions")
-    write_out_of_fold(result.predictions, table, folder)
+    write_scored_table(folder, table, result.predictions)
     metrics = [line for member in trained.members for line in member.metrics()]
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
     _write_dynamics(trained, table, folder)

@@ -1,0 +1,106 @@
+"""The files that run folders have in common: the table with its predictions, and the lists of photos."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kiyome.artifacts.escapes import safe_cell, text_of_path
+from kiyome.artifacts.predictions import Predictions, write_out_of_fold
+from kiyome.artifacts.storage import write_csv
+from kiyome.artifacts.table import Table, write_table
+from kiyome.images.check import PhotoCheck
+
+
+def write_table_files(folder: Path, table: Table) -> None:
+    """Write the table as CSV and as Parquet."""
+    for name in ("table.csv", "table.parquet"):
+        write_table(table, folder / name)
+
+
+def write_scored_table(folder: Path, table: Table, predictions: Predictions) -> None:
+    """Write the table and its out-of-fold predictions, for programs and for people."""
+    write_table_files(folder, table)
+    predictions.save(folder / "predictions")
+    write_out_of_fold(predictions, table, folder)
+
+
+def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
+    """Counts for people and machines; every file and every row is in one of them."""
+    return {
+        "photos": photos.num_photos,
+        "readable": int(photos.readable.sum()),
+        "set_aside": len(photos.set_aside),
+        "reasons": dict(Counter(photos.set_aside.values()).most_common()),
+        "findings": photos.finding_counts,
+        "files_that_are_no_row": len(table.skipped),
+        "duplicate_groups": _num_groups(photos),
+        "photos_with_the_same_pixels": int(photos.duplicates.exact.sum()),
+        "duplicate_groups_with_different_labels": len(photos.conflicting_groups),
+        "classes": {
+            name: {"readable": readable, "set_aside": aside}
+            for name, (readable, aside) in photos.class_counts.items()
+        },
+    }
+
+
+def _num_groups(photos: PhotoCheck) -> int:
+    return int(photos.duplicates.groups.max(initial=-1)) + 1
+
+
+def write_photo_lists(folder: Path, table: Table, photos: PhotoCheck) -> None:
+    """List every photo, those set aside, the duplicates, and the files that are no row."""
+    write_csv(folder / "photos.csv", _photo_rows(table, photos))
+    aside = ((table.image_ids[row], reason) for row, reason in photos.set_aside.items())
+    write_csv(folder / "set_aside.csv", _safe([("image_id", "reason"), *aside]))
+    write_csv(folder / "duplicates.csv", _safe(_duplicate_rows(table, photos)))
+    skipped = ((text_of_path(path), reason) for path, reason in table.skipped)
+    write_csv(folder / "skipped.csv", _safe([("file", "reason"), *skipped]))
+
+
+def _photo_rows(table: Table, photos: PhotoCheck) -> Iterator[tuple[object, ...]]:
+    yield (
+        "image_id",
+        "path",
+        "given_label",
+        "state",
+        "reason",
+        "width",
+        "height",
+        "format",
+        "sha256",
+        "findings",
+    )
+    for record, image_id, path, label in zip(
+        photos.records, table.image_ids, table.paths, table.given_labels, strict=True
+    ):
+        facts = record.facts
+        size = (facts.width, facts.height, facts.format) if facts else ("", "", "")
+        texts = (image_id, text_of_path(path), table.class_names[label])
+        state = "read" if facts else "set aside"
+        yield (
+            *map(safe_cell, texts),
+            state,
+            record.reason or "",
+            *size,
+            record.sha256 or "",
+            "; ".join(record.findings),
+        )
+
+
+def _duplicate_rows(table: Table, photos: PhotoCheck) -> Iterator[tuple[object, ...]]:
+    yield "group", "image_id", "given_label", "kind", "labels_differ"
+    duplicates, differing = photos.duplicates, photos.conflicting_groups
+    members = np.flatnonzero(duplicates.groups >= 0)
+    for row in members[np.argsort(duplicates.groups[members], kind="stable")].tolist():
+        group = int(duplicates.groups[row])
+        label = table.class_names[table.given_labels[row]]
+        kind = "same pixels" if duplicates.exact[row] else "nearly the same"
+        yield group, table.image_ids[row], label, kind, group in differing
+
+
+def _safe(rows: Any) -> Iterator[list[object]]:
+    for row in rows:
+        yield [safe_cell(cell) if isinstance(cell, str) else cell for cell in row]

@@ -1,0 +1,97 @@
+"""What the labels are judged by: out-of-fold predictions from photos. N rows, K classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.table import Table
+from kiyome.features import cross_fit_head, extract_features
+from kiyome.images.check import PhotoCheck, check_records
+from kiyome.models import Backbone
+from kiyome.progress import Progress, no_progress
+from kiyome.workflows.outputs import photo_summary
+from kiyome.workflows.split import Split
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredTable:
+    """Out-of-fold predictions for the rows of a table, and where they came from. N rows, K classes."""
+
+    table: Table
+    """The N rows that have a score, with folds where the predictions are ours."""
+    predictions: Predictions
+    photos: PhotoCheck | None = None
+    """Of all rows, the unreadable ones too; None where predictions were brought."""
+    whole_table: Table | None = None
+    """The table that `photos` speaks of."""
+    features: NDArray[np.float16] | None = None
+    """(N, D) of the backbone."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What made the predictions, for people."""
+    notes: tuple[str, ...] = ()
+    """What people should hear about how it went."""
+
+    def photo_summary(self) -> dict[str, Any]:
+        """Counts of the photos and what was odd about them; empty where predictions were brought."""
+        if self.photos is None or self.whole_table is None:
+            return {}
+        return photo_summary(self.whole_table, self.photos)
+
+
+def embed_and_cross_fit(
+    table: Table,
+    backbone: Backbone,
+    *,
+    split: Split,
+    cache_folder: Path | str | None = None,
+    on_progress: Progress = no_progress,
+) -> ScoredTable:
+    """Out-of-fold predictions from one pass over the photos and a cross-fitted head on their features.
+
+    The table with its folds goes into the run folder of the split.
+    """
+    features = extract_features(
+        table.photo_paths(), backbone, cache_folder=cache_folder, on_progress=on_progress
+    )
+    names = np.array(table.class_names, object)[table.given_labels].tolist()
+    photos = check_records(features.records, labels=names, on_progress=on_progress)
+    scored = split.assign(table, photos)
+    split.keep(scored)
+    folds = np.asarray(scored.folds)
+    head = cross_fit_head(
+        features.values,
+        scored.labels,
+        folds,
+        num_classes=scored.num_classes,
+        weights=scored.weights,
+        on_progress=on_progress,
+    )
+    predictions = Predictions(
+        pred_probs=head.pred_probs,
+        kind="out_of_fold",
+        source=f"{backbone.name} frozen, cross-fitted logistic regression",
+        table_fingerprint=scored.fingerprint,
+    )
+    facts = (
+        ("backbone", f"{backbone.name}, {backbone.num_features:,} features at {backbone.size} px"),
+        ("weights", backbone.source),
+        ("engine", backbone.engine),
+        ("folds", f"{folds.max() + 1}, near duplicates kept together"),
+        ("regularization C of each fold", ", ".join(f"{c:g}" for c in head.regularization)),
+        ("log loss on given labels, out of fold", f"{head.log_loss:.4f}"),
+    )
+    shared = split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")
+    notes = tuple(note for note in (*shared, backbone.note, *features.notes) if note)
+    return ScoredTable(
+        table=scored,
+        predictions=predictions,
+        photos=photos,
+        whole_table=table,
+        features=features.values,
+        facts=facts,
+        notes=notes,
+    )
