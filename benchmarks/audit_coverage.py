@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kiyome.estimates import share
+from kiyome.estimates import proportion
 from kiyome.evaluation.audit import audited_accuracy
 from kiyome.evaluation.audit_design import (
     AuditDesign,
@@ -167,7 +167,7 @@ def of_set(data: LabelSet, repeats: int) -> Iterator[str]:
 
 def plain_sample(hits: np.ndarray, n: int, repeats: int, rng: np.random.Generator) -> Seen:
     counts = rng.hypergeometric(hits.sum(), (~hits).sum(), n, size=repeats)
-    found = [share(int(count), n) for count in counts]
+    found = [proportion(int(count), n) for count in counts]
     return Seen(hits.mean(), *np.array([(each.value, each.low, each.high) for each in found]).T)
 
 

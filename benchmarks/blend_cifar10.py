@@ -35,7 +35,7 @@ from kiyome.ensemble import (
     diversity,
 )
 from kiyome.ensemble.validation import softmax
-from kiyome.estimates import share_of_rows
+from kiyome.estimates import proportion_of_rows
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
 from kiyome.folds import assign_folds
@@ -81,7 +81,7 @@ def line(name, probs, labels, votes, best) -> str:
     majority = votes.argmax(axis=1)
     error = calibration_error(labels, probs)
     text = (
-        f"  {name:25} {share_of_rows(choice == labels).value:.4f} "
+        f"  {name:25} {proportion_of_rows(choice == labels).value:.4f} "
         f"{-floored_log(probs)[rows, labels].mean():.4f} "
         f"{error.value:.4f}   {(choice == majority).mean():.4f} {people[rows, choice].mean():.4f} "
         f"{-(people * floored_log(probs)).sum(axis=1).mean():.4f}"

@@ -27,7 +27,7 @@ from kiyome.ensemble import (
     out_of_fold_flag_chance,
 )
 from kiyome.ensemble.validation import log_loss
-from kiyome.estimates import share_of_rows
+from kiyome.estimates import proportion_of_rows
 from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
 from kiyome.noise import find_label_issues, transition_matrix
@@ -53,7 +53,7 @@ def clean_stand_in(labels, probs, folds) -> np.ndarray:
 
 
 def score(labels, probs) -> str:
-    return share_of_rows(probs.argmax(axis=1) == labels).as_percent(2)
+    return proportion_of_rows(probs.argmax(axis=1) == labels).as_percent(2)
 
 
 def paired(labels, after, before) -> str:
@@ -91,7 +91,7 @@ def noise_classifier(labels, probs, folds) -> Iterator[str]:
     )
     for name, chance in scores.items():
         top = np.argsort(-chance, kind="stable")[: flagged.sum()]
-        precision, average = share_of_rows(flagged[top]), average_precision_score(flagged, chance)
+        precision, average = proportion_of_rows(flagged[top]), average_precision_score(flagged, chance)
         yield (
             f"  {name:22} precision of as many rows as are flagged {precision.as_percent()}, "
             f"average precision {average:.3f}, AUC {roc_auc_score(flagged, chance):.3f}"

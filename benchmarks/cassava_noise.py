@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.estimates import share
+from kiyome.estimates import proportion
 from kiyome.noise import find_label_issues, noise_rate, posterior_matrix, transition_matrix
 from kiyome.noise.label_issues import METHODS
 from measured import SHARED_DATA, show
@@ -80,7 +80,7 @@ def report(folder: Path) -> Iterator[str]:
         flagged = find_label_issues(labels, probs, method=method)
         shares = []
         for agree, (hits, num) in flagged_pairs(folder, flagged).items():
-            estimate = share(hits, num)
+            estimate = proportion(hits, num)
             name = "agreeing" if agree else "disagreeing"
             shares.append(
                 f"{name} {hits}/{num} = {hits / num:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

@@ -20,7 +20,7 @@ import numpy as np
 
 import kiyome
 from countermeasures import COUNTERMEASURES
-from kiyome.estimates import share_of_rows
+from kiyome.estimates import proportion_of_rows
 from kiyome.evaluation.compare import compare
 from measured import SHARED_DATA, show
 
@@ -72,7 +72,7 @@ def compared(drawn: list[HumanLabels], guesses: dict[str, np.ndarray]) -> Iterat
     )
     groups = rows.astype(str) if len(drawn) > 1 else None
     for measure, guess in guesses.items():
-        right = [share_of_rows(guess == labels, groups=groups) for labels in (given, true)]
+        right = [proportion_of_rows(guess == labels, groups=groups) for labels in (given, true)]
         shown = [f"{each.value:.4f} ({each.low:.4f} to {each.high:.4f})" for each in right]
         yield f"  {measure:<30} given {shown[0]}   true {shown[1]}"
         if measure != PLAIN:

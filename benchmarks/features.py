@@ -25,7 +25,7 @@ from kiyome.images.decode import decode_photo
 from kiyome.models import load_backbone
 from kiyome.models.backbone import fixed_batches
 from kiyome.models.efficientnet_lite import load_lite0, weights_file
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 from measured import SHARED_DATA, show
 
 SEEDS = range(5)

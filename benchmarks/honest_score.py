@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.estimates import share
+from kiyome.estimates import proportion
 from kiyome.evaluation.compare import compare
 from kiyome.evaluation.compare_many import compare_many
 from kiyome.evaluation.noisy_labels import accuracy_under_noise
@@ -43,7 +43,7 @@ def simulated() -> Iterator[str]:
             truth, T = rng.integers(K, size=1000), class_dependent_transition(K, rate, rng)
             labels = inject_label_noise(truth, T, rng)
             probs = simulate_pred_probs(truth, K, rng, accuracy=accuracy)
-            wrong = share(int(rng.binomial(300, (labels != truth).mean())), 300)
+            wrong = proportion(int(rng.binomial(300, (labels != truth).mean())), 300)
             options = {"known": {"transition_matrix": T}, "measured": {"measured": wrong}, "estimated": {}}
             for how, each in options.items():
                 found[how].append(accuracy_under_noise(labels, probs, seed=seed, **each))

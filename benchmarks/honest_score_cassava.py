@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.estimates import Estimate, share
+from kiyome.estimates import Estimate, proportion
 from kiyome.evaluation.noisy_difference import noise_rate_from_pairs
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
 from kiyome.report.intervals import Interval, draw_intervals
@@ -75,7 +75,7 @@ def report(folder: Path) -> Iterator[str]:
 
 
 def of_rows(hits: np.ndarray) -> str:
-    return share(int(hits.sum()), len(hits)).as_percent()
+    return proportion(int(hits.sum()), len(hits)).as_percent()
 
 
 def draw(pairs: AccuracyUnderNoise, alone: AccuracyUnderNoise) -> None:

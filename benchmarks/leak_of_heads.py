@@ -23,7 +23,7 @@ import kiyome
 from kiyome.features import extract_features
 from kiyome.folds import assign_folds
 from kiyome.models import load_backbone
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 from kiyome.training.nested import hard_targets, soften
 from mango_find import unpack
 from measured import SHARED_DATA, show

@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from kiyome.losses import SOFTMAX, link_of_loss, make_loss
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 from measured import show
 
 NUM_FOLDS, NUM_SEEDS, L2 = 5, 3, 1e-3

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import kiyome
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 from measured import SHARED_DATA, show
 
 SEEDS = range(3)

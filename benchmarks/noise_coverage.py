@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kiyome.estimates import share
+from kiyome.estimates import proportion
 from kiyome.features import cross_fit_head
 from kiyome.folds import assign_folds
 from kiyome.noise import class_dependent_transition, inject_label_noise, noise_rate
-from kiyome.noise.adaptive import judge_labels
+from kiyome.noise.adaptive import fit_adaptive
 from kiyome.noise.noise_rate import sampling_deviation
 from measured import show
 
@@ -43,7 +43,7 @@ def one_draw(simulate, power: float, rng: np.random.Generator) -> tuple[float, .
     probs = probs**power
     probs /= probs.sum(axis=1, keepdims=True)
     rate, theirs = noise_rate(labels, probs), noise_rate(labels, probs, method="confident_joint")
-    chance = 1.96 * sampling_deviation(judge_labels(labels, probs))
+    chance = 1.96 * sampling_deviation(fit_adaptive(labels, probs))
     return (
         (labels != true_labels).mean(),
         *(rate.value, rate.low, rate.high),
@@ -114,7 +114,7 @@ def in_words(name: str, draws: np.ndarray) -> Iterator[str]:
 
 
 def held(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
-    return share(int(((low <= truth) & (truth <= high)).sum()), len(truth)).as_percent(0)
+    return proportion(int(((low <= truth) & (truth <= high)).sum()), len(truth)).as_percent(0)
 
 
 if __name__ == "__main__":

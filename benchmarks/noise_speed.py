@@ -130,7 +130,7 @@ def their_margins(labels: Any, probs: Any) -> Any:
 
 def sum_of_all(_labels: Any, probs: Any) -> Any:
     """One np.sum over the array on the same threads: what reading it costs."""
-    from kiyome.noise.blocks import over_blocks
+    from kiyome.noise.top_classes import over_blocks
 
     sums = []
     over_blocks(lambda block: sums.append(probs[block].sum()), probs, entries=2**20)

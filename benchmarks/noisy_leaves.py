@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 from mango_find import unpack
 from measured import SHARED_DATA
 

@@ -21,7 +21,7 @@ import kiyome
 from kiyome.decisions.current import Standing
 from kiyome.decisions.items import Secret, Subject, read_subject
 from kiyome.decisions.store import Act
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 from kiyome.reviewing.queue import Asked, Queue
 from kiyome.workflows.consensus import opened_store
 from mango_find import unpack

@@ -18,7 +18,7 @@ import numpy as np
 
 from kiyome.checks import check_arrays
 from kiyome.decisions.items import ALONE
-from kiyome.noise.adaptive import issues, judge_labels, quality
+from kiyome.noise.adaptive import adaptive_mask, adaptive_quality, fit_adaptive
 from kiyome.reviewing.queue import gain_with_copies
 from measured import SHARED_DATA, show
 from noise_sets import LabelSet, every_set
@@ -52,11 +52,11 @@ def line(name: str, values: np.ndarray) -> str:
 def orders(each: LabelSet, groups: np.ndarray) -> dict[str, np.ndarray]:
     """Rows as the queue shows them: by suspicion, by gain, and by gain times clarity."""
     labels, probs = check_arrays(each.labels, each.pred_probs)
-    judged = judge_labels(labels, probs)
-    ranking = np.lexsort((quality(judged), ~issues(judged)))
+    fit = fit_adaptive(labels, probs)
+    ranking = np.lexsort((adaptive_quality(fit), ~adaptive_mask(fit)))
     weights = {
-        "gain": gain_with_copies(judged.probability, labels, groups),
-        "clear": gain_with_copies(judged.probability * clarity(labels, probs), labels, groups),
+        "gain": gain_with_copies(fit.probability, labels, groups),
+        "clear": gain_with_copies(fit.probability * clarity(labels, probs), labels, groups),
     }
     by_weight = {name: ranking[np.argsort(-w[ranking], kind="stable")] for name, w in weights.items()}
     return {"suspicion": ranking, **by_weight}

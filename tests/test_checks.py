@@ -15,12 +15,12 @@ from kiyome.noise import (
     rank_label_issues,
     transition_matrix,
 )
-from kiyome.noise.reading import read_kept
+from kiyome.noise.top_classes import read_top_classes
 
 
 def read(labels, pred_probs):
     """Check shapes, types and labels, then read: what every public function does first."""
-    return read_kept(*check_arrays(labels, pred_probs))
+    return read_top_classes(*check_arrays(labels, pred_probs))
 
 
 LABELS = np.array([0, 1, 2, 0])
@@ -45,45 +45,61 @@ def with_entry(row, column, value):
 
 
 BAD = {
-    "NaN": (LABELS, with_entry(2, 1, np.nan), "finite numbers only. Came: nan in row 2, column 1"),
-    "infinity": (LABELS, with_entry(1, 0, np.inf), "finite numbers only. Came: inf in row 1, column 0"),
+    "NaN": (LABELS, with_entry(2, 1, np.nan), "has nan in row 2, column 1. Expected finite numbers"),
+    "infinity": (LABELS, with_entry(1, 0, np.inf), "has inf in row 1, column 0. Expected finite numbers"),
     "both infinities": (
         LABELS % 2,
         np.array([[0.5, 0.5], [0.1, 0.9], [np.inf, -np.inf], [1, 0]]),
-        "Came: inf in row 2, column 0",
+        "has inf in row 2, column 0",
     ),
     "negative": (
         LABELS,
         np.array([[0.5, 0.4, 0.1], [1.1, -0.2, 0.1], [0, 0, 1], [2, -1, 0]]),
-        "Probabilities are not negative. Came: -0.2 in row 1, column 1",
+        "has -0.2 in row 1, column 1. Expected probabilities of 0 or more",
     ),
-    "sum": (LABELS, with_entry(3, 0, 0.5), "Rows of pred_probs sum to one. Came: a sum of 0.9 in row 3"),
-    "logits": (LABELS, PROBS * 5, "Came: a sum of 5 in row 0"),
-    "too few labels": (LABELS[:3], PROBS, "Came: labels of shape (3,) for 4 rows"),
-    "column of labels": (LABELS[:, None], PROBS, "Came: labels of shape (4, 1) for 4 rows"),
-    "label too large": ([0, 1, 3, 7], PROBS, "Labels lie in 0..2, one number for each column"),
-    "its row": ([0, 1, 3, 7], PROBS, "Came: label 3 in row 2"),
-    "label below zero": ([0, -1, 2, 0], PROBS, "Came: label -1 in row 1"),
+    "sum": (LABELS, with_entry(3, 0, 0.5), "Row 3 of pred_probs sums to 0.9. Expected rows that sum to one"),
+    "logits": (LABELS, PROBS * 5, "Row 0 of pred_probs sums to 5."),
+    "too few labels": (LABELS[:3], PROBS, "labels have shape (3,), pred_probs has 4 rows."),
+    "column of labels": (LABELS[:, None], PROBS, "labels have shape (4, 1), pred_probs has 4 rows."),
+    "label too large": ([0, 1, 3, 7], PROBS, "has no column in pred_probs. Expected labels in 0..2."),
+    "its row": ([0, 1, 3, 7], PROBS, "Label 3 in row 2"),
+    "label below zero": ([0, -1, 2, 0], PROBS, "Label -1 in row 1"),
     "huge label": (
         np.array([0, 1, 2**63, 0], dtype=np.uint64),
         PROBS,
-        "Came: label 9223372036854775808 in row 2",
+        "Label 9223372036854775808 in row 2",
     ),
-    "fraction": ([0, 1, 1.5, 0], PROBS, "whole numbers of an integer type. Came: np.float64(1.5) in row 2"),
-    "missing label": ([0, np.nan, 2, 0], PROBS, "Came: np.float64(nan) in row 1"),
-    "whole floats": ([0.0, 1.0, 2.0, 0.0], PROBS, "Came: np.float64(0.0) in row 0"),
-    "names": (["a", "b", "c", "a"], PROBS, "in row 0. Correct that row"),
-    "None": ([0, 1, None, 0], PROBS, "Came: None in row 2"),
-    "booleans": ([True, False, True, True], PROBS, "Came: np.True_ in row 0"),
+    "fraction": (
+        [0, 1, 1.5, 0],
+        PROBS,
+        "Label np.float64(1.5) in row 2 is not a whole number of an integer type",
+    ),
+    "missing label": ([0, np.nan, 2, 0], PROBS, "Label np.float64(nan) in row 1"),
+    "whole floats": ([0.0, 1.0, 2.0, 0.0], PROBS, "Label np.float64(0.0) in row 0"),
+    "names": (
+        ["a", "b", "c", "a"],
+        PROBS,
+        "in row 0 is not a whole number of an integer type. Correct that row",
+    ),
+    "None": ([0, 1, None, 0], PROBS, "Label None in row 2"),
+    "booleans": ([True, False, True, True], PROBS, "Label np.True_ in row 0"),
     "no rows": (
         [],
         np.zeros((0, 3)),
-        "at least one, and one column a class, at least two. Came: an array of shape (0, 3)",
+        "has shape (0, 3). Expected (N, K): one row a photo, at least one, and one column a class",
     ),
-    "one class": ([0, 0], np.ones((2, 1)), "Came: an array of shape (2, 1)"),
-    "one dimension": (LABELS, PROBS[:, 0], "Came: an array of shape (4,)"),
-    "whole numbers": ([0, 1], np.eye(2, dtype=int), "float16, float32 or float64. Came: type int64"),
-    "ragged": (LABELS, [[0.5, 0.5], [1.0]], "pred_probs is an array. Came: list: setting an array element"),
+    "one class": ([0, 0], np.ones((2, 1)), "pred_probs has shape (2, 1)"),
+    "one dimension": (LABELS, PROBS[:, 0], "pred_probs has shape (4,)"),
+    "whole numbers": (
+        [0, 1],
+        np.eye(2, dtype=int),
+        "pred_probs has type int64. Expected float16, float32 or float64.",
+    ),
+    "ragged": (
+        LABELS,
+        [[0.5, 0.5], [1.0]],
+        "pred_probs is a list that is no array: setting an array element",
+    ),
 }
 
 
@@ -97,9 +113,9 @@ def test_bad_arrays_are_refused_by_the_first_bad_row(name):
 
 @pytest.mark.parametrize("function", PUBLIC)
 def test_every_public_function_refuses_them(function):
-    with pytest.raises(InputError, match="Came: nan in row 2, column 1"):
+    with pytest.raises(InputError, match="has nan in row 2, column 1"):
         function(LABELS, BAD["NaN"][1])
-    with pytest.raises(InputError, match="Came: label 3 in row 2"):
+    with pytest.raises(InputError, match="Label 3 in row 2"):
         function([0, 1, 3, 7], PROBS)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.estimates import bootstrap_interval, group_numbers, share, share_of_rows
+from kiyome.estimates import bootstrap_interval, group_numbers, proportion, proportion_of_rows
 
 
 @given(st.lists(st.sampled_from(["", "a", "b", "plant 7"]), min_size=1, max_size=30))
@@ -29,13 +29,13 @@ def test_single_rows_give_the_interval_of_the_normal_distribution() -> None:
 
 def test_a_plant_photographed_five_times_is_one_observation() -> None:
     plants = np.random.default_rng(1).random(120) < 0.8
-    photos = share_of_rows(plants.repeat(5), groups=np.arange(600) // 5)
-    single = share(int(plants.sum()), 120)
+    photos = proportion_of_rows(plants.repeat(5), groups=np.arange(600) // 5)
+    single = proportion(int(plants.sum()), 120)
     assert photos.high - photos.low == pytest.approx(single.high - single.low, rel=0.15)
 
 
 def test_rows_that_all_agree_leave_some_doubt() -> None:
-    certain = share_of_rows(np.ones(50, bool), groups=np.arange(50) // 2)
+    certain = proportion_of_rows(np.ones(50, bool), groups=np.arange(50) // 2)
     assert certain.low < 0.95
     assert certain.high == 1
 

@@ -1,4 +1,4 @@
-"""The one place that checks what is scored. N rows, K classes."""
+"""Checks of labels and pred_probs, which every room of arrays shares. N rows, K classes."""
 
 from collections.abc import Iterable, Iterator
 from numbers import Integral
@@ -21,31 +21,15 @@ BLOCK_ENTRIES = 2**17  # a block of rows that stays in the processor's cache
 
 
 def check_arrays(labels: ArrayLike, pred_probs: ArrayLike, *, first_row: int = 0) -> tuple[Labels, Numbers]:
-    """Labels as machine integers (N,) and pred_probs (N, K) as they came, once they fit each other.
+    """Return labels (N,) as machine integers, and pred_probs (N, K) neither copied nor converted.
 
-    Parameters
-    ----------
-    labels
-        N whole numbers from 0 to K-1, of any integer type.
-    pred_probs
-        (N, K) probabilities in float16, float32 or float64, K at least 2. They are never copied, nor
-        converted.
-    first_row
-        Where a chunk begins in its table: errors name rows of the table.
+    `first_row` is where a chunk begins in its table: errors name the first bad row of the table.
 
-    Raises
-    ------
-    InputError
-        Wrong shapes, types or lengths, no rows, fewer than two classes, or labels beyond them: the message
-        names the first such row.
-
-    Examples
-    --------
     >>> check_arrays([0, 2], [[0.9, 0.1], [0.2, 0.8]])
     Traceback (most recent call last):
         ...
-    kiyome.errors.InputError: Labels lie in 0..1, one number for each column of pred_probs. \
-Came: label 2 in row 1. Correct row 1, or give pred_probs a column for every class.
+    kiyome.errors.InputError: Label 2 in row 1 has no column in pred_probs. Expected labels in 0..1. \
+Correct row 1, or give pred_probs a column for every class.
     """
     probs = check_pred_probs(pred_probs)
     return check_labels(labels, num_rows=len(probs), num_classes=probs.shape[1], first_row=first_row), probs
@@ -54,7 +38,7 @@ Came: label 2 in row 1. Correct row 1, or give pred_probs a column for every cla
 def check_chunks(
     chunks: Iterable[tuple[ArrayLike, ArrayLike]],
 ) -> tuple[tuple[Labels, ...], tuple[Numbers, ...], tuple[int, ...]]:
-    """Labels, pred_probs and first rows of consecutive chunks (labels, pred_probs) of one table.
+    """Return labels, pred_probs and first rows of consecutive chunks (labels, pred_probs) of one table.
 
     >>> labels, pred_probs, first_rows = check_chunks([([0, 1], np.eye(2)), ([1], np.eye(2)[1:])])
     >>> first_rows
@@ -71,45 +55,46 @@ def check_chunks(
 
 
 def check_one_kind(kinds: Iterable[tuple[int, str]]) -> None:
-    """Raise where chunks, given by number of classes and type, are not parts of one array."""
+    """Raise where parts, given by number of classes and type, are not those of one array."""
     if len(different := set(kinds)) != 1:
+        found = " and ".join(f"{num} classes of {dtype}" for num, dtype in sorted(different))
         raise InputError(
-            "Chunks, at least one, agree in type and number of classes.",
-            came=" and ".join(f"{num} classes of {dtype}" for num, dtype in sorted(different)) or "no chunk",
+            f"The parts have {found}." if found else "There is no part.",
+            expected="Expected one part or more, of one type and number of classes.",
             remedy="Pass parts of one array.",
         )
 
 
 def check_pred_probs(pred_probs: ArrayLike) -> Numbers:
-    """The same (N, K) array, once its shape and type are those of probabilities."""
+    """Return the same (N, K) array; shape and type must be those of probabilities."""
     probs = _as_array(pred_probs, "pred_probs")
     if probs.ndim != 2 or len(probs) == 0 or probs.shape[1] < 2:
         raise InputError(
-            "pred_probs has one row a photo, at least one, and one column a class, at least two.",
-            came=f"an array of shape {probs.shape}",
-            remedy="Pass an array of shape (N, K).",
+            f"pred_probs has shape {probs.shape}.",
+            expected="Expected (N, K): one row a photo, at least one, and one column a class, at least two.",
+            remedy="Pass an array of this shape.",
         )
     if probs.dtype not in SUM_TOLERANCE:
         raise InputError(
-            "pred_probs is of type float16, float32 or float64.",
-            came=f"type {probs.dtype}",
+            f"pred_probs has type {probs.dtype}.",
+            expected="Expected float16, float32 or float64.",
             remedy="Convert it with pred_probs.astype(np.float32).",
         )
     return probs
 
 
 def check_rows(pred_probs: Numbers, *, first_row: int = 0) -> None:
-    """Raise where a row of a block is no distribution; `first_row` is where the block begins.
+    """Raise where a row of a block is no distribution, within 0.001 of its sum (float16: 0.01).
 
-    A row may miss a sum of one by 0.001 (float16: by 0.01).
+    `first_row` is where the block begins in its table.
 
     >>> check_rows(np.array([[0.9, 0.1], [0.2, 0.9]]))
     Traceback (most recent call last):
         ...
-    kiyome.errors.InputError: Rows of pred_probs sum to one. Came: a sum of 1.1 in row 1. \
+    kiyome.errors.InputError: Row 1 of pred_probs sums to 1.1. Expected rows that sum to one. \
 Divide each row by its sum; for scores that are not probabilities, take a softmax first.
     """
-    with np.errstate(invalid="ignore"):  # inf - inf is what we look for
+    with np.errstate(invalid="ignore"):  # inf - inf marks a bad row
         sums = pred_probs.sum(axis=1, dtype=np.float64)
         # NaN and inf fail this comparison too, hence the negation
         sound = (np.abs(sums - 1) <= SUM_TOLERANCE[pred_probs.dtype]) & (pred_probs.min(axis=1) >= 0)
@@ -119,35 +104,32 @@ Divide each row by its sum; for scores that are not probabilities, take a softma
 
 
 def check_labels(labels: ArrayLike, *, num_rows: int, num_classes: int, first_row: int = 0) -> Labels:
-    """Labels as an array of machine integers, once there are N of them and all lie in 0..K-1."""
+    """Return N labels in 0..K-1 as an array of machine integers."""
     given = _as_array(labels, "labels")
     if given.shape != (num_rows,):
         raise InputError(
-            "There is one label for each row of pred_probs.",
-            came=f"labels of shape {given.shape} for {num_rows} rows",
+            f"labels have shape {given.shape}, pred_probs has {num_rows} rows.",
+            expected="Expected one label for each row.",
             remedy="Pass both from the same table, in the same order.",
         )
     row = _first_not_whole(given)
     if row is not None:
         raise InputError(
-            "Labels are whole numbers of an integer type.",
-            came=f"{given[row]!r} in row {first_row + row}",
+            f"Label {given[row]!r} in row {first_row + row} is not a whole number of an integer type.",
             remedy="Correct that row, or convert with labels.astype(int).",
         )
     if given.min() < 0 or given.max() >= num_classes:
         row = int(((given < 0) | (given >= num_classes)).argmax())
         raise InputError(
-            f"Labels lie in 0..{num_classes - 1}, one number for each column of pred_probs.",
-            came=f"label {given[row]} in row {first_row + row}",
+            f"Label {given[row]} in row {first_row + row} has no column in pred_probs.",
+            expected=f"Expected labels in 0..{num_classes - 1}.",
             remedy=f"Correct row {first_row + row}, or give pred_probs a column for every class.",
         )
     return given.astype(np.intp, copy=False)
 
 
 def row_blocks(pred_probs: Numbers, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
-    """Slices that cover the rows in order, of about `entries` numbers each.
-
-    Work in blocks needs no memory of N x K.
+    """Return slices that cover the rows in order, of about `entries` numbers each.
 
     >>> [(block.start, block.stop) for block in row_blocks(np.zeros((70_000, 4)))]
     [(0, 32768), (32768, 65536), (65536, 98304)]
@@ -157,7 +139,7 @@ def row_blocks(pred_probs: Numbers, entries: int = BLOCK_ENTRIES) -> Iterator[sl
 
 
 def rows_by_class(labels: NDArray[np.integer[Any]], num_classes: int) -> list[Labels]:
-    """For each class, the indices of the rows that carry it, in row order.
+    """Return the row indices of each class, in row order.
 
     >>> [rows.tolist() for rows in rows_by_class(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
@@ -171,7 +153,7 @@ def _as_array(values: ArrayLike, name: str) -> Numbers:
         return np.asarray(values)
     except ValueError as error:  # rows of unequal lengths
         raise InputError(
-            f"{name} is an array.", came=f"{type(values).__name__}: {error}", remedy="Pass a numpy array."
+            f"{name} is a {type(values).__name__} that is no array: {error}.", remedy="Pass a numpy array."
         ) from error
 
 
@@ -179,20 +161,20 @@ def _row_error(values: Numbers, row: int) -> InputError:
     if not np.isfinite(values).all():
         column = int(np.isfinite(values).argmin())
         return InputError(
-            "pred_probs holds finite numbers only.",
-            came=f"{values[column]} in row {row}, column {column}",
-            remedy="Find out why the model gave it; rows without a prediction must be left out.",
+            f"pred_probs has {values[column]} in row {row}, column {column}.",
+            expected="Expected finite numbers.",
+            remedy="Find out why the model predicted it; leave out rows without a prediction.",
         )
     if values.min() < 0:
         column = int(values.argmin())
         return InputError(
-            "Probabilities are not negative.",
-            came=f"{values[column]} in row {row}, column {column}",
+            f"pred_probs has {values[column]} in row {row}, column {column}.",
+            expected="Expected probabilities of 0 or more.",
             remedy="Pass probabilities; for scores (logits), take a softmax first.",
         )
     return InputError(
-        "Rows of pred_probs sum to one.",
-        came=f"a sum of {values.sum(dtype=np.float64):.6g} in row {row}",
+        f"Row {row} of pred_probs sums to {values.sum(dtype=np.float64):.6g}.",
+        expected="Expected rows that sum to one.",
         remedy="Divide each row by its sum; for scores that are not probabilities, take a softmax first.",
     )
 
@@ -206,11 +188,8 @@ def _first_not_whole(labels: Numbers) -> int | None:
     return None if all(whole) else whole.index(False)
 
 
-Probs = NDArray[np.float64]
-
-
-def check_scored(labels: ArrayLike, pred_probs: ArrayLike) -> tuple[Labels, Probs]:
-    """Labels (N,) and probabilities (N, K) of double precision, each row exactly a distribution.
+def check_scored(labels: ArrayLike, pred_probs: ArrayLike) -> tuple[Labels, Matrix]:
+    """Return labels (N,) and probabilities (N, K) of double precision, each row exactly a distribution.
 
     >>> labels, probs = check_scored([0], [[0.9, 0.1]])
     >>> labels.shape, probs.dtype
@@ -221,11 +200,3 @@ def check_scored(labels: ArrayLike, pred_probs: ArrayLike) -> tuple[Labels, Prob
     wide = probs.astype(np.float64)
     wide /= wide.sum(axis=1, keepdims=True)
     return given, wide
-
-
-def check_confidence(confidence: float) -> None:
-    """Refuse a confidence that is none."""
-    if not 0 < confidence < 1:
-        raise InputError(
-            "Confidence lies between 0 and 1.", came=str(confidence), remedy="Say 0.95 for 95 %."
-        )

@@ -30,7 +30,7 @@ from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import is_machine_failure, open_in_place, sync_folder
 from kiyome.artifacts.table import UNKNOWN, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
-from kiyome.estimates import Estimate, share_of_rows
+from kiyome.estimates import Estimate, proportion_of_rows
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.reading.finished_run import FinishedRun, folds_digest, open_run
 
@@ -298,9 +298,9 @@ def _scored(
     entry = replace(
         _unscored(run.path, run.manifest, table),
         result=hashlib.sha256(run.predictions.pred_probs.tobytes()).hexdigest(),
-        accuracy_on_given=share_of_rows(right, groups=table.groups),
+        accuracy_on_given=proportion_of_rows(right, groups=table.groups),
         accuracy_on_true=_accuracy_on_true(run),
-        accuracy_on_kept=None if is_kept is None or not is_kept.any() else share_of_rows(right[is_kept]),
+        accuracy_on_kept=None if is_kept is None or not is_kept.any() else proportion_of_rows(right[is_kept]),
         leaks=(*leaks, *([UNKNOWN_FOLDS] if run.folds_digest is None else [])),
     )
     return _against_first(entry, before, run.path.resolve().parent)
@@ -338,7 +338,7 @@ def _accuracy_on_true(run: FinishedRun) -> Estimate | None:
     if true is None or not (known := true != UNKNOWN).any():
         return None
     groups = None if run.table.groups is None else run.table.groups[known]
-    return share_of_rows((run.predictions.pred_probs.argmax(axis=1) == true)[known], groups=groups)
+    return proportion_of_rows((run.predictions.pred_probs.argmax(axis=1) == true)[known], groups=groups)
 
 
 def _against_first(entry: Entry, before: Sequence[Entry], folder: Path) -> Entry:

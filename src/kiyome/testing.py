@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import write_text
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 
 
 def write_digits(

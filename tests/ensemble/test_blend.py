@@ -142,10 +142,10 @@ P = [[0.9, 0.1], [0.2, 0.8]]
         (lambda: blend_pred_probs([P], weights=[0]), r"some are above zero"),
         (
             lambda: blend_pred_probs([[[0.9, 0.3]]]),
-            r"Rows of pred_probs sum to one\. Came: a sum of 1\.2 in row 0",
+            r"Row 0 of pred_probs sums to 1\.2",
         ),
         (lambda: blend_pred_probs([P], how="rank", reference=[P, P]), r"The reference holds each member's"),
-        (lambda: fit_weights([0, 2], [P]), r"Labels lie in 0\.\.1"),
+        (lambda: fit_weights([0, 2], [P]), r"Label 2 in row 1 has no column"),
         (lambda: cross_fitted_blend([0, 1], [P], [0, 0]), r"needs 2 folds or more\. Came: 1"),
         (lambda: cross_fitted_blend([0, 1], [P], [0.0, 1.0]), r"folds holds one whole number a row"),
     ],

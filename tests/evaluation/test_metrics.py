@@ -91,11 +91,11 @@ def test_one_row_has_no_spread_to_tell() -> None:
 @pytest.mark.parametrize(
     ("labels", "probs", "options", "message"),
     [
-        ([0, 2], [[0.5, 0.5]] * 2, {}, "Labels lie in 0..1"),
-        ([0], [[0.5, 0.6]], {}, "Rows of pred_probs sum to one"),
-        ([0], [[0.5, 0.5]], {"confidence": 1}, "Confidence lies between 0 and 1"),
-        ([0], [[0.5, 0.5]], {"true_labels": [5]}, "Labels lie in 0..1"),
-        ([0], [[0.5, 0.5]], {"groups": ["a", "b"]}, "There is one group for each row"),
+        ([0, 2], [[0.5, 0.5]] * 2, {}, "Label 2 in row 1 has no column"),
+        ([0], [[0.5, 0.6]], {}, "Row 0 of pred_probs sums to 1.1"),
+        ([0], [[0.5, 0.5]], {"confidence": 1}, "confidence=1 is no confidence level"),
+        ([0], [[0.5, 0.5]], {"true_labels": [5]}, "Label 5 in row 0"),
+        ([0], [[0.5, 0.5]], {"groups": ["a", "b"]}, "Expected one group for each row"),
     ],
 )
 def test_bad_input_is_told(labels, probs, options, message) -> None:

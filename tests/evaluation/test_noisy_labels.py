@@ -167,7 +167,7 @@ def test_noise_shrinks_a_difference_as_said_and_the_estimate_undoes_it() -> None
     [
         ({"transition_matrix": np.full((2, 2), 0.4)}, r"its rows sum to one"),
         ({"transition_matrix": np.eye(3)}, r"one row and column a class"),
-        ({"confidence": 95}, "Confidence lies between 0 and 1"),
+        ({"confidence": 95}, "confidence=95 is no confidence level"),
         ({"transition_matrix": np.eye(2), "measured": exactly(0.1)[0]}, "known by a matrix, or by its share"),
     ],
 )

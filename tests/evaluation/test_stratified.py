@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from kiyome.errors import InputError
-from kiyome.estimates import share
+from kiyome.estimates import proportion
 from kiyome.evaluation.stratified import (
     _chance_below,
     prediction_powered_share,
@@ -123,7 +123,7 @@ def test_guesses_that_know_move_and_narrow_a_plain_sample() -> None:
     for _ in range(300):
         rows = rng.choice(20_000, 300, replace=False)
         powered = prediction_powered_share(truth[rows], guesses[rows], guesses)
-        plain = share(int(truth[rows].sum()), 300)
+        plain = proportion(int(truth[rows].sum()), 300)
         held.append(powered.low <= truth.mean() <= powered.high)
         widths.append((powered.high - powered.low) / (plain.high - plain.low))
     assert 0.91 < np.mean(held) < 0.99
@@ -142,7 +142,7 @@ def test_prediction_powered_is_the_published_formula() -> None:
 
 def test_guesses_that_know_nothing_leave_the_plain_share() -> None:
     hits = np.arange(40) < 30
-    assert prediction_powered_share(hits, np.full(40, 0.5), np.full(900, 0.5)) == share(30, 40)
+    assert prediction_powered_share(hits, np.full(40, 0.5), np.full(900, 0.5)) == proportion(30, 40)
 
 
 def test_guesses_of_other_lengths_are_refused() -> None:

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from kiyome.errors import StaleArtifact
 from kiyome.losses import LOSSES, SOFTMAX, Link, link_of_loss, make_loss, stored_link
-from kiyome.noise.simulate import class_dependent_transition, inject_label_noise
+from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 
 OWN_LINK = [
     ("bi_tempered", {}),

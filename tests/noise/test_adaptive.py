@@ -15,7 +15,6 @@ from sklearn.metrics import average_precision_score
 from kiyome import checks as arrays
 from kiyome.errors import InputError
 from kiyome.noise import (
-    blocks,
     class_dependent_transition,
     find_label_issues,
     inject_label_noise,
@@ -23,13 +22,19 @@ from kiyome.noise import (
     label_quality,
     posterior_matrix,
     rank_label_issues,
-    reading,
     simulate_pred_probs,
+    top_classes,
     transition_matrix,
 )
-from kiyome.noise.adaptive import judge_labels, judge_rows, precision_note, quality, weakness_note
-from kiyome.noise.row_evidence import merge_rows, read_rows
-from kiyome.noise.suspicion import chance_wrong
+from kiyome.noise.adaptive import (
+    adaptive_quality,
+    fit_adaptive,
+    fit_top_classes,
+    precision_note,
+    weakness_note,
+)
+from kiyome.noise.noise_model import probability_wrong
+from kiyome.noise.top_classes import merge_sampled, read_sampled
 
 examples = settings(derandomize=True, deadline=None, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
@@ -85,9 +90,9 @@ def test_blocks_are_nothing(monkeypatch, entries):
 def test_threads_and_compiled_code_are_nothing(monkeypatch, threads, worth_compiled):
     _, labels, probs = noisy_set(N=30_000, K=30)
     scores, flagged = label_quality(labels, probs), find_label_issues(labels, probs)
-    monkeypatch.setattr(reading, "WORTH_COMPILED", worth_compiled)
-    monkeypatch.setattr(blocks, "WORTH_THREADS", 0)
-    monkeypatch.setattr(blocks, "num_cores", lambda: threads)
+    monkeypatch.setattr(top_classes, "WORTH_COMPILED", worth_compiled)
+    monkeypatch.setattr(top_classes, "WORTH_THREADS", 0)
+    monkeypatch.setattr(top_classes, "num_cores", lambda: threads)
     np.testing.assert_array_equal(label_quality(labels, probs), scores)
     np.testing.assert_array_equal(find_label_issues(labels, probs), flagged)
 
@@ -95,10 +100,12 @@ def test_threads_and_compiled_code_are_nothing(monkeypatch, threads, worth_compi
 def test_merged_chunks_are_one_read():
     _, labels, probs = noisy_set(N=30_000)
     chunks = [
-        read_rows(labels[start : start + 7000], probs[start : start + 7000], first_row=start)
+        read_sampled(labels[start : start + 7000], probs[start : start + 7000], first_row=start)
         for start in range(0, 30_000, 7000)
     ]
-    np.testing.assert_array_equal(quality(judge_rows(merge_rows(chunks))), label_quality(labels, probs))
+    np.testing.assert_array_equal(
+        adaptive_quality(fit_top_classes(merge_sampled(chunks))), label_quality(labels, probs)
+    )
 
 
 @examples
@@ -137,11 +144,11 @@ def test_any_sound_input_gets_an_answer(seed, K, N, look):
     probs = {"hot": np.eye(K)[rng.integers(0, K, N)], "flat": np.full((N, K), 1 / K)}.get(
         look, rng.dirichlet(np.full(K, 0.2), N)
     )
-    judged = judge_labels(labels, probs)
-    scores = quality(judged)
-    assert np.isfinite(judged.suspicion).all()
+    fit = fit_adaptive(labels, probs)
+    scores = adaptive_quality(fit)
+    assert np.isfinite(fit.suspicion).all()
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert ((judged.probability >= 0) & (judged.probability <= 1)).all()
+    assert ((fit.probability >= 0) & (fit.probability <= 1)).all()
     assert find_label_issues(labels, probs).shape == (N,)
     T = transition_matrix(labels, probs, method="adaptive")
     np.testing.assert_allclose(T.sum(axis=1), 1)
@@ -157,14 +164,14 @@ def test_a_predictor_that_agrees_flags_nothing():
 @given(seeds, st.integers(2, 12))
 def test_quality_ranks_as_suspicion_does(seed, K):
     _, labels, probs = noisy_set(seed, N=500, K=K)
-    judged = judge_labels(labels, probs)
-    scores = quality(judged)
-    order = np.argsort(-judged.suspicion, kind="stable")
+    fit = fit_adaptive(labels, probs)
+    scores = adaptive_quality(fit)
+    order = np.argsort(-fit.suspicion, kind="stable")
     steps = np.diff(scores[order])
     assert (steps >= 0).all()
-    assert (steps[np.diff(judged.suspicion[order]) < -1e-6] > 0).all()
-    np.testing.assert_allclose(scores, 1 - judged.probability, atol=1e-3)
-    np.testing.assert_array_equal(judged.probability, label_issue_probability(labels, probs))
+    assert (steps[np.diff(fit.suspicion[order]) < -1e-6] > 0).all()
+    np.testing.assert_allclose(scores, 1 - fit.probability, atol=1e-3)
+    np.testing.assert_array_equal(fit.probability, label_issue_probability(labels, probs))
 
 
 def test_ranking_is_the_mask_with_the_most_suspicious_first():
@@ -206,32 +213,39 @@ def test_a_precision_of_a_middling_predictor_comes_with_a_warning():
     _, labels, probs = noisy_set(accuracy=0.85)
     with pytest.warns(UserWarning, match=r"agree with \d\d% of the given labels\. Below 80%, a precision"):
         find_label_issues(labels, probs, precision=0.9)
-    assert precision_note(judge_labels(labels, probs))
+    assert precision_note(fit_adaptive(labels, probs))
 
 
 def test_a_precision_is_refused_of_a_weak_predictor():
     _, labels, probs = noisy_set(rate=0.6)
-    with pytest.raises(InputError, match=r"agree with half of the given labels or more\. Came: predictions"):
+    with pytest.raises(
+        InputError,
+        match=r"agree with \d+% of the given labels only.*half of the labels or more\. Use a better",
+    ):
         find_label_issues(labels, probs, precision=0.9)
 
 
 @pytest.mark.parametrize("precision", [0, 1, 90, np.nan])
 def test_a_precision_out_of_range(precision):
-    with pytest.raises(InputError, match=r"A precision lies between 0 and 1.*Pass 0\.9"):
+    with pytest.raises(
+        InputError, match=r"precision=\S+ is no precision\. Expected a number above 0 and below 1\. Pass 0\.9"
+    ):
         find_label_issues([0, 1], np.eye(2), precision=precision)
 
 
 def test_a_precision_belongs_to_the_adaptive_method():
-    with pytest.raises(InputError, match=r"method adaptive only\. Came: precision=0\.9 with both"):
+    with pytest.raises(
+        InputError, match=r"method both has no precision \(precision=0\.9\)\. Only the method adaptive"
+    ):
         find_label_issues([0, 1], np.eye(2), method="both", precision=0.9)
 
 
 def test_a_weak_predictor_is_said_to_be_weak():
     rng = np.random.default_rng(0)
-    blind = judge_labels(rng.integers(0, 10, 500), rng.dirichlet(np.ones(10), 500))
+    blind = fit_adaptive(rng.integers(0, 10, 500), rng.dirichlet(np.ones(10), 500))
     assert "trust the order of rows only" in (weakness_note(blind) or "")
     _, labels, probs = noisy_set()
-    assert weakness_note(judge_labels(labels, probs)) is None
+    assert weakness_note(fit_adaptive(labels, probs)) is None
 
 
 def test_the_adaptive_matrices_are_nearer_for_a_weak_predictor():
@@ -291,6 +305,6 @@ def test_no_worse_than_the_best_of_cleanlabs_scores_on_the_shared_sets(shared_da
 
 def test_the_curve_of_the_shared_sets_is_monotone(shared_data):
     _, labels, _, probs = next(shared_sets(shared_data))
-    judged = judge_labels(labels, probs)
-    order = np.argsort(judged.suspicion)
-    assert (np.diff(chance_wrong(judged.suspicion[order], judged.curve)) >= -1e-12).all()
+    fit = fit_adaptive(labels, probs)
+    order = np.argsort(fit.suspicion)
+    assert (np.diff(probability_wrong(fit.suspicion[order], fit.curve)) >= -1e-12).all()

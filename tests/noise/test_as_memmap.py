@@ -7,7 +7,7 @@ import pytest
 
 from kiyome.errors import InputError
 from kiyome.noise import find_label_issues
-from kiyome.noise.files import laid_out, read_blocks
+from kiyome.noise.files import as_memmap, read_blocks
 
 NAMES = ["healthy", "blight", "rust"]
 
@@ -37,7 +37,7 @@ def test_files_give_the_mask_of_their_arrays(tmp_path, table, suffix, kind):
     if kind == "categories":
         labels = pa.array(labels).dictionary_encode()
     path = write(table, tmp_path / f"oof{suffix}", labels)
-    with laid_out(read_blocks(path), folder=tmp_path) as (read, pred_probs):
+    with as_memmap(read_blocks(path), folder=tmp_path) as (read, pred_probs):
         assert isinstance(pred_probs, np.memmap)
         assert pred_probs.dtype == np.float32
         np.testing.assert_array_equal(read, table[0])
@@ -48,7 +48,7 @@ def test_files_give_the_mask_of_their_arrays(tmp_path, table, suffix, kind):
 
 def test_any_iterator_will_do_and_is_read_once(table):
     blocks = ((table[0][n : n + 70], np.asfortranarray(table[1][n : n + 70])) for n in range(0, 1000, 70))
-    with laid_out(blocks) as (labels, pred_probs):
+    with as_memmap(blocks) as (labels, pred_probs):
         np.testing.assert_array_equal(labels, table[0])
         np.testing.assert_array_equal(pred_probs, table[1])
     assert next(blocks, None) is None
@@ -57,18 +57,24 @@ def test_any_iterator_will_do_and_is_read_once(table):
 def test_bad_values_are_named_by_their_row(table):
     table[1][721, 2] = np.nan
     blocks = [(table[0][n : n + 100], table[1][n : n + 100]) for n in range(0, 1000, 100)]
-    with laid_out(blocks) as arrays, pytest.raises(InputError, match="nan in row 721, column 2"):
+    with as_memmap(blocks) as arrays, pytest.raises(InputError, match="nan in row 721, column 2"):
         find_label_issues(*arrays)
     blocks[3][0][5] = 3
-    with pytest.raises(InputError, match="label 3 in row 305"), laid_out(blocks):
+    with pytest.raises(InputError, match="Label 3 in row 305"), as_memmap(blocks):
         pass
 
 
 def test_blocks_agree(tmp_path):
-    with pytest.raises(InputError, match="Came: no block"), laid_out([], folder=tmp_path):
+    with pytest.raises(InputError, match="There is no part"), as_memmap([], folder=tmp_path):
         pass
     blocks = [([0], [[1.0, 0.0]]), ([0], [[1.0, 0.0, 0.0]])]
-    with pytest.raises(InputError, match="agree in type"), laid_out(blocks, folder=tmp_path):
+    with (
+        pytest.raises(
+            InputError,
+            match=r"The parts have 2 classes of float\d+ and 3 classes|of one type and number of classes",
+        ),
+        as_memmap(blocks, folder=tmp_path),
+    ):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -85,5 +91,7 @@ def test_files_that_do_not_fit(tmp_path, table):
         list(read_blocks(path, prob_columns=["p_0", "p_1"]))
     (tmp_path / "torn.parquet").write_bytes(path.read_bytes()[:500])
     for name in ("torn.parquet", "absent.arrow"):
-        with pytest.raises(InputError, match=f"a whole Parquet or Arrow file. Came: {name}: "):
+        with pytest.raises(
+            InputError, match=f"{name} cannot be read: .*Expected a whole Parquet or Arrow file."
+        ):
             list(read_blocks(tmp_path / name))

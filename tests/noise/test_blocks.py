@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from kiyome.noise import blocks
-from kiyome.noise.blocks import on_threads, over_blocks, release, revisit
+from kiyome.noise import top_classes
+from kiyome.noise.top_classes import on_threads, over_blocks, release, revisit
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("num_items", [0, 1, 5, 100])
 def test_every_item_is_done_once(monkeypatch, threads, num_items):
-    monkeypatch.setattr(blocks, "num_cores", lambda: threads)
+    monkeypatch.setattr(top_classes, "num_cores", lambda: threads)
     done = np.zeros(num_items, dtype=int)
 
     def work(share):
@@ -21,7 +21,7 @@ def test_every_item_is_done_once(monkeypatch, threads, num_items):
 
 
 def test_the_first_of_several_errors_is_raised(monkeypatch):
-    monkeypatch.setattr(blocks, "num_cores", lambda: 4)
+    monkeypatch.setattr(top_classes, "num_cores", lambda: 4)
 
     def work(share):
         if share.start:
@@ -46,7 +46,7 @@ def test_blocks_cover_all_rows(entries):
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_revisited_rows_are_those_asked_for(monkeypatch, order, dtype):
-    monkeypatch.setattr(blocks, "REVISITED_ENTRIES", 30)
+    monkeypatch.setattr(top_classes, "REVISITED_ENTRIES", 30)
     probs = np.array(np.random.default_rng(0).random((101, 3)), dtype=dtype, order=order)
     rows = np.array([0, 1, 5, 50, 51, 52, 60, 70, 80, 90, 99, 100])
     again = [(part, values[at]) for part, values, at in revisit(probs, rows)]

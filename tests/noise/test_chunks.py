@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.noise import confident_joint, find_label_issues, find_label_issues_in_chunks, pruning, reading
-from kiyome.noise.chunks import Chunks
+from kiyome.noise import confident_joint, find_label_issues, find_label_issues_in_chunks, pruning, top_classes
 from kiyome.noise.label_issues import METHODS
+from kiyome.noise.pruning import Chunks
 
 examples = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -49,7 +49,7 @@ def cut(table, cuts):
 def test_masks_of_chunks_are_those_of_the_whole(table, cuts, worth_compiled):
     whole = {method: find_label_issues(*table, method=method) for method in (*METHODS, "adaptive")}
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setattr(reading, "WORTH_COMPILED", worth_compiled)
+        patch.setattr(top_classes, "WORTH_COMPILED", worth_compiled)
         for method, mask in whole.items():
             for run in (map, pool.map):
                 found = find_label_issues_in_chunks(cut(table, cuts), method=method, run=run)
@@ -60,7 +60,7 @@ def test_masks_of_chunks_are_those_of_the_whole(table, cuts, worth_compiled):
 @given(tables(), st.lists(st.integers(1, 399), max_size=5), st.sampled_from(WAYS))
 def test_joints_add_up(table, cuts, worth_compiled):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "WORTH_COMPILED", worth_compiled)
+        patch.setattr(top_classes, "WORTH_COMPILED", worth_compiled)
         joint = Chunks.read(cut(table, cuts)).joint()
     np.testing.assert_array_equal(joint.counts, confident_joint(*table, calibrate=False))
     np.testing.assert_array_equal(joint.calibrated(), confident_joint(*table))
@@ -87,7 +87,7 @@ def test_suspects_are_the_strongest_of_their_cell(table, cuts, seed, worth_compi
     wanted = rng.integers(0, 6, (K, K)) * rng.integers(0, 2, (K, K))
     np.fill_diagonal(wanted, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "WORTH_COMPILED", worth_compiled)
+        patch.setattr(top_classes, "WORTH_COMPILED", worth_compiled)
         chunks = Chunks.read(cut(table, cuts))
         found = [
             pruning.find_suspects(rows, part, wanted, first_row)
@@ -112,18 +112,18 @@ def test_one_class_may_hold_nearly_all_rows():
     labels[:5] = [1, 2, 3, 1, 2]
     probs = rng.dirichlet(np.ones(8), 40_000).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "WORTH_COMPILED", WAYS[0])
+        patch.setattr(top_classes, "WORTH_COMPILED", WAYS[0])
         plain = find_label_issues(labels, probs, method="prune_by_noise_rate")
     assert plain.sum() > 1000
     np.testing.assert_array_equal(find_label_issues(labels, probs, method="prune_by_noise_rate"), plain)
 
 
 def test_chunks_agree_in_type_and_classes():
-    with pytest.raises(InputError, match="2 classes of float64 and 3 classes of float64"):
+    with pytest.raises(InputError, match="The parts have 2 classes of float64 and 3 classes of float64"):
         Chunks.read([([0], np.eye(2)[:1]), ([0], np.eye(3)[:1])])
-    with pytest.raises(InputError, match="Came: 2 classes of float32 and 2 classes of float64"):
+    with pytest.raises(InputError, match="The parts have 2 classes of float32 and 2 classes of float64"):
         Chunks.read([([0], np.eye(2)[:1]), ([0], np.eye(2, dtype=np.float32)[:1])])
-    with pytest.raises(InputError, match=r"at least one, agree.*Came: no chunk"):
+    with pytest.raises(InputError, match=r"There is no part\. Expected one part or more, of one type"):
         find_label_issues_in_chunks([])
 
 
@@ -133,5 +133,5 @@ def test_a_bad_row_is_named_by_its_number_in_the_table():
     bad[1] = np.nan
     with pytest.raises(InputError, match="nan in row 7, column 0"):
         find_label_issues_in_chunks([good, good, ([0, 1, 0], bad)])
-    with pytest.raises(InputError, match="label 2 in row 5"):
+    with pytest.raises(InputError, match="Label 2 in row 5"):
         find_label_issues_in_chunks([good, ([0, 1, 2], np.eye(2)[[0, 1, 0]])])

@@ -15,7 +15,7 @@ from kiyome.noise import (
     simulate_pred_probs,
 )
 from kiyome.noise.label_issues import METHODS, PLAIN_METHODS, PRUNE_METHODS
-from kiyome.noise.reading import KeptRows, likeliest
+from kiyome.noise.top_classes import TopClasses, likeliest
 
 examples = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -98,7 +98,7 @@ def test_choice_without_a_copy_is_the_choice_of_a_raised_copy(seed, K):
     raised = probs.copy()
     raised[np.arange(50), labels] += 1e-6
     classes, kept = likeliest(labels, probs, 2)
-    rows = KeptRows(num_classes=K, classes=classes, probs=kept)
+    rows = TopClasses(num_classes=K, classes=classes, probs=kept)
     np.testing.assert_array_equal(rows.prefers_given, raised.argmax(axis=1) == labels)
 
 
@@ -132,7 +132,9 @@ def test_unknown_names_list_the_known():
 @pytest.mark.parametrize("method", ["adaptive", *PLAIN_METHODS])
 @pytest.mark.parametrize("option", [{"frac_noise": 0.5}, {"min_examples_per_class": 5}])
 def test_options_of_pruning_belong_to_pruning(method, option):
-    with pytest.raises(InputError, match="belong to prune_by_noise_rate, prune_by_class, both"):
+    with pytest.raises(
+        InputError, match=r"has no frac_noise and no min.*Only prune_by_noise_rate, prune_by_class, both have"
+    ):
         find_label_issues([0, 1], np.eye(2), method=method, **option)
 
 
@@ -141,6 +143,7 @@ def test_options_of_pruning_belong_to_pruning(method, option):
 )
 def test_options_out_of_range(option):
     with pytest.raises(
-        InputError, match=r"frac_noise lies in 0\.\.1 and min_examples_per_class is not negative"
+        InputError,
+        match=r"out of its range\. Expected frac_noise in 0\.\.1 and min_examples_per_class of 0 or more",
     ):
         find_label_issues([0, 1], np.eye(2), method="both", **option)

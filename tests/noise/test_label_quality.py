@@ -61,5 +61,5 @@ def test_unknown_method_lists_the_known():
 
 @pytest.mark.parametrize("method", ["confidence_weighted_entropy", "adaptive"])
 def test_some_methods_have_no_adjusted_form(method):
-    with pytest.raises(InputError, match=rf"{method} has no adjusted form\. Came: adjust=True\. Leave"):
+    with pytest.raises(InputError, match=rf"adjust=True: the method {method} has no adjusted form\. Leave"):
         label_quality(LABELS, PROBS, method=method, adjust=True)

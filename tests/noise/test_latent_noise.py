@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from kiyome.noise import class_dependent_transition, inject_label_noise
-from kiyome.noise.latent_noise import (
+from kiyome.noise.noise_model import (
     NUM_ROUNDS,
     POWER_RANGE,
     anchors,
@@ -18,7 +18,7 @@ from kiyome.noise.latent_noise import (
     log_probs,
     tempered,
 )
-from kiyome.noise.row_evidence import read_rows
+from kiyome.noise.top_classes import read_sampled
 
 examples = settings(derandomize=True, deadline=None, max_examples=20)
 
@@ -37,7 +37,7 @@ def learned_set(seed=0, N=400, K=4, sharpness=3.0, rate=0.2):
 
 
 def sample_of(labels, probs):
-    return log_probs(read_rows(labels, probs).sample, probs.shape[1])
+    return log_probs(read_sampled(labels, probs).sample, probs.shape[1])
 
 
 def unsorted(labels, probs, sample):

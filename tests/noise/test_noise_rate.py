@@ -84,7 +84,10 @@ def test_absent_classes_and_single_rows():
 
 @pytest.mark.parametrize("confidence", [0, 1, 95, np.nan])
 def test_confidence_out_of_range(confidence):
-    with pytest.raises(InputError, match=r"confidence lies between 0 and 1.*Pass 0\.95"):
+    with pytest.raises(
+        InputError,
+        match=r"confidence=\S+ is no confidence level\. Expected a number above 0 and below 1\. Pass 0\.95",
+    ):
         joint_rate([0, 1], np.eye(2), confidence=confidence)
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kiyome.checks import check_arrays
 from kiyome.errors import InputError
-from kiyome.noise import blocks, reading
-from kiyome.noise.reading import KeptRows, join_kept, kernels_for, read_kept
+from kiyome.noise import top_classes
+from kiyome.noise.top_classes import TopClasses, join_top_classes, kernels_for, read_top_classes
 
 examples = settings(derandomize=True, deadline=None, max_examples=80)
 
@@ -22,17 +22,17 @@ WAYS = {"plain": sys.maxsize, "compiled": 0}
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    monkeypatch.setattr(reading, "WORTH_COMPILED", WAYS[request.param])
+    monkeypatch.setattr(top_classes, "WORTH_COMPILED", WAYS[request.param])
     return request.param
 
 
-def loop_kept(labels, probs, num_kept):
+def loop_kept(labels, probs, num_top):
     """The definition: the given class, then the others, falling, of equals the lower number first."""
     K = probs.shape[1]
     others = [
         sorted(set(range(K)) - {y}, key=lambda k, p=p: -p[k]) for y, p in zip(labels, probs, strict=True)
     ]
-    classes = np.array([[y, *rest][:num_kept] for y, rest in zip(labels, others, strict=True)])
+    classes = np.array([[y, *rest][:num_top] for y, rest in zip(labels, others, strict=True)])
     return classes, np.take_along_axis(probs, classes, axis=1)
 
 
@@ -71,16 +71,16 @@ def cases(draw):
     st.sampled_from([1, 50, 2**20]),
     st.integers(1, 5),
 )
-def test_every_way_keeps_what_the_loop_keeps(case, worth_compiled, num_kept, entries, threads):
+def test_every_way_keeps_what_the_loop_keeps(case, worth_compiled, num_top, entries, threads):
     labels, probs = case
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "WORTH_COMPILED", worth_compiled)
-        patch.setattr(reading, "LARGE_BLOCK", entries)
-        patch.setattr(reading, "BLOCK_ENTRIES", entries)
-        patch.setattr(blocks, "WORTH_THREADS", 0)
-        patch.setattr(blocks, "num_cores", lambda: threads)
-        rows = read_kept(labels, probs, num_kept=num_kept)
-    classes, values = loop_kept(labels, probs, num_kept)
+        patch.setattr(top_classes, "WORTH_COMPILED", worth_compiled)
+        patch.setattr(top_classes, "LARGE_BLOCK", entries)
+        patch.setattr(top_classes, "BLOCK_ENTRIES", entries)
+        patch.setattr(top_classes, "WORTH_THREADS", 0)
+        patch.setattr(top_classes, "num_cores", lambda: threads)
+        rows = read_top_classes(labels, probs, num_top=num_top)
+    classes, values = loop_kept(labels, probs, num_top)
     np.testing.assert_array_equal(rows.classes, classes)
     np.testing.assert_array_equal(rows.probs, values)
     assert rows.probs.dtype == probs.dtype
@@ -92,13 +92,13 @@ def test_every_way_keeps_what_the_loop_keeps(case, worth_compiled, num_kept, ent
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, "Came: nan in row 777, column 1"),
+        (np.nan, "has nan in row 777, column 1"),
         (-np.nan, "nan in row 777, column 1"),
-        (np.inf, "Came: inf in row 777, column 1"),
-        (-np.inf, "Came: -inf in row 777, column 1"),
-        (-0.25, "Probabilities are not negative. Came: -0.25 in row 777, column 1"),
-        (2.0, "Rows of pred_probs sum to one. Came: a sum of 3 in row 777"),
-        (0.25, "Rows of pred_probs sum to one. Came: a sum of 1.25 in row 777"),
+        (np.inf, "has inf in row 777, column 1"),
+        (-np.inf, "has -inf in row 777, column 1"),
+        (-0.25, "has -0.25 in row 777, column 1. Expected probabilities of 0 or more"),
+        (2.0, "Row 777 of pred_probs sums to 3. Expected rows that sum to one"),
+        (0.25, "Row 777 of pred_probs sums to 1.25. Expected rows that sum to one"),
     ],
 )
 def test_a_bad_row_is_named_wherever_it_stands(way, monkeypatch, dtype, K, value, message):
@@ -106,23 +106,23 @@ def test_a_bad_row_is_named_wherever_it_stands(way, monkeypatch, dtype, K, value
     probs[:, 0] = 1
     probs[777, 1] = value
     probs[[800, 999], 0] = 0.5  # later rows are bad as well, in the block of another thread too
-    monkeypatch.setattr(blocks, "WORTH_THREADS", 0)
-    monkeypatch.setattr(blocks, "num_cores", lambda: 3)
+    monkeypatch.setattr(top_classes, "WORTH_THREADS", 0)
+    monkeypatch.setattr(top_classes, "num_cores", lambda: 3)
     for entries in (10 * K, 2**20):
-        monkeypatch.setattr(reading, "LARGE_BLOCK", entries)
-        monkeypatch.setattr(reading, "BLOCK_ENTRIES", entries)
+        monkeypatch.setattr(top_classes, "LARGE_BLOCK", entries)
+        monkeypatch.setattr(top_classes, "BLOCK_ENTRIES", entries)
         with pytest.raises(InputError) as error:
-            read_kept(np.zeros(1000, dtype=np.intp), probs)
+            read_top_classes(np.zeros(1000, dtype=np.intp), probs)
         assert message in str(error.value)
-    with pytest.raises(InputError, match="in row 5777"):
-        read_kept(np.zeros(1000, dtype=np.intp), probs, 5000)
+    with pytest.raises(InputError, match=r"(in row|Row) 5777"):
+        read_top_classes(np.zeros(1000, dtype=np.intp), probs, 5000)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("K", [2, 40])
 def test_sums_near_the_tolerance_are_judged_alike(way, dtype, K):
     """Between nine tenths of the tolerance and all of it, a kernel asks the plain pass."""
-    tolerance = reading.SUM_TOLERANCE[np.dtype(dtype)]
+    tolerance = top_classes.SUM_TOLERANCE[np.dtype(dtype)]
     for factor in (0.5, 0.89, 0.91, 0.99):
         for sign in (-1, 1):
             probs = np.zeros((40, K), dtype=dtype)
@@ -130,10 +130,10 @@ def test_sums_near_the_tolerance_are_judged_alike(way, dtype, K):
             probs[7, 0] += dtype(sign * factor * tolerance)
             off = abs(float(probs[7].astype(np.float64).sum()) - 1)
             if off <= tolerance:
-                assert read_kept(np.zeros(40, dtype=np.intp), probs).own[7] == probs[7, 0]
+                assert read_top_classes(np.zeros(40, dtype=np.intp), probs).given_probs[7] == probs[7, 0]
             else:
-                with pytest.raises(InputError, match="in row 7"):
-                    read_kept(np.zeros(40, dtype=np.intp), probs)
+                with pytest.raises(InputError, match="Row 7 of pred_probs sums to"):
+                    read_top_classes(np.zeros(40, dtype=np.intp), probs)
 
 
 @examples
@@ -141,8 +141,8 @@ def test_sums_near_the_tolerance_are_judged_alike(way, dtype, K):
 def test_chunks_join_to_the_read_of_all(case, cuts):
     labels, probs = case
     edges = sorted({0, *(cut for cut in cuts if cut < len(labels)), len(labels)})
-    parts = [read_kept(labels[a:b], probs[a:b], a) for a, b in pairwise(edges)]
-    joined, whole = join_kept(parts), read_kept(labels, probs)
+    parts = [read_top_classes(labels[a:b], probs[a:b], a) for a, b in pairwise(edges)]
+    joined, whole = join_top_classes(parts), read_top_classes(labels, probs)
     np.testing.assert_array_equal(joined.classes, whole.classes)
     np.testing.assert_array_equal(joined.probs, whole.probs)
 
@@ -167,11 +167,13 @@ def test_mapped_files_are_read_and_left_as_they_are(tmp_path, mode, way, monkeyp
     mapped = np.load(tmp_path / "probs.npy", mmap_mode=mode)
     if mode == "c":
         mapped[:] = probs
-    monkeypatch.setattr(reading, "LARGE_BLOCK", 5000)
-    rows = read_kept(labels, mapped)
-    np.testing.assert_array_equal(rows.own, probs[np.arange(3000), labels])
+    monkeypatch.setattr(top_classes, "LARGE_BLOCK", 5000)
+    rows = read_top_classes(labels, mapped)
+    np.testing.assert_array_equal(rows.given_probs, probs[np.arange(3000), labels])
     np.testing.assert_array_equal(mapped, probs)
-    np.testing.assert_array_equal(read_kept(labels[:5], mapped[10:15]).own, probs[range(10, 15), labels[:5]])
+    np.testing.assert_array_equal(
+        read_top_classes(labels[:5], mapped[10:15]).given_probs, probs[range(10, 15), labels[:5]]
+    )
 
 
 def test_a_mapped_file_is_not_held_in_memory(tmp_path):
@@ -196,7 +198,7 @@ def test_a_mapped_file_is_not_held_in_memory(tmp_path):
     while not highest[0]:
         pass
     before = highest[0]
-    read_kept(np.zeros(50_000, dtype=np.intp), mapped)
+    read_top_classes(np.zeros(50_000, dtype=np.intp), mapped)
     stop.set()
     watcher.join()
     assert highest[0] - before < 100e6
@@ -205,7 +207,7 @@ def test_a_mapped_file_is_not_held_in_memory(tmp_path):
 def test_labels_of_all_types_reach_the_kernel(way):
     probs = np.eye(300, dtype=np.float32)[np.arange(900) % 300]
     for dtype in (np.uint16, np.int32, np.int64):
-        rows = read_kept(*check_arrays((np.arange(900) % 300).astype(dtype), probs))
-        assert isinstance(rows, KeptRows)
-        assert rows.own.all()
+        rows = read_top_classes(*check_arrays((np.arange(900) % 300).astype(dtype), probs))
+        assert isinstance(rows, TopClasses)
+        assert rows.given_probs.all()
         assert rows.classes.dtype == np.uint16

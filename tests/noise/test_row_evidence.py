@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome import checks as arrays
-from kiyome.noise import reading, row_evidence
-from kiyome.noise.row_evidence import (
+from kiyome.noise import top_classes
+from kiyome.noise.top_classes import (
     likeliest,
-    merge_rows,
-    read_rows,
+    merge_sampled,
+    read_sampled,
     row_keys,
     sample_size,
     sampled_rows,
@@ -26,8 +26,8 @@ SMALL_SAMPLE = 50
 
 @pytest.fixture(autouse=True)
 def small_sample(monkeypatch):
-    monkeypatch.setattr(row_evidence, "SAMPLE_ROWS", SMALL_SAMPLE)
-    monkeypatch.setattr(row_evidence, "SAMPLE_ROWS_A_CLASS", 0)
+    monkeypatch.setattr(top_classes, "SAMPLE_ROWS", SMALL_SAMPLE)
+    monkeypatch.setattr(top_classes, "SAMPLE_ROWS_A_CLASS", 0)
 
 
 def tied_set(seed, N=200, K=6, dtype=np.float64):
@@ -46,12 +46,12 @@ def same_evidence(one, other):
 
 @examples
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(2, 12))
-def test_kept_classes_are_those_of_a_plain_sort(seed, K, num_kept):
+def test_kept_classes_are_those_of_a_plain_sort(seed, K, num_top):
     labels, probs = tied_set(seed, N=30, K=K)
-    classes, kept = likeliest(labels, probs, num_kept)
+    classes, kept = likeliest(labels, probs, num_top)
     for row, label in enumerate(labels):
         others = sorted((k for k in range(K) if k != label), key=lambda k: (-probs[row, k], k))
-        assert classes[row].tolist() == [label, *others][:num_kept]
+        assert classes[row].tolist() == [label, *others][:num_top]
         assert kept[row].tolist() == probs[row, classes[row]].tolist()
 
 
@@ -61,13 +61,13 @@ def test_chunks_merge_to_one_read(seed, cuts, random):
     labels, probs = tied_set(seed)
     ends = sorted({0, 200, *cuts})
     chunks = [
-        read_rows(labels[start:stop], probs[start:stop], first_row=start) for start, stop in pairwise(ends)
+        read_sampled(labels[start:stop], probs[start:stop], first_row=start) for start, stop in pairwise(ends)
     ]
-    whole = read_rows(labels, probs)
-    same_evidence(merge_rows(chunks), whole)
-    same_evidence(merge_rows([merge_rows(chunks[:1]), *chunks[1:]]), whole)
+    whole = read_sampled(labels, probs)
+    same_evidence(merge_sampled(chunks), whole)
+    same_evidence(merge_sampled([merge_sampled(chunks[:1]), *chunks[1:]]), whole)
     random.shuffle(chunks)
-    np.testing.assert_array_equal(merge_rows(chunks).sample.probs, whole.sample.probs)
+    np.testing.assert_array_equal(merge_sampled(chunks).sample.probs, whole.sample.probs)
 
 
 @examples
@@ -75,10 +75,10 @@ def test_chunks_merge_to_one_read(seed, cuts, random):
 def test_the_compiled_sample_is_the_plain_one(seed, K, dtype):
     pytest.importorskip("numba")
     labels, probs = tied_set(seed, K=K, dtype=dtype)
-    plain = read_rows(labels, probs)
+    plain = read_sampled(labels, probs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "WORTH_COMPILED", 0)
-        same_evidence(read_rows(labels, probs), plain)
+        patch.setattr(top_classes, "WORTH_COMPILED", 0)
+        same_evidence(read_sampled(labels, probs), plain)
 
 
 @examples
@@ -93,16 +93,16 @@ def test_the_sample_has_the_smallest_keys_of_all(first_row, num_rows, size):
 @pytest.mark.parametrize("entries", [1, 7, 100])
 def test_blocks_change_nothing(monkeypatch, entries):
     labels, probs = tied_set(0)
-    whole = read_rows(labels, probs)
+    whole = read_sampled(labels, probs)
     monkeypatch.setattr(arrays, "BLOCK_ENTRIES", entries)
-    same_evidence(read_rows(labels, probs), whole)
+    same_evidence(read_sampled(labels, probs), whole)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_values_are_exact_in_the_type_they_came_in(dtype):
     labels, probs = tied_set(0, dtype=dtype)
     before = probs.copy()
-    rows = read_rows(labels, probs)
+    rows = read_sampled(labels, probs)
     assert rows.probs.dtype == rows.sample.probs.dtype == dtype
     assert rows.classes.dtype == np.uint8
     np.testing.assert_array_equal(rows.probs[:, 0], probs[np.arange(200), labels])

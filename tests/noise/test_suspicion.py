@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from kiyome.noise.latent_noise import NoiseModel
-from kiyome.noise.row_evidence import KEPT_CLASSES, likeliest
-from kiyome.noise.suspicion import (
-    LEAST_CHANCE,
+from kiyome.noise.noise_model import (
+    LEAST_PROBABILITY,
     POWER,
+    NoiseModel,
     along_curve,
     best_f1_mask,
-    chance_wrong,
     monotone_fit,
     precise_mask,
+    probability_wrong,
     suspicion,
 )
+from kiyome.noise.top_classes import NUM_TOP, likeliest
 
 examples = settings(derandomize=True, deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
@@ -41,7 +41,7 @@ def made_model(K, rng, power=1.7):
 def test_suspicion_by_a_plain_loop(seed, K):
     rng = np.random.default_rng(seed)
     labels, probs, model = rng.integers(0, K, 20), rng.dirichlet(np.ones(K), 20), made_model(K, rng)
-    z = suspicion(*likeliest(labels, probs, KEPT_CLASSES), model)
+    z = suspicion(*likeliest(labels, probs, NUM_TOP), model)
     t, W = model.self_confidence, model.weights
     for i, j in enumerate(labels):
         q = probs[i] ** model.power  # its normalization cancels
@@ -84,9 +84,11 @@ def test_the_fit_is_scikit_learns_where_every_value_has_its_bin(seed, N):
     rng = np.random.default_rng(seed)
     x, y = rng.permutation(N) / N, rng.random(N)
     curve = monotone_fit(x, y)
-    np.testing.assert_allclose(chance_wrong(x, curve), IsotonicRegression().fit_transform(x, y), atol=1e-12)
+    np.testing.assert_allclose(
+        probability_wrong(x, curve), IsotonicRegression().fit_transform(x, y), atol=1e-12
+    )
     assert curve.mean == pytest.approx(y.mean())
-    assert curve.chance.mean() == pytest.approx(y.mean())
+    assert curve.probability.mean() == pytest.approx(y.mean())
 
 
 @examples
@@ -97,9 +99,9 @@ def test_the_fit_rises_and_keeps_the_mean(seed, N, num_values):
     y = (rng.random(N) < x / num_values).astype(float)
     curve = monotone_fit(x, y)
     assert (np.diff(curve.suspicion) > 0).all()
-    assert (np.diff(curve.chance) >= 0).all()
+    assert (np.diff(curve.probability) >= 0).all()
     order = rng.permutation(N)
-    np.testing.assert_allclose(monotone_fit(x[order], y[order]).chance, curve.chance, atol=1e-9)
+    np.testing.assert_allclose(monotone_fit(x[order], y[order]).probability, curve.probability, atol=1e-9)
 
 
 @examples
@@ -107,7 +109,7 @@ def test_the_fit_rises_and_keeps_the_mean(seed, N, num_values):
 def test_best_f1_by_trying_every_cut(seed, N):
     rng = np.random.default_rng(seed)
     z = rng.integers(0, 12, N) / 4
-    chances = np.interp(z, [0, 3], [LEAST_CHANCE, 1])
+    chances = np.interp(z, [0, 3], [LEAST_PROBABILITY, 1])
     flagged = best_f1_mask(z, chances)
 
     def expected_f1(cut):

@@ -77,5 +77,5 @@ def test_estimates_are_the_closed_forms_of_the_joint():
 
 @pytest.mark.parametrize("matrix", [[[1, 2, 3]], [1, 2], [[1, -1], [0, 1]], [[np.nan, 1], [0, 1]]])
 def test_what_is_no_such_matrix(matrix):
-    with pytest.raises(InputError, match="is square, without negative or missing numbers"):
+    with pytest.raises(InputError, match="Expected a square matrix without negative or missing numbers"):
         transition_of(matrix)

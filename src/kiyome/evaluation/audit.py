@@ -131,8 +131,8 @@ def audited_accuracy(
     known, true = Drawn.of(design, rows[decided]), said[decided]
     unsure = ~decided
     model_right, label_wrong = predicted[rows] == said, (given[rows] != said) & decided
-    accuracy = known.share(model_right[decided], confidence)
-    noise = known.share(label_wrong[decided], confidence)
+    accuracy = known.proportion(model_right[decided], confidence)
+    noise = known.proportion(label_wrong[decided], confidence)
     bounds = [(accuracy.low, accuracy.high), (noise.low, noise.high)]
     if unsure.any():
         bounds = [_bounds(every, hits, unsure, confidence) for hits in (model_right, label_wrong)]
@@ -188,7 +188,7 @@ class Drawn:
         weights: Numbers = (self.sizes / self.counts)[self.stratum]
         return weights
 
-    def share(self, hits: Mask, confidence: float) -> Estimate:
+    def proportion(self, hits: Mask, confidence: float) -> Estimate:
         """Share of all rows that are hits."""
         found = np.bincount(self.stratum, hits, minlength=len(self.sizes))
         return stratified_share(found, self.counts, self.sizes, confidence=confidence)
@@ -233,7 +233,7 @@ def said_of(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> La
 
 
 def _bounds(drawn: Drawn, hits: Mask, unsure: Mask, confidence: float) -> tuple[float, float]:
-    return drawn.share(hits & ~unsure, confidence).low, drawn.share(hits | unsure, confidence).high
+    return drawn.proportion(hits & ~unsure, confidence).low, drawn.proportion(hits | unsure, confidence).high
 
 
 def _transition(

@@ -18,9 +18,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.checks import check_confidence, check_scored
+from kiyome.checks import check_scored
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate
+from kiyome.estimates import Estimate, check_confidence
 from kiyome.evaluation.audit import UNSURE, Drawn, said_of
 from kiyome.evaluation.audit_design import AuditDesign, believed, chance_right
 from kiyome.evaluation.compare import POWER, Verdict, about

@@ -18,9 +18,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.checks import check_confidence
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate, group_numbers, share_of_rows
+from kiyome.estimates import Estimate, check_confidence, group_numbers, proportion_of_rows
 from kiyome.evaluation.compare import Comparison, compare
 
 NUM_DRAWS = 2000  # of the bootstrap; its 5 % point then rests on 100 draws
@@ -112,7 +111,7 @@ def compare_many(
     means = matrix.mean(axis=0)
     errors = _drawn_means(matrix.astype(np.float64), together, seed) - means
     scores = {
-        name: share_of_rows(matrix[:, m], groups=together, confidence=confidence, seed=seed)
+        name: proportion_of_rows(matrix[:, m], groups=together, confidence=confidence, seed=seed)
         for m, name in enumerate(names)
     }
     best = int(means.argmax())

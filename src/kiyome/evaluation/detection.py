@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate, share
+from kiyome.estimates import Estimate, proportion
 
 NUM_DRAWS = 1000  # of the bootstrap over rows
 Draws = NDArray[np.float64]
@@ -60,9 +60,9 @@ def detection(is_kind: ArrayLike, scores: ArrayLike, *, cut: float = 0.5, seed: 
     drawn = drawn_precisions(kind, values, seed)
     return Detection(
         average_precision=_estimate(average_precision(kind, values), drawn, len(kind)),
-        chance=share(int(kind.sum()), len(kind)),
-        precision=share(hits, int(above.sum())) if above.any() else None,
-        recall=share(hits, int(kind.sum())),
+        chance=proportion(int(kind.sum()), len(kind)),
+        precision=proportion(hits, int(above.sum())) if above.any() else None,
+        recall=proportion(hits, int(kind.sum())),
         num_above=int(above.sum()),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate, share
+from kiyome.estimates import Estimate, proportion
 
 MOST_REPEATED = 0.4  # of labels known to be wrong; what had not seen them repeated 0 to 13 %
 MOST_SUSPECTS_MET = (
@@ -46,7 +46,7 @@ def repeated_mistakes(labels: ArrayLike, choice: ArrayLike, is_suspect: ArrayLik
         )
     if not suspect.any():
         return None
-    return share(int((given == chosen)[suspect].sum()), int(suspect.sum()))
+    return proportion(int((given == chosen)[suspect].sum()), int(suspect.sum()))
 
 
 def speaks_against(labels: NDArray[np.integer], pred_probs: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -67,9 +67,9 @@ def mark_of_seen_labels(
     A forest that saw its labels repeats all mistakes, a small network 59 to 88 %, a linear head 1 to 11 %, no
     more than one that did not see them: no mark is no proof.
 
-    >>> mark_of_seen_labels(share(58, 60), "true labels")[:60]
+    >>> mark_of_seen_labels(proportion(58, 60), "true labels")[:60]
     'repeats 96.7 % (88.6 to 99.1 %, n = 60) of the labels that a'
-    >>> mark_of_seen_labels(share(6, 60), "true labels")
+    >>> mark_of_seen_labels(proportion(6, 60), "true labels")
     """
     if repeated is None or repeated.low < most:
         return None

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.predictions import floored_log
-from kiyome.checks import Labels, Probs, check_confidence, check_labels, check_scored
-from kiyome.estimates import Estimate, group_numbers, share_of_rows
+from kiyome.checks import Labels, Matrix, check_labels, check_scored
+from kiyome.estimates import Estimate, check_confidence, group_numbers, proportion_of_rows
 from kiyome.evaluation.calibration import CalibrationError, calibration_error
 
 NUM_DRAWS = 1000  # of the bootstrap; its 2.5 % point then rests on 25 draws
@@ -119,7 +119,7 @@ def score_predictions(
 
     options: Options = {"confidence": confidence, "seed": seed}
     return Scores(
-        accuracy_on_given=share_of_rows(choice == given, groups=together, **options),
+        accuracy_on_given=proportion_of_rows(choice == given, groups=together, **options),
         accuracy_on_true=_accuracy_on_true(choice, true_labels, K, together, options),
         balanced_accuracy=from_confusion(balanced_accuracy),
         macro_f1=from_confusion(macro_f1),
@@ -144,7 +144,7 @@ def mean_of_rows(values: ArrayLike, *, groups: ArrayLike | None = None, confiden
     return Estimate(value=value, low=value - half, high=value + half, num_rows=len(rows))
 
 
-def row_log_loss(labels: Labels, pred_probs: Probs) -> NDArray[np.float64]:
+def row_log_loss(labels: Labels, pred_probs: Matrix) -> NDArray[np.float64]:
     """Minus the logarithm (N,) of what each row gives to its label, of nothing below 1e-7.
 
     >>> row_log_loss(np.array([1]), np.array([[0.5, 0.5]])).round(4)
@@ -216,7 +216,7 @@ def _accuracy_on_true(
         return None
     truth = np.where(known, true_labels, 0)
     check_labels(truth, num_rows=len(choice), num_classes=num_classes)
-    return share_of_rows(
+    return proportion_of_rows(
         (choice == truth)[known], groups=None if together is None else together[known], **options
     )
 
@@ -231,7 +231,7 @@ def _class_score(
         if not rows.any():
             return None
         hits = (is_given & is_chosen)[rows]
-        return share_of_rows(hits, groups=None if together is None else together[rows], **options)
+        return proportion_of_rows(hits, groups=None if together is None else together[rows], **options)
 
     return ClassScore(recall=among(is_given), precision=among(is_chosen))
 

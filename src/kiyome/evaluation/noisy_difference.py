@@ -6,10 +6,10 @@ from math import sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.checks import check_confidence, check_labels
-from kiyome.estimates import Estimate, share
+from kiyome.checks import Matrix, check_labels
+from kiyome.estimates import Estimate, check_confidence, proportion
 from kiyome.evaluation.metrics import mean_of_rows
-from kiyome.evaluation.noisy_labels import Matrix, Range, checked_matrix, true_shares
+from kiyome.evaluation.noisy_labels import Range, checked_matrix, true_shares
 
 
 def noise_rate_from_pairs(
@@ -45,7 +45,7 @@ def noise_rate_from_pairs(
     >>> noise_rate_from_pairs(68, 662, num_classes=5).as_percent()
     '5.3 % (4.2 to 6.7 %, n = 662)'
     """
-    differing = share(num_differing, num_pairs, confidence=confidence)
+    differing = proportion(num_differing, num_pairs, confidence=confidence)
     value, low, high = (
         _wrong(each, num_classes) for each in (differing.value, differing.low, differing.high)
     )

@@ -24,11 +24,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.checks import Labels, Probs, check_confidence, check_scored
+from kiyome.checks import Labels, Matrix, check_scored
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate, group_numbers, share_of_rows
+from kiyome.estimates import Estimate, check_confidence, group_numbers, proportion_of_rows
 from kiyome.noise import noise_rate
-from kiyome.noise.adaptive import judge_labels, judged_joint
+from kiyome.noise.adaptive import adaptive_joint, fit_adaptive
 from kiyome.noise.transition import transition_of
 
 NUM_DRAWS = 100  # each fits the noise again; a standard deviation within 7 % of itself
@@ -37,8 +37,6 @@ REPEATS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SEEN_REPEATS = (
     0.2  # more than networks needed on labels by people: 0.06 to 0.15, twelve here and five elsewhere
 )
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +196,7 @@ def accuracy_under_noise(
 
     T = _matrix_of(given, probs) if known is None else known
     rate = _rate(given, probs, T, measured, is_known=known is not None)
-    score = share_of_rows(choice == given, groups=together, confidence=confidence, seed=seed)
+    score = proportion_of_rows(choice == given, groups=together, confidence=confidence, seed=seed)
     values = _curve(given, choice, T, None if measured is None else measured.value)
     spread = _bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
@@ -301,11 +299,13 @@ def true_shares(labels: Labels, T: Matrix) -> Matrix:
     return shares
 
 
-def _matrix_of(labels: Labels, pred_probs: Probs) -> Matrix:
-    return transition_of(judged_joint(judge_labels(labels, pred_probs)))
+def _matrix_of(labels: Labels, pred_probs: Matrix) -> Matrix:
+    return transition_of(adaptive_joint(fit_adaptive(labels, pred_probs)))
 
 
-def _rate(labels: Labels, pred_probs: Probs, T: Matrix, measured: Estimate | None, *, is_known: bool) -> Rate:
+def _rate(
+    labels: Labels, pred_probs: Matrix, T: Matrix, measured: Estimate | None, *, is_known: bool
+) -> Rate:
     if measured is not None:
         source = f"measured, n = {measured.num_rows:,}"
         return Rate(value=measured.value, low=measured.low, high=measured.high, source=source)

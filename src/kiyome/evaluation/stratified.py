@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate, share
+from kiyome.estimates import Estimate, proportion
 
 Numbers = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def prediction_powered_share(
             came=f"shapes {c.shape} of {c.dtype}, {f.shape} and {every.shape}",
             remedy="Pass hits of bool and guesses of float.",
         )
-    plain = share(int(c.sum()), len(c), confidence=confidence)
+    plain = proportion(int(c.sum()), len(c), confidence=confidence)
     spread, together = float(every.var()), float(((c - c.mean()) * (f - f.mean())).mean())
     if spread == 0 or together <= 0:  # guesses that know nothing move nothing
         return plain

@@ -1,165 +1,178 @@
-"""The adaptive method from one read of the arrays: suspicion, chances, masks. N rows, K classes.
+"""The adaptive method from one read of the arrays: suspicion, probabilities, masks. N rows, K classes.
 
-    read_rows ─► log_probs of the sample ─► fit_noise ─► suspicion of all rows ─► chances ─► mask
+    read_sampled ─► log_probs of the sample ─► fit_noise ─► suspicion of all rows ─► probabilities ─► mask
     order N·K              order S                            order N
 
-    judge_labels(labels, pred_probs) -> Judgement     judge_rows does the same for merged chunks
+    fit_adaptive(labels, pred_probs) -> AdaptiveFit     fit_top_classes does the same for merged chunks
+    combine_pred_probs(labels, members)                 several predictors as one, each calibrated first
 
-Why it adapts: docs/noise.md. Every result is the same for any block size; of up to `sample_size(K)` rows it
-is free of row order, too, beyond that as far as the sample of 10,000 rows decides.
+Why it adapts: docs/noise.md. Every result is the same for any block size. With up to `sample_size(K)` rows it
+does not depend on row order; with more, only through the sample of 10,000 rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from kiyome.checks import Labels, Mask, Matrix, Numbers, check_arrays
+from kiyome.checks import (
+    Labels,
+    Mask,
+    Matrix,
+    Numbers,
+    check_arrays,
+    check_labels,
+    check_pred_probs,
+    row_blocks,
+)
 from kiyome.errors import InputError
-from kiyome.noise.latent_noise import (
+from kiyome.noise.noise_model import (
     SHARPNESS,
+    TINY,
     LogProbs,
     NoiseModel,
+    ProbabilityCurve,
+    best_f1_mask,
+    calibrating_power,
     expected_joint,
     fit_noise,
     latent_transition,
     log_probs,
-    tempered,
-)
-from kiyome.noise.row_evidence import KEPT_CLASSES, RowEvidence, read_rows
-from kiyome.noise.suspicion import (
-    ChanceCurve,
-    best_f1_mask,
-    chance_wrong,
     monotone_fit,
     precise_mask,
+    probability_wrong,
     suspicion,
+    tempered,
 )
+from kiyome.noise.top_classes import NUM_TOP, SampledTopClasses, read_sampled
 
 ADAPTIVE = "adaptive"
-"""The method's name, wherever a method is chosen."""
+"""The method's name, wherever a method is an option."""
 
-CAREFUL_SHARPNESS = 1.25  # the least sharpness that is believed: for promises, and the band's lower end
-ORDER_SHARE = 1e-3  # of a quality: what tells rows of one chance apart
+CAREFUL_SHARPNESS = 1.25  # the least plausible sharpness: for promises, and the band's lower end
+ORDER_SHARE = 1e-3  # of a quality: orders rows of equal probability
 PROMISE_ACCURACY = 0.8  # on given labels; above it a precision of 0.9 was kept in 84 % of sets, 0.85 in all
 REFUSE_ACCURACY = 0.5  # below it, 0.9 was kept in 37 %
-WEAK_SURENESS = 0.5  # mean largest calibrated probability, below which low noise rates come out far too high
+WEAK_CONFIDENCE = 0.5  # mean largest calibrated probability; below it low noise rates come out far too high
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judgement:
-    """What the adaptive method says of N labels."""
+class AdaptiveFit:
+    """The noise model of N labels, and each row's probability of a wrong label."""
 
     model: NoiseModel
     sample: LogProbs
     sample_suspicion: Matrix
     """(S,) of the sampled rows."""
-    curve: ChanceCurve
+    curve: ProbabilityCurve
     suspicion: Matrix
     """(N,) z, any number: the higher, the more suspicious."""
     probability: Matrix
-    """(N,) chance that the given label is wrong."""
+    """(N,) probability that the given label is wrong."""
     accuracy_on_given: float
     """Share of rows where no class is likelier than the given one."""
-    sureness: float
+    mean_confidence: float
     """Mean of the largest calibrated probability, over the sample."""
 
 
-def judge_labels(labels: Labels, pred_probs: Numbers) -> Judgement:
-    """The judgement of arrays that were checked before."""
-    return judge_rows(read_rows(labels, pred_probs))
+def fit_adaptive(labels: Labels, pred_probs: Numbers) -> AdaptiveFit:
+    """Return the fit of arrays that were checked before."""
+    return fit_top_classes(read_sampled(labels, pred_probs))
 
 
-def judge_rows(rows: RowEvidence) -> Judgement:
-    """The judgement of one read, or of chunks that were merged."""
-    kept = slice(0, KEPT_CLASSES)
+def fit_top_classes(rows: SampledTopClasses) -> AdaptiveFit:
+    """Return the fit of one read, or of merged chunks."""
+    top = slice(0, NUM_TOP)
     sample = log_probs(rows.sample, rows.num_classes)
     model, right = fit_noise(sample)
-    sample_z = suspicion(rows.sample.classes[:, kept], rows.sample.probs[:, kept], model)
+    sample_z = suspicion(rows.sample.classes[:, top], rows.sample.probs[:, top], model)
     curve = monotone_fit(sample_z, 1 - right)
     z = suspicion(rows.classes, rows.probs, model)
-    return Judgement(
+    return AdaptiveFit(
         model=model,
         sample=sample,
         sample_suspicion=sample_z,
         curve=curve,
         suspicion=z,
-        probability=chance_wrong(z, curve),
+        probability=probability_wrong(z, curve),
         accuracy_on_given=float((rows.probs[:, 0] >= rows.probs[:, 1]).mean()),
-        sureness=float(tempered(sample, model.power)[0].max(axis=0).mean()),
+        mean_confidence=float(tempered(sample, model.power)[0].max(axis=0).mean()),
     )
 
 
-def quality(judged: Judgement) -> Matrix:
-    """Scores (N,) in 0..1: the chance of a right label; within 0.001 they order rows of equal chance."""
-    z = judged.suspicion
+def adaptive_quality(fit: AdaptiveFit) -> Matrix:
+    """Return scores (N,) in 0..1: the probability of a right label, ordered by suspicion within 0.001."""
+    z = fit.suspicion
     order = 0.5 - 0.5 * z / (1 + np.abs(z))  # falls from one to zero as suspicion rises
-    scores: Matrix = (1 - ORDER_SHARE) * (1 - judged.probability) + ORDER_SHARE * order
+    scores: Matrix = (1 - ORDER_SHARE) * (1 - fit.probability) + ORDER_SHARE * order
     return scores
 
 
-def issues(judged: Judgement, *, precision: float | None = None) -> Mask:
-    """The mask (N,) of best expected F1, or of the wished precision."""
+def adaptive_mask(fit: AdaptiveFit, *, precision: float | None = None) -> Mask:
+    """Return the mask (N,) of best expected F1, or the one that keeps a precision."""
     if precision is None:
-        return best_f1_mask(judged.suspicion, judged.probability)
-    _refuse_weak(judged)
-    chances = chance_wrong(judged.suspicion, careful_curve(judged))
-    return precise_mask(judged.suspicion, chances, precision)
+        return best_f1_mask(fit.suspicion, fit.probability)
+    _refuse_weak(fit)
+    probability = probability_wrong(fit.suspicion, careful_curve(fit))
+    return precise_mask(fit.suspicion, probability, precision)
 
 
-def careful_curve(judged: Judgement) -> ChanceCurve:
-    """The chance of a wrong label as the least believed sharpness sees it: lower, hence safer to promise."""
-    _, right = latent_transition(judged.sample, CAREFUL_SHARPNESS * judged.model.power)
-    return monotone_fit(judged.sample_suspicion, 1 - right)
+def careful_curve(fit: AdaptiveFit) -> ProbabilityCurve:
+    """Return the probability curve at the least plausible sharpness: lower, hence safer to promise."""
+    _, right = latent_transition(fit.sample, CAREFUL_SHARPNESS * fit.model.power)
+    return monotone_fit(fit.sample_suspicion, 1 - right)
 
 
-def judged_joint(judged: Judgement) -> Matrix:
-    """Expected counts (K, K) [true, given] of the sampled rows."""
-    return expected_joint(judged.sample, judged.model.transition, SHARPNESS * judged.model.power)
+def adaptive_joint(fit: AdaptiveFit) -> Matrix:
+    """Return expected counts (K, K) [true, given] of the sampled rows."""
+    return expected_joint(fit.sample, fit.model.transition, SHARPNESS * fit.model.power)
 
 
 def check_precision(precision: float) -> None:
     """Raise where no mask can have that precision."""
     if not 0 < precision < 1:
         raise InputError(
-            "A precision lies between 0 and 1.", came=f"precision={precision}", remedy="Pass 0.9, say."
+            f"precision={precision} is no precision.",
+            expected="Expected a number above 0 and below 1.",
+            remedy="Pass 0.9, for example.",
         )
 
 
-def _refuse_weak(judged: Judgement) -> None:
-    if judged.accuracy_on_given < REFUSE_ACCURACY:
+def _refuse_weak(fit: AdaptiveFit) -> None:
+    if fit.accuracy_on_given < REFUSE_ACCURACY:
         raise InputError(
-            "A precision can be promised only where predictions agree with half of the given labels or more.",
-            came=f"predictions that agree with {judged.accuracy_on_given:.0%}: their own mistakes look like"
-            " wrong labels",
-            remedy="Take a better predictor, or leave precision out: every row carries its probability.",
+            f"The predictions agree with {fit.accuracy_on_given:.0%} of the given labels only, so their own"
+            " mistakes look like wrong labels.",
+            expected="A precision needs predictions that agree with half of the labels or more.",
+            remedy="Use a better predictor, or leave precision out: every row carries its probability.",
         )
 
 
-def precision_note(judged: Judgement) -> str | None:
-    """What to tell whoever asked for a precision; None where experience says that it is kept."""
-    if judged.accuracy_on_given > PROMISE_ACCURACY:
+def precision_note(fit: AdaptiveFit) -> str | None:
+    """Return a warning where a promised precision may not be kept, else None."""
+    if fit.accuracy_on_given > PROMISE_ACCURACY:
         return None
     return (
-        f"The predictions agree with {judged.accuracy_on_given:.0%} of the given labels. Below"
+        f"The predictions agree with {fit.accuracy_on_given:.0%} of the given labels. Below"
         f" {PROMISE_ACCURACY:.0%}, a precision of 0.9 was kept in about two of three sets: do not rely on it."
     )
 
 
-def weakness_note(judged: Judgement) -> str | None:
-    """What to tell about a predictor that is too unsure for its chances to be believed; else None."""
-    if judged.sureness >= WEAK_SURENESS:
+def weakness_note(fit: AdaptiveFit) -> str | None:
+    """Return a warning where the predictor is too unsure for its probabilities to be used, else None."""
+    if fit.mean_confidence >= WEAK_CONFIDENCE:
         return None
     return (
-        f"The predictor is weak: its likeliest class has {judged.sureness:.0%} on average. Where few labels"
-        " are wrong, chances and noise rate come out too high; trust the order of rows only."
+        f"The predictor is weak: its likeliest class has {fit.mean_confidence:.0%} on average. Where few"
+        " labels are wrong, probabilities and noise rate come out too high; trust the order of rows only."
     )
 
 
 def label_issue_probability(labels: ArrayLike, pred_probs: ArrayLike) -> Matrix:
-    """The chance (N,) that each given label is wrong, in 0..1.
+    """Return the probability (N,) that each given label is wrong, in 0..1.
 
     Parameters
     ----------
@@ -171,23 +184,82 @@ def label_issue_probability(labels: ArrayLike, pred_probs: ArrayLike) -> Matrix:
     Raises
     ------
     InputError
-        Arrays that break a stated rule; the message names the first such row.
+        Unsuitable arrays; the message names the first such row.
 
     Notes
     -----
     From the model of docs/noise.md: a hidden true class, expectation maximization over 10,000 rows, made
-    monotone in the row's suspicion. Labels and predictions alone do not fix it: it rests on the experience
-    that true classes are 2.5 times as sure as given ones. Too high where the predictor is weak and labels are
-    good, too low for mistakes that the predictor shares. Use it to order and to size a review, not as a fact.
+    monotone in the row's suspicion. Labels and predictions alone do not identify it: it rests on the
+    experience that true classes are 2.5 times as sure as given ones. It is too high where the predictor is
+    weak and the labels are good, too low for mistakes that the predictor shares. Use it to order and to size
+    a review, not as a fact.
 
     Examples
     --------
     >>> from kiyome.noise import inject_label_noise, simulate_pred_probs
     >>> rng, true_labels = np.random.default_rng(0), np.arange(3000) % 3
     >>> labels = inject_label_noise(true_labels, np.full((3, 3), 0.05) + 0.85 * np.eye(3), rng)
-    >>> chances = label_issue_probability(labels, simulate_pred_probs(true_labels, 3, rng))
+    >>> probability = label_issue_probability(labels, simulate_pred_probs(true_labels, 3, rng))
     >>> wrong = labels != true_labels
-    >>> bool(chances[wrong].mean() > 0.7), bool(chances[~wrong].mean() < 0.1)
+    >>> bool(probability[wrong].mean() > 0.7), bool(probability[~wrong].mean() < 0.1)
     (True, True)
     """
-    return judge_labels(*check_arrays(labels, pred_probs)).probability
+    return fit_adaptive(*check_arrays(labels, pred_probs)).probability
+
+
+def combine_pred_probs(labels: ArrayLike, members: Sequence[ArrayLike]) -> NDArray[np.float32]:
+    """Return one array (N, K) of several members' out-of-fold probabilities: their geometric mean.
+
+    Parameters
+    ----------
+    labels
+        (N,) given labels, whole numbers from 0 to K-1.
+    members
+        M arrays (N, K), one or more, rows sum to one: out-of-fold predictions of different models.
+
+    Raises
+    ------
+    InputError
+        No member; members of different shapes; unsuitable arrays.
+
+    Notes
+    -----
+    Each member is raised to the power that calibrates it to the labels, so that an over-confident one does
+    not outvote the others; then the geometric mean is taken and rows are divided by their sums. On the
+    majority labels of CIFAR-10N, three members rank better than the best of them: average precision 0.928
+    against 0.897, paired 95 % interval of the difference 0.027 to 0.034. **Not always:** eight members of
+    unequal quality reached 0.903 on CIFAR-10's test set where the best alone had 0.912. Noise rates do not
+    get better.
+
+    Examples
+    --------
+    >>> sure, unsure = [[0.9, 0.1], [0.2, 0.8]], [[0.6, 0.4], [0.5, 0.5]]
+    >>> combine_pred_probs([0, 1], [sure, unsure]).argmax(axis=1)
+    array([0, 1])
+    """
+    arrays = [check_pred_probs(member) for member in members]
+    if not arrays or len({array.shape for array in arrays}) != 1:
+        raise InputError(
+            f"The members have shapes {[array.shape for array in arrays]}.",
+            expected="Expected one or more arrays of the same shape (N, K).",
+            remedy="Pass predictions for the same rows and classes, in the same order.",
+        )
+    num_rows, num_classes = arrays[0].shape
+    given = check_labels(labels, num_rows=num_rows, num_classes=num_classes)
+    samples = (read_sampled(given, array).sample for array in arrays)
+    powers = [calibrating_power(log_probs(sample, num_classes)) for sample in samples]
+    combined = np.empty((num_rows, num_classes), dtype=np.float32)
+    for block in row_blocks(arrays[0]):
+        combined[block] = _geometric_mean([array[block] for array in arrays], powers)
+    return combined
+
+
+def _geometric_mean(members: list[Numbers], powers: list[float]) -> Matrix:
+    logs = [
+        power * np.log(p.astype(np.float64).clip(min=TINY)) for p, power in zip(members, powers, strict=True)
+    ]
+    # each member's own normalization is one factor a row, which the last one absorbs
+    mean: Matrix = np.mean(logs, axis=0)
+    mean = np.exp(mean - mean.max(axis=1, keepdims=True))
+    mean /= mean.sum(axis=1, keepdims=True)
+    return mean

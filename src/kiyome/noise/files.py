@@ -1,9 +1,9 @@
-"""Wrong labels of a table in many files, each read where it is worked on: here, in processes, on a cluster.
+"""Predictions in files: a table in many files, or in one of another format. N rows, K classes.
 
-    files ── parts of rows, by their headers ── executor: read, check, keep what matters ── merge ── mask
+    files ── parts of rows, by their headers ── executor: read, check, top classes ── merge ── mask
 
-A part travels as the place of its rows, never as the rows. What comes back is of order N: three classes of
-each row (15 bytes at float32). N rows, K classes.
+A part is sent to a worker as file and rows, never as numbers. What comes back is of order N: three top
+classes of each row (15 bytes at float32).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,26 +17,26 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import ArrayLike
 
 from kiyome.checks import Labels, Mask, Numbers, check_arrays, check_one_kind
 from kiyome.errors import InputError, choose
 from kiyome.executors import HERE, Executor, in_order
 from kiyome.noise.adaptive import ADAPTIVE
-from kiyome.noise.chunks import Chunks
 from kiyome.noise.label_issues import check_method, flag_adaptive, flag_by_table
-from kiyome.noise.reading import KeptRows, read_kept
-from kiyome.noise.row_evidence import merge_rows, read_rows
+from kiyome.noise.pruning import Chunks
+from kiyome.noise.top_classes import TopClasses, merge_sampled, read_sampled, read_top_classes
 
 ROWS_A_BATCH = 2**16
 PREFIX = "p_"  # of a column of probabilities
 
 
 @contextmanager
-def laid_out(
+def as_memmap(
     blocks: Iterable[tuple[ArrayLike, ArrayLike]], *, folder: str | Path | None = None
 ) -> Iterator[tuple[Labels, Numbers]]:
-    """Labels (N,) and memory-mapped pred_probs (N, K) of consecutive blocks, until the `with` block ends.
+    """Return labels (N,) and memory-mapped pred_probs (N, K) of consecutive blocks, inside a `with` block.
 
     Parameters
     ----------
@@ -44,16 +44,16 @@ def laid_out(
         Pairs (labels, pred_probs) of consecutive rows; any iterator, read once. The first block sets the type
         and the number of classes.
     folder
-        Where the temporary file of N x K numbers goes; the system's own place by default.
+        Where the temporary file of N x K numbers goes; the system's temporary folder by default.
 
     Raises
     ------
     InputError
-        No block, blocks of different types or numbers of classes, or arrays that break a stated rule.
+        No block, blocks of different types or numbers of classes, or unsuitable arrays.
 
     Examples
     --------
-    >>> with laid_out(([k], [[0.25, 0.75]]) for k in (0, 1, 1)) as (labels, pred_probs):
+    >>> with as_memmap(([k], [[0.25, 0.75]]) for k in (0, 1, 1)) as (labels, pred_probs):
     ...     labels.tolist(), pred_probs.shape
     ([0, 1, 1], (3, 2))
     """
@@ -66,7 +66,7 @@ def laid_out(
 def _write(
     blocks: Iterable[tuple[ArrayLike, ArrayLike]], path: Path
 ) -> tuple[Labels, tuple[int, np.dtype[Any]]]:
-    """Write the numbers of all blocks; labels, and how many classes of which type there are."""
+    """Write the numbers of all blocks; return labels, and the number of classes and type of the numbers."""
     labels: list[Labels] = []
     kinds: set[tuple[int, np.dtype[Any]]] = set()
     num_rows = 0
@@ -79,42 +79,37 @@ def _write(
             file.write(np.ascontiguousarray(probs).data)
             labels.append(given)
             num_rows += len(given)
-    if len(kinds) != 1:
-        raise InputError(
-            "Blocks, at least one, agree in type and number of classes.",
-            came=" and ".join(f"{classes} classes of {dtype}" for classes, dtype in kinds) or "no block",
-            remedy="Pass parts of one array.",
-        )
+    check_one_kind([(num_classes, str(dtype)) for num_classes, dtype in kinds])
     return np.concatenate(labels), kinds.pop()
 
 
 def read_blocks(
     path: str | Path, *, label_column: str = "label", prob_columns: Sequence[str] | None = None
 ) -> Iterator[tuple[Labels, Numbers]]:
-    """Blocks (labels, pred_probs) of a Parquet, Arrow or Feather file, one batch of it in memory at a time.
+    """Yield blocks (labels, pred_probs) of a Parquet, Arrow or Feather file, one batch in memory at a time.
 
     Parameters
     ----------
     path
-        The file. A name ending in ``.parquet`` says Parquet, any other Arrow.
+        The file. A name that ends in ``.parquet`` means Parquet, any other Arrow.
     label_column
-        Given labels: whole numbers, or the names of classes.
+        Given labels: whole numbers, or class names.
     prob_columns
         One column a class, in class order; by default all whose name begins with ``p_``, in the file's order.
-        What follows the prefix is the class's name.
+        The rest of the name is the class name.
 
     Raises
     ------
     InputError
-        Missing columns, or a label that names no class.
+        Missing columns, or a label without a class.
     """
     schema, batches = _open_table(Path(path))
     columns = list(prob_columns or [name for name in schema.names if name.startswith(PREFIX)])
     missing = [name for name in (label_column, *columns) if name not in schema.names]
     if missing or not columns:
         raise InputError(
-            f"The file has a column {label_column!r} and one column of probabilities a class.",
-            came=f"columns {', '.join(map(repr, schema.names))}",
+            f"{Path(path).name} has the columns {', '.join(map(repr, schema.names))}.",
+            expected=f"Expected a column {label_column!r} and one column of probabilities a class.",
             remedy="Name them by label_column= and prob_columns=.",
         )
     numbers = {name.removeprefix(PREFIX): k for k, name in enumerate(columns)}
@@ -124,7 +119,7 @@ def read_blocks(
 
 
 def _open_table(path: Path) -> tuple[Any, Iterator[Any]]:
-    """A schema and batches."""
+    """Return schema and batches of a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -135,15 +130,15 @@ def _open_table(path: Path) -> tuple[Any, Iterator[Any]]:
         file = pa.ipc.open_file(pa.memory_map(str(path)))
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(
-            "The predictions are a whole Parquet or Arrow file.",
-            came=f"{path.name}: {error}",
-            remedy="Check the path, and write the file again if it is torn.",
+            f"{path.name} cannot be read: {error}.",
+            expected="Expected a whole Parquet or Arrow file.",
+            remedy="Check the path, and write the file again if it is damaged.",
         ) from error
     return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
 
 
 def number_labels(column: Any, numbers: dict[str, int]) -> Any:
-    """Labels of an Arrow array as they are, or names as numbers."""
+    """Return the labels of an Arrow array; class names as numbers."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
@@ -157,12 +152,11 @@ def number_labels(column: Any, numbers: dict[str, int]) -> Any:
 
 
 PART_ENTRIES = 2**24
-"""Probabilities of a part, which one process holds: 64 MB at float32."""
+"""Probabilities of a part, which one process has in memory: 64 MB at float32."""
 LABEL = "label"
-"""Its column in Parquet files, as `oof.parquet` has it."""
+"""The label column of Parquet files, as in `oof.parquet`."""
 
-Place = str | PathLike[str]
-Files = Sequence[Place]
+Files = Sequence[str | PathLike[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,14 +173,14 @@ class StoredRows:
     """The file of their labels, with the same rows; None for Parquet, which has them in a column."""
 
     def read(self) -> tuple[Numbers, Numbers]:
-        """Labels (n,) and pred_probs (n, K), as they stand there."""
+        """Return labels (n,) and pred_probs (n, K), unchecked."""
         if self.labels is None:
             return _read_row_groups(self)
         rows = slice(self.first, self.stop)
         return _read_npy(self.labels, rows), _read_npy(self.path, rows)
 
     def pred_probs(self) -> Numbers:
-        """Only these (n, K)."""
+        """Return pred_probs (n, K) only."""
         return self.read()[1] if self.labels is None else _read_npy(self.path, slice(self.first, self.stop))
 
 
@@ -200,19 +194,19 @@ def find_label_issues_in_files(
     min_examples_per_class: int = 1,
     executor: Executor = HERE,
 ) -> Mask:
-    """The mask (N,) of a table in many files; the same, bit for bit, as `find_label_issues` of all at once.
+    """Return the mask (N,) of a table in many files; bit for bit as `find_label_issues` of all at once.
 
     Parameters
     ----------
     pred_probs
         Files of consecutive rows, in the table's order: ``.npy`` (n, K), or Parquet with a column ``p_CLASS``
-        for each class and a column ``label`` of class names or numbers. Paths, or URLs that fsspec knows.
+        for each class and a column ``label`` of class names or numbers. Paths, or URLs that fsspec supports.
     labels
         For ``.npy``: as many files, with the labels (n,) of the same rows. None for Parquet.
     method, precision, frac_noise, min_examples_per_class
         As for `kiyome.find_label_issues`.
     executor
-        Who reads the files; its workers must see them.
+        The processes that read the files; all must have access to them.
 
     Raises
     ------
@@ -223,7 +217,7 @@ def find_label_issues_in_files(
     Notes
     -----
     In memory: a part of rows in each worker, and about 40 bytes a row here. The executor does the one read
-    that "adaptive" needs; other methods look at some rows again, here.
+    that "adaptive" needs; other methods read some rows again, in this process.
 
     Examples
     --------
@@ -240,12 +234,14 @@ def find_label_issues_in_files(
     parts, first_rows = _parts_of_table(pred_probs, labels)
     run = in_order(executor)
     if method == ADAPTIVE:
-        return flag_adaptive(merge_rows(run(partial(_read_with, read_rows), parts, first_rows)), precision)
+        return flag_adaptive(
+            merge_sampled(run(partial(_read_with, read_sampled), parts, first_rows)), precision
+        )
     table = Chunks(
-        parts=tuple(run(partial(_read_with, read_kept), parts, first_rows)),
+        parts=tuple(run(partial(_read_with, read_top_classes), parts, first_rows)),
         pred_probs=parts,
         first_rows=first_rows,
-        run=_map_with_probs,  # a few rows are looked at again: not worth new workers
+        run=_map_with_probs,  # a few rows are read again: not worth new workers
     )
     return flag_by_table(table, method, frac_noise, min_examples_per_class)
 
@@ -253,32 +249,32 @@ def find_label_issues_in_files(
 def _parts_of_table(
     pred_probs: Files, labels: Files | None
 ) -> tuple[tuple[StoredRows, ...], tuple[int, ...]]:
-    """All parts, and where each begins in the table, once they are of one kind."""
+    """Return all parts, and the first row of each in the table."""
     if labels is not None and len(labels) != len(pred_probs):
         raise InputError(
-            "There is one file of labels for each file of pred_probs.",
-            came=f"{len(labels)} and {len(pred_probs)}",
-            remedy="Pass them in the same order; Parquet files hold their labels.",
+            f"There are {len(labels)} files of labels and {len(pred_probs)} files of pred_probs.",
+            expected="Expected one file of labels for each file of pred_probs.",
+            remedy="Pass them in the same order; Parquet files contain their labels.",
         )
     paths = [fspath(path) for path in pred_probs]
     label_paths = [None] * len(paths) if labels is None else [fspath(path) for path in labels]
     parts, kinds = [], []
     for path, label_path in zip(paths, label_paths, strict=True):
-        own, kind = _parts_of_parquet(path) if label_path is None else _parts_of_npy(path, label_path)
-        parts += own
+        more, kind = _parts_of_parquet(path) if label_path is None else _parts_of_npy(path, label_path)
+        parts += more
         kinds.append(kind)
     check_one_kind(kinds)
     return tuple(parts), tuple(accumulate((part.num_rows for part in parts[:-1]), initial=0))
 
 
-def _read_with(keep: Callable[..., KeptRows], part: StoredRows, first_row: int) -> KeptRows:
-    """What is kept of a part's rows, in the worker that reads them."""
+def _read_with(read: Callable[..., TopClasses], part: StoredRows, first_row: int) -> TopClasses:
+    """Return the top classes of a part's rows, in the worker that reads them."""
     labels, pred_probs = part.read()
-    return keep(*check_arrays(labels, pred_probs, first_row=first_row), first_row)
+    return read(*check_arrays(labels, pred_probs, first_row=first_row), first_row)
 
 
 def _map_with_probs(function: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
-    """As `map`, with the probabilities of a part in its place."""
+    """Yield as `map`, each part replaced by its probabilities."""
     for arguments in zip(*items, strict=False):
         yield function(*(each.pred_probs() if isinstance(each, StoredRows) else each for each in arguments))
 
@@ -288,8 +284,8 @@ def _parts_of_npy(path: str, labels: str) -> tuple[list[StoredRows], tuple[int, 
     label_shape, _, _ = _npy_header(labels)
     if len(shape) != 2 or label_shape != shape[:1]:
         raise InputError(
-            "pred_probs of a file are (n, K), its labels (n,).",
-            came=f"{shape} in {path} and {label_shape} in {labels}",
+            f"pred_probs of {path} have shape {shape}, the labels of {labels} have {label_shape}.",
+            expected="Expected (n, K) and (n,).",
             remedy="Pass files of the same rows.",
         )
     step = max(1, PART_ENTRIES // max(1, shape[1]))
@@ -301,7 +297,7 @@ def _parts_of_npy(path: str, labels: str) -> tuple[list[StoredRows], tuple[int, 
 
 
 def _parts_of_parquet(path: str) -> tuple[list[StoredRows], tuple[int, str]]:
-    """Whole row groups, as many as fit into a part, at least one."""
+    """Return parts of whole row groups, as many as fit into one, at least one."""
     with _parquet(path) as file:
         classes = _class_columns(file, path)
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
@@ -330,8 +326,8 @@ def _class_columns(file: Any, path: str) -> list[str]:
     classes = [name for name in names if name.startswith(PREFIX)]
     if LABEL not in names or len(classes) < 2:
         raise InputError(
-            "A Parquet file has a column label, and a column p_CLASS for each class, at least two.",
-            came=f"columns {', '.join(map(repr, names[:8]))} in {path}",
+            f"{path} has the columns {', '.join(map(repr, names[:8]))}.",
+            expected="Expected a column label, and a column p_CLASS for each class, at least two.",
             remedy="Rename them; .npy files come with files of labels.",
         )
     return classes
@@ -351,15 +347,11 @@ def _parquet(path: str) -> Iterator[Any]:
 
 
 def _npy_header(path: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape and type of an array in a file, and where its numbers begin."""
+    """Return shape and type of an array in a file, and the offset of its numbers."""
     with _opened(path) as file:
         try:
-            version = np.lib.format.read_magic(file)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
+            is_first = npy.read_magic(file) == (1, 0)
+            read = npy.read_array_header_1_0 if is_first else npy.read_array_header_2_0
             shape, is_fortran, dtype = read(file)
         except ValueError as error:
             raise _unreadable(path, error) from error
@@ -381,7 +373,7 @@ def _read_npy(path: str, rows: slice) -> Numbers:
 
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """A local file, or one behind a URL where fsspec is installed."""
+    """Open a local file, or one behind a URL where fsspec is installed."""
     try:
         if "://" in path:
             import fsspec  # type: ignore[import-untyped]
@@ -393,9 +385,8 @@ def _opened(path: str) -> Iterator[BinaryIO]:
                 yield file
     except ImportError as error:
         raise InputError(
-            "Files behind a URL need the packages that know it.",
-            came=f"{path}: {error}",
-            remedy="Run: pip install fsspec, and what the kind of URL needs.",
+            f"{path} is a URL, and a package that reads it is missing: {error}.",
+            remedy="Run: pip install fsspec, and the package that this kind of URL needs.",
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -403,7 +394,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 def _unreadable(path: str, why: object) -> InputError:
     return InputError(
-        "Predictions are whole .npy files, rows first, or Parquet.",
-        came=f"{path}: {why}",
+        f"{path} cannot be read: {why}.",
+        expected="Expected a whole .npy file, rows first, or Parquet.",
         remedy="Write it again.",
     )

@@ -1,19 +1,19 @@
 """Compiled twins of the plain passes: the same results, bit for bit, at the speed of memory. Needs numba.
 
-N rows, K classes, C kept classes of each row (the given one first).
+N rows, K classes, C top classes of each row (the given one first).
 
-    keep_likeliest      twin of reading.likeliest: the one read of N x K
+    top_of_all          twin of top_classes.likeliest: the one read of N x K
+    top_of_rows         twin of top_classes.likeliest for more classes of few rows
     group_by_class      twin of a stable sort by class
-    place_by_kept       twin of confident_joint.place_by_kept
-    place_among_all     twin of confident_joint.place_among_all
+    decide_by_top       twin of confident_joint.decide_by_top
+    decide_among_all    twin of confident_joint.decide_among_all
     count_pairs         twin of np.bincount over pairs of classes
-    along_curve         twin of suspicion.along_curve
-    keep_many           twin of reading.likeliest for more classes of few rows
+    along_curve         twin of noise_model.along_curve
     offer_best, offer_rest, cut_lists    together a twin of pruning.strongest_leads
 
-No kernel decides what is wrong input: `keep_likeliest` only says that a block is doubtful, and the plain
-twin looks at it again. They drop the interpreter's lock and are run on threads of the standard library, so
-that no threading layer of numba's own is ever started: those may end a process that forks.
+No kernel decides that an input is wrong: `top_of_all` only reports that a block is doubtful, and the plain
+twin checks it. Kernels release the interpreter's lock and run on threads of the standard library, so that
+numba's own threading layers, which may end a process that forks, never start.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,8 @@ REORDER = {"reassoc", "nsz"}  # sums may be added in any order; the screen below
 
 
 def compiled(function: Function) -> Function:
-    """The function in machine code, which is kept beside this file or in the user's cache folder.
-
-    A cache that cannot be read or written costs a compilation in each process, never the result.
-    """
+    """Return the function in machine code, cached beside this file or in the user's cache folder."""
+    # a cache that cannot be read or written costs a compilation in each process, never the result
     uncached: Function = numba.njit(nogil=True, fastmath=REORDER)(function)
     try:
         cached: Function = numba.njit(nogil=True, fastmath=REORDER, cache=True)(function)
@@ -59,7 +57,7 @@ def compiled(function: Function) -> Function:
 
 
 def part(function: Function) -> Function:
-    """The function as compiled kernels call it, not Python."""
+    """Return the function in machine code, for calls from compiled kernels only."""
     compiled_part: Function = numba.njit(nogil=True, fastmath=REORDER)(function)
     return compiled_part
 
@@ -88,27 +86,22 @@ def _cut(
             break
         low, high = (low, right) if last <= right else (left, high)
     bars[c], filled[c] = leads[start : last + 1].min(), sizes[c]
-    for place in range(last + 1, end):
-        next_leads[c] = max(next_leads[c], leads[place])
+    for i in range(last + 1, end):
+        next_leads[c] = max(next_leads[c], leads[i])
 
 
 @compiled
-def keep_likeliest(
-    labels: Labels,
-    pred_probs: Numbers,
-    bits: Numbers,
-    highest: int,
-    slack: float,
-    classes: Numbers,
+def top_of_all(
+    labels: Labels, pred_probs: Numbers, bits: Numbers, highest: int, slack: float, classes: Numbers,
     probs: Numbers,
-) -> bool:
+) -> bool:  # fmt: skip
     """Fill (n, C) `classes` and `probs`, C 2 or 3; true when the block may hold bad rows.
 
     `bits` are the probabilities seen as signed integers, which order them as long as none is negative. A
     sign, a NaN and an infinity all show as an integer below zero or above `highest`.
     """
     if bits.shape[1] <= NARROW:
-        return _keep_of_narrow(labels, pred_probs, bits, slack, classes, probs)
+        return _top_of_narrow(labels, pred_probs, bits, slack, classes, probs)
     whole = bits.dtype.type  # class numbers as wide as probabilities, so that loops vectorize
     K, C, nothing = whole(bits.shape[1]), classes.shape[1], whole(-1)
     doubtful = False
@@ -140,19 +133,19 @@ def keep_likeliest(
 
 
 @part
-def _keep_of_narrow(
+def _top_of_narrow(
     labels: Labels, pred_probs: Numbers, bits: Numbers, slack: float, classes: Numbers, probs: Numbers
 ) -> bool:
-    """The same of rows too narrow for one loop over each: classes outside, rows of a tile inside."""
+    """Do the same for few classes: classes in the outer loop, rows of a tile in the inner one."""
     kind, C = pred_probs.dtype, classes.shape[1]
     numbers = np.empty((5, TILE), kind)
-    places = np.empty((3, TILE), bits.dtype)
+    at_class = np.empty((3, TILE), bits.dtype)
     doubtful = False
     for start in range(0, len(labels), TILE):
         n = min(TILE, len(labels) - start)
         column, total, least = numbers[0, :n], numbers[1, :n], numbers[2, :n]
         best, second = numbers[3, :n], numbers[4, :n]
-        given, at, at_second = places[0, :n], places[1, :n], places[2, :n]
+        given, at, at_second = at_class[0, :n], at_class[1, :n], at_class[2, :n]
         given[:] = labels[start : start + n]
         total[:], least[:], best[:], second[:], at[:], at_second[:] = 0, 0, -1, -1, 0, 0
         for k in range(pred_probs.shape[1]):
@@ -222,25 +215,25 @@ def group_by_class(classes: Numbers, probs: Numbers, starts: Labels, grouped: Nu
 
 
 @compiled
-def place_by_kept(
-    classes: Numbers, probs: Numbers, cuts: Numbers, lowest: float, limit: float, places: Numbers
+def decide_by_top(
+    classes: Numbers, probs: Numbers, cuts: Numbers, lowest: float, limit: float, found: Numbers
 ) -> None:
-    """Fill `places` (n,) as far as kept classes tell: -1 for nowhere, -2 for undecided."""
-    for i in range(len(places)):
-        given, other, own, best_other = classes[i, 0], classes[i, 1], probs[i, 0], probs[i, 1]
-        swap = (own < best_other) | ((own == best_other) & (given > other))
-        others = min(best_other, limit - own - best_other)
-        runner_up = max(own, others) if swap else best_other
-        choice, best = (other, best_other) if swap else (given, own)
-        if best >= cuts[choice]:
-            places[i] = choice
+    """Fill `found` (n,) as far as the two top classes decide it: -1 for no class, -2 for undecided."""
+    for i in range(len(found)):
+        given, other, given_prob, best_other = classes[i, 0], classes[i, 1], probs[i, 0], probs[i, 1]
+        swap = (given_prob < best_other) | ((given_prob == best_other) & (given > other))
+        others = min(best_other, limit - given_prob - best_other)
+        runner_up = max(given_prob, others) if swap else best_other
+        predicted, best = (other, best_other) if swap else (given, given_prob)
+        if best >= cuts[predicted]:
+            found[i] = predicted
         else:
-            places[i] = -1 if runner_up < lowest else -2
+            found[i] = -1 if runner_up < lowest else -2
 
 
 @compiled
-def place_among_all(pred_probs: Numbers, at: Labels, cuts: Numbers, places: Numbers) -> None:
-    """Fill `places` (n,) of the rows `at` by all of their classes."""
+def decide_among_all(pred_probs: Numbers, at: Labels, cuts: Numbers, found: Numbers) -> None:
+    """Fill `found` (n,) of the rows `at` by all of their classes."""
     K = np.int32(pred_probs.shape[1])
     for n in range(len(at)):
         p = pred_probs[at[n]]
@@ -249,33 +242,33 @@ def place_among_all(pred_probs: Numbers, at: Labels, cuts: Numbers, places: Numb
             confident = p[k] >= cuts[k]
             num_confident += np.int32(confident)
             first = min(first, np.int32(k) if confident else K)
-        place = first if num_confident else np.int32(-1)
+        best = first if num_confident else np.int32(-1)
         if num_confident > 1:
-            place = np.int32(0)
+            best = np.int32(0)
             for k in range(K):
-                place = np.int32(k) if p[k] > p[place] else place
-        places[n] = place
+                best = np.int32(k) if p[k] > p[best] else best
+        found[n] = best
 
 
 @compiled
-def count_pairs(places: Numbers, classes: Numbers, counts: Numbers) -> None:
-    """Add each placed row to `counts` [place, given class]."""
-    for i in range(len(places)):
-        if places[i] >= 0:
-            counts[places[i], classes[i, 0]] += 1
+def count_pairs(found: Numbers, classes: Numbers, counts: Numbers) -> None:
+    """Add each row with a confident class to `counts` [confident class, given class]."""
+    for i in range(len(found)):
+        if found[i] >= 0:
+            counts[found[i], classes[i, 0]] += 1
 
 
 @compiled
 def along_curve(z: Numbers, knots: Numbers, values: Numbers, slopes: Numbers, found: Numbers) -> None:
-    """Fill `found` (n,) by halving: numpy's search of each number takes five times as long."""
+    """Fill `found` (n,) by bisection: numpy's search of each number takes five times as long."""
     size = 1
     while size < len(knots):
         size *= 2
     filled = np.full(size, np.inf)  # to a power of two, so that no step needs a condition
     filled[: len(knots)] = knots
-    places = np.empty(TILE, np.uint32)
+    last_knots = np.empty(TILE, np.uint32)
     for start in range(0, len(z), TILE):
-        part_of_z, last = z[start : start + TILE], places[: min(TILE, len(z) - start)]
+        part_of_z, last = z[start : start + TILE], last_knots[: min(TILE, len(z) - start)]
         last[:] = 0
         step = size // 2
         while step:
@@ -288,28 +281,28 @@ def along_curve(z: Numbers, knots: Numbers, values: Numbers, slopes: Numbers, fo
 
 @part
 def _halve(z: Numbers, knots: Numbers, step: Any, last: Numbers) -> None:
-    """Move up by a step where that knot is not above z yet: a loop of vector instructions."""
+    """Move up by a step where that knot is not above z: a loop of vector instructions."""
     for r in range(len(last)):
         last[r] += step if knots[last[r] + step] <= z[r] else np.uint32(0)
 
 
 @compiled
-def keep_many(labels: Labels, pred_probs: Numbers, at: Labels, classes: Numbers, probs: Numbers) -> None:
-    """Fill (n, M) `classes` and `probs` of the rows `at`: each class sinks to its place."""
+def top_of_rows(labels: Labels, pred_probs: Numbers, at: Labels, classes: Numbers, probs: Numbers) -> None:
+    """Fill (n, M) `classes` and `probs` of the rows `at` by insertion sort."""
     most = classes.shape[1]
     for n in range(len(at)):
         p, given = pred_probs[at[n]], labels[at[n]]
         classes[n, 0], probs[n, 0] = given, p[given]
-        num, bar = 1, p.dtype.type(-1)  # what a class must exceed once all places are taken
+        num, bar = 1, p.dtype.type(-1)  # what a class must exceed once all columns are filled
         for k in range(len(p)):
             if not p[k] > bar or k == given:
                 continue
             num = min(num + 1, most)
-            place = num - 1
-            while place > 1 and probs[n, place - 1] < p[k]:
-                classes[n, place], probs[n, place] = classes[n, place - 1], probs[n, place - 1]
-                place -= 1
-            classes[n, place], probs[n, place] = k, p[k]
+            c = num - 1
+            while c > 1 and probs[n, c - 1] < p[k]:
+                classes[n, c], probs[n, c] = classes[n, c - 1], probs[n, c - 1]
+                c -= 1
+            classes[n, c], probs[n, c] = k, p[k]
             bar = probs[n, most - 1] if num == most else bar
 
 
@@ -319,10 +312,7 @@ def offer_best(
     sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, next_leads: Numbers, leads: Numbers,
     rows: Labels,
 ) -> None:  # fmt: skip
-    """Offer the rows `numbers` to the lists of their best other class, for given classes first..last-1.
-
-    The lists are those of pruning._Shortlists.
-    """
+    """Offer the rows `numbers` of given class first..last-1 to the list of their best other class."""
     done, full = 0, -1
     while done < len(numbers):
         done, full = _best_until_full(
@@ -338,7 +328,8 @@ def _best_until_full(
     cell_numbers: Numbers, sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, leads: Numbers,
     rows: Labels,
 ) -> tuple[int, int]:  # fmt: skip
-    """How many rows were offered until a list was full, and which; a loop without calls is far faster."""
+    """Return how many rows were offered until a list was full, and which list it is."""
+    # a loop without calls is far faster
     for n in range(done, len(numbers)):
         row = numbers[n]
         given, other, lead = classes[row, 0], classes[row, 1], probs[row, 1] - probs[row, 0]
@@ -359,9 +350,9 @@ def offer_rest(
     limit: float, first: int, last: int, ranges: Labels, trues: Labels, sizes: Labels, starts: Labels,
     filled: Labels, bars: Numbers, next_leads: Numbers, leads: Numbers, rows: Labels,
 ) -> None:  # fmt: skip
-    """Offer the same rows, which stand in pred_probs `at`, to the lists of their further classes.
+    """Offer the same rows, at the indices `at` of pred_probs, to the lists of their further classes.
 
-    The best of these has what the given and the best other class leave of `limit`, at most: where that is
+    The best of these has at most what the given and the best other class leave of `limit`: where that is
     below the `lowest` bar of the given class, the row is not read.
     """
     n, c = 0, -1
@@ -380,15 +371,15 @@ def _rest_until_full(
     limit: float, done: int, next_cell: int, first: int, last: int, ranges: Labels, trues: Labels,
     sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, leads: Numbers, rows: Labels,
 ) -> tuple[int, int]:  # fmt: skip
-    """Which row filled which list; the number of rows, if none did."""
+    """Return which row filled which list; the number of rows, if none did."""
     for n in range(done, len(numbers)):
         row = numbers[n]
-        given, other, own, best = classes[row, 0], classes[row, 1], probs[row, 0], probs[row, 1]
-        if not first <= given < last or min(best, limit - own - best) - own < lowest[given]:
+        given, other, given_prob, best = classes[row, 0], classes[row, 1], probs[row, 0], probs[row, 1]
+        if not first <= given < last or min(best, limit - given_prob - best) - given_prob < lowest[given]:
             continue
         i, start = at[n], next_cell if n == done else 0
         for c in range(max(start, ranges[given]), ranges[given + 1]):
-            lead = pred_probs[i, trues[c]] - own
+            lead = pred_probs[i, trues[c]] - given_prob
             if lead >= bars[c] and trues[c] != other:
                 leads[starts[c] + filled[c]], rows[starts[c] + filled[c]] = lead, row
                 filled[c] += 1
@@ -402,7 +393,7 @@ def cut_lists(
     sizes: Labels, starts: Labels, filled: Labels, bars: Numbers, next_leads: Numbers, leads: Numbers,
     rows: Labels,
 ) -> None:  # fmt: skip
-    """Cut every list that has as many rows as it asks for, or more, which sets its bar."""
+    """Cut every list with as many rows as wanted, or more, which sets its bar."""
     for c in range(len(sizes)):
         if filled[c] >= sizes[c]:
             _cut(c, sizes, starts, filled, bars, next_leads, leads, rows)

@@ -27,7 +27,7 @@ from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import private_folder, reading, write_csv, write_parquet, write_text
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate, share_of_rows
+from kiyome.estimates import Estimate, proportion_of_rows
 from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
 from kiyome.reading.finished_run import FinishedRun, open_run
 
@@ -143,7 +143,7 @@ def audit_sample(
         fingerprint=opened.table.fingerprint,
         source=opened.name,
         predictions=predictions,
-        accuracy_on_given=share_of_rows(opened.right_on_given, groups=opened.table.groups),
+        accuracy_on_given=proportion_of_rows(opened.right_on_given, groups=opened.table.groups),
         rows_needed={half: rows_for(design.strata, half) for half in ASKED_HALF_WIDTHS},
     )
     with RunFolder.create_or_reopen(

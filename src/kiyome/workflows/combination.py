@@ -32,7 +32,7 @@ from kiyome.ensemble.classifiers import read_classifier
 from kiyome.ensemble.error_distribution import APPLY_TO, disagreeing
 from kiyome.ensemble.validation import log_loss
 from kiyome.errors import InputError, StaleArtifact
-from kiyome.estimates import Estimate, share, share_of_rows
+from kiyome.estimates import Estimate, proportion, proportion_of_rows
 from kiyome.evaluation.calibration import CalibrationError, calibration_error, reliability_curve
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.experiments import note_run
@@ -240,7 +240,7 @@ def names_of(runs: Sequence[FinishedRun]) -> list[str]:
 def _score(table: Table, pred_probs: Probs) -> Score:
     labels = table.given_labels.astype(np.intp)
     return Score(
-        accuracy_on_given=share_of_rows(pred_probs.argmax(axis=1) == labels, groups=table.groups),
+        accuracy_on_given=proportion_of_rows(pred_probs.argmax(axis=1) == labels, groups=table.groups),
         log_loss=log_loss(labels, pred_probs.astype(np.float64)),
         calibration_error=calibration_error(labels, pred_probs),
     )
@@ -279,7 +279,9 @@ def _cells(score: Score) -> tuple[str, str, str]:
 def reliability_bins(table: Table, pred_probs: Probs) -> list[Reliability]:
     """Confidence and agreement with given labels, in bins, to draw."""
     curve = reliability_curve(table.given_labels, pred_probs)
-    shares = [share(int(hits), int(rows)) for hits, rows in zip(curve.num_right, curve.num_rows, strict=True)]
+    shares = [
+        proportion(int(hits), int(rows)) for hits, rows in zip(curve.num_right, curve.num_rows, strict=True)
+    ]
     return [
         Reliability(confidence=float(c), accuracy=s.value, low=s.low, high=s.high, num_rows=s.num_rows)
         for c, s in zip(curve.confidence, shares, strict=True)

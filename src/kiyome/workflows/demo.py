@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import write_csv
 from kiyome.errors import MissingExtra
-from kiyome.estimates import Estimate, ratio_of_shares, share
+from kiyome.estimates import Estimate, proportion, ratio_of_proportions
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.workflows.find import FindResult, find
 from kiyome.workflows.inputs import RUNS
@@ -94,9 +94,9 @@ def compare_doubt(found: FindResult, doubtful: NDArray[np.bool_]) -> DemoResult:
     counts = [int(part) for mask in (flagged, ~flagged) for part in (doubtful[mask].sum(), mask.sum())]
     return DemoResult(
         found=found,
-        doubt_in_flagged=share(counts[0], counts[1]),
-        doubt_in_rest=share(counts[2], counts[3]),
-        lift=ratio_of_shares(*counts),
+        doubt_in_flagged=proportion(counts[0], counts[1]),
+        doubt_in_rest=proportion(counts[2], counts[3]),
+        lift=ratio_of_proportions(*counts),
     )
 
 

@@ -22,7 +22,7 @@ from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.errors import InputError, KiyomeError
-from kiyome.estimates import Estimate, share, share_of_rows
+from kiyome.estimates import Estimate, proportion, proportion_of_rows
 from kiyome.evaluation.compare import compare
 from kiyome.evaluation.compare_many import compare_many
 from kiyome.evaluation.metrics import Scores, score_predictions
@@ -140,7 +140,7 @@ def _measured(wrong: str) -> Estimate:
         raise InputError(
             "Checked labels are given as WRONG/CHECKED.", came=repr(wrong), remedy="Say 12/200, for example."
         )
-    return share(*(int(each) for each in counts))
+    return proportion(*(int(each) for each in counts))
 
 
 def _experiments(judged: FinishedRun) -> tuple[Entry, ...]:
@@ -186,7 +186,7 @@ def _result(
         },
         chosen=None if len(honest) < 2 else compare_many(honest, groups=table.groups, seed=seed),
         leaking={
-            name: (share_of_rows(each.right, groups=table.groups, seed=seed), each.leaks)
+            name: (proportion_of_rows(each.right, groups=table.groups, seed=seed), each.leaks)
             for name, each in tried.items()
             if each.leaks
         },

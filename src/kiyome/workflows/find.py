@@ -25,11 +25,11 @@ from kiyome.models import load_backbone
 from kiyome.noise import NoiseRate, confident_joint, find_label_issues, posterior_of, transition_of
 from kiyome.noise.adaptive import (
     ADAPTIVE,
-    issues,
-    judge_labels,
-    judged_joint,
+    adaptive_joint,
+    adaptive_mask,
+    adaptive_quality,
+    fit_adaptive,
     precision_note,
-    quality,
     weakness_note,
 )
 from kiyome.noise.label_issues import check_filter
@@ -347,26 +347,26 @@ def examine(
 ) -> FindResult:
     """What the predictions say about the labels."""
     labels, pred_probs = check_arrays(scored.table.given_labels, scored.predictions.pred_probs)
-    judged = judge_labels(labels, pred_probs)
+    fit = fit_adaptive(labels, pred_probs)
     if method == ADAPTIVE:
-        flagged = issues(judged, precision=precision)
+        flagged = adaptive_mask(fit, precision=precision)
     else:
         flagged = find_label_issues(labels, pred_probs, method=method)
-    found = (weakness_note(judged), None if precision is None else precision_note(judged))
+    found = (weakness_note(fit), None if precision is None else precision_note(fit))
     exact = formula_warnings(scored.table, ["oof.csv", "table.csv"])
     notes = (*scored.notes, *(note for note in found if note), *exact)
-    scores, joint = quality(judged), judged_joint(judged)
+    scores, joint = adaptive_quality(fit), adaptive_joint(fit)
     return FindResult(
         folder=folder,
         scored=replace(scored, notes=notes),
         method=method,
         is_label_issue=flagged,
         label_quality=scores,
-        probability=judged.probability,
+        probability=fit.probability,
         ranking=np.lexsort((scores, ~flagged)),
         confident_joint=confident_joint(labels, pred_probs),
         expected_joint=joint * (len(labels) / joint.sum()),
-        noise_rate=adaptive_noise_rate(judged, seed=seed),
+        noise_rate=adaptive_noise_rate(fit, seed=seed),
     )
 
 
