@@ -34,9 +34,9 @@ from kiyome.models.compute import Compute, choose_compute
 from kiyome.training.loop import fit
 from kiyome.training.recipe import Recipe
 from kiyome.training.train_state import new_accelerator
-from lessons_at_hand import LessonsAtHand, lessons_at_hand
 from loader import NUM_CLASSES, NUM_PHOTOS, write_photos
 from measured import show
+from small_training_data import SmallTrainingData, small_training_data
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Images on the device with their labels."""
@@ -74,19 +74,19 @@ def lines(folder: Path, setting: Setting, *, pretrained: bool) -> Iterator[str]:
     name = torch.cuda.get_device_name() if compute.device.type == "cuda" else "no GPU"
     yield f"{name}, {compute.precision}; {setting.repeats * NUM_PHOTOS} JPEGs of 800 x 600 ({origin})"
     started = time.perf_counter()
-    lessons = lessons_at_hand(
+    data = small_training_data(
         paths * setting.repeats,
         np.tile(labels, setting.repeats),
         size=setting.size,
         cache=folder / "cache",
     )
     yield f"the cache took {time.perf_counter() - started:.1f} s, once"
-    yield from speeds(folder / "photos", lessons, setting, compute)
+    yield from speeds(folder / "photos", data, setting, compute)
     yield from talk(folder, setting, pretrained=pretrained)
 
 
-def speeds(root: Path, lessons: LessonsAtHand, setting: Setting, compute: Compute) -> Iterator[str]:
-    recipe = Recipe(
+def speeds(root: Path, data: SmallTrainingData, setting: Setting, compute: Compute) -> Iterator[str]:
+    recipe = Recipe.of(
         architecture=setting.architecture,
         pretrained=False,
         image_size=setting.size,
@@ -94,14 +94,14 @@ def speeds(root: Path, lessons: LessonsAtHand, setting: Setting, compute: Comput
         batch_size=32,
         augment={"scale": (0.08, 1.0), "horizontal_flip": 0.5},
     )
-    network = lessons.learner(recipe, compute).network
+    network = data.train_state(recipe, compute).network
     step = plain_step(network.module, compute)
     num_photos = setting.repeats * NUM_PHOTOS
-    batch = next(iter(ours(lessons, recipe, network, compute, setting.workers, 0)))
+    batch = next(iter(ours(data, recipe, network, compute, setting.workers, 0)))
     whole = fit(
-        lessons.learner(recipe, compute),
-        lessons.loader(recipe, num_threads=setting.workers),
-        lessons.truth(compute.device),
+        data.train_state(recipe, compute),
+        data.loader(recipe, num_threads=setting.workers),
+        data.targets(compute.device),
         recipe=recipe,
         accelerator=new_accelerator(compute),
         seed=0,
@@ -111,7 +111,7 @@ def speeds(root: Path, lessons: LessonsAtHand, setting: Setting, compute: Comput
     ways: dict[str, Callable[[int], object]] = {
         "step alone": lambda _: through(step, [batch] * -(-num_photos // 32)),
         "ours, the same step": lambda epoch: through(
-            step, ours(lessons, recipe, network, compute, setting.workers, epoch)
+            step, ours(data, recipe, network, compute, setting.workers, epoch)
         ),
         "ours, whole loop": lambda _: next(whole),
         **{
@@ -159,10 +159,15 @@ def through(step: Callable[[Tensor, Tensor], None], batches: Batches) -> None:
 
 
 def ours(
-    lessons: LessonsAtHand, recipe: Recipe, network: Network, compute: Compute, workers: int, epoch: int
+    data: SmallTrainingData,
+    recipe: Recipe,
+    network: Network,
+    compute: Compute,
+    workers: int,
+    epoch: int,
 ) -> Batches:
-    labels = lessons.truth(compute.device).labels
-    for batch in lessons.loader(recipe, num_threads=workers).epoch(epoch):
+    labels = data.targets(compute.device).labels
+    for batch in data.loader(recipe, num_threads=workers).epoch(epoch):
         pixels = torch.from_numpy(batch.pixels).to(compute.device)
         yield network.normalize(pixels), labels[torch.from_numpy(batch.rows).to(compute.device)]
 

@@ -38,7 +38,7 @@ def report(num_draws: int) -> Iterator[str]:
 
 
 def one_draw(simulate, power: float, rng: np.random.Generator) -> tuple[float, ...]:
-    """Truth; value and ends of the band; ends by chance alone; value and ends of the confident joint."""
+    """Targets; value and ends of the band; ends by chance alone; value and ends of the confident joint."""
     true_labels, labels, probs = simulate(rng)
     probs = probs**power
     probs /= probs.sum(axis=1, keepdims=True)

@@ -22,9 +22,9 @@ from kiyome.models.compute import Compute, choose_compute
 from kiyome.training.loop import fit
 from kiyome.training.recipe import Recipe
 from kiyome.training.train_state import new_accelerator
-from lessons_at_hand import LessonsAtHand, lessons_at_hand
 from loader import NUM_CLASSES, NUM_PHOTOS, write_photos
 from measured import show
+from small_training_data import SmallTrainingData, small_training_data
 
 NETWORKS = {"tf_efficientnet_lite0": 96, "resnet18": 128}
 EPOCHS, ROUNDS = 2, 7
@@ -38,14 +38,12 @@ def lines(folder: Path) -> Iterator[str]:
     labels, compute = np.arange(NUM_PHOTOS) % NUM_CLASSES, choose_compute()
     yield f"{NUM_PHOTOS} photos ({origin}), batches of 32, {compute.precision}; {ROUNDS} rounds in turn"
     for architecture, size in NETWORKS.items():
-        recipe = Recipe(
+        recipe = Recipe.of(
             architecture=architecture, pretrained=False, image_size=size, epochs=EPOCHS, batch_size=32
         )
-        lessons = lessons_at_hand(paths, labels, size=size, cache=folder / "cache")
+        data = small_training_data(paths, labels, size=size, cache=folder / "cache")
         ways = {"ours": ours, "bare": bare, "bare again": bare}
-        rounds = [
-            {name: way(lessons, recipe, compute) for name, way in ways.items()} for _ in range(1 + ROUNDS)
-        ]
+        rounds = [{name: way(data, recipe, compute) for name, way in ways.items()} for _ in range(1 + ROUNDS)]
         yield f"\n{architecture} at {size} px: a bare step takes {spread(rounds[1:], 'bare')}"
         for name in ("ours", "bare again"):
             yield f"  {name:<12}{compared(rounds[1:], name)}"
@@ -68,21 +66,24 @@ def compared(rounds: list[dict[str, Seconds]], name: str) -> str:
     return ", ".join([*said, f"least CPU {100 * best:+.1f} %"])
 
 
-def ours(lessons: LessonsAtHand, recipe: Recipe, compute: Compute) -> Seconds:
-    learner, accelerator = lessons.learner(recipe, compute), new_accelerator(compute)
-    loader = lessons.loader(recipe, num_threads=1)
-    epochs = fit(learner, loader, lessons.truth(), recipe=recipe, accelerator=accelerator, seed=0)
+def ours(data: SmallTrainingData, recipe: Recipe, compute: Compute) -> Seconds:
+    state, accelerator = data.train_state(recipe, compute), new_accelerator(compute)
+    loader = data.loader(recipe, num_threads=1)
+    epochs = fit(state, loader, data.targets(), recipe=recipe, accelerator=accelerator, seed=0)
     return timed(lambda: list(epochs), EPOCHS * len(loader))
 
 
-def bare(lessons: LessonsAtHand, recipe: Recipe, compute: Compute) -> Seconds:
-    learner, loader = lessons.learner(recipe, compute), lessons.loader(recipe, num_threads=1)
-    network, optimizer = learner.network, learner.optimizer
-    module, labels = network.module.train(), lessons.truth().labels
+def bare(data: SmallTrainingData, recipe: Recipe, compute: Compute) -> Seconds:
+    state, loader = (
+        data.train_state(recipe, compute),
+        data.loader(recipe, num_threads=1),
+    )
+    network, optimizer = state.network, state.optimizer
+    module, labels = network.module.train(), data.targets().labels
 
     def run() -> None:
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate
+            group["lr"] = recipe.optimizer.learning_rate
         for epoch in range(EPOCHS):
             for batch in loader.epoch(epoch):
                 with compute.autocast():
@@ -90,7 +91,7 @@ def bare(lessons: LessonsAtHand, recipe: Recipe, compute: Compute) -> Seconds:
                 loss = torch.nn.functional.cross_entropy(logits.float(), labels[batch.rows])
                 optimizer.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip_norm)
+                torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.optimizer.clip_norm)
                 optimizer.step()
 
     return timed(run, EPOCHS * len(loader))

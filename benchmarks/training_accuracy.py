@@ -31,9 +31,9 @@ from kiyome.training.loop import fit
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes
 from kiyome.training.train_state import learning_rate_share, new_accelerator
-from lessons_at_hand import lessons_at_hand
 from measured import show
 from noisy_leaves import PLAIN, NoisyLeaves, noisy_leaves
+from small_training_data import small_training_data
 
 WORKERS = 2
 
@@ -73,22 +73,22 @@ def our_loop(
 ) -> np.ndarray:
     """(n, K) of the held-out photos."""
     compute = choose_compute(precision)
-    lessons = lessons_at_hand(paths, leaves.labels, size=recipe.image_size, cache=leaves.work / "cache")
-    learner = lessons.learner(recipe, compute, seed=leaves.seed)
-    loader = lessons.loader(recipe, rows=np.flatnonzero(~held_out))
+    data = small_training_data(paths, leaves.labels, size=recipe.data.image_size, cache=leaves.work / "cache")
+    state = data.train_state(recipe, compute, seed=leaves.seed)
+    loader = data.loader(recipe, rows=np.flatnonzero(~held_out))
     accelerator = new_accelerator(compute)
-    for _ in fit(learner, loader, lessons.truth(), recipe=recipe, accelerator=accelerator, seed=leaves.seed):
+    for _ in fit(state, loader, data.targets(), recipe=recipe, accelerator=accelerator, seed=leaves.seed):
         pass
-    views = [recipe.prediction_views(0, crop_pct=learner.network.crop_pct)]
-    return predict(learner.network, lessons.photos, np.flatnonzero(held_out), views=views, compute=compute)
+    views = [recipe.data.prediction_view(0, crop_pct=state.network.crop_pct)]
+    return predict(state.network, data.photos, np.flatnonzero(held_out), views=views, compute=compute)
 
 
 def plain_loop(
     leaves: NoisyLeaves, paths: list[Path], held_out: np.ndarray, recipe: Recipe, _: str
 ) -> np.ndarray:
     """(n, K) of the held-out photos, by torchvision and a loop as users write it."""
-    size = recipe.image_size
-    network = build_model(recipe.architecture, num_classes=8, seed=leaves.seed)  # for its weights only
+    size = recipe.data.image_size
+    network = build_model(recipe.model.architecture, num_classes=8, seed=leaves.seed)  # for its weights only
     model, normalize = network.module, transforms.Normalize(network.mean, network.std)
     cut = [transforms.RandomResizedCrop(size, scale=(0.35, 1.0)), transforms.RandomHorizontalFlip()]
     middle = [transforms.Resize(round(size / network.crop_pct)), transforms.CenterCrop(size)]
@@ -97,7 +97,7 @@ def plain_loop(
             PhotoFiles(
                 paths, leaves.labels, rows, transforms.Compose([*steps, transforms.ToTensor(), normalize])
             ),
-            batch_size=recipe.batch_size,
+            batch_size=recipe.optimizer.batch_size,
             shuffle=steps is cut,
             num_workers=WORKERS,
         )
@@ -111,19 +111,19 @@ def plain_loop(
 
 
 def train_plainly(model: torch.nn.Module, loader: DataLoader, recipe: Recipe) -> None:
-    num_steps, warmup = recipe.epochs * len(loader), recipe.warmup_epochs * len(loader)
+    num_steps, warmup = recipe.optimizer.epochs * len(loader), recipe.optimizer.warmup_epochs * len(loader)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        model.parameters(), lr=recipe.optimizer.learning_rate, weight_decay=recipe.optimizer.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_share(step, num_steps=num_steps, warmup_steps=warmup)
     )
     model.train()
-    for _ in range(recipe.epochs):
+    for _ in range(recipe.optimizer.epochs):
         for images, labels in loader:
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(images), labels).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
             optimizer.step()
             schedule.step()
 

@@ -30,9 +30,9 @@ from kiyome.models.compute import choose_compute
 from kiyome.training.loop import fit
 from kiyome.training.recipe import Recipe
 from kiyome.training.train_state import new_accelerator
-from lessons_at_hand import LessonsAtHand, lessons_at_hand
 from loader import BATCH, NUM_CLASSES, NUM_PHOTOS, WORKERS, torchvision_loader, write_photos
 from measured import show
+from small_training_data import SmallTrainingData, small_training_data
 
 SETTINGS = (("tf_efficientnet_lite0", 128), ("tf_efficientnet_lite0", 224), ("resnet18", 224))
 JITTER = 0.4
@@ -47,9 +47,12 @@ def lines(folder: Path, num_rounds: int, chosen: list[int]) -> Iterator[str]:
     for architecture, size in [SETTINGS[each] for each in chosen]:
         started = time.perf_counter()
         labels = np.arange(NUM_PHOTOS) % NUM_CLASSES
-        lessons = lessons_at_hand(paths, labels, size=size, cache=folder / "cache")
+        data = small_training_data(paths, labels, size=size, cache=folder / "cache")
         seconds = time.perf_counter() - started
-        theirs, ours = today(folder / "photos", architecture, size), our_epochs(lessons, architecture, size)
+        theirs, ours = (
+            today(folder / "photos", architecture, size),
+            our_epochs(data, architecture, size),
+        )
         rounds = [(timed(theirs), timed(ours)) for _ in range(1 + num_rounds)][1:]
         yield (
             f"{architecture + f' at {size}':<30}{rates(rounds, 0)}  {rates(rounds, 1)}  "
@@ -94,10 +97,10 @@ def today(root: Path, architecture: str, size: int) -> Pass:
     return epoch
 
 
-def our_epochs(lessons: LessonsAtHand, architecture: str, size: int) -> Pass:
+def our_epochs(data: SmallTrainingData, architecture: str, size: int) -> Pass:
     """The next epoch of one training by our loop."""
     jitter = {"brightness": JITTER, "contrast": JITTER, "saturation": JITTER}
-    recipe = Recipe(
+    recipe = Recipe.of(
         architecture=architecture,
         pretrained=False,
         image_size=size,
@@ -105,11 +108,11 @@ def our_epochs(lessons: LessonsAtHand, architecture: str, size: int) -> Pass:
         batch_size=BATCH,
         augment={"scale": (0.08, 1.0), "horizontal_flip": 0.5, **jitter},
     )
-    compute = choose_compute(recipe.precision)
+    compute = choose_compute(recipe.model.precision)
     epochs = fit(
-        lessons.learner(recipe, compute),
-        lessons.loader(recipe, num_threads=WORKERS),
-        lessons.truth(),
+        data.train_state(recipe, compute),
+        data.loader(recipe, num_threads=WORKERS),
+        data.targets(),
         recipe=recipe,
         accelerator=new_accelerator(compute),
         seed=0,

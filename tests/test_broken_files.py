@@ -47,7 +47,10 @@ def aliases(depth: int) -> str:
 
 
 RECIPES = {
-    "aliases.yaml": (aliases(7), r"aliases\.yaml: an alias; write out what it stands for.*line 2"),
+    "aliases.yaml": (
+        aliases(7),
+        r"aliases\.yaml is not valid TOML or YAML: an alias; write out what it stands for.*line 2",
+    ),
     "itself.yaml": ("a: &a [*a]", "an alias"),
     "merged.yaml": ("a: &a {epochs: 3}\nb: {<<: *a}", "an alias"),
     "lists.yaml": ("name: " + "[" * 20_000, "nested more than 16 deep"),
@@ -56,15 +59,15 @@ RECIPES = {
     "deep.toml": ("name = " + "[" * 40 + "]" * 40, "nested more than 16 deep"),
     "dots.toml": ("\na" + ".a" * 30_000 + " = 1", r"a key of more than 16 parts \(at line 2\)"),
     "quoted.toml": ("[a" + " . 'a'" * 30_000 + "]", "a key of more than 16 parts"),
-    "large.toml": ("#" * (1 << 20), "at most 512 KiB"),
-    "large.yaml": ("#" * (1 << 20), "at most 512 KiB"),
-    "numbers.yaml": ("1: 2", "A recipe holds fields"),
-    "nothing.yaml": ("", "A recipe holds fields"),
-    "empty_int.yaml": ("epochs: !!int ''", "sound TOML or YAML"),
-    "no_bool.yaml": ("epochs: !!bool foo", "sound TOML or YAML"),
-    "no_time.yaml": ("epochs: !!timestamp foo", "sound TOML or YAML"),
-    "object.yaml": ("epochs: !!python/object/apply:os.system [ls]", "sound TOML or YAML"),
-    "long.toml": (f'epochs = "{"3" * 400_000}"', "epochs is a whole number"),
+    "large.toml": ("#" * (1 << 20), "is larger than 512 KiB"),
+    "large.yaml": ("#" * (1 << 20), "is larger than 512 KiB"),
+    "numbers.yaml": ("1: 2", "does not hold fields"),
+    "nothing.yaml": ("", "does not hold fields"),
+    "empty_int.yaml": ("epochs: !!int ''", "is not valid TOML or YAML"),
+    "no_bool.yaml": ("epochs: !!bool foo", "is not valid TOML or YAML"),
+    "no_time.yaml": ("epochs: !!timestamp foo", "is not valid TOML or YAML"),
+    "object.yaml": ("epochs: !!python/object/apply:os.system [ls]", "is not valid TOML or YAML"),
+    "long.toml": (f'epochs = "{"3" * 400_000}"', "is not a whole number"),
     "latin.toml": (b'about = "caf\xe9"', "text in UTF-8"),
 }
 

@@ -40,7 +40,7 @@ from .workflows.noise_classifier import NoiseClassifierResult, noise_classifier
 from .workflows.predict import PredictResult, predict
 from .workflows.review import review
 from .workflows.train import train
-from .workflows.training_run import TrainResult
+from .workflows.train_result import TrainResult
 
 __all__ = [
     "AccuracyUnderNoise",

@@ -21,10 +21,10 @@ State = Literal["waiting", "learning", "predicting", "finished", "cached", "remo
 
 @dataclass(frozen=True, kw_only=True)
 class MemberEvent:
-    """What has become of one member of a training, told when it changes and after each epoch."""
+    """The state of one member of a training, sent when it changes and after each epoch."""
 
     member: str
-    """Its label, which is the stage that `Progress` hears, too."""
+    """Its label, which is also its stage in `Progress`."""
     state: State
     config: Mapping[str, Any]
     """The fields of its recipe, `epochs` among them, its folds and seed."""
@@ -33,7 +33,7 @@ class MemberEvent:
 
 
 OnEvent = Callable[[MemberEvent], None]
-"""Called as ``on_event(news)``; the command line makes a table of it, trackers write it down."""
+"""Called as ``on_event(event)``; the command line shows a table of members, trackers log metrics."""
 
 
 Notes = Callable[[str], None]
@@ -41,15 +41,15 @@ Notes = Callable[[str], None]
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
-    """Say nothing: the default listener."""
+    """Do nothing: the default listener for progress."""
 
 
-def ignore_event(news: MemberEvent) -> None:
-    """Take no notice: the default listener for news."""
+def ignore_event(event: MemberEvent) -> None:
+    """Do nothing: the default listener for events."""
 
 
 def ignore_note(note: str) -> None:
-    """Take no notice: the default listener for notes."""
+    """Do nothing: the default listener for notes."""
 
 
 Given = ParamSpec("Given")

@@ -10,7 +10,7 @@ from kiyome.cli.member_table import MemberTable, watching
 from kiyome.progress import MemberEvent
 
 
-def news(member, state, num_epochs=0, epochs=4):
+def event(member, state, num_epochs=0, epochs=4):
     lines = [
         {"epoch": epoch, "train_loss": 2.0 / epoch, "held_out_accuracy_on_labels": epoch / 10}
         for epoch in range(1, num_epochs + 1)
@@ -22,13 +22,13 @@ def test_a_member_tells_its_state_loss_agreement_and_time_left():
     now = [0.0]
     table = MemberTable(clock=lambda: now[0])
     for member in ("a", "b", "c"):
-        table.on_event(news(member, "waiting"))
-    table.on_event(news("a", "cached", 4))
-    table.on_event(news("b", "learning"))
+        table.on_event(event(member, "waiting"))
+    table.on_event(event("a", "cached", 4))
+    table.on_event(event("b", "learning"))
     now[0] = 30.0
     table.on_step("b", 10, 40)  # a quarter in half a minute
-    table.on_event(news("b", "learning", 1))
-    table.on_event(news("d", "remote", 2))
+    table.on_event(event("b", "learning", 1))
+    table.on_event(event("d", "remote", 2))
     assert table.cells() == [
         ("4 members", "1 done", pytest.approx((1 + 0.25 + 0 + 0.5) / 4), "", "", "3:30"),
         ("a", "done before", 1.0, "0.5000", "40.0%", ""),
@@ -36,16 +36,16 @@ def test_a_member_tells_its_state_loss_agreement_and_time_left():
         ("c", "waiting", 0.0, "", "", ""),
         ("d", "elsewhere, 2/4", 0.5, "1.0000", "20.0%", ""),
     ]
-    table.on_event(news("b", "predicting", 4))
+    table.on_event(event("b", "predicting", 4))
     assert table.cells()[2][:2] == ("b", "predicts")
-    table.on_event(news("b", "finished", 4))
+    table.on_event(event("b", "finished", 4))
     assert table.cells()[2] == ("b", "done", 1.0, "0.5000", "40.0%", "")
 
 
 def test_what_was_done_before_a_kill_does_not_count_as_pace():
     now = [100.0]
     table = MemberTable(clock=lambda: now[0])
-    table.on_event(news("a", "learning", 2))  # goes on at one half
+    table.on_event(event("a", "learning", 2))  # goes on at one half
     assert table.seconds_left() is None
     now[0] = 110.0
     table.on_step("a", 30, 40)
@@ -55,8 +55,8 @@ def test_what_was_done_before_a_kill_does_not_count_as_pace():
 def test_a_long_table_shows_the_members_around_the_one_that_learns():
     table = MemberTable()
     for number in range(50):
-        table.on_event(news(f"m{number}", "waiting"))
-    table.on_event(news("m30", "learning", 1))
+        table.on_event(event(f"m{number}", "waiting"))
+    table.on_event(event("m30", "learning", 1))
     names = [cells[0] for cells in table.cells(7)]
     assert names == ["50 members", *(f"m{number}" for number in range(27, 34))]
 
@@ -64,14 +64,14 @@ def test_a_long_table_shows_the_members_around_the_one_that_learns():
 def tell_two_members(on_progress, on_event):
     on_progress("cache photos", 9, 9)
     for member in ("a", "b"):
-        on_event(news(member, "waiting", epochs=2))
+        on_event(event(member, "waiting", epochs=2))
     for member in ("a", "b\x1b[2J"):
-        on_event(news(member, "learning", epochs=2))
+        on_event(event(member, "learning", epochs=2))
         for epoch in (1, 2):
             on_progress(member, 10 * epoch, 20)
-            on_event(news(member, "learning", epoch, epochs=2))
-        on_event(news(member, "predicting", 2, epochs=2))
-        on_event(news(member, "finished", 2, epochs=2))
+            on_event(event(member, "learning", epoch, epochs=2))
+        on_event(event(member, "predicting", 2, epochs=2))
+        on_event(event(member, "finished", 2, epochs=2))
 
 
 def test_a_pipe_gets_one_line_an_epoch():

@@ -10,34 +10,32 @@ from kiyome.errors import InputError, RunBusy
 from kiyome.training.cross_validate import cross_validate, out_of_fold, plan_members, train_members
 
 
-def with_labels(lessons, labels):
-    table = lessons.table.with_labels(labels)
-    return dataclasses.replace(lessons, table=table, targets=np.eye(10, dtype=np.float32)[labels])
+def with_labels(data, labels):
+    table = data.table.with_labels(labels)
+    return dataclasses.replace(data, table=table, targets=np.eye(10, dtype=np.float32)[labels])
 
 
-def test_a_row_has_no_say_in_its_own_probabilities(recipe, lessons, tmp_path):
+def test_a_row_has_no_say_in_its_own_probabilities(recipe, data, tmp_path):
     """Change one row's label: its own out-of-fold probabilities stay to the last bit, others' do not."""
-    recipe = dataclasses.replace(recipe, views=2, ema_decay=0.5, average_last=2)
+    recipe = recipe.with_fields(views=2, ema_decay=0.5, average_last=2)
     row = 17
-    labels = lessons.table.labels.copy()
+    labels = data.table.labels.copy()
     labels[row] = (labels[row] + 5) % 10
-    before = cross_validate(plan_members([recipe], {recipe.name: lessons}), tmp_path / "a").pred_probs
+    before = cross_validate(plan_members([recipe], {recipe.name: data}), tmp_path / "a").pred_probs
     after = cross_validate(
-        plan_members([recipe], {recipe.name: with_labels(lessons, labels)}), tmp_path / "b"
+        plan_members([recipe], {recipe.name: with_labels(data, labels)}), tmp_path / "b"
     ).pred_probs
-    own_fold = lessons.table.folds == lessons.table.folds[row]
+    own_fold = data.table.folds == data.table.folds[row]
     assert np.array_equal(before[own_fold], after[own_fold])
     assert not np.array_equal(before[~own_fold], after[~own_fold])
 
 
-def test_two_recipes_and_two_seeds_are_averaged_over_the_members_that_held_a_row_out(
-    recipe, lessons, tmp_path
-):
+def test_two_recipes_and_two_seeds_are_averaged_over_the_members_that_held_a_row_out(recipe, data, tmp_path):
     recipes = [
-        dataclasses.replace(recipe, name="a", epochs=1, seeds=(0, 1)),
-        dataclasses.replace(recipe, name="b", epochs=1, crop="whole"),
+        recipe.with_fields(name="a", epochs=1, seeds=(0, 1)),
+        recipe.with_fields(name="b", epochs=1, crop="whole"),
     ]
-    result = cross_validate(plan_members(recipes, {"a": lessons, "b": lessons}), tmp_path)
+    result = cross_validate(plan_members(recipes, {"a": data, "b": data}), tmp_path)
     assert len(result.members) == 9
     for row in (0, 50, 119):
         own = [m for m in result.members if row in m.member.held_out]
@@ -50,16 +48,16 @@ def test_two_recipes_and_two_seeds_are_averaged_over_the_members_that_held_a_row
     assert result.dynamics.passes.tolist() == [6] * 120  # 9 members, a third of which held the row out
 
 
-def test_a_loss_learns_something(recipe, lessons, tmp_path):
-    recipe = dataclasses.replace(recipe, epochs=40, learning_rate=3e-2, augment={"scale": (0.9, 1.0)})
-    [done] = train_members(plan_members([recipe], {recipe.name: lessons}, only=["fold=0"]), tmp_path)
-    true = lessons.table.true_labels[done.member.held_out]
+def test_a_loss_learns_something(recipe, data, tmp_path):
+    recipe = recipe.with_fields(epochs=40, learning_rate=3e-2, augment={"scale": (0.9, 1.0)})
+    [done] = train_members(plan_members([recipe], {recipe.name: data}, only=["fold=0"]), tmp_path)
+    true = data.table.true_labels[done.member.held_out]
     assert (done.pred_probs.argmax(axis=1) == true).mean() > 0.4  # a tenth by chance
 
 
-def test_members_may_be_trained_apart(recipe, lessons, tmp_path):
-    recipe = dataclasses.replace(recipe, epochs=1)
-    given = {recipe.name: lessons}
+def test_members_may_be_trained_apart(recipe, data, tmp_path):
+    recipe = recipe.with_fields(epochs=1)
+    given = {recipe.name: data}
     whole = cross_validate(plan_members([recipe], given), tmp_path / "whole")
     for fold in (2, 0, 1):
         train_members(plan_members([recipe], given, only=[f"fold={fold}"]), tmp_path / "apart")
@@ -71,9 +69,9 @@ def test_members_may_be_trained_apart(recipe, lessons, tmp_path):
     assert steps == []  # nothing was left to do
 
 
-def test_a_finished_member_is_known_by_what_it_holds(recipe, lessons, tmp_path):
-    recipe = dataclasses.replace(recipe, epochs=1)
-    members = plan_members([recipe], {recipe.name: lessons}, only=["fold=0"])
+def test_a_finished_member_is_known_by_what_it_holds(recipe, data, tmp_path):
+    recipe = recipe.with_fields(epochs=1)
+    members = plan_members([recipe], {recipe.name: data}, only=["fold=0"])
     [done] = train_members(members, tmp_path)
     before = done.pred_probs
     (done.folder / "pred_probs.npy").write_bytes(b"damaged")
@@ -81,8 +79,8 @@ def test_a_finished_member_is_known_by_what_it_holds(recipe, lessons, tmp_path):
     assert np.array_equal(again.pred_probs, before)
 
 
-def test_a_member_that_another_process_trains_is_busy(recipe, lessons, tmp_path):
-    [member] = plan_members([recipe], {recipe.name: lessons}, only=["fold=0"])
+def test_a_member_that_another_process_trains_is_busy(recipe, data, tmp_path):
+    [member] = plan_members([recipe], {recipe.name: data}, only=["fold=0"])
     (tmp_path / "members").mkdir()
     with (tmp_path / "members" / f".{member.folder_name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -90,23 +88,23 @@ def test_a_member_that_another_process_trains_is_busy(recipe, lessons, tmp_path)
             train_members([member], tmp_path)
 
 
-def test_a_fold_without_members_is_named(recipe, lessons, tmp_path):
-    recipe = dataclasses.replace(recipe, epochs=1)
-    done = train_members(plan_members([recipe], {recipe.name: lessons}, only=["fold=0,2"]), tmp_path)
+def test_a_fold_without_members_is_named(recipe, data, tmp_path):
+    recipe = recipe.with_fields(epochs=1)
+    done = train_members(plan_members([recipe], {recipe.name: data}, only=["fold=0,2"]), tmp_path)
     with pytest.raises(InputError, match=r"no member of fold 1"):
         out_of_fold(done)
 
 
 @pytest.mark.parametrize(("only", "said"), [("fold=7", "Some member fits"), ("folds=1", "Did you mean fold")])
-def test_a_pick_that_fits_nothing_is_refused(recipe, lessons, only, said):
+def test_a_pick_that_fits_nothing_is_refused(recipe, data, only, said):
     with pytest.raises(InputError, match=said):
-        plan_members([recipe], {recipe.name: lessons}, only=[only])
+        plan_members([recipe], {recipe.name: data}, only=[only])
 
 
-def test_rows_that_are_not_taught_are_predicted_and_not_learned(recipe, lessons, tmp_path):
-    recipe = dataclasses.replace(recipe, epochs=1)
+def test_rows_that_are_not_taught_are_predicted_and_not_learned(recipe, data, tmp_path):
+    recipe = recipe.with_fields(epochs=1)
     taught = np.arange(120) % 4 != 0
-    lessons = dataclasses.replace(lessons, is_taught=taught)
-    result = cross_validate(plan_members([recipe], {recipe.name: lessons}), tmp_path)
+    data = dataclasses.replace(data, in_training=taught)
+    result = cross_validate(plan_members([recipe], {recipe.name: data}), tmp_path)
     assert (result.dynamics.passes > 0).tolist() == taught.tolist()
     np.testing.assert_allclose(result.pred_probs.sum(axis=1), 1, atol=1e-5)

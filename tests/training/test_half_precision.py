@@ -1,33 +1,31 @@
 """fp16: the scale of the gradients is learned on the way, so a checkpoint holds it."""
 
-import dataclasses
-
 import pytest
 import torch
 
 from kiyome.models.compute import choose_compute
 from kiyome.training.cross_validate import plan_members, train_members
-from kiyome.training.train_state import load_last_checkpoint, new_learner, save_checkpoint
+from kiyome.training.train_state import load_last_checkpoint, new_train_state, save_checkpoint
 
 
 def learner_in_half_precision(recipe):
-    """A learner with a scaler that doubles after every third step, as Accelerate makes one on a GPU."""
-    learner = new_learner(recipe, num_classes=3, num_rows=8, seed=0, compute=choose_compute("float32"))
-    learner.scaler = torch.amp.GradScaler(device="cpu", init_scale=2.0**10, growth_interval=3)
-    return learner
+    """A state with a scaler that doubles after every third step, as Accelerate makes one on a GPU."""
+    state = new_train_state(recipe, num_classes=3, num_rows=8, seed=0, compute=choose_compute("float32"))
+    state.scaler = torch.amp.GradScaler(device="cpu", init_scale=2.0**10, growth_interval=3)
+    return state
 
 
-def take_steps(learner, numbers):
+def take_steps(state, numbers):
     """Steps whose gradients overflow in step 4, so that the scale falls as well as rises."""
     for number in numbers:
         torch.manual_seed(number)
         with torch.autocast("cpu", dtype=torch.float16):
-            loss = learner.network.module(torch.randn(8, 3, 32, 32)).float().square().mean()
-        learner.scaler.scale(loss * (torch.inf if number == 4 else 1)).backward()
-        learner.optimizer.param_groups[0]["lr"] = 1e-2
-        learner.scaler.step(learner.optimizer)
-        learner.scaler.update()
-        learner.optimizer.zero_grad()
+            loss = state.network.module(torch.randn(8, 3, 32, 32)).float().square().mean()
+        state.scaler.scale(loss * (torch.inf if number == 4 else 1)).backward()
+        state.optimizer.param_groups[0]["lr"] = 1e-2
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.optimizer.zero_grad()
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 8])
@@ -49,15 +47,15 @@ def test_a_resumed_scaler_goes_on_as_if_it_had_not_stopped(recipe, tmp_path, sto
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="members in fp16 need a GPU")
-def test_a_member_in_fp16_is_resumed_bit_for_bit(recipe, lessons, tmp_path):
-    recipe = dataclasses.replace(recipe, precision="fp16", epochs=3)
-    [member] = plan_members([recipe], {recipe.name: lessons}, only=["fold=0"])
+def test_a_member_in_fp16_is_resumed_bit_for_bit(recipe, data, tmp_path):
+    recipe = recipe.with_fields(precision="fp16", epochs=3)
+    [member] = plan_members([recipe], {recipe.name: data}, only=["fold=0"])
 
     class Killed(Exception):
         """The training ends here."""
 
-    def kill(news):
-        if len(news.metrics) == 2:
+    def kill(event):
+        if len(event.metrics) == 2:
             raise Killed
 
     [whole] = train_members([member], tmp_path / "whole")

@@ -1,7 +1,6 @@
 """The loop against plain ones: what moves when, what is recorded, what stops it."""
 
 import copy
-import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -12,40 +11,42 @@ from kiyome.errors import KiyomeError
 from kiyome.images.loader import Loader
 from kiyome.losses import LOSSES
 from kiyome.models.compute import choose_compute
-from kiyome.training.loop import Truth, fit
-from kiyome.training.train_state import learning_rate_share, new_accelerator, new_learner
+from kiyome.training.loop import Targets, fit
+from kiyome.training.train_state import learning_rate_share, new_accelerator, new_train_state
 
 COMPUTE = choose_compute("float32")
 
 
-def started(recipe, lessons, **changes):
-    """A learner, its loader and truth, and the epochs to come."""
-    recipe = dataclasses.replace(recipe, **changes)
-    table = lessons.table
-    learner = new_learner(recipe, num_classes=table.num_classes, num_rows=len(table), seed=7, compute=COMPUTE)
+def started(recipe, data, **changes):
+    """A state, its loader and targets, and the epochs to come."""
+    recipe = recipe.with_fields(**changes)
+    table = data.table
+    state = new_train_state(
+        recipe, num_classes=table.num_classes, num_rows=len(table), seed=7, compute=COMPUTE
+    )
     loader = Loader(
-        photos=lessons.photos,
+        photos=data.photos,
         rows=np.flatnonzero(table.folds != 0),
-        augment=recipe.training_views(),
-        batch_size=recipe.batch_size,
+        augment=recipe.data.training_view(),
+        batch_size=recipe.optimizer.batch_size,
         seed=7,
         shuffle=True,
     )
-    truth = Truth(
+    targets = Targets(
         labels=torch.from_numpy(table.labels.astype(np.int64)),
-        targets=torch.from_numpy(lessons.targets),
+        probs=torch.from_numpy(data.targets),
         weights=torch.ones(len(table)),
     )
     epochs = fit(
-        learner,
+        state,
         loader,
-        truth,
+        targets,
         recipe=recipe,
         accelerator=new_accelerator(COMPUTE),
         seed=7,
-        parts=recipe.accumulate,
+        parts=recipe.optimizer.accumulate,
     )
-    return learner, loader, truth, epochs
+    return state, loader, targets, epochs
 
 
 def weights_of(module):
@@ -56,11 +57,11 @@ def changed(before, after):
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_equals_a_plain_loop(recipe, lessons):
+def test_equals_a_plain_loop(recipe, data):
     """SGD, schedule, clipping, margins and losses, step by step in plain torch."""
-    recipe = dataclasses.replace(recipe, clip_norm=1.0, weight_decay=0.1, optimizer="sgd")
-    learner, loader, truth, epochs = started(recipe, lessons)
-    plain = copy.deepcopy(learner.network.module)
+    recipe = recipe.with_fields(clip_norm=1.0, weight_decay=0.1, optimizer="sgd")
+    state, loader, targets, epochs = started(recipe, data)
+    plain = copy.deepcopy(state.network.module)
     matrices = [p for p in plain.parameters() if p.ndim > 1]
     others = [p for p in plain.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
@@ -75,7 +76,7 @@ def test_equals_a_plain_loop(recipe, lessons):
             for group in sgd.param_groups:
                 group["lr"] = rate
             images = torch.from_numpy(batch.pixels).float().permute(0, 3, 1, 2) / 127.5 - 1
-            labels = truth.labels[batch.rows]
+            labels = targets.labels[batch.rows]
             logits = plain(images)
             losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
             sgd.zero_grad()
@@ -89,44 +90,44 @@ def test_equals_a_plain_loop(recipe, lessons):
                 assert dynamics.margins[row].item() == pytest.approx(z[label] - rest, abs=1e-4)
                 assert dynamics.losses[row].item() == pytest.approx(losses[place].item(), abs=1e-4)
     assert step == num_steps
-    for name, value in learner.network.module.state_dict().items():
+    for name, value in state.network.module.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name], atol=1e-5, rtol=1e-4)
 
 
-def test_dynamics_are_nan_where_a_row_is_held_out(recipe, lessons):
-    _, loader, _, epochs = started(recipe, lessons)
+def test_dynamics_are_nan_where_a_row_is_held_out(recipe, data):
+    _, loader, _, epochs = started(recipe, data)
     dynamics = next(epochs)
     seen = ~torch.isnan(dynamics.margins)
     assert np.flatnonzero(seen).tolist() == sorted(loader.rows.tolist())
     assert torch.equal(seen, ~torch.isnan(dynamics.losses))
 
 
-def test_two_trainings_are_equal_bit_for_bit(recipe, lessons):
+def test_two_trainings_are_equal_bit_for_bit(recipe, data):
     runs = []
     for _ in range(2):
-        learner, _, _, epochs = started(recipe, lessons, dropout=0.3, mixing="cut_mix", mixing_share=0.5)
+        state, _, _, epochs = started(recipe, data, dropout=0.3, mixing="cut_mix", mixing_share=0.5)
         torch.rand(3)  # what happened before does not matter
-        runs.append(([e.margins for e in epochs], weights_of(learner.network.module)))
+        runs.append(([e.margins for e in epochs], weights_of(state.network.module)))
     assert not changed(runs[0][1], runs[1][1])
     assert all(
         torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(runs[0][0], runs[1][0], strict=True)
     )
 
 
-def test_parts_sum_to_the_whole_batch(recipe, lessons):
+def test_parts_sum_to_the_whole_batch(recipe, data):
     """Without BatchNorm in between, one batch in four parts is one batch, but for rounding."""
     ends = []
     for parts in (1, 4):
-        learner, _, _, epochs = started(recipe, lessons, accumulate=parts, freeze_batchnorm=1.0)
+        state, _, _, epochs = started(recipe, data, accumulate=parts, freeze_batchnorm=1.0)
         list(epochs)
-        ends.append(weights_of(learner.network.module))
+        ends.append(weights_of(state.network.module))
     for name in ends[0]:
         torch.testing.assert_close(ends[0][name], ends[1][name], atol=1e-4, rtol=1e-3)
 
 
-def test_batchnorm_moves_in_the_second_half_only(recipe, lessons):
-    learner, _, _, epochs = started(recipe, lessons, epochs=4, freeze_batchnorm=0.5)
-    module = learner.network.module
+def test_batchnorm_moves_in_the_second_half_only(recipe, data):
+    state, _, _, epochs = started(recipe, data, epochs=4, freeze_batchnorm=0.5)
+    module = state.network.module
     norms = {name for name in module.state_dict() if name.startswith(("stem.1.", "blocks.1.", "blocks.3."))}
     states = [weights_of(module)]
     for _ in epochs:
@@ -137,17 +138,17 @@ def test_batchnorm_moves_in_the_second_half_only(recipe, lessons):
     assert all(set(states[0]) - norms <= each for each in moved)
 
 
-def test_the_moving_average_is_the_formula(recipe, lessons):
-    learner, _, _, epochs = started(recipe, lessons, ema_decay=0.8, epochs=1, batch_size=80)
-    first = weights_of(learner.network.module)
+def test_the_moving_average_is_the_formula(recipe, data):
+    state, _, _, epochs = started(recipe, data, ema_decay=0.8, epochs=1, batch_size=80)
+    first = weights_of(state.network.module)
     list(epochs)  # one step, where the average moves by 1 - 1/10
-    last = weights_of(learner.network.module)
-    for name, value in learner.average.state_dict().items():
+    last = weights_of(state.network.module)
+    for name, value in state.average.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, 0.1 * first[name] + 0.9 * last[name])
         else:
             assert torch.equal(value, last[name])
-    assert learner.best_module is learner.average
+    assert state.best_module is state.average
 
 
 def test_the_schedule_rises_then_falls_to_nearly_nothing():
@@ -159,84 +160,84 @@ def test_the_schedule_rises_then_falls_to_nearly_nothing():
     assert learning_rate_share(0, num_steps=5, warmup_steps=0) == 1
 
 
-def test_the_largest_losses_are_left_out_after_the_warmup(recipe, lessons):
+def test_the_largest_losses_are_left_out_after_the_warmup(recipe, data):
     ends = []
     for changes in ({}, {"omit_largest": 3, "omit_after": 9}, {"omit_largest": 3, "omit_after": 0}):
-        learner, _, _, epochs = started(recipe, lessons, epochs=1, **changes)
+        state, _, _, epochs = started(recipe, data, epochs=1, **changes)
         list(epochs)
-        ends.append(weights_of(learner.network.module))
+        ends.append(weights_of(state.network.module))
     assert not changed(ends[0], ends[1])
     assert changed(ends[0], ends[2])
 
 
-def test_a_row_of_no_weight_teaches_nothing(recipe, lessons):
+def test_a_row_of_no_weight_teaches_nothing(recipe, data):
     ends = []
     for label in (0, 5):
-        learner, loader, truth, epochs = started(recipe, lessons, epochs=1)
-        truth.weights[loader.rows[3]] = 0
-        truth.targets[loader.rows[3]] = torch.eye(10)[label]
-        before = lessons.targets.copy()
+        state, loader, targets, epochs = started(recipe, data, epochs=1)
+        targets.weights[loader.rows[3]] = 0
+        targets.probs[loader.rows[3]] = torch.eye(10)[label]
+        before = data.targets.copy()
         list(epochs)
-        ends.append(weights_of(learner.network.module))
-        lessons.targets[:] = before
+        ends.append(weights_of(state.network.module))
+        data.targets[:] = before
     assert not changed(*ends)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_trains(loss, recipe, lessons):
+def test_every_loss_trains(loss, recipe, data):
     options = {"transition_matrix": (np.eye(10) * 0.9 + 0.01).tolist()} if "correction" in loss else {}
-    learner, _, _, epochs = started(recipe, lessons, epochs=1, loss=loss, loss_options=options)
-    before = weights_of(learner.network.module)
+    state, _, _, epochs = started(recipe, data, epochs=1, loss=loss, loss_options=options)
+    before = weights_of(state.network.module)
     [dynamics] = epochs
     assert torch.isfinite(dynamics.losses[~torch.isnan(dynamics.margins)]).all()
-    assert changed(before, weights_of(learner.network.module))
+    assert changed(before, weights_of(state.network.module))
 
 
 @pytest.mark.parametrize("mixing", ["mix_up", "cut_mix", "snap_mix"])
-def test_every_mixing_trains(mixing, recipe, lessons):
-    _, _, _, epochs = started(recipe, lessons, epochs=1, mixing=mixing)
+def test_every_mixing_trains(mixing, recipe, data):
+    _, _, _, epochs = started(recipe, data, epochs=1, mixing=mixing)
     [dynamics] = epochs
     assert torch.isfinite(dynamics.losses[~torch.isnan(dynamics.margins)]).all()
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_epoch_is_kept(recipe, lessons):
-    learner, loader, truth, epochs = started(recipe, lessons, epochs=3)
+def test_a_loss_that_is_not_finite_stops_before_the_epoch_is_kept(recipe, data):
+    state, loader, targets, epochs = started(recipe, data, epochs=3)
     next(epochs)
-    truth.weights[loader.rows[5]] = torch.nan
+    targets.weights[loader.rows[5]] = torch.nan
     with pytest.raises(KiyomeError, match=r"The loss stays a finite number. Came: nan in epoch 2"):
         next(epochs)
-    assert learner.epochs_done == 1
+    assert state.epochs_done == 1
 
 
-def test_broken_statistics_stop_before_the_epoch_is_kept(recipe, lessons):
+def test_broken_statistics_stop_before_the_epoch_is_kept(recipe, data):
     """The loss is fine, and BatchNorm's running mean is not: no file may hold it."""
-    learner, _, _, epochs = started(recipe, lessons, epochs=3)
+    state, _, _, epochs = started(recipe, data, epochs=3)
     next(epochs)
-    learner.network.module.stem[1].running_mean[0] = torch.inf
+    state.network.module.stem[1].running_mean[0] = torch.inf
     with pytest.raises(
         KiyomeError, match=r"Weights stay finite numbers. Came: stem.1.running_mean after epoch 2"
     ):
         next(epochs)
-    assert learner.epochs_done == 1
+    assert state.epochs_done == 1
 
 
-def test_large_finite_weights_pass_though_their_sum_is_infinite(recipe, lessons):
-    learner, _, _, epochs = started(recipe, lessons, epochs=2)
+def test_large_finite_weights_pass_though_their_sum_is_infinite(recipe, data):
+    state, _, _, epochs = started(recipe, data, epochs=2)
     next(epochs)
-    learner.network.module.stem[1].running_mean[:4] = 3e38  # moves by a tenth a step, and is not used
-    assert not torch.isfinite(learner.network.module.stem[1].running_mean.sum())
+    state.network.module.stem[1].running_mean[:4] = 3e38  # moves by a tenth a step, and is not used
+    assert not torch.isfinite(state.network.module.stem[1].running_mean.sum())
     next(epochs)
-    assert learner.epochs_done == 2
+    assert state.epochs_done == 2
 
 
-def test_bf16_trains_and_stays_near(recipe, lessons):
+def test_bf16_trains_and_stays_near(recipe, data):
     if choose_compute("auto").precision != "bf16":
         pytest.skip("this CPU does not compute in bf16")
     compute = choose_compute("bf16")
-    learner = new_learner(recipe, num_classes=10, num_rows=120, seed=7, compute=compute)
-    depthwise = learner.network.module.blocks[0]
+    state = new_train_state(recipe, num_classes=10, num_rows=120, seed=7, compute=compute)
+    depthwise = state.network.module.blocks[0]
     images = torch.randn(2, 16, 8, 8)
     with compute.autocast():
         assert depthwise(images).dtype == torch.bfloat16
-        assert learner.network.module.blocks[2](images).dtype == torch.bfloat16
-    assert copy.deepcopy(learner.network.module).blocks[0].forward.layer is not depthwise
+        assert state.network.module.blocks[2](images).dtype == torch.bfloat16
+    assert copy.deepcopy(state.network.module).blocks[0].forward.layer is not depthwise

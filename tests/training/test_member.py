@@ -21,7 +21,7 @@ from kiyome.models.compute import choose_compute
 from kiyome.training import train_member as training_module
 from kiyome.training.member import METHOD, Member, agreement, finished_member
 from kiyome.training.train_member import is_out_of_memory, train_member
-from kiyome.training.train_state import load_last_checkpoint, new_learner, save_checkpoint
+from kiyome.training.train_state import load_last_checkpoint, new_train_state, save_checkpoint
 
 
 class Stop(Exception):
@@ -43,9 +43,9 @@ def files_of(folder):
 
 
 @pytest.fixture
-def member(recipe, lessons):
-    recipe = dataclasses.replace(recipe, epochs=4, ema_decay=0.9, average_last=2, views=2, dropout=0.2)
-    return Member(recipe=recipe, fold=1, seed=0, lessons=lessons)
+def member(recipe, data):
+    recipe = recipe.with_fields(epochs=4, ema_decay=0.9, average_last=2, views=2, dropout=0.2)
+    return Member(recipe=recipe, fold=1, seed=0, data=data)
 
 
 def test_a_finished_member_holds_what_it_says(member, tmp_path):
@@ -62,13 +62,11 @@ def test_a_finished_member_holds_what_it_says(member, tmp_path):
 
 def test_timm_loads_the_models_and_they_predict_what_was_stored(member, tmp_path):
     """The whole way from photo to stored probability, by timm and plain torch."""
-    done = train_member(
-        dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, views=1)), tmp_path
-    )
+    done = train_member(dataclasses.replace(member, recipe=member.recipe.with_fields(views=1)), tmp_path)
     probs = []
     for name in done.facts["models"]:
         network = timm.create_model(f"local-dir:{tmp_path / name}", pretrained=True).eval()
-        pixels = np.stack([member.lessons.photos.pixels(row) for row in member.held_out])
+        pixels = np.stack([member.data.photos.pixels(row) for row in member.held_out])
         with torch.inference_mode():
             logits = network(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
         probs.append(logits.softmax(1).numpy())
@@ -89,7 +87,7 @@ def test_timm_loads_the_models_and_they_predict_what_was_stored(member, tmp_path
 )
 def test_a_loss_with_its_own_link_is_read_by_it_everywhere(member, tmp_path, loss, link, by_hand, average):
     """In the mean over epochs that count and over views, and in every line of metrics."""
-    recipe = dataclasses.replace(member.recipe, loss=loss, average=average, epochs=2)
+    recipe = member.recipe.with_fields(loss=loss, average=average, epochs=2)
     member = dataclasses.replace(member, recipe=recipe)
     done = train_member(member, tmp_path)
     assert done.facts["link"] == link
@@ -97,16 +95,14 @@ def test_a_loss_with_its_own_link_is_read_by_it_everywhere(member, tmp_path, los
 
     def probs_of(name, num_views):
         network = load_timm_folder(tmp_path / name)
-        views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(num_views)]
+        views = [recipe.data.prediction_view(view, crop_pct=network.crop_pct) for view in range(num_views)]
         network = network.with_link(lambda logits: by_hand(logits, **options))
         compute, seed = choose_compute("float32"), member.own_seed
-        return predict(
-            network, member.lessons.photos, member.held_out, views=views, compute=compute, seed=seed
-        )
+        return predict(network, member.data.photos, member.held_out, views=views, compute=compute, seed=seed)
 
     mean = np.mean([probs_of(name, 2) for name in done.facts["models"]], axis=0)
     np.testing.assert_allclose(mean, done.pred_probs, atol=1e-6)
-    labels = member.lessons.table.labels[member.held_out]
+    labels = member.data.table.labels[member.held_out]
     last = agreement(probs_of("models/epoch-0002", 1), labels, "held_out")
     assert last["held_out_log_loss"] == pytest.approx(done.metrics()[-1]["held_out_log_loss"], abs=1e-5)
 
@@ -114,17 +110,17 @@ def test_a_loss_with_its_own_link_is_read_by_it_everywhere(member, tmp_path, los
 def test_only_a_link_that_is_not_softmax_makes_another_key(member):
     """Members of before links were stored are taken, unless their loss asks for another than softmax."""
     plain, tempered = (
-        dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, loss=loss))
+        dataclasses.replace(member, recipe=member.recipe.with_fields(loss=loss))
         for loss in ("focal", "bi_tempered")
     )
     for each in (plain, tempered):
-        parts = [METHOD, each.recipe.digest, each.lessons.digest, each.fold, each.seed]
+        parts = [METHOD, each.recipe.digest, each.data.digest, each.fold, each.seed]
         before = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         assert (each.key == before) == (each is plain)
 
 
 def test_weights_may_be_averaged_instead(member, tmp_path):
-    recipe = dataclasses.replace(member.recipe, average="weights")
+    recipe = member.recipe.with_fields(average="weights")
     done = train_member(dataclasses.replace(member, recipe=recipe), tmp_path)
     assert done.facts["models"] == ["models/mean-of-last-2"]
     states = [
@@ -145,7 +141,7 @@ def test_weights_may_be_averaged_instead(member, tmp_path):
     ],
 )
 def test_stopped_and_resumed_equals_undisturbed_bit_for_bit(member, tmp_path, changes):
-    member = dataclasses.replace(member, recipe=dataclasses.replace(member.recipe, **changes))
+    member = dataclasses.replace(member, recipe=member.recipe.with_fields(**changes))
     train_member(member, tmp_path / "whole")
     steps = -(-len(member.training_rows) // 16)
     for at in (steps - 1, 2 * steps + 1, 4 * steps):  # within an epoch, and at its very end
@@ -186,20 +182,20 @@ def test_every_damaged_file_makes_a_member_unfinished(member, tmp_path):
 
 
 def test_another_label_another_key(member):
-    table = member.lessons.table
+    table = member.data.table
     other = table.with_labels(np.where(np.arange(len(table)) == 3, 9 - table.labels, table.labels))
-    lessons = dataclasses.replace(member.lessons, table=other)
-    assert dataclasses.replace(member, lessons=lessons).key != member.key
+    data = dataclasses.replace(member.data, table=other)
+    assert dataclasses.replace(member, data=data).key != member.key
     assert dataclasses.replace(member, fold=2).key != member.key
     assert dataclasses.replace(member, seed=1).key != member.key
 
 
 def test_a_checkpoint_of_another_member_is_not_taken(member, tmp_path):
     compute = choose_compute("float32")
-    make = lambda: new_learner(member.recipe, num_classes=10, num_rows=120, seed=1, compute=compute)  # noqa: E731
-    learner = make()
-    learner.epochs_done = 2
-    save_checkpoint(learner, tmp_path, key="one")
+    make = lambda: new_train_state(member.recipe, num_classes=10, num_rows=120, seed=1, compute=compute)  # noqa: E731
+    state = make()
+    state.epochs_done = 2
+    save_checkpoint(state, tmp_path, key="one")
     fresh = make()
     assert load_last_checkpoint(fresh, tmp_path, key="other") == []
     assert fresh.epochs_done == 0
@@ -209,7 +205,7 @@ def test_a_checkpoint_of_another_member_is_not_taken(member, tmp_path):
 
 def test_out_of_memory_once_passes_the_batch_in_two_parts(member, tmp_path, monkeypatch):
     """The first pass in one part asks the allocator for more than there is; the second, in two, does not."""
-    recipe = dataclasses.replace(member.recipe, freeze_batchnorm=1.0)
+    recipe = member.recipe.with_fields(freeze_batchnorm=1.0)
     member = dataclasses.replace(member, recipe=recipe)
     whole = training_module.fit
 
@@ -241,7 +237,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 
 def test_a_network_that_breaks_leaves_no_broken_file(member, tmp_path):
-    recipe = dataclasses.replace(member.recipe, learning_rate=1e3, optimizer="sgd", clip_norm=0.0, epochs=6)
+    recipe = member.recipe.with_fields(learning_rate=1e3, optimizer="sgd", clip_norm=0.0, epochs=6)
     with pytest.raises(KiyomeError, match=r"finite number"):
         train_member(dataclasses.replace(member, recipe=recipe, seed=1), tmp_path)
     for path in tmp_path.rglob("*.safetensors"):
@@ -254,23 +250,23 @@ import resource, sys
 from pathlib import Path
 from kiyome.models.compute import choose_compute
 from kiyome.training.train_state import save_checkpoint
-from kiyome.training.train_state import new_learner
+from kiyome.training.train_state import new_train_state
 from kiyome.training.recipe import Recipe
 compute = choose_compute("float32")
-learner = new_learner(Recipe(architecture="tiny"), num_classes=9, num_rows=9, seed=0, compute=compute)
+state = new_train_state(Recipe.of(architecture="tiny"), num_classes=9, num_rows=9, seed=0, compute=compute)
 folder = Path(sys.argv[1])
-learner.epochs_done = 1
-save_checkpoint(learner, folder, key="k")
+state.epochs_done = 1
+save_checkpoint(state, folder, key="k")
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-learner.epochs_done = 2
+state.epochs_done = 2
 try:
-    save_checkpoint(learner, folder, key="k")
+    save_checkpoint(state, folder, key="k")
 except Exception as error:
     print(type(error).__name__, error)
-learner.epochs_done = 0
+state.epochs_done = 0
 from kiyome.training.train_state import load_last_checkpoint
-notes = load_last_checkpoint(learner, folder, key="k")
-print(notes, learner.epochs_done, sorted(p.name for p in folder.iterdir()))
+notes = load_last_checkpoint(state, folder, key="k")
+print(notes, state.epochs_done, sorted(p.name for p in folder.iterdir()))
 """
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from kiyome.training.plugin import from_torchvision
+from kiyome.training.mixing import from_torchvision
 
 TRANSFORMS = [
     v2.RandAugment(),

@@ -1,7 +1,5 @@
 """Processes that do not find each other are told, and what needs a whole batch is refused."""
 
-import dataclasses
-
 import pytest
 
 from kiyome.errors import InputError
@@ -18,13 +16,13 @@ def started_as_two(monkeypatch):
 
 
 @pytest.mark.usefixtures("started_as_two")
-def test_processes_that_do_not_find_each_other_do_not_train(recipe, lessons, tmp_path):
+def test_processes_that_do_not_find_each_other_do_not_train(recipe, data, tmp_path):
     with pytest.raises(InputError, match=r"find each other. Came: WORLD_SIZE 2, and 1 found"):
-        train_member(Member(recipe=recipe, fold=0, seed=0, lessons=lessons), tmp_path)
+        train_member(Member(recipe=recipe, fold=0, seed=0, data=data), tmp_path)
 
 
 @pytest.mark.usefixtures("started_as_two")
-def test_leaving_out_large_losses_needs_the_whole_batch(recipe, lessons, tmp_path):
-    recipe = dataclasses.replace(recipe, omit_largest=1)
+def test_leaving_out_large_losses_needs_the_whole_batch(recipe, data, tmp_path):
+    recipe = recipe.with_fields(omit_largest=1)
     with pytest.raises(InputError, match=r"omit_largest= compares the losses of a whole batch"):
-        train_member(Member(recipe=recipe, fold=0, seed=0, lessons=lessons), tmp_path)
+        train_member(Member(recipe=recipe, fold=0, seed=0, data=data), tmp_path)

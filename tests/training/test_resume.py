@@ -18,19 +18,19 @@ torch.set_num_threads(1)
 from kiyome.reading.read_table import read_table
 from kiyome.images.pixel_cache import StoredSize, cache_photos
 from kiyome.models.build import import_timm
-from kiyome.workflows.cleaning import teach_without_leak
+from kiyome.workflows.cleaning import apply_nested_cleaning
 from kiyome.training.cross_validate import cross_validate, plan_members
-from kiyome.training.member import Lessons
+from kiyome.training.member import TrainingData
 from kiyome.training.recipe import Recipe
 
 table_file, images, base, soft_labels, how = *map(Path, sys.argv[1:4]), *sys.argv[4:]
 table = read_table(table_file, images=images)
 photos = cache_photos(table.photo_paths(), stored=StoredSize(side=32), folder=base / "cache")
-recipe = Recipe(architecture="tiny", image_size=32, epochs=3, batch_size=16, precision="float32", dropout=0.2,
-                ema_decay=0.9, average_last=2, loss="early_learning", augment={"scale": (0.7, 1.0)},
-                soft_labels=soft_labels)
-lessons = Lessons(table=table, photos=photos, targets=np.eye(10, dtype=np.float32)[table.labels],
-                  is_taught=np.ones(len(table), bool))
+recipe = Recipe.of(architecture="tiny", image_size=32, epochs=3, batch_size=16, precision="float32",
+                dropout=0.2, ema_decay=0.9, average_last=2, loss="early_learning",
+                augment={"scale": (0.7, 1.0)}, soft_labels=soft_labels)
+data = TrainingData(table=table, photos=photos, targets=np.eye(10, dtype=np.float32)[table.labels],
+                  in_training=np.ones(len(table), bool))
 import_timm()  # once, and not once a process; nothing has been computed yet, so that forks are safe
 EVENTS = "os.rename", "os.remove", "os.rmdir", "step"
 
@@ -45,7 +45,7 @@ def train(folder, kill_at):
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
     step = lambda *_: sys.audit("step")
-    members = teach_without_leak(plan_members([recipe], {recipe.name: lessons}), folder, on_progress=step)
+    members = apply_nested_cleaning(plan_members([recipe], {recipe.name: data}), folder, on_progress=step)
     cross_validate(members, folder, on_progress=step)
     (base / "events").write_text(str(events))
 
@@ -82,10 +82,10 @@ def files_of(folder):
 
 
 @pytest.fixture
-def run(lessons, tmp_path):
+def run(data, tmp_path):
     """A function that trains, is killed as it says, and returns the exit codes."""
-    write_table(lessons.table, tmp_path / "table.csv")
-    job = [sys.executable, "-c", JOB, tmp_path / "table.csv", lessons.table.root, tmp_path]
+    write_table(data.table, tmp_path / "table.csv")
+    job = [sys.executable, "-c", JOB, tmp_path / "table.csv", data.table.root, tmp_path]
 
     def run(how, soft_labels=""):
         done = subprocess.run([*job, soft_labels, how], capture_output=True, text=True, check=False)

@@ -13,9 +13,9 @@ from kiyome.training.tracking import TRACKERS, check_trackers, tracking
 
 
 @pytest.fixture
-def members(recipe, lessons):
+def members(recipe, data):
     """Two members of two epochs each."""
-    return plan_members([recipe], {recipe.name: lessons}, only=["fold=0,1"])
+    return plan_members([recipe], {recipe.name: data}, only=["fold=0,1"])
 
 
 @pytest.fixture(params=TRACKERS)
@@ -35,8 +35,8 @@ class Killed(BaseException):
 def train(members, run, names, *, kill_after=None):
     """The finished members and the notes; killed when the member of that fold has told one epoch of two."""
 
-    def hear(news):
-        if news.config["fold"] == kill_after and len(news.metrics) == 2:
+    def hear(event):
+        if event.config["fold"] == kill_after and len(event.metrics) == 2:
             raise Killed
 
     with tracking(names, run, on_event=hear) as tracked:

@@ -29,10 +29,10 @@ from kiyome.workflows.cleaning import (
     CHANGED_LABELS_LEAK,
     CHANGED_WEIGHTS_LEAK,
     CLEANING_LEAK,
+    apply_nested_cleaning,
     changes_for_labels,
     flags_of_run,
-    lessons_of_recipes,
-    teach_without_leak,
+    prepare_training_data,
 )
 from kiyome.workflows.train import train
 
@@ -66,9 +66,9 @@ def taught(digits, folder, *, labels=None, **fields):
     """The members of a recipe on these labels, with what each learns from."""
     table, photos = digits
     table = table if labels is None else table.with_labels(labels)
-    recipe = Recipe(**SMALL, **fields)
-    lessons = lessons_of_recipes(table, [recipe], {recipe.name: photos})
-    return teach_without_leak(plan_members([recipe], lessons), folder)
+    recipe = Recipe.of(**SMALL, **fields)
+    training_data = prepare_training_data(table, [recipe], {recipe.name: photos})
+    return apply_nested_cleaning(plan_members([recipe], training_data), folder)
 
 
 def altered(table, rows):
@@ -93,15 +93,15 @@ def test_labels_of_a_fold_have_no_say_in_what_its_member_learns_from(digits, tmp
     after = taught(digits, tmp_path / "after", labels=altered(digits[0], digits[0].folds == fold), **forms)
     for one, other in zip(before, after, strict=True):
         untouched = one.fold == fold
-        assert same(one.lessons.targets, other.lessons.targets) == untouched
+        assert same(one.data.targets, other.data.targets) == untouched
         if untouched:
-            assert same(one.lessons.is_taught, other.lessons.is_taught)
+            assert same(one.data.in_training, other.data.in_training)
             assert same(one.training_rows, other.training_rows)
-            assert one.lessons.notes == other.lessons.notes
-            assert bool(one.lessons.notes) == (share == 0.1)
-            assert 0 < one.lessons.is_taught.sum() < (digits[0].folds != fold).sum()  # some were left out
+            assert one.data.notes == other.data.notes
+            assert bool(one.data.notes) == (share == 0.1)
+            assert 0 < one.data.in_training.sum() < (digits[0].folds != fold).sum()  # some were left out
     moved = [
-        not same(one.lessons.is_taught, other.lessons.is_taught)
+        not same(one.data.in_training, other.data.in_training)
         for one, other in zip(before, after, strict=True)
     ]
     assert any(moved)  # of other folds, whose training parts hold the altered labels
@@ -123,8 +123,8 @@ def test_global_forms_do_leak_so_that_the_proof_could_fail(digits, tmp_path):
     for name, labels in (("before", table.labels), ("after", altered(table, ~outside))):
         run = plain_run(table.with_labels(labels), tmp_path / name)
         forms = {"soft_labels": f"global:{run}", "leave_out": f"global:{run}", **FLAGS}
-        learned = taught(digits, tmp_path, labels=labels, **forms)[0].lessons
-        found.append((learned.targets[outside], learned.is_taught[outside]))
+        learned = taught(digits, tmp_path, labels=labels, **forms)[0].data
+        found.append((learned.targets[outside], learned.in_training[outside]))
     assert not same(found[0][0], found[1][0])
     assert not same(found[0][1], found[1][1])
 
@@ -153,8 +153,8 @@ def test_pairs_are_the_plain_recipe_and_serve_both_folds(digits, tmp_path):
             assert all(row not in p.member.training_rows for p in behind)
             soft = np.mean([p.pred_probs[p.member.held_out == row][0] for p in behind], axis=0)
             expected = 0.6 * eye[table.labels[row]] + 0.4 * soft
-            np.testing.assert_allclose(member.lessons.targets[row], expected, atol=1e-6)
-        assert np.isnan(member.lessons.targets[table.folds == member.fold]).all()
+            np.testing.assert_allclose(member.data.targets[row], expected, atol=1e-6)
+        assert np.isnan(member.data.targets[table.folds == member.fold]).all()
 
 
 def fail(*step):
@@ -169,14 +169,14 @@ def test_flags_are_those_of_the_training_part_alone(digits, tmp_path):
         rows = table.folds != member.fold
         probs = nested_probs(pairs, member.fold)
         expected = find_label_issues(table.labels[rows], probs[rows], method="confident_learning")
-        assert (~member.lessons.is_taught[rows]).tolist() == expected.tolist()
-        np.testing.assert_array_equal(member.lessons.targets[rows], np.eye(3)[table.labels[rows]])
+        assert (~member.data.in_training[rows]).tolist() == expected.tolist()
+        np.testing.assert_array_equal(member.data.targets[rows], np.eye(3)[table.labels[rows]])
 
 
 def test_a_missing_pair_is_named(digits, tmp_path):
-    recipe = Recipe(**SMALL | {"epochs": 1}, soft_labels="nested")
-    lessons = lessons_of_recipes(digits[0], [recipe], {recipe.name: digits[1]})
-    members = plan_members([recipe], lessons, only=["fold=0"])
+    recipe = Recipe.of(**SMALL | {"epochs": 1}, soft_labels="nested")
+    training_data = prepare_training_data(digits[0], [recipe], {recipe.name: digits[1]})
+    members = plan_members([recipe], training_data, only=["fold=0"])
     planned = plan_pairs(members)
     assert [pair.held_out_folds for pair in planned] == ["0+1", "0+2", "0+3"]
     pairs = train_pairs(planned[:2], tmp_path)
@@ -187,9 +187,9 @@ def test_a_missing_pair_is_named(digits, tmp_path):
 def test_a_class_that_lies_in_two_folds_alone_is_refused(digits):
     table, photos = digits
     labels = np.where(table.folds < 2, table.labels, table.labels % 2).astype(np.int32)  # no 2 in folds 2, 3
-    recipe = Recipe(**SMALL, leave_out="nested")
+    recipe = Recipe.of(**SMALL, leave_out="nested")
     table = table.with_labels(labels)
-    members = plan_members([recipe], lessons_of_recipes(table, [recipe], {recipe.name: photos}))
+    members = plan_members([recipe], prepare_training_data(table, [recipe], {recipe.name: photos}))
     with pytest.raises(InputError, match=r"none of 'two' outside folds 0 and 1\. Deal other folds"):
         plan_pairs(members)
 
@@ -197,8 +197,8 @@ def test_a_class_that_lies_in_two_folds_alone_is_refused(digits):
 def test_two_folds_are_too_few(digits):
     table, photos = digits
     table = dataclasses.replace(table, folds=None).with_folds(table.folds % 2)
-    recipe = Recipe(**SMALL, leave_out="nested")
-    members = plan_members([recipe], lessons_of_recipes(table, [recipe], {recipe.name: photos}))
+    recipe = Recipe.of(**SMALL, leave_out="nested")
+    members = plan_members([recipe], prepare_training_data(table, [recipe], {recipe.name: photos}))
     with pytest.raises(InputError, match=r"leave out two folds and train on the others. Came: 2 folds"):
         plan_pairs(members)
 
@@ -223,11 +223,11 @@ def test_cleaning_leaves_out_a_share_of_a_class_and_keeps_the_surest_rows(digits
             if len(doubtful_first) > most:
                 told = f"{len(doubtful_first)} of {own.sum()} flagged, {most} left out, the surest kept"
                 notes.append(f"model-clean, without fold {member.fold}: class {name!r}: {told}")
-        assert np.flatnonzero(~member.lessons.is_taught).tolist() == sorted(
+        assert np.flatnonzero(~member.data.in_training).tolist() == sorted(
             [*left_out, *np.flatnonzero(digits[0].folds == member.fold)]
         )
-        assert list(member.lessons.notes) == notes
-    assert bool(members[0].lessons.notes) == (share < 1)
+        assert list(member.data.notes) == notes
+    assert bool(members[0].data.notes) == (share < 1)
 
 
 def test_global_cleaning_is_capped_in_every_training_part(digits, tmp_path):
@@ -236,7 +236,7 @@ def test_global_cleaning_is_capped_in_every_training_part(digits, tmp_path):
     forms = {"leave_out": f"global:{run}", "flag_method": "predicted_neq_given", "max_left_out": share}
     members = taught(digits, tmp_path, **forms)
     flagged, _ = flags_of_run(run, table, method="predicted_neq_given")
-    left_out = ~members[0].lessons.is_taught
+    left_out = ~members[0].data.in_training
     assert left_out[~flagged].sum() == 0
     for fold in range(FOLDS):
         rows = np.bincount(table.labels[table.folds != fold], minlength=3)
@@ -245,7 +245,7 @@ def test_global_cleaning_is_capped_in_every_training_part(digits, tmp_path):
     assert left_out.any()
     counts = [np.bincount(table.labels[rows], minlength=3)[0] for rows in (..., flagged, left_out)]
     told = "class 'zero': {1} of {0} flagged, {2} left out, the surest kept".format(*counts)
-    assert f"model-clean-global: {told}" in members[0].lessons.notes
+    assert f"model-clean-global: {told}" in members[0].data.notes
 
 
 def test_a_class_never_loses_all_its_rows(digits, tmp_path):
@@ -290,7 +290,7 @@ def test_the_command_line_sets_the_field(options, field):
 @pytest.mark.parametrize("form", ["runs/a", "global:", "Nested"])
 def test_a_form_says_whether_it_leaks(form):
     with pytest.raises(InputError, match=r"leave_out is nested, global:RUN, or nothing"):
-        Recipe(leave_out=form)
+        Recipe.of(leave_out=form)
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +315,7 @@ def test_scores_are_of_all_rows_and_those_of_kept_rows_stand_beside_them(data, t
     [scores] = result.scores.values()
     right = result.predictions.pred_probs.argmax(axis=1) == result.table.given_labels
     assert scores["out_of_fold_accuracy_on_labels"] == pytest.approx(right.mean(), abs=1e-6)
-    assert 0 < scores["rows_not_flagged"] < result.num_rows_taught <= NUM_PHOTOS
+    assert 0 < scores["rows_not_flagged"] < result.num_training_rows <= NUM_PHOTOS
     summary = json.loads((tmp_path / "run" / "train.json").read_text())
     assert (summary["models"], summary["leaks"]) == (["quick-clean"], [])
     assert "out_of_fold_rows_not_flagged_only_accuracy_on_labels" in summary["scores"]["all members"]
@@ -347,7 +347,7 @@ def test_a_global_form_is_marked_wherever_it_shows(data, tmp_path, monkeypatch):
     assert GLOBAL_LEAK in page
     assert CLEANING_LEAK in page
     flagged = find_label_issues(plain.table.labels, plain.predictions.pred_probs, method="confident_learning")
-    assert result.num_rows_taught == (~flagged).sum()
+    assert result.num_training_rows == (~flagged).sum()
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_a_table_that_was_curated_is_marked_wherever_its_score_shows(
     write_table(curate_table(table, issues, action=action).table, tmp_path / "curated.csv")
     result = run_train((tmp_path / "curated.csv", root, folder), "epochs=1", output=tmp_path / "run")
     assert list(result.leaks) == result.summary()["leaks"] == leaks
-    assert result.num_rows_taught == num_taught
+    assert result.num_training_rows == num_taught
     [entry] = read_diary(tmp_path)
     assert list(entry.leaks) == leaks
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
@@ -395,4 +395,4 @@ def test_models_side_by_side_are_scored_by_titles_that_tell_the_leak(data, tmp_p
     result = run_train(data, *FLAG_CHANGES, recipe=tmp_path / "two.toml", output=tmp_path / "run")
     assert list(result.scores) == ["all members", "all", "clean-clean-global"]
     assert ["rows_not_flagged" in score for score in result.scores.values()] == [True, False, True]
-    assert result.num_rows_taught == NUM_PHOTOS
+    assert result.num_training_rows == NUM_PHOTOS

@@ -82,8 +82,8 @@ def test_the_same_command_without_and_with_its_own_split_are_two_runs(
 def test_a_training_that_was_cut_off_stays_on_its_folds(digits: Path, tmp_path: Path) -> None:
     first = found(digits, tmp_path)
 
-    def stop(news: Any) -> None:
-        if news.state == "finished":
+    def stop(event: Any) -> None:
+        if event.state == "finished":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

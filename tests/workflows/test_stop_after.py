@@ -10,7 +10,7 @@ from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
 from kiyome.errors import InputError, StaleArtifact, TimeLimitReached
 from kiyome.testing import write_digits
-from kiyome.training.time_limit import TimeLimit
+from kiyome.training.processes import TimeLimit
 from kiyome.workflows.clean_and_retrain import clean_and_retrain
 from kiyome.workflows.train import train
 
@@ -49,8 +49,8 @@ class Clock:
     def __init__(self, *, epochs: int) -> None:
         self.limit, self._epochs = TimeLimit.of("8h"), epochs
 
-    def on_event(self, news):
-        self._epochs -= news.state == "learning" and len(news.metrics) > 0
+    def on_event(self, event):
+        self._epochs -= event.state == "learning" and len(event.metrics) > 0
         if self._epochs == 0:
             self.limit.ends = time()
 
@@ -82,7 +82,7 @@ def test_after_the_last_epoch_predicting_waits_for_the_next_call(digits, whole, 
     assert len(list((tmp_path / "run").glob("members/*/checkpoints/epoch-0002.json"))) == 1
     told = []
     assert digests(trained(digits, tmp_path / "run", on_event=told.append)) == whole
-    assert [news.state for news in told if "fold0" in news.member].count("learning") == 1
+    assert [event.state for event in told if "fold0" in event.member].count("learning") == 1
 
 
 @pytest.mark.slow

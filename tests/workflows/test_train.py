@@ -73,7 +73,7 @@ def test_every_shipped_recipe_runs_on_tiny_input(name, digits, tmp_path):
         digits / "data", recipe=name, changes=changes, output=tmp_path / "run", cache_folder=digits / "cache"
     )
     assert result.predictions.pred_probs.shape == (90, 10)
-    assert result.num_rows_taught == (90 - run.num_issues if name == "talk-clean-rows" else 90)
+    assert result.num_training_rows == (90 - run.num_issues if name == "talk-clean-rows" else 90)
 
 
 def test_a_run_folder_holds_what_is_promised_and_is_sealed(trained):

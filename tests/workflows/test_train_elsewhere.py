@@ -54,15 +54,15 @@ class Killer:
     def __init__(self, run: Path) -> None:
         self.run, self.killed, self.states = run, None, Counter()
 
-    def __call__(self, news):
-        self.states[news.member, news.state] += 1
-        if self.killed is None and news.state == "learning" and 2 <= len(news.metrics) < 8:
-            [place] = (self.run / "members").glob(f"{news.member}-*")
+    def __call__(self, event):
+        self.states[event.member, event.state] += 1
+        if self.killed is None and event.state == "learning" and 2 <= len(event.metrics) < 8:
+            [place] = (self.run / "members").glob(f"{event.member}-*")
             lock = str(place.with_name(f".{place.name}.lock"))
             for process in psutil.Process().children(recursive=True):
                 if lock in opened(process):
                     first = place / "dynamics" / "epoch-0001.safetensors"
-                    self.killed, self.first, self.written = news.member, first, first.stat().st_mtime_ns
+                    self.killed, self.first, self.written = event.member, first, first.stat().st_mtime_ns
                     process.send_signal(signal.SIGKILL)
 
 
@@ -101,9 +101,9 @@ def test_finished_members_start_no_worker(digits, here, monkeypatch):
     )
     table, told = MemberTable(), []
 
-    def on_event(news):
-        table.on_event(news)
-        told.append(news.state)
+    def on_event(event):
+        table.on_event(event)
+        told.append(event.state)
 
     train(digits / "data", changes=LONG, output=digits / "here", executor="processes:2", on_event=on_event)
     assert told == ["waiting"] * 2 + ["cached"] * 2

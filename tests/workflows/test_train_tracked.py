@@ -48,7 +48,7 @@ def test_listeners_hear_of_members_that_another_process_sees_to(digits, tmp_path
     given = {"changes": SMALL, "cache_folder": digits / "cache", "output": tmp_path / "run"}
     train(digits / "data", members=["fold=1"], **given)
     train(digits / "data", members=["fold=0"], on_event=heard.append, **given)
-    told = [(news.member[6:11], news.state, len(news.metrics)) for news in heard]
+    told = [(event.member[6:11], event.state, len(event.metrics)) for event in heard]
     assert told[0] == ("fold0", "waiting", 0)
     assert set(told[1::2]) == {("fold1", "finished", 2)}
     assert told[2::2] == [

@@ -51,7 +51,7 @@ print(json.dumps(said))
 FROM_A_CACHE = """
 from kiyome.training.train_state import check_networks
 from kiyome.training.recipe import Recipe
-check_networks([Recipe(architecture="test_resnet.r160_in1k", image_size=32)])
+check_networks([Recipe.of(architecture="test_resnet.r160_in1k", image_size=32)])
 """
 
 

@@ -21,7 +21,7 @@ OTHER_LINES = 12
 class MemberLine:
     """One member, as far as this process knows."""
 
-    news: MemberEvent
+    event: MemberEvent
     began: float | None = None
     """When it began to learn here, with `share_before` of it done already."""
     share_before: float = 0.0
@@ -31,41 +31,41 @@ class MemberLine:
     @property
     def epochs(self) -> str:
         """Such as 3/10."""
-        return f"{len(self.news.metrics)}/{self.news.config['epochs']}"
+        return f"{len(self.event.metrics)}/{self.event.config['epochs']}"
 
     @property
     def share(self) -> float:
         """How much of it is done, 0 to 1."""
-        if self.news.state in ("finished", "cached"):
+        if self.event.state in ("finished", "cached"):
             return 1.0
-        done, total = self.steps if self.steps[1] else (len(self.news.metrics), self.news.config["epochs"])
+        done, total = self.steps if self.steps[1] else (len(self.event.metrics), self.event.config["epochs"])
         return done / total
 
     @property
     def state(self) -> str:
         """In words."""
-        epochs = self.news.config["epochs"]
+        epochs = self.event.config["epochs"]
         return {
             "waiting": "waiting",
-            "learning": f"epoch {min(len(self.news.metrics) + 1, epochs)}/{epochs}",
+            "learning": f"epoch {min(len(self.event.metrics) + 1, epochs)}/{epochs}",
             "predicting": "predicts",
             "finished": "done",
             "cached": "done before",
             "remote": f"elsewhere, {self.epochs}",
-        }[self.news.state]
+        }[self.event.state]
 
     @property
     def last(self) -> tuple[str, str]:
         """Loss on training rows, and agreement with the labels of held-out rows, after the last epoch."""
-        if not self.news.metrics:
+        if not self.event.metrics:
             return "", ""
-        line = self.news.metrics[-1]
+        line = self.event.metrics[-1]
         return f"{line['train_loss']:.4f}", f"{line['held_out_accuracy_on_labels']:.1%}"
 
     def seconds_left(self, now: float) -> float | None:
         """At the pace so far; None where there is no pace yet."""
         learned = self.share - self.share_before
-        if self.news.state != "learning" or self.began is None or learned <= 0:
+        if self.event.state != "learning" or self.began is None or learned <= 0:
             return None
         return (now - self.began) / learned * (1 - self.share)
 
@@ -77,11 +77,11 @@ class MemberTable:
         self.lines: dict[str, MemberLine] = {}
         self._clock = clock
 
-    def on_event(self, news: MemberEvent) -> None:
+    def on_event(self, event: MemberEvent) -> None:
         """Take up what became of a member."""
-        line = self.lines.setdefault(news.member, MemberLine(news=news))
-        line.news = news
-        if news.state == "learning" and line.began is None:
+        line = self.lines.setdefault(event.member, MemberLine(event=event))
+        line.event = event
+        if event.state == "learning" and line.began is None:
             line.began, line.share_before = self._clock(), line.share
 
     def on_step(self, member: str, done: int, total: int) -> None:
@@ -95,13 +95,13 @@ class MemberTable:
         >>> MemberTable().plan
         '0 members'
         """
-        pairs = sum("+" in str(line.news.config.get("fold")) for line in self.lines.values())
+        pairs = sum("+" in str(line.event.config.get("fold")) for line in self.lines.values())
         members = f"{len(self.lines) - pairs} members"
         return f"{pairs} pairs of folds, {members}" if pairs else members
 
     def seconds_left(self) -> float | None:
         """Of all members that this process trains, each taken to be as long as those before."""
-        own = [line for line in self.lines.values() if line.news.state != "remote"]
+        own = [line for line in self.lines.values() if line.event.state != "remote"]
         began = [line.began for line in own if line.began is not None]
         learned = sum(line.share - line.share_before for line in own if line.began is not None)
         if not began or learned <= 0:
@@ -117,10 +117,10 @@ class MemberTable:
         done = sum(line.share == 1 for line in lines)
         share = sum(line.share for line in lines) / max(1, len(lines))
         total = (self.plan, f"{done} done", share, "", "", clock_time(self.seconds_left()))
-        active = [at for at, line in enumerate(lines) if line.news.state in ("learning", "predicting")]
+        active = [at for at, line in enumerate(lines) if line.event.state in ("learning", "predicting")]
         start = max(0, min((active or [0])[-1] - most // 2, len(lines) - most))
         shown = [
-            (line.news.member, line.state, line.share, *line.last, clock_time(line.seconds_left(now)))
+            (line.event.member, line.state, line.share, *line.last, clock_time(line.seconds_left(now)))
             for line in lines[start : start + most]
         ]
         return [total, *shown]
@@ -196,16 +196,16 @@ def _plain(console: "Console") -> Iterator[tuple[Progress, OnEvent]]:
         elif done == total:
             tell(f"{stage}: {total:,}")
 
-    def on_event(news: MemberEvent) -> None:
-        before = table.lines.get(news.member)
-        told = (before.news.state, len(before.news.metrics)) if before else None
-        if before and before.news.state == "waiting" != news.state and not begun:
-            begun.append(news.member)
+    def on_event(event: MemberEvent) -> None:
+        before = table.lines.get(event.member)
+        told = (before.event.state, len(before.event.metrics)) if before else None
+        if before and before.event.state == "waiting" != event.state and not begun:
+            begun.append(event.member)
             if "pairs" in table.plan:
                 tell(f"to train: {table.plan}")
-        table.on_event(news)
-        if told != (news.state, len(news.metrics)) and (words := _words(table, table.lines[news.member])):
-            tell(f"{news.member}  {words}")
+        table.on_event(event)
+        if told != (event.state, len(event.metrics)) and (words := _words(table, table.lines[event.member])):
+            tell(f"{event.member}  {words}")
 
     def tell(text: str) -> None:
         print(visible(text), file=console.file)
@@ -215,9 +215,9 @@ def _plain(console: "Console") -> Iterator[tuple[Progress, OnEvent]]:
 
 def _words(table: MemberTable, line: MemberLine) -> str:
     """What a line says of a member; nothing where nothing new became of it here."""
-    if line.news.state in ("finished", "cached"):
+    if line.event.state in ("finished", "cached"):
         return line.state
-    if line.news.state != "learning" or not line.news.metrics:
+    if line.event.state != "learning" or not line.event.metrics:
         return ""
     loss, agrees = line.last
     left = clock_time(table.seconds_left())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kiyome.workflows.find import FindResult
     from kiyome.workflows.noise_classifier import NoiseClassifierResult
     from kiyome.workflows.predict import PredictResult
-    from kiyome.workflows.training_run import TrainResult
+    from kiyome.workflows.train_result import TrainResult
 if TYPE_CHECKING:
     from kiyome.decisions.agreement import Pair
     from kiyome.workflows.consensus import PeopleDecided
@@ -114,7 +114,7 @@ def show_train(result: "TrainResult") -> None:
 
     for note in result.notes:
         line(f"note: {note}")
-    line(f"{len(result.members)} members; {result.num_rows_taught:,} of {len(result.table):,} rows taught")
+    line(f"{len(result.members)} members; {result.num_training_rows:,} of {len(result.table):,} rows taught")
     if result.scores:
         shown = Table("out of fold", box=SIMPLE, pad_edge=False)
         left_out = any("rows_not_flagged" in score for score in result.scores.values())

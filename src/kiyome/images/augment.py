@@ -97,7 +97,7 @@ def hue_turns(shares: Floats) -> Floats:
 Pixels = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 Plugin = Callable[[Pixels, int], Pixels]
-"""(S, S, 3) pixels and a seed -> (S, S, 3) pixels; `training.plugin.from_torchvision` makes one."""
+"""(S, S, 3) pixels and a seed -> (S, S, 3) pixels; `training.mixing.from_torchvision` makes one."""
 
 CROPS = ("random", "center", "whole")
 TRIALS = 10

@@ -1,18 +1,16 @@
-"""Train members and predict what they did not see.
+"""Train members and predict the rows that they did not see.
 
-recipe          what a member is: every choice in one frozen, checked object, from TOML or YAML
-loop            fit: the training loop in sight
-averages        of weights along training: the moving average
-dynamics        what training says of each row: margin, loss, wrong predictions
-checkpoints     a member's state at the end of an epoch, whole or absent
-member          one model to be: a recipe, a fold, a seed; and what a finished one says
-train_member    a member trained, and gone on with where it was cut off
-time_limit      when a training has to end
-processes       which of several processes this is
-member_units    members as units of work, on any executor
-cross_validate  all members over all folds
-soft_labels     targets that lean on out-of-fold probabilities
-nested          pairs: members that hold out two folds, behind cleaning and softening that leak nothing
-tracking        metrics to TensorBoard, W&B, Trackio, MLflow as well
-mixing          two photos in one
+recipe          every choice of training in six frozen groups
+fields          typed fields with bounds, checked when a group is made
+recipe_files    recipes as TOML or YAML, with changes from the command line
+loop            fit: the training loop, and the dynamics of each row
+train_state     network, optimizer and averages in training, and their checkpoints
+member          one recipe, fold and seed: its training data, its key, its files
+train_member    one member trained or resumed, until its folder is sealed
+cross_validate  all members over all folds, on any executor
+nested          members that hold out two folds, for cleaning and softening without leaks
+reuse           pairs of folds that another run has trained
+processes       several processes that train together, and the time limit of a training
+tracking        metrics for TensorBoard, W&B, Trackio and MLflow
+mixing          two photos in one, and transforms of torchvision
 """

@@ -4,22 +4,176 @@ Members are independent: `only` picks some, so that several processes or machine
 that another process is training is busy, one that is finished is taken as it is.
 """
 
-from collections.abc import Mapping, Sequence
+import fcntl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.errors import InputError, nearest
-from kiyome.executors import HERE, Executor
+from kiyome.artifacts.storage import open_in_place
+from kiyome.errors import InputError, RunBusy, TimeLimitReached, nearest
+from kiyome.executors import HERE, Executor, Here
 from kiyome.inference import Probs
-from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
-from kiyome.training.dynamics import Dynamics, summarize_dynamics
-from kiyome.training.member import FinishedMember, Lessons, Member
-from kiyome.training.member_units import train_members
+from kiyome.progress import MemberEvent, OnEvent, Progress, ignore_event, no_progress
+from kiyome.training.loop import Dynamics, summarize_dynamics
+from kiyome.training.member import (
+    SEAL,
+    FinishedMember,
+    Member,
+    TrainingData,
+    event_of,
+    event_on_disk,
+    metrics_until,
+    remote_event,
+)
+from kiyome.training.processes import TimeLimit, is_main_process
 from kiyome.training.recipe import Recipe
-from kiyome.training.time_limit import TimeLimit
+from kiyome.training.train_member import take_finished, train_member
+
+MEMBERS = "members"
+Unit = tuple[Member, Path, TimeLimit | None]
+
+
+def train_members(
+    members: Sequence[Member],
+    folder: Path,
+    *,
+    below: str = "",
+    others: Sequence[Member] = (),
+    executor: Executor = HERE,
+    limit: TimeLimit | None = None,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
+) -> list[FinishedMember]:
+    """The members, finished, each in its folder below ``folder / below / "members"``.
+
+    `on_progress` hears a stage for each member trained here by its label, after each step; `on_event` hears
+    at first that all are waiting, then what becomes of each, and with it what lies on disk of `others`, which
+    other commands see to. Members come out the same, to the last bit, wherever they are trained with as many
+    threads on the same kind of processor.
+
+    Raises
+    ------
+    RunBusy
+        Where another process trains one of them.
+    WorkerLost
+        Where the process or machine of a member died again and again.
+    TimeLimitReached
+        Where the limit came first: each member that was begun stopped after a whole epoch, the others were
+        not begun.
+    """
+    root = folder / below / MEMBERS
+
+    def tell_of_others() -> None:
+        for other in others:
+            on_event(event_on_disk(other, root / other.folder_name))
+
+    def tell(event: MemberEvent) -> None:
+        on_event(event)
+        tell_of_others()
+
+    units = {member.label: (member, root / member.folder_name, limit) for member in members}
+    for member in members if is_main_process() else ():
+        tell(event_of(member, "waiting"))
+    if isinstance(executor, Here):
+
+        def train_here(unit: Unit) -> FinishedMember | None:
+            return _train_held(unit, on_progress=on_progress, on_event=tell)
+
+        trained = [finished for _, finished in executor.run(train_here, units)]
+    else:
+        trained = _train_elsewhere(units, executor, on_event, tell_of_others)
+    finished = [member for member in trained if member is not None]
+    if limit is not None and len(finished) < len(trained):
+        raise TimeLimitReached(
+            f"Training stopped at its limit of {limit.text}. {len(finished)} of {len(trained)} members are"
+            f" finished, every whole epoch is in {folder}.",
+            remedy="The same command goes on there, to the same result.",
+            folder=folder,
+        )
+    return finished
+
+
+def _train_elsewhere(
+    units: Mapping[str, Unit], executor: Executor, on_event: OnEvent, tell_of_others: Callable[[], None]
+) -> list[FinishedMember | None]:
+    finished: dict[str, FinishedMember | None] = {
+        label: taken
+        for label, (member, place, _) in units.items()
+        if (taken := take_finished(member, place, on_event=on_event)) is not None
+    }
+
+    def look() -> None:
+        for label, (member, place, _) in units.items():
+            if label not in finished:
+                on_event(remote_event(member, place))
+        tell_of_others()
+
+    left = {label: unit for label, unit in units.items() if label not in finished}
+    with closing(executor.run(facts_of_trained, left, on_wait=look)) as done:
+        for label, facts in done:
+            member, place, _ = units[label]
+            if facts is None:
+                finished[label] = None
+                continue
+            if not (place / SEAL).is_file():
+                raise InputError(
+                    "All workers see one run folder.",
+                    came=f"no finished {label} in {place}",
+                    remedy="Name a folder that every host shares with --output.",
+                )
+            finished[label] = FinishedMember(member=member, folder=place, facts=facts)
+            for state in ("learning", "finished"):  # a quick one was perhaps not seen learning
+                on_event(event_of(member, state, metrics_until(place, member.recipe.optimizer.epochs)))
+    return [finished[label] for label in units]
+
+
+def facts_of_trained(unit: Unit) -> dict[str, Any] | None:
+    """What member.json says of a member, once it is finished in its folder: the work of a unit.
+
+    None where the time limit came first.
+    """
+    trained = _train_held(unit)
+    return None if trained is None else trained.facts
+
+
+def _train_held(
+    unit: Unit, *, on_progress: Progress = no_progress, on_event: OnEvent = ignore_event
+) -> FinishedMember | None:
+    member, place, limit = unit
+    place.mkdir(parents=True, exist_ok=True)
+
+    def of_member(stage: str, done: int, total: int) -> None:
+        if stage == "train":
+            on_progress(member.label, done, total)
+
+    with _held(place):
+        try:
+            return train_member(member, place, limit=limit, on_progress=of_member, on_event=on_event)
+        except TimeLimitReached:
+            return None  # so that workers beside it come to the end of their epoch
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[None]:
+    """Hold the member's folder; the system lets go of it however this process ends."""
+    if not is_main_process():
+        yield
+        return
+    with open_in_place(place.with_name(f".{place.name}.lock")) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(
+                "One process trains a member.",
+                came=f"another one that trains {place.name}",
+                remedy="Wait for it, or pick other members with --members fold=...",
+            ) from error
+        yield
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +190,7 @@ class CrossValidation:
 
 
 def plan_members(
-    recipes: Sequence[Recipe], lessons: Mapping[str, Lessons], *, only: Sequence[str] = ()
+    recipes: Sequence[Recipe], data: Mapping[str, TrainingData], *, only: Sequence[str] = ()
 ) -> list[Member]:
     """The members of a run, recipe by recipe and fold by fold.
 
@@ -44,16 +198,16 @@ def plan_members(
     ----------
     recipes
         Of different names.
-    lessons
+    data
         For each recipe's name.
     only
         As for `pick_members`.
     """
     members = [
-        Member(recipe=recipe, fold=int(fold), seed=seed, lessons=lessons[recipe.name])
+        Member(recipe=recipe, fold=int(fold), seed=seed, data=data[recipe.name])
         for recipe in recipes
         for seed in recipe.seeds
-        for fold in np.unique(_folds(lessons[recipe.name]))
+        for fold in np.unique(_folds(data[recipe.name]))
     ]
     return pick_members(members, only)
 
@@ -130,23 +284,23 @@ def out_of_fold(members: Sequence[FinishedMember]) -> Probs:
     InputError
         Where a row is held out by none.
     """
-    table = members[0].member.lessons.table
+    table = members[0].member.data.table
     total = np.zeros((len(table), table.num_classes))
     count = np.zeros(len(table))
     for member in members:
         total[member.member.held_out] += member.pred_probs
         count[member.member.held_out] += 1
     if not count.all():
-        fold = int(_folds(members[0].member.lessons)[count.argmin()])
+        fold = int(_folds(members[0].member.data)[count.argmin()])
         raise InputError("Every row is held out once.", came=f"no member of fold {fold}", remedy="Train it.")
     mean: Probs = (total / count[:, None]).astype(np.float32)
     return mean
 
 
-def _folds(lessons: Lessons) -> NDArray[np.int16]:
-    if lessons.table.folds is None:
+def _folds(data: TrainingData) -> NDArray[np.int16]:
+    if data.table.folds is None:
         raise InputError("The table is dealt into folds.", came="none", remedy="Call table.with_folds first.")
-    return lessons.table.folds
+    return data.table.folds
 
 
 def _value(member: Member, key: str) -> str:
@@ -154,6 +308,6 @@ def _value(member: Member, key: str) -> str:
 
 
 def _check_one_deal(members: Sequence[Member]) -> None:
-    deals = {(each.lessons.table.fingerprint, _folds(each.lessons).tobytes()) for each in members}
+    deals = {(each.data.table.fingerprint, _folds(each.data).tobytes()) for each in members}
     if len(deals) != 1:
         raise InputError("All members share one table and deal.", came=f"{len(deals)}", remedy="Use one.")

@@ -8,7 +8,7 @@ Nothing random is remembered: shuffling, views, mixing and dropout come from (se
 training that was cut off after an epoch goes on to the same bits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -16,42 +16,121 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kiyome.batchnorm import batchnorm_frozen, freeze_batchnorm, unfreeze_batchnorm
 from kiyome.errors import KiyomeError
 from kiyome.images.loader import Batch, Loader
-from kiyome.losses import EarlyLearning, keep_small_losses, link_of_loss
+from kiyome.losses import EarlyLearning, keep_small_losses
 from kiyome.progress import Progress, no_progress
-from kiyome.training.averages import derive_seed, move_average
-from kiyome.training.dynamics import EpochDynamics
 from kiyome.training.mixing import Mixed, cut_mix, mix_up, snap_mix
 from kiyome.training.recipe import Recipe
-from kiyome.training.train_state import Learner, set_learning_rate
+from kiyome.training.train_state import TrainState, derive_seed, move_average, set_learning_rate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpochDynamics:
+    """One epoch of one member; NaN where a row was not trained on. In training, not in evaluation mode."""
+
+    margins: Tensor
+    """(N,) score of the row's label minus the highest other one; negative where another class is likelier."""
+    losses: Tensor
+    """(N,) the loss that was minimized."""
+
+    @classmethod
+    def start(cls, num_rows: int, device: torch.device | str = "cpu") -> "EpochDynamics":
+        """Nothing seen yet."""
+        return cls(
+            margins=torch.full((num_rows,), torch.nan, device=device),
+            losses=torch.full((num_rows,), torch.nan, device=device),
+        )
+
+    def record(self, rows: Tensor, scores: Tensor, labels: Tensor, losses: Tensor) -> None:
+        """Take up what a training step saw: (n,) rows, (n, K) scores, (n,) labels and losses."""
+        self.margins.index_copy_(0, rows, margins_of(scores, labels))
+        self.losses.index_copy_(0, rows, losses.detach().float())
+
+
+def margins_of(scores: Tensor, labels: Tensor) -> Tensor:
+    """The score, mostly the logit, of each label minus the highest other one (n,).
+
+    >>> margins_of(torch.tensor([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]]), torch.tensor([1, 0]))
+    tensor([-1.,  1.])
+    """
+    z = scores.detach().float()
+    own = z.gather(1, labels[:, None])
+    others = z.scatter(1, labels[:, None], -torch.inf)
+    return own.squeeze(1) - others.amax(1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dynamics:
+    """What all epochs of all members say about each row; NaN where a row was never trained on."""
+
+    area_under_margin: NDArray[np.float32]
+    """(N,) mean margin over epochs and members; low is suspicious."""
+    mean_loss: NDArray[np.float32]
+    """(N,)"""
+    wrong_share: NDArray[np.float32]
+    """(N,) share of the passes in which the likeliest class was not the row's label."""
+    passes: NDArray[np.int64]
+    """(N,) how many passes there were."""
+
+
+def summarize_dynamics(
+    margins: Sequence[NDArray[np.float32]], losses: Sequence[NDArray[np.float32]]
+) -> Dynamics:
+    """The dynamics of each row over many epochs (N,) of one or of several members.
+
+    Examples
+    --------
+    >>> nan = np.float32("nan")
+    >>> margins = [np.float32([1, -2]), np.float32([3, -4]), np.float32([nan, 6])]
+    >>> found = summarize_dynamics(margins, [np.ones(2, np.float32)] * 2 + [np.float32([nan, 1])])
+    >>> found.area_under_margin, found.wrong_share.round(2), found.passes
+    (array([2., 0.], dtype=float32), array([0.  , 0.67], dtype=float32), array([2, 3]))
+    """
+    num_rows = len(margins[0])
+    sums = {name: np.zeros(num_rows) for name in ("margin", "loss", "wrong", "passes")}
+    for margin, loss in zip(margins, losses, strict=True):
+        seen = ~np.isnan(margin)
+        sums["margin"][seen] += margin[seen]
+        sums["loss"][seen] += loss[seen]
+        sums["wrong"][seen] += margin[seen] < 0
+        sums["passes"][seen] += 1
+    with np.errstate(invalid="ignore"):
+        means = {name: (total / sums["passes"]).astype(np.float32) for name, total in sums.items()}
+    return Dynamics(
+        area_under_margin=means["margin"],
+        mean_loss=means["loss"],
+        wrong_share=means["wrong"],
+        passes=sums["passes"].astype(np.int64),
+    )
 
 
 CALM_DOWN = "Lower learning_rate, or say precision=float32. Nothing of this epoch was kept."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Truth:
+class Targets:
     """What is to be learned, on the device that learns. N rows, K classes."""
 
     labels: Tensor
     """(N,) of the table, which training dynamics speak of."""
-    targets: Tensor
+    probs: Tensor
     """(N, K) shares, each row's sum is one; soft ones where the recipe softens labels."""
     weights: Tensor
     """(N,) of each row's loss."""
 
 
 def fit(
-    learner: Learner,
+    state: TrainState,
     loader: Loader,
-    truth: Truth,
+    targets: Targets,
     *,
     recipe: Recipe,
     accelerator: "Accelerator",
@@ -59,15 +138,15 @@ def fit(
     parts: int = 1,
     on_progress: Progress = no_progress,
 ) -> Iterator[EpochDynamics]:
-    """Train, and yield after each epoch what it said about each row; `learner` holds the rest.
+    """Train, and yield after each epoch what it said about each row; `state` holds the rest.
 
     Parameters
     ----------
-    learner
-        From `new_learner`, or brought back from a checkpoint; training goes on after `epochs_done`.
+    state
+        From `new_train_state`, or brought back from a checkpoint; training goes on after `epochs_done`.
     loader
         Over the training rows; each batch is one step of the optimizer, shared by all processes.
-    truth
+    targets
         Of all rows of the table.
     recipe, seed
         Decide everything else.
@@ -83,16 +162,16 @@ def fit(
     KiyomeError
         Where a loss or a weight is not finite; before the epoch is yielded, so nothing of it is kept.
     """
-    network = learner.network
-    model: Any = torch.compile(network.module) if recipe.compile else network.module
-    model, optimizer = accelerator.prepare(model, learner.optimizer)
-    num_steps = recipe.epochs * len(loader)
-    link = link_of_loss(recipe.loss, recipe.loss_options)
-    for epoch in range(learner.epochs_done, recipe.epochs):
+    network = state.network
+    model: Any = torch.compile(network.module) if recipe.model.compile else network.module
+    model, optimizer = accelerator.prepare(model, state.optimizer)
+    num_steps = recipe.optimizer.epochs * len(loader)
+    link = recipe.loss.link
+    for epoch in range(state.epochs_done, recipe.optimizer.epochs):
         torch.manual_seed(derive_seed(seed, "epoch", epoch, accelerator.process_index))
         _set_batchnorm(network.module, recipe, epoch)
         model.train()
-        dynamics = EpochDynamics.start(len(truth.labels), accelerator.device)
+        dynamics = EpochDynamics.start(len(targets.labels), accelerator.device)
         loss = torch.zeros((), device=accelerator.device)
         for number, batch in enumerate(loader.epoch(epoch)):
             step, loss_before = epoch * len(loader) + number, loss
@@ -102,34 +181,34 @@ def fit(
                 is_last = rows is pieces[-1][0]  # several processes exchange gradients once a step
                 with nullcontext() if is_last else accelerator.no_sync(model):
                     mixed = _mixed(
-                        learner, pixels, truth.targets[rows], recipe, epoch=epoch, step=step, seed=seed
+                        state, pixels, targets.probs[rows], recipe, epoch=epoch, step=step, seed=seed
                     )
                     logits = model(mixed.images).float()
-                    losses = _losses(learner.loss_fn, logits, mixed.targets, rows)
-                    dynamics.record(rows, link.scores(logits), truth.labels[rows], losses)
-                    losses = losses * mixed.weights * truth.weights[rows]
+                    losses = _losses(state.loss_fn, logits, mixed.targets, rows)
+                    dynamics.record(rows, link.scores(logits), targets.labels[rows], losses)
+                    losses = losses * mixed.weights * targets.weights[rows]
                     share = len(rows) / len(batch.rows) * loader.weight(number)
                     loss = _kept(losses, recipe, epoch).mean() * share
                     accelerator.backward(loss)
-            if recipe.clip_norm:
-                accelerator.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+            if recipe.optimizer.clip_norm:
+                accelerator.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
-            if learner.average is not None:
-                move_average(learner.average, network.module, decay=recipe.ema_decay, step=step)
+            if state.average is not None:
+                move_average(state.average, network.module, decay=recipe.optimizer.ema_decay, step=step)
             loss = loss.detach()
             _refuse_not_finite(loss_before, dynamics, epoch)  # one step late, so that a GPU need not wait
             on_progress("train", step + 1, num_steps)
         _refuse_not_finite(loss, dynamics, epoch)
-        _refuse_broken_weights(learner, epoch)
-        learner.epochs_done = epoch + 1
-        yield _of_all_processes(dynamics, learner, accelerator)
+        _refuse_broken_weights(state, epoch)
+        state.epochs_done = epoch + 1
+        yield _of_all_processes(dynamics, state, accelerator)
 
 
 def _set_batchnorm(module: torch.nn.Module, recipe: Recipe, epoch: int) -> None:
-    if batchnorm_frozen(epoch, recipe.epochs, fraction=recipe.freeze_batchnorm):
+    if batchnorm_frozen(epoch, recipe.optimizer.epochs, fraction=recipe.optimizer.freeze_batchnorm):
         freeze_batchnorm(module)
-    elif recipe.freeze_batchnorm:
+    elif recipe.optimizer.freeze_batchnorm:
         unfreeze_batchnorm(module)
 
 
@@ -141,18 +220,29 @@ def _pieces(batch: Batch, parts: int, device: torch.device) -> list[tuple[Tensor
 
 
 def _mixed(
-    learner: Learner, pixels: Tensor, targets: Tensor, recipe: Recipe, *, epoch: int, step: int, seed: int
+    state: TrainState,
+    pixels: Tensor,
+    targets: Tensor,
+    recipe: Recipe,
+    *,
+    epoch: int,
+    step: int,
+    seed: int,
 ) -> Mixed:
     """Normalized images with their targets; mixed where this step is."""
-    images = learner.network.normalize(pixels)
+    images = state.network.normalize(pixels)
     mix_seed = derive_seed(seed, "mix", step)
-    chosen = np.random.default_rng(mix_seed).random() < recipe.mixing_share
-    if recipe.mixing == "none" or not chosen or epoch >= recipe.epochs - recipe.plain_last:
+    chosen = np.random.default_rng(mix_seed).random() < recipe.data.mixing_share
+    if (
+        recipe.data.mixing == "none"
+        or not chosen
+        or epoch >= recipe.optimizer.epochs - recipe.data.plain_last
+    ):
         return Mixed(images, targets, torch.ones(len(images), device=images.device))
-    strength = recipe.mixing_strength
-    if recipe.mixing == "snap_mix":
-        return snap_mix(images, targets, seed=mix_seed, model=learner.network.module, beta=strength)
-    mix = mix_up if recipe.mixing == "mix_up" else cut_mix
+    strength = recipe.data.mixing_strength
+    if recipe.data.mixing == "snap_mix":
+        return snap_mix(images, targets, seed=mix_seed, model=state.network.module, beta=strength)
+    mix = mix_up if recipe.data.mixing == "mix_up" else cut_mix
     return mix(images, targets, seed=mix_seed, alpha=strength)
 
 
@@ -164,11 +254,11 @@ def _losses(loss_fn: Any, logits: Tensor, targets: Tensor, rows: Tensor) -> Tens
 
 
 def _kept(losses: Tensor, recipe: Recipe, epoch: int) -> Tensor:
-    if not recipe.omit_largest:
+    if not recipe.loss.omit_largest:
         return losses
     return losses[
         keep_small_losses(
-            losses, epoch=epoch, warmup_epochs=recipe.omit_after, num_omitted=recipe.omit_largest
+            losses, epoch=epoch, warmup_epochs=recipe.loss.omit_after, num_omitted=recipe.loss.omit_largest
         )
     ]
 
@@ -184,9 +274,9 @@ def _refuse_not_finite(loss: Tensor, dynamics: EpochDynamics, epoch: int) -> Non
     )
 
 
-def _refuse_broken_weights(learner: Learner, epoch: int) -> None:
+def _refuse_broken_weights(state: TrainState, epoch: int) -> None:
     """BatchNorm and averages take up a broken number before the loss shows it; none may reach a file."""
-    modules = [learner.network.module] + ([] if learner.average is None else [learner.average])
+    modules = [state.network.module] + ([] if state.average is None else [state.average])
     for name, value in chain.from_iterable(module.state_dict().items() for module in modules):
         # a sum is ten times faster, and finite only where all are
         if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
@@ -195,7 +285,9 @@ def _refuse_broken_weights(learner: Learner, epoch: int) -> None:
             )
 
 
-def _of_all_processes(dynamics: EpochDynamics, learner: Learner, accelerator: "Accelerator") -> EpochDynamics:
+def _of_all_processes(
+    dynamics: EpochDynamics, state: TrainState, accelerator: "Accelerator"
+) -> EpochDynamics:
     """What all processes saw of the epoch together, and what a loss remembers of it; each saw other rows."""
     if accelerator.num_processes == 1:
         return dynamics
@@ -208,9 +300,9 @@ def _of_all_processes(dynamics: EpochDynamics, learner: Learner, accelerator: "A
         total: Tensor = accelerator.reduce(own, "sum")
         return torch.where(_beside(times > 0, values), total / _beside(times, values), unseen)
 
-    if isinstance(learner.loss_fn, EarlyLearning):
-        beliefs = learner.loss_fn.beliefs
-        learner.loss_fn.beliefs = mean(beliefs, beliefs)
+    if isinstance(state.loss_fn, EarlyLearning):
+        beliefs = state.loss_fn.beliefs
+        state.loss_fn.beliefs = mean(beliefs, beliefs)
     return EpochDynamics(margins=mean(dynamics.margins, torch.nan), losses=mean(dynamics.losses, torch.nan))
 
 

@@ -30,10 +30,10 @@ from kiyome.artifacts.storage import is_machine_failure, map_array, reading, sha
 from kiyome.artifacts.table import Table
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
-from kiyome.losses import SOFTMAX, Link, link_of_loss
+from kiyome.losses import SOFTMAX, Link
 from kiyome.progress import MemberEvent, State
-from kiyome.training.averages import derive_seed
 from kiyome.training.recipe import Recipe
+from kiyome.training.train_state import derive_seed
 
 METHOD = 2
 """Raise it when members come out otherwise from the same recipe: those of before are then not taken."""
@@ -43,7 +43,7 @@ SEAL = "member.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lessons:
+class TrainingData:
     """What the members of a recipe learn from, before folds part them. N rows, K classes."""
 
     table: Table
@@ -52,7 +52,7 @@ class Lessons:
     """N photos, all readable, stored for the recipe's size."""
     targets: NDArray[np.float32]
     """(N, K) shares; one-hot unless labels are softened. NaN in the held-out rows of nested forms."""
-    is_taught: NDArray[np.bool_]
+    in_training: NDArray[np.bool_]
     """(N,) rows that may be trained on; the others are predicted only."""
     notes: tuple[str, ...] = ()
     """What people should hear of it; decides nothing."""
@@ -69,7 +69,7 @@ class Lessons:
             table.folds.tobytes(),
             weights,
             self.targets.tobytes(),
-            self.is_taught.tobytes(),
+            self.in_training.tobytes(),
             "".join(photo.pixels_sha256 for photo in self.photos.photos if photo).encode(),
         ):
             parts.update(hashlib.sha256(content).digest())
@@ -78,12 +78,12 @@ class Lessons:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Member:
-    """One model to be: a recipe, a fold and a seed on given lessons."""
+    """One model to be: a recipe, a fold and a seed on given data."""
 
     recipe: Recipe
     fold: int
     seed: int
-    lessons: Lessons
+    data: TrainingData
     second_fold: int | None = None
     """Held out as well, by the pairs behind nested forms."""
 
@@ -106,7 +106,7 @@ class Member:
     def key(self) -> str:
         """Digest of all that decides the result."""
         fold = self.held_out_folds if self.is_pair else self.fold
-        parts = [METHOD, self.recipe.digest, self.lessons.digest, fold, self.seed]
+        parts = [METHOD, self.recipe.digest, self.data.digest, fold, self.seed]
         parts += [] if self.link == SOFTMAX else [self.link.as_dict()]  # softmax was all there was
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -118,7 +118,7 @@ class Member:
     @property
     def link(self) -> Link:
         """From this member's logits to probabilities, as its loss reads them."""
-        return link_of_loss(self.recipe.loss, self.recipe.loss_options)
+        return self.recipe.loss.link
 
     @property
     def own_seed(self) -> int:
@@ -133,13 +133,13 @@ class Member:
     @property
     def training_rows(self) -> NDArray[np.int64]:
         """(m,) rows of the other folds that are taught and have some weight."""
-        table = self.lessons.table
+        table = self.data.table
         has_weight = np.ones(len(table), bool) if table.weights is None else table.weights > 0
-        return np.flatnonzero(~self._holds_out & self.lessons.is_taught & has_weight)
+        return np.flatnonzero(~self._holds_out & self.data.in_training & has_weight)
 
     @property
     def _holds_out(self) -> NDArray[np.bool_]:
-        folds = np.asarray(self.lessons.table.folds)
+        folds = np.asarray(self.data.table.folds)
         return np.isin(folds, [each for each in (self.fold, self.second_fold) if each is not None])
 
 
@@ -185,7 +185,7 @@ def read_member_facts(run: Path) -> list[tuple[Path, dict[str, Any]]]:
     for path in sorted((run / "members").glob(f"*/{SEAL}")):
         with reading(path):
             facts = json.loads(path.read_bytes())
-            Recipe(**facts["recipe"])
+            Recipe.of(**facts["recipe"])
             below = [(path.parent / name).resolve().is_relative_to(run.resolve()) for name in facts["models"]]
             sound = all(below) and isinstance(facts["seed"], int) and isinstance(facts["member"], str)
             if not sound or not isinstance(facts["fold"], int | str):
@@ -213,24 +213,24 @@ def finished_member(member: Member, folder: Path) -> FinishedMember | None:
     return FinishedMember(member=member, folder=folder, facts=facts) if whole else None
 
 
-def news_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] = ()) -> MemberEvent:
+def event_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] = ()) -> MemberEvent:
     """What listeners are told of a member."""
     config = {**member.recipe.as_dict(), "fold": member.held_out_folds, "seed": member.seed}
     return MemberEvent(member=member.label, state=state, config=config, metrics=tuple(metrics))
 
 
-def seen_on_disk(member: Member, folder: Path) -> MemberEvent:
+def event_on_disk(member: Member, folder: Path) -> MemberEvent:
     """What lies in the folder of a member that another process sees to, without a look at digests."""
-    metrics = metrics_until(folder, member.recipe.epochs)
+    metrics = metrics_until(folder, member.recipe.optimizer.epochs)
     state: State = "finished" if (folder / SEAL).is_file() else "remote"
-    return news_of(member, state, metrics)
+    return event_of(member, state, metrics)
 
 
-def news_elsewhere(member: Member, folder: Path) -> MemberEvent:
+def remote_event(member: Member, folder: Path) -> MemberEvent:
     """The same of a member that a worker of ours sees to, or will."""
-    metrics = metrics_until(folder, member.recipe.epochs)
-    begun: State = "predicting" if len(metrics) == member.recipe.epochs else "learning"
-    return news_of(member, begun if folder.is_dir() else "waiting", metrics)
+    metrics = metrics_until(folder, member.recipe.optimizer.epochs)
+    begun: State = "predicting" if len(metrics) == member.recipe.optimizer.epochs else "learning"
+    return event_of(member, begun if folder.is_dir() else "waiting", metrics)
 
 
 def metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:

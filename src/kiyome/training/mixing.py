@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from kiyome.errors import InputError
+from kiyome.images.augment import Plugin
 
 EVEN = 1e-5
 """An activation map that varies by less than this share of its size says nothing, and is zero."""
@@ -46,7 +48,7 @@ def mix_up(images: Tensor, targets: Tensor, *, seed: int, alpha: float = 1.0) ->
     targets
         (N, K) probabilities; one-hot for plain labels.
     seed
-        Decides the share, and nothing else does; `training.seeds.derive_seed` makes one of run and step.
+        Decides the share and nothing else; `derive_seed` makes one of run and step.
     alpha
         Above 0; with small values one of the two images nearly vanishes.
 
@@ -243,3 +245,35 @@ def _no_map(model: nn.Module) -> InputError:
         came=type(model).__name__,
         remedy="Take CutMix, or a convolutional network of timm.",
     )
+
+
+def from_torchvision(transform: Any) -> Plugin:
+    """Return a torchvision v2 transform of uint8 images as a plug-in for `Augment`.
+
+    Parameters
+    ----------
+    transform
+        A callable from a (3, S, S) uint8 tensor to one of the same shape and type, such as `v2.AugMix()` or
+        `v2.RandAugment()`. Its randomness comes from torch's generator alone, as in torchvision.
+
+    Notes
+    -----
+    The plug-in sets torch's generator from its seed and puts it back afterwards, so that a view depends on
+    seed, epoch and row here too. Such a step costs what it costs in torchvision, on one thread.
+
+    Examples
+    --------
+    >>> from torchvision.transforms import v2
+    >>> invert = from_torchvision(v2.RandomInvert(p=1.0))
+    >>> invert(np.zeros((1, 1, 3), np.uint8), 7)
+    array([[[255, 255, 255]]], dtype=uint8)
+    """
+
+    def plugin(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        image = torch.from_numpy(pixels).permute(2, 0, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            changed: Tensor = transform(image)
+        return np.asarray(changed.permute(1, 2, 0), np.uint8)
+
+    return plugin

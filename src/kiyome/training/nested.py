@@ -23,10 +23,10 @@ from kiyome.errors import InputError, StaleArtifact
 from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs
 from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
+from kiyome.training.cross_validate import train_members
 from kiyome.training.member import FinishedMember, Member
-from kiyome.training.member_units import train_members
+from kiyome.training.processes import TimeLimit
 from kiyome.training.recipe import Recipe
-from kiyome.training.time_limit import TimeLimit
 
 GLOBAL_LEAK = (
     "Soft labels are global: the models behind them saw the labels of the fold that is later held out."
@@ -119,14 +119,14 @@ def plan_pairs(members: Sequence[Member]) -> list[Member]:
         Where there are fewer than three folds, or two folds hold all rows of a class.
     """
     pairs = []
-    for member in {each.recipe.name: each for each in members if each.recipe.is_nested}.values():
-        recipe, table = member.recipe, member.lessons.table
+    for member in {each.recipe.name: each for each in members if each.recipe.cleaning.is_nested}.values():
+        recipe, table = member.recipe, member.data.table
         outer = {each.fold for each in members if each.recipe.name == recipe.name}
         targets = hard_targets(table.labels, table.num_classes)
-        plain = replace(member.lessons, targets=targets, is_taught=np.ones(len(table), bool))
+        plain = replace(member.data, targets=targets, in_training=np.ones(len(table), bool))
         folds = np.unique(np.asarray(table.folds)).tolist()
         pairs += [
-            Member(recipe=_plain(recipe), fold=first, second_fold=second, seed=seed, lessons=plain)
+            Member(recipe=_plain(recipe), fold=first, second_fold=second, seed=seed, data=plain)
             for seed in recipe.seeds
             for first, second in combinations(folds, 2)
             if outer & {first, second}
@@ -175,7 +175,7 @@ def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:
     InputError
         Where a pair is missing.
     """
-    table = pairs[0].member.lessons.table
+    table = pairs[0].member.data.table
     total, count = np.zeros((len(table), table.num_classes)), np.zeros(len(table))
     for pair in pairs:
         rows = pair.member.held_out
@@ -193,11 +193,11 @@ def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:
 
 
 def _plain(recipe: Recipe) -> Recipe:
-    return replace(recipe, soft_labels="", leave_out="")
+    return recipe.with_fields(soft_labels="", leave_out="")
 
 
 def _check_classes_left(pair: Member) -> None:
-    table = pair.lessons.table
+    table = pair.data.table
     if len(np.unique(np.asarray(table.folds))) < 3:
         raise InputError(
             "Nested forms leave out two folds and train on the others.",

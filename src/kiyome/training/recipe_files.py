@@ -10,7 +10,6 @@ or of one (`training/recipe_files.py`).
 """
 
 import ast
-import dataclasses
 import inspect
 import json
 import re
@@ -26,7 +25,8 @@ from typing import Any
 from kiyome.artifacts.storage import open_regular
 from kiyome.errors import InputError, MissingExtra, nearest
 from kiyome.progress import Notes, ignore_note
-from kiyome.training.recipe import Fields, Recipe, as_field, losses
+from kiyome.training.fields import Group
+from kiyome.training.recipe import GROUPS, Fields, Recipe, as_field, losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,18 @@ class Change:
 
 
 def parse_change(text: str, models: Collection[str]) -> Change:
-    """The change that a text ``key=value`` asks for; values as in TOML, and text needs no quotes.
+    """Return the change that a text ``key=value`` asks for; values as in TOML, text without quotes too.
 
     >>> parse_change("b.augment.cutout=0.5", models=["a", "b"])
     Change(keys=['augment', 'cutout'], value=0.5, model='b')
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
-        raise InputError("A change to a recipe reads key=value.", came=repr(text), remedy="Say epochs=3.")
+        raise InputError(
+            f"{text!r} is not a change to a recipe.",
+            expected="Expected key=value.",
+            remedy="Write epochs=3, for example.",
+        )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -59,13 +63,16 @@ def parse_change(text: str, models: Collection[str]) -> Change:
     model = max((name for name in models if path.startswith(f"{name}.")), key=len, default=None)
     if model is None:
         tables = [name for name, default in _defaults().items() if isinstance(default, Mapping)]
-        must = f"Before a dot stands a model ({', '.join(models)}) or a table ({', '.join(tables)})."
-        raise InputError(must, came=repr(key), remedy=nearest(path.split(".")[0], [*models, *tables]))
+        raise InputError(
+            f"{key!r} begins with neither a model nor a table.",
+            expected=f"Expected one of the models {', '.join(models)} or tables {', '.join(tables)}.",
+            remedy=nearest(path.split(".")[0], [*models, *tables]),
+        )
     return Change(keys=path.removeprefix(f"{model}.").split("."), value=parsed, model=model)
 
 
 def changed(before: Fields, changes: Sequence[Change]) -> tuple[Fields, list[str]]:
-    """The fields after these changes; and a note on each that had to follow though no change sets it."""
+    """Return the fields after these changes, and a note on each other field that had to follow."""
     whole = {each.keys[0]: as_field(each.keys[0], each.value) for each in changes if len(each.keys) == 1}
     entries = [tuple(each.keys) for each in changes]
     fields, notes = dict(before), []
@@ -81,7 +88,7 @@ def changed(before: Fields, changes: Sequence[Change]) -> tuple[Fields, list[str
 def _followers(
     before: Fields, whole: Fields, entries: Collection[tuple[str, ...]]
 ) -> Iterator[tuple[str, Any, str]]:
-    """Fields beside the ones that are set, what they must be or stay then, and a note that says so."""
+    """Yield fields that follow the ones that are set: name, value, and a note that says so."""
     if "loss" in whole:
         loss, implied = losses().full_name(whole["loss"])
         known = losses().loss_options(loss)
@@ -111,18 +118,20 @@ def _put(fields: Fields, keys: Sequence[str], value: Any) -> None:
         return
     table = fields.get(first, _defaults().get(first, {}))
     if not isinstance(table, Mapping):
-        raise InputError("Only a table has entries.", came=".".join(keys), remedy=f"Set {first} itself.")
+        raise InputError(
+            f"{'.'.join(keys)} is unknown: {first} is not a table.", remedy=f"Set {first} itself."
+        )
     fields[first] = dict(table)
     _put(fields[first], rest, value)
 
 
 @cache
 def _defaults() -> Fields:
-    return {each.name: getattr(Recipe(), each.name) for each in dataclasses.fields(Recipe)}
+    return Recipe().fields
 
 
 def toml(value: Any) -> str:
-    """A value of JSON as TOML; tables in one line.
+    """Return a value of JSON as TOML, tables in one line.
 
     >>> toml({"scale": [0.5, 1.0]})
     '{scale = [0.5, 1.0]}'
@@ -146,7 +155,7 @@ DOTTED_KEY = re.compile(rf"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]
 def read_recipes(
     source: str | Path, overrides: Sequence[str] = (), *, on_note: Notes = ignore_note
 ) -> tuple[Recipe, ...]:
-    """The models of a recipe, one Recipe each.
+    """Return one Recipe for each model of a recipe.
 
     Parameters
     ----------
@@ -156,7 +165,7 @@ def read_recipes(
         Texts ``key=value``, values as in TOML; text needs no quotes. They hold for every model, and
         ``NAME.key=value`` for the one of that name. ``augment.cutout=0.5`` reaches into a table.
     on_note
-        Called with what people should hear. Of the recipe's loss_options another loss keeps those that it
+        Called with notes for people. Of the recipe's loss_options another loss keeps those that it
         has; mixing, average_last and accumulate follow a changed loss, epochs and batch_size.
 
     Raises
@@ -169,7 +178,7 @@ def read_recipes(
     Examples
     --------
     >>> [recipe] = read_recipes("quick", ["epochs=1", "loss_options.label_smoothing=0.2"])
-    >>> recipe.name, recipe.epochs, recipe.loss_options
+    >>> recipe.name, recipe.optimizer.epochs, recipe.loss.options
     ('quick', 1, {'label_smoothing': 0.2})
     >>> [recipe] = read_recipes("quick", ["loss=sce"], on_note=print)
     label_smoothing = 0.1 of the recipe is left out: symmetric_cross_entropy has no such option
@@ -180,7 +189,7 @@ def read_recipes(
         isinstance(name, str) and isinstance(fields, dict) for name, fields in models.items()
     ):
         raise InputError(
-            "`models` holds one table a model.", came=repr(models), remedy="Write [models.NAME]."
+            f"models={models!r} is not a table of models.", remedy="Write one table [models.NAME] for each."
         )
     changes = [parse_change(text, models) for text in overrides]
     recipes: list[Recipe] = []
@@ -191,18 +200,18 @@ def read_recipes(
         layers += [[each for each in changes if each.model == model] for model in (None, name)]
         for at, layer in enumerate(layers):
             later = [each.keys for after in layers[at + 1 :] for each in after]
-            fields, told = changed(fields, [each for each in layer if each.keys not in later])
-            for note in told:
+            fields, followed = changed(fields, [each for each in layer if each.keys not in later])
+            for note in followed:
                 notes.setdefault(note, []).append(name)
-        recipes.append(Recipe(**fields))
-    _check_one_deal(recipes)
+        recipes.append(Recipe.of(**fields))
+    _check_same_folds(recipes)
     for note, names in notes.items():
         on_note(note if len(names) == len(models) else f"{', '.join(names)}: {note}")
     return tuple(recipes)
 
 
 def shipped_recipes() -> dict[str, str]:
-    """The names of the recipes that come with kiyome, and what is said about each.
+    """Return the names of the recipes that come with kiyome, and what each is about.
 
     >>> "quick" in shipped_recipes()
     True
@@ -214,7 +223,7 @@ def shipped_recipes() -> dict[str, str]:
 
 
 def recipe_text(recipes: Sequence[Recipe]) -> str:
-    """The models as a TOML file that `read_recipes` reads back, with a sentence over each field.
+    """Return the models as a TOML file that `read_recipes` reads back, with a sentence over each field.
 
     >>> recipe_text([Recipe()]).splitlines()[3]
     'architecture = "lite0"'
@@ -234,14 +243,15 @@ def _read(source: str | Path) -> tuple[str, Fields]:
     path = Path(source)
     if path.suffix in (".toml", ".yaml", ".yml"):
         if not path.is_file():
-            raise InputError(
-                "A recipe is a file or a name.", came=f"no file {path}", remedy="Check the path."
-            )
+            raise InputError(f"There is no recipe file {path}.", remedy="Check the path.")
         return path.stem, _parsed(path.name, _text(path), is_toml=path.suffix == ".toml")
     known = list(shipped_recipes())
     if str(source) not in known:
-        must = f"A recipe is a .toml or .yaml file, or one of {', '.join(known)}."
-        raise InputError(must, came=repr(str(source)), remedy=nearest(str(source), known))
+        raise InputError(
+            f"The recipe {str(source)!r} is unknown.",
+            expected=f"Expected a .toml or .yaml file, or one of {', '.join(known)}.",
+            remedy=nearest(str(source), known),
+        )
     return str(source), _parsed(str(source), (_shipped() / f"{source}.toml").read_text("utf-8"), is_toml=True)
 
 
@@ -255,11 +265,14 @@ def _text(path: Path) -> str:
             raw = file.read(MOST_BYTES + 1)
         text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        must = "A recipe is a file of text in UTF-8."
-        raise InputError(must, came=f"{path}: {error}", remedy="Save it as UTF-8.") from error
+        raise InputError(
+            f"The recipe {path} cannot be read as text ({error}).", remedy="Save it as text in UTF-8."
+        ) from error
     if len(raw) > MOST_BYTES:
-        must = f"A recipe has at most {MOST_BYTES >> 10} KiB."
-        raise InputError(must, came=f"more in {path}", remedy="Check that it is the right file.")
+        raise InputError(
+            f"The recipe {path} is larger than {MOST_BYTES >> 10} KiB.",
+            remedy="Check that it is the right file.",
+        )
     return text
 
 
@@ -268,16 +281,19 @@ def _parsed(name: str, text: str, *, is_toml: bool) -> Fields:
         content = _toml(text) if is_toml else _yaml(text)
         _refuse_depth(content)
     except RecursionError as error:
-        raise _unsound(f"{name}: tables or lists nested without end") from error
+        raise _invalid(name, "tables or lists nested without end") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # YAML's reader raises all of them
-        raise _unsound(f"{name}: {error}") from error
+        raise _invalid(name, error) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InputError("A recipe holds fields.", came=f"{name}: {content!r}", remedy="Write `epochs: 3`.")
+        raise InputError(
+            f"The recipe {name} does not hold fields but {content!r}.",
+            remedy="Write `epochs: 3`, for example.",
+        )
     return content
 
 
-def _unsound(came: str) -> InputError:
-    return InputError("A recipe is sound TOML or YAML.", came=came, remedy="Correct the line.")
+def _invalid(name: str, reason: object) -> InputError:
+    return InputError(f"The recipe {name} is not valid TOML or YAML: {reason}.", remedy="Correct the line.")
 
 
 def _toml(text: str) -> Fields:
@@ -298,7 +314,7 @@ def _refuse_depth(content: Any) -> None:
 
 
 def _settings(table: Fields) -> list[Change]:
-    """What a table of a recipe sets, field by field."""
+    """Return what a table of a recipe sets, field by field."""
     return [Change(keys=[name], value=value) for name, value in table.items()]
 
 
@@ -309,7 +325,7 @@ def _yaml(text: str) -> Any:
         raise MissingExtra("A recipe in YAML", extra="torch") from error
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """Without depth and without aliases, by which some hundred bytes can stand for billions."""
+        """A loader with limited depth and no aliases, by which some hundred bytes can stand for billions."""
 
         depth = 0
 
@@ -333,12 +349,11 @@ def _yaml(text: str) -> Any:
 @cache
 def _sentences() -> dict[str, str]:
     """The sentence under each field, from the source, in one line."""
-    [tree] = ast.parse(inspect.getsource(Recipe)).body
-    body = tree.body if isinstance(tree, ast.ClassDef) else []
-    pairs = pairwise(body)
+    owners: list[type[Group]] = [Recipe, *GROUPS.values()]
     return {
-        node.target.id: " ".join(str(after.value.value).split())
-        for node, after in pairs
+        owner.renamed.get(node.target.id, node.target.id): " ".join(str(after.value.value).split())
+        for owner in owners
+        for node, after in pairwise(ast.walk(ast.parse(inspect.getsource(owner))))
         if isinstance(node, ast.AnnAssign)
         and isinstance(node.target, ast.Name)
         and isinstance(after, ast.Expr)
@@ -346,13 +361,14 @@ def _sentences() -> dict[str, str]:
     }
 
 
-def _check_one_deal(recipes: Sequence[Recipe]) -> None:
+def _check_same_folds(recipes: Sequence[Recipe]) -> None:
     titles = [recipe.title for recipe in recipes]
     if len(set(titles)) < len(titles):
-        must = "Models are told apart by name and form."
-        raise InputError(must, came=", ".join(titles), remedy="Rename one.")
-    deals = {recipe.num_folds for recipe in recipes}
-    if len(deals) > 1:
+        raise InputError(f"Two models have the same title ({', '.join(titles)}).", remedy="Rename one.")
+    numbers = sorted({recipe.data.num_folds for recipe in recipes})
+    if len(numbers) > 1:
         raise InputError(
-            "All models share one deal of folds.", came=f"num_folds {deals}", remedy="Choose one."
+            f"The models differ in num_folds ({', '.join(map(str, numbers))}).",
+            expected="All models of a recipe share one split.",
+            remedy="Choose one number.",
         )

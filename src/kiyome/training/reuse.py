@@ -36,7 +36,7 @@ def surroundings(recipe: Recipe, compute: Compute) -> dict[str, Any]:
     """What decides the last bits of a member beside its key, as member.json holds it."""
     is_cpu = compute.device.type == "cpu"
     kind = torch.backends.cpu.get_cpu_capability() if is_cpu else torch.cuda.get_device_name(compute.device)
-    weights = Path(recipe.weights)
+    weights = Path(recipe.model.weights)
     return {
         "processes": num_processes(),
         "threads": torch.get_num_threads(),
@@ -44,7 +44,7 @@ def surroundings(recipe: Recipe, compute: Compute) -> dict[str, Any]:
         "precision": compute.precision,
         "processor": f"{platform.machine()} {kind}",
         "versions": versions(),
-        "weights_sha256": sha256_of_file(weights) if recipe.weights and weights.is_file() else None,
+        "weights_sha256": sha256_of_file(weights) if recipe.model.weights and weights.is_file() else None,
     }
 
 
@@ -109,13 +109,13 @@ def _copy(member: Member, facts: dict[str, Any], found: Path, folder: Path) -> N
 def _is_sound(finished: FinishedMember) -> bool:
     """Whether its probabilities and metrics have the shape in which a training writes them."""
     member, probs = finished.member, finished.pred_probs
-    shape = (len(member.held_out), member.lessons.table.num_classes)
+    shape = (len(member.held_out), member.data.table.num_classes)
     lines = finished.metrics()
     return (
         probs.shape == shape
         and probs.dtype == np.float32
         and bool(np.isfinite(probs).all())
-        and [line["epoch"] for line in lines] == list(range(1, member.recipe.epochs + 1))
+        and [line["epoch"] for line in lines] == list(range(1, member.recipe.optimizer.epochs + 1))
         and all(
             math.isfinite(line[name])
             for line in lines

@@ -49,7 +49,7 @@ def check_trackers(names: Sequence[str]) -> None:
     --------
     >>> check_trackers(["tensorbord"])
     Traceback (most recent call last):
-    kiyome.errors.InputError: ... Came: 'tensorbord'. Did you mean tensorboard?
+    kiyome.errors.InputError: The tracker 'tensorbord' is unknown. ... Did you mean tensorboard?
     """
     for name in names:
         choose("tracker", name, TRACKERS)
@@ -65,21 +65,21 @@ class Tracking:
         self.notes: list[str] = []
         """What people should hear: which tracker failed, and when."""
         self._names = list(dict.fromkeys(names))
-        self._run, self._on_news = run.resolve(), on_event
+        self._run, self._on_event = run.resolve(), on_event
         self._open: dict[tuple[str, str], tuple[GeneralTracker, int]] = {}
 
-    def __call__(self, news: MemberEvent) -> None:
-        """Pass the news on, then tell every tracker that still works; never raises what a tracker raises."""
-        self._on_news(news)
+    def __call__(self, event: MemberEvent) -> None:
+        """Pass the event on, then tell every tracker that still works; never raises what a tracker raises."""
+        self._on_event(event)
         for name in list(self._names):
             try:
                 with _quiet():
-                    self._tell(name, news)
+                    self._tell(name, event)
             except Exception as error:  # whatever it is, training goes on
                 self._names.remove(name)
                 said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
                 self.notes.append(
-                    f"{name} stopped tracking at {news.member} ({said}); metrics.jsonl is whole"
+                    f"{name} stopped tracking at {event.member} ({said}); metrics.jsonl is whole"
                 )
 
     def close(self) -> None:
@@ -89,38 +89,38 @@ class Tracking:
             with suppress(Exception), _quiet():
                 tracker.finish()
 
-    def _tell(self, name: str, news: MemberEvent) -> None:
-        mark, place = self._run / TRACKING / "told" / name / news.member, (name, news.member)
-        if news.state == "cached" and mark.is_file() and mark.read_text() == str(len(news.metrics)):
+    def _tell(self, name: str, event: MemberEvent) -> None:
+        mark, place = self._run / TRACKING / "told" / name / event.member, (name, event.member)
+        if event.state == "cached" and mark.is_file() and mark.read_text() == str(len(event.metrics)):
             return
-        if news.state in ("learning", "cached") and place not in self._open:
-            self._open[place] = (self._start(name, news), 0)
+        if event.state in ("learning", "cached") and place not in self._open:
+            self._open[place] = (self._start(name, event), 0)
         if place not in self._open:
             return
         tracker, told = self._open[place]
-        for line in news.metrics[told:]:
+        for line in event.metrics[told:]:
             tracker.log(_numbers(line), step=line["epoch"])
             told += 1
             self._open[place] = (tracker, told)
-        if news.state in ("finished", "cached"):
+        if event.state in ("finished", "cached"):
             del self._open[place]
             tracker.finish()
             mark.parent.mkdir(parents=True, exist_ok=True)
             write_text(mark, str(told))
 
-    def _start(self, name: str, news: MemberEvent) -> "GeneralTracker":
+    def _start(self, name: str, event: MemberEvent) -> "GeneralTracker":
         folder = self._run / TRACKING / name
         folder.mkdir(parents=True, exist_ok=True)
-        tracker = TRACKERS[name](self._run, folder, news.member)
-        tracker.main_process_only = False  # only the main process hears news; do not ask which one this is
+        tracker = TRACKERS[name](self._run, folder, event.member)
+        tracker.main_process_only = False  # only the main process hears event; do not ask which one this is
         tracker.start()
-        tracker.store_init_configuration(_flat(news.config))
+        tracker.store_init_configuration(_flat(event.config))
         return tracker
 
 
 @contextmanager
 def tracking(names: Sequence[str], run: Path, *, on_event: OnEvent = ignore_event) -> Iterator[Tracking]:
-    """A `Tracking` into ``run / "tracking"`` while the block runs; `on_event` hears all news, too."""
+    """A `Tracking` into ``run / "tracking"`` while the block runs; `on_event` hears all event, too."""
     listener = Tracking(names, run, on_event)
     try:
         yield listener
@@ -153,7 +153,7 @@ def _wandb(run: Path, folder: Path, member: str) -> "GeneralTracker":
         resume="allow",
         dir=folder,
         mode=mode,
-        settings=wandb.Settings(no_progress=True, console="off", x_disable_stats=True),
+        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
     )
 
 

@@ -27,20 +27,19 @@ from kiyome.inference import predict, predict_views
 from kiyome.models import Network, load_timm_folder, save_timm_folder
 from kiyome.models.compute import Compute, choose_compute
 from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
-from kiyome.training.averages import mean_of_weights
-from kiyome.training.dynamics import EpochDynamics
-from kiyome.training.loop import Truth, fit
+from kiyome.training.loop import EpochDynamics, Targets, fit
 from kiyome.training.member import (
     PREDICTION_BATCH,
     SEAL,
     FinishedMember,
     Member,
     agreement,
+    event_of,
     finished_member,
     metrics_until,
-    news_of,
 )
 from kiyome.training.processes import (
+    TimeLimit,
     as_main_process_says,
     is_main_process,
     main_process_first,
@@ -48,12 +47,12 @@ from kiyome.training.processes import (
     wait_for_everyone,
 )
 from kiyome.training.reuse import surroundings, take_over
-from kiyome.training.time_limit import TimeLimit
 from kiyome.training.train_state import (
-    Learner,
+    TrainState,
     load_last_checkpoint,
+    mean_of_weights,
     new_accelerator,
-    new_learner,
+    new_train_state,
     save_checkpoint,
 )
 
@@ -86,7 +85,7 @@ def train_member(
     if member.is_pair:
         with main_process_first():
             if is_main_process():
-                take_over(member, folder, choose_compute(member.recipe.precision))
+                take_over(member, folder, choose_compute(member.recipe.model.precision))
         if finished := take_finished(member, folder, on_event=on_event):
             return finished
     _heed(limit, member, folder, epochs_done=0)
@@ -94,8 +93,8 @@ def train_member(
     if num_processes() > 1:
         return _train_together(member, folder, limit, **how)
     _remove_leftovers(folder)
-    compute = choose_compute(member.recipe.precision)
-    parts = member.recipe.accumulate
+    compute = choose_compute(member.recipe.model.precision)
+    parts = member.recipe.optimizer.accumulate
     try:
         notes = _learn(member, folder, compute, parts=parts, limit=limit, **how)
     except (RuntimeError, MemoryError) as error:
@@ -116,7 +115,7 @@ def take_finished(member: Member, folder: Path, *, on_event: OnEvent = ignore_ev
     if finished := finished_member(member, folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
         if is_main_process():
-            on_event(news_of(member, "cached", finished.metrics()))
+            on_event(event_of(member, "cached", finished.metrics()))
     return finished
 
 
@@ -124,7 +123,7 @@ def _train_together(
     member: Member, folder: Path, limit: TimeLimit | None, *, on_progress: Progress, on_event: OnEvent
 ) -> FinishedMember:
     """The same by several processes, each with its share of every batch; the main one writes."""
-    if member.recipe.omit_largest:
+    if member.recipe.loss.omit_largest:
         raise InputError(
             "omit_largest= compares the losses of a whole batch, in one process.",
             came=f"{num_processes()} processes",
@@ -132,8 +131,8 @@ def _train_together(
         )
     if is_main_process():
         _remove_leftovers(folder)
-    compute = choose_compute(member.recipe.precision)
-    parts = member.recipe.accumulate
+    compute = choose_compute(member.recipe.model.precision)
+    parts = member.recipe.optimizer.accumulate
     with _out_of_memory_told():
         notes = _learn(
             member, folder, compute, parts=parts, limit=limit, on_progress=on_progress, on_event=on_event
@@ -173,32 +172,32 @@ def _learn(
     on_event: OnEvent,
 ) -> list[str]:
     """Train to the last epoch, with a checkpoint after each; what people should hear."""
-    recipe, table = member.recipe, member.lessons.table
-    accelerator = new_accelerator(compute, frozen_at_times=recipe.freeze_batchnorm > 0)
-    learner = new_learner(
+    recipe, table = member.recipe, member.data.table
+    accelerator = new_accelerator(compute, frozen_at_times=recipe.optimizer.freeze_batchnorm > 0)
+    state = new_train_state(
         recipe, num_classes=table.num_classes, num_rows=len(table), seed=member.own_seed, compute=compute
     )
-    learner.scaler = accelerator.scaler
-    notes = load_last_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
-    metrics = metrics_until(folder, learner.epochs_done)
+    state.scaler = accelerator.scaler
+    notes = load_last_checkpoint(state, folder / CHECKPOINTS, key=member.key)
+    metrics = metrics_until(folder, state.epochs_done)
     if accelerator.is_main_process:
-        on_event(news_of(member, "learning", metrics))
+        on_event(event_of(member, "learning", metrics))
     rows = member.training_rows
     loader = Loader(
-        photos=member.lessons.photos,
+        photos=member.data.photos,
         rows=rows,
-        augment=recipe.training_views(),
-        batch_size=recipe.batch_size,
+        augment=recipe.data.training_view(),
+        batch_size=recipe.optimizer.batch_size,
         seed=member.own_seed,
         shuffle=True,
-        drop_last=len(rows) % recipe.batch_size == 1,  # BatchNorm needs two
+        drop_last=len(rows) % recipe.optimizer.batch_size == 1,  # BatchNorm needs two
         rank=accelerator.process_index,
         num_ranks=accelerator.num_processes,
     )
     epochs = fit(
-        learner,
+        state,
         loader,
-        _truth(member, accelerator.device),
+        _targets(member, accelerator.device),
         recipe=recipe,
         accelerator=accelerator,
         seed=member.own_seed,
@@ -208,14 +207,14 @@ def _learn(
     began = monotonic()
     for dynamics in epochs:
         if accelerator.is_main_process:
-            metrics.append(_score(member, learner, dynamics, compute))
-            _keep_epoch(member, learner, dynamics, folder, metrics)
-            on_event(news_of(member, "learning", metrics))
+            metrics.append(_score(member, state, dynamics, compute))
+            _keep_epoch(member, state, dynamics, folder, metrics)
+            on_event(event_of(member, "learning", metrics))
         accelerator.wait_for_everyone()
         if limit is not None:
             limit.count_epoch(monotonic() - began)
             began = monotonic()
-        _heed(limit, member, folder, epochs_done=learner.epochs_done)
+        _heed(limit, member, folder, epochs_done=state.epochs_done)
     return notes
 
 
@@ -224,24 +223,28 @@ def _heed(limit: TimeLimit | None, member: Member, folder: Path, *, epochs_done:
     if limit is not None and as_main_process_says(limit.is_reached):
         raise TimeLimitReached(
             f"Training stopped at its limit of {limit.text}: {member.label} after {epochs_done} of"
-            f" {member.recipe.epochs} epochs.",
+            f" {member.recipe.optimizer.epochs} epochs.",
             remedy="The same call goes on there, to the same result.",
             folder=folder,
         )
 
 
 def _keep_epoch(
-    member: Member, learner: Learner, dynamics: EpochDynamics, folder: Path, metrics: list[dict[str, Any]]
+    member: Member,
+    state: TrainState,
+    dynamics: EpochDynamics,
+    folder: Path,
+    metrics: list[dict[str, Any]],
 ) -> None:
     """Write what the epoch leaves behind; the checkpoint last, since it says that the epoch is done."""
-    name = f"epoch-{learner.epochs_done:04d}"
+    name = f"epoch-{state.epochs_done:04d}"
     tensors = {"margins": dynamics.margins.cpu(), "losses": dynamics.losses.cpu()}
     (folder / "dynamics").mkdir(exist_ok=True)
     write_bytes(folder / "dynamics" / f"{name}.safetensors", safetensors.torch.save(tensors))
-    if learner.epochs_done > member.recipe.epochs - member.recipe.average_last:
-        _save_model(member, learner.network, learner.best_module, folder / "models" / name)
+    if state.epochs_done > member.recipe.optimizer.epochs - member.recipe.prediction.average_last:
+        _save_model(member, state.network, state.best_module, folder / "models" / name)
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
-    save_checkpoint(learner, folder / CHECKPOINTS, key=member.key)
+    save_checkpoint(state, folder / CHECKPOINTS, key=member.key)
 
 
 def _save_model(member: Member, network: Network, module: torch.nn.Module, folder: Path) -> None:
@@ -249,20 +252,20 @@ def _save_model(member: Member, network: Network, module: torch.nn.Module, folde
     save_timm_folder(
         network.with_module(module),
         folder,
-        class_names=member.lessons.table.class_names,
-        image_size=member.recipe.image_size,
+        class_names=member.data.table.class_names,
+        image_size=member.recipe.data.image_size,
         note=member.label,
     )
 
 
-def _score(member: Member, learner: Learner, dynamics: EpochDynamics, compute: Compute) -> dict[str, Any]:
+def _score(member: Member, state: TrainState, dynamics: EpochDynamics, compute: Compute) -> dict[str, Any]:
     """One line of metrics: how training went, and how the held-out rows are predicted from one plain view."""
     recipe, held_out = member.recipe, member.held_out
-    network = learner.network.with_module(learner.best_module)
-    views = [recipe.prediction_views(0, crop_pct=network.crop_pct)]
+    network = state.network.with_module(state.best_module)
+    views = [recipe.data.prediction_view(0, crop_pct=network.crop_pct)]
     probs = predict(
         network,
-        member.lessons.photos,
+        member.data.photos,
         held_out,
         views=views,
         compute=compute,
@@ -272,10 +275,10 @@ def _score(member: Member, learner: Learner, dynamics: EpochDynamics, compute: C
     seen = ~torch.isnan(dynamics.margins)
     return {
         "member": member.label,
-        "epoch": learner.epochs_done,
+        "epoch": state.epochs_done,
         "train_loss": round(dynamics.losses[seen].mean().item(), 6),
         "train_agreement": round((dynamics.margins[seen] > 0).float().mean().item(), 6),
-        **agreement(probs, member.lessons.table.labels[held_out], "held_out"),
+        **agreement(probs, member.data.table.labels[held_out], "held_out"),
     }
 
 
@@ -290,14 +293,14 @@ def _finish(
     on_event: OnEvent,
 ) -> FinishedMember:
     """Predict the held-out rows with each epoch that counts, and seal the folder."""
-    metrics = metrics_until(folder, member.recipe.epochs)
-    on_event(news_of(member, "predicting", metrics))
+    metrics = metrics_until(folder, member.recipe.optimizer.epochs)
+    on_event(event_of(member, "predicting", metrics))
     models = _models_that_count(member, folder)
     by_view = np.mean([_by_view(member, path, compute, on_progress) for path in models], axis=0)
-    labels = member.lessons.table.labels[member.held_out]
+    labels = member.data.table.labels[member.held_out]
     with writing(folder / "pred_probs.npy") as file:
         np.save(file, by_view.mean(axis=0, dtype=np.float64).astype(np.float32), allow_pickle=False)
-    num_views = member.recipe.views
+    num_views = member.recipe.prediction.views
     facts = {
         "key": member.key,
         "member": member.label,
@@ -319,16 +322,16 @@ def _finish(
     facts["files"] = {name: sha256_of_file(folder / name) for name in kept}
     write_text(folder / SEAL, json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    on_event(news_of(member, "finished", metrics))
+    on_event(event_of(member, "finished", metrics))
     return FinishedMember(member=member, folder=folder, facts=facts)
 
 
 def _models_that_count(member: Member, folder: Path) -> list[Path]:
     """The model folders to predict with; where weights are averaged, the one that holds their mean."""
     recipe = member.recipe
-    last = range(recipe.epochs - recipe.average_last + 1, recipe.epochs + 1)
+    last = range(recipe.optimizer.epochs - recipe.prediction.average_last + 1, recipe.optimizer.epochs + 1)
     paths = [folder / "models" / f"epoch-{epoch:04d}" for epoch in last]
-    if recipe.average == "predictions" or len(paths) == 1:
+    if recipe.prediction.average == "predictions" or len(paths) == 1:
         return paths
     mean = folder / "models" / f"mean-of-last-{len(paths)}"
     if not (mean / "config.json").is_file():
@@ -342,13 +345,13 @@ def _models_that_count(member: Member, folder: Path) -> list[Path]:
 def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progress) -> NDArray[np.float32]:
     """Probabilities (V, n, K) of the held-out rows, for each view by itself."""
     network, recipe = load_timm_folder(model).with_link(member.link), member.recipe
-    compute.ready(network.module, channels_last=recipe.channels_last)
-    views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
+    compute.ready(network.module, channels_last=recipe.model.channels_last)
+    views = recipe.prediction_views(crop_pct=network.crop_pct)
     return np.stack(
         list(
             predict_views(
                 network,
-                member.lessons.photos,
+                member.data.photos,
                 member.held_out,
                 views=views,
                 compute=compute,
@@ -360,12 +363,12 @@ def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progres
     )
 
 
-def _truth(member: Member, device: torch.device) -> Truth:
-    table = member.lessons.table
+def _targets(member: Member, device: torch.device) -> Targets:
+    table = member.data.table
     weights = np.ones(len(table), np.float32) if table.weights is None else table.weights.copy()
-    return Truth(
+    return Targets(
         labels=torch.from_numpy(table.labels.astype(np.int64)).to(device),
-        targets=torch.from_numpy(member.lessons.targets.copy()).to(device),
+        probs=torch.from_numpy(member.data.targets.copy()).to(device),
         weights=torch.from_numpy(weights).to(device),
     )
 

@@ -7,9 +7,11 @@ The last two are kept. A file that was damaged is told, and the one before it is
 stored: it comes from the epoch's number.
 """
 
+import copy
+import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +21,13 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from kiyome.artifacts.storage import is_machine_failure, sha256_of_file, write_bytes, write_text
 from kiyome.errors import KiyomeError
-from kiyome.losses import EarlyLearning, LossFunction, link_of_loss, make_loss
+from kiyome.losses import EarlyLearning, LossFunction
 from kiyome.models import Network, build_model
 from kiyome.models.compute import Compute
-from kiyome.training.averages import derive_seed, start_average
 from kiyome.training.processes import join_processes
 from kiyome.training.recipe import Recipe
 
@@ -33,8 +35,74 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+def derive_seed(*parts: int | str) -> int:
+    """A seed of 63 bits that these parts alone decide.
+
+    >>> derive_seed(0, "fold", 1) == derive_seed(0, "fold", 1) != derive_seed(0, "fold", 2)
+    True
+    """
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def start_average(module: nn.Module) -> nn.Module:
+    """A copy of the module that `move_average` moves along; it never learns by itself.
+
+    >>> module = nn.Linear(1, 1)
+    >>> average = start_average(module)
+    >>> any(parameter.requires_grad for parameter in average.parameters())
+    False
+    """
+    return copy.deepcopy(module).eval().requires_grad_(False)  # noqa: FBT003
+
+
+def move_average(average: nn.Module, module: nn.Module, *, decay: float, step: int) -> None:
+    """Move each weight and buffer of `average` towards those of `module`: average <- d average + (1-d) new.
+
+    Parameters
+    ----------
+    average, module
+        Of the same architecture; buffers that are counts are copied.
+    decay
+        d in the long run.
+    step
+        Steps of the optimizer before this one. Early on d is (1 + step) / (10 + step), as in TensorFlow, so
+        that a short training does not end with the weights that it began with.
+
+    Examples
+    --------
+    >>> one, other = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.ones_(other.weight), nn.init.zeros_(one.weight)
+    >>> move_average(one, other, decay=0.9, step=1000)
+    >>> one.weight.item()
+    0.10000000149011612
+    """
+    kept, new = (list(each.state_dict().values()) for each in (average, module))
+    floats = [place for place, value in enumerate(kept) if value.is_floating_point()]
+    for place, value in enumerate(kept):
+        if not value.is_floating_point():
+            value.copy_(new[place])
+    move = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))
+    move([kept[place] for place in floats], [new[place] for place in floats], step)
+
+
+def mean_of_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several states of one network, name by name; counts are those of the last.
+
+    >>> mean_of_weights([{"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}])
+    {'w': tensor([1.5000])}
+    """
+    last = states[-1]
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in last.items()
+    }
+
+
 @dataclass(kw_only=True, eq=False)
-class Learner:
+class TrainState:
     """All that changes while a member learns, and that a checkpoint holds."""
 
     network: Network
@@ -52,38 +120,39 @@ class Learner:
         return self.network.module if self.average is None else self.average
 
 
-def new_learner(recipe: Recipe, *, num_classes: int, num_rows: int, seed: int, compute: Compute) -> Learner:
-    """A learner that has learned nothing yet, on the device.
+def new_train_state(
+    recipe: Recipe, *, num_classes: int, num_rows: int, seed: int, compute: Compute
+) -> TrainState:
+    """The state before the first step, on the device.
 
     Examples
     --------
     >>> from kiyome.models.compute import choose_compute
-    >>> recipe = Recipe(architecture="tiny", ema_decay=0.9)
-    >>> learner = new_learner(recipe, num_classes=3, num_rows=8, seed=0, compute=choose_compute("float32"))
-    >>> learner.epochs_done, learner.best_module is learner.average
+    >>> recipe = Recipe.of(architecture="tiny", ema_decay=0.9)
+    >>> state = new_train_state(recipe, num_classes=3, num_rows=8, seed=0, compute=choose_compute("float32"))
+    >>> state.epochs_done, state.best_module is state.average
     (0, True)
     """
     network = new_network(recipe, num_classes=num_classes, seed=derive_seed(seed, "network"))
-    module = compute.ready(network.module, channels_last=recipe.channels_last)
-    sizes = {"num_rows": num_rows, "num_classes": num_classes} if recipe.loss == "early_learning" else {}
-    return Learner(
-        network=network.with_link(link_of_loss(recipe.loss, recipe.loss_options)),
-        optimizer=OPTIMIZERS[recipe.optimizer](weight_groups(module, recipe.weight_decay)),
-        loss_fn=make_loss(recipe.loss, **recipe.loss_options, **sizes),
-        average=start_average(module) if recipe.ema_decay else None,
+    module = compute.ready(network.module, channels_last=recipe.model.channels_last)
+    return TrainState(
+        network=network.with_link(recipe.loss.link),
+        optimizer=OPTIMIZERS[recipe.optimizer.name](weight_groups(module, recipe.optimizer.weight_decay)),
+        loss_fn=recipe.loss.function(num_rows=num_rows, num_classes=num_classes),
+        average=start_average(module) if recipe.optimizer.ema_decay else None,
     )
 
 
 def new_network(recipe: Recipe, *, num_classes: int, seed: int) -> Network:
     """The recipe's network before training, as `build_model` makes it."""
     return build_model(
-        recipe.architecture,
+        recipe.model.architecture,
         num_classes=num_classes,
-        pretrained=recipe.pretrained,
-        weights=recipe.weights or None,
-        image_size=recipe.image_size,
-        dropout=recipe.dropout,
-        drop_path=recipe.drop_path,
+        pretrained=recipe.model.pretrained,
+        weights=recipe.model.weights or None,
+        image_size=recipe.data.image_size,
+        dropout=recipe.model.dropout,
+        drop_path=recipe.model.drop_path,
         seed=seed,
     )
 
@@ -130,10 +199,10 @@ def learning_rate_share(step: int, *, num_steps: int, warmup_steps: float) -> fl
 
 def set_learning_rate(optimizer: Any, recipe: Recipe, *, step: int, num_steps: int) -> None:
     """Set what this step learns with; a function of the step alone, so there is no state to lose."""
-    warmup_steps = recipe.warmup_epochs * num_steps / recipe.epochs
+    warmup_steps = recipe.optimizer.warmup_epochs * num_steps / recipe.optimizer.epochs
     share = learning_rate_share(step, num_steps=num_steps, warmup_steps=min(warmup_steps, num_steps))
     for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate * share
+        group["lr"] = recipe.optimizer.learning_rate * share
 
 
 def new_accelerator(compute: Compute, *, frozen_at_times: bool = False) -> "Accelerator":
@@ -170,20 +239,20 @@ SCALER = ("scale", GROWTH)
 Tensors = dict[str, Tensor]
 
 
-def save_checkpoint(learner: Learner, folder: Path, *, key: str) -> None:
-    """Put the learner's state after `learner.epochs_done` epochs into `folder`; older ones than the last go.
+def save_checkpoint(state: TrainState, folder: Path, *, key: str) -> None:
+    """Write the state after `state.epochs_done` epochs into `folder`; older ones than the last go.
 
     Raises
     ------
     KiyomeError
         When the disk is full; what was there stays whole.
     """
-    name = f"epoch-{learner.epochs_done:04d}"
-    content = safetensors.torch.save({place: _plain(value) for place, value in _tensors_of(learner).items()})
+    name = f"epoch-{state.epochs_done:04d}"
+    content = safetensors.torch.save({place: _plain(value) for place, value in _tensors_of(state).items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / f"{name}.safetensors", content)
-        facts = {"epochs_done": learner.epochs_done, "key": key, "torch": torch.__version__}
+        facts = {"epochs_done": state.epochs_done, "key": key, "torch": torch.__version__}
         facts["sha256"] = sha256_of_file(folder / f"{name}.safetensors")
         write_text(folder / f"{name}.json", json.dumps(facts, indent=2) + "\n")
     except OSError as error:
@@ -197,10 +266,10 @@ def save_checkpoint(learner: Learner, folder: Path, *, key: str) -> None:
         path.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load_last_checkpoint(learner: Learner, folder: Path, *, key: str) -> list[str]:
-    """Bring the learner to the last whole checkpoint; what was wrong with later ones, in plain words.
+def load_last_checkpoint(state: TrainState, folder: Path, *, key: str) -> list[str]:
+    """Bring the state to the last whole checkpoint; what was wrong with later ones, in plain words.
 
-    A checkpoint of another member (another key) is none. Without a whole one the learner stays as it is.
+    A checkpoint of another member (another key) is none. Without a whole one the state stays as it is.
     """
     notes = []
     for path in sorted(folder.glob("epoch-*.json"), reverse=True):
@@ -212,8 +281,8 @@ def load_last_checkpoint(learner: Learner, folder: Path, *, key: str) -> list[st
             if sha256_of_file(tensors_path) != facts["sha256"]:
                 raise ValueError("other bytes than were written")
             tensors = safetensors.torch.load(tensors_path.read_bytes())
-            _bring_back(learner, tensors)
-            learner.epochs_done = int(facts["epochs_done"])
+            _bring_back(state, tensors)
+            state.epochs_done = int(facts["epochs_done"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             if is_machine_failure(error):
                 raise
@@ -227,42 +296,42 @@ def load_last_checkpoint(learner: Learner, folder: Path, *, key: str) -> list[st
     return notes
 
 
-def _tensors_of(learner: Learner) -> Tensors:
-    tensors = _prefixed("network", learner.network.module.state_dict())
-    if learner.average is not None:
-        tensors |= _prefixed("average", learner.average.state_dict())
-    for number, state in learner.optimizer.state_dict()["state"].items():
-        kept = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+def _tensors_of(state: TrainState) -> Tensors:
+    tensors = _prefixed("network", state.network.module.state_dict())
+    if state.average is not None:
+        tensors |= _prefixed("average", state.average.state_dict())
+    for number, moments in state.optimizer.state_dict()["state"].items():
+        kept = {name: value for name, value in moments.items() if isinstance(value, Tensor)}
         tensors |= _prefixed(f"optimizer.{number}", kept)
-    if isinstance(learner.loss_fn, EarlyLearning):
-        tensors |= _prefixed("loss", learner.loss_fn.state_dict())
-    if learner.scaler is not None:
-        state = learner.scaler.state_dict()
-        tensors |= {f"scaler.{name}": torch.tensor(state[name], dtype=torch.float64) for name in SCALER}
+    if isinstance(state.loss_fn, EarlyLearning):
+        tensors |= _prefixed("loss", state.loss_fn.state_dict())
+    if state.scaler is not None:
+        scale = state.scaler.state_dict()
+        tensors |= {f"scaler.{name}": torch.tensor(scale[name], dtype=torch.float64) for name in SCALER}
     return tensors
 
 
-def _bring_back(learner: Learner, tensors: Tensors) -> None:
-    learner.network.module.load_state_dict(_under("network", tensors))
-    if learner.average is not None:
-        learner.average.load_state_dict(_under("average", tensors))
-    parameters = [each for group in learner.optimizer.param_groups for each in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+def _bring_back(state: TrainState, tensors: Tensors) -> None:
+    state.network.module.load_state_dict(_under("network", tensors))
+    if state.average is not None:
+        state.average.load_state_dict(_under("average", tensors))
+    parameters = [each for group in state.optimizer.param_groups for each in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under("optimizer", tensors).items():
         number, _, key = name.partition(".")
         like = parameters[int(number)]
         # Fused optimizers read memory as it lies: a state lies as its parameter does.
-        state.setdefault(int(number), {})[key] = (
+        moments.setdefault(int(number), {})[key] = (
             torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         )
-    groups = learner.optimizer.state_dict()["param_groups"]
-    learner.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    if isinstance(learner.loss_fn, EarlyLearning):
-        learner.loss_fn.load_state_dict(_under("loss", tensors))
-    if learner.scaler is not None:
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    if isinstance(state.loss_fn, EarlyLearning):
+        state.loss_fn.load_state_dict(_under("loss", tensors))
+    if state.scaler is not None:
         was = _under("scaler", tensors)
         learned = {"scale": was["scale"].item(), GROWTH: int(was[GROWTH])}
-        learner.scaler.load_state_dict({**learner.scaler.state_dict(), **learned})
+        state.scaler.load_state_dict({**state.scaler.state_dict(), **learned})
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Any]) -> Tensors:

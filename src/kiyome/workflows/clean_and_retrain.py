@@ -12,7 +12,7 @@ from typing import Any
 from kiyome.curation import MAX_LEFT_OUT
 from kiyome.executors import HERE, Executor
 from kiyome.progress import OnEvent, Progress, ignore_event, no_progress, shows_progress
-from kiyome.training.time_limit import TimeLimit
+from kiyome.training.processes import TimeLimit
 from kiyome.workflows.combination import CombinedResult
 from kiyome.workflows.combine import blend
 from kiyome.workflows.curate import CurateResult, curate
@@ -20,7 +20,7 @@ from kiyome.workflows.diary import DiaryResult, diary
 from kiyome.workflows.find import FindResult, find
 from kiyome.workflows.inputs import run_folder_path
 from kiyome.workflows.train import train
-from kiyome.workflows.training_run import TrainResult
+from kiyome.workflows.train_result import TrainResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -27,11 +27,11 @@ from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.noise import find_label_issues, label_quality
 from kiyome.noise.label_issues import check_filter
 from kiyome.progress import OnEvent, Progress, ignore_event, no_progress
+from kiyome.training.processes import TimeLimit
 from kiyome.training.recipe import GLOBAL, NESTED, Recipe
-from kiyome.training.time_limit import TimeLimit
 
 if TYPE_CHECKING:
-    from kiyome.training.member import FinishedMember, Lessons, Member
+    from kiyome.training.member import FinishedMember, Member, TrainingData
 
 Mask = NDArray[np.bool_]
 
@@ -79,9 +79,9 @@ def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str
     return ["leave_out=" + {"all": "", "clean": NESTED}.get(labels, f"{GLOBAL}{flags}")]
 
 
-def lessons_of_recipes(
+def prepare_training_data(
     table: Table, recipes: Sequence[Recipe], photos: Mapping[str, CachedPhotos]
-) -> dict[str, "Lessons"]:
+) -> dict[str, "TrainingData"]:
     """What each recipe's members learn from, as far as no training is needed to know it.
 
     Parameters
@@ -89,7 +89,7 @@ def lessons_of_recipes(
     table
         With folds.
     recipes
-        Global forms are applied; nested ones wait for `teach_without_leak`.
+        Global forms are applied; nested ones wait for `apply_nested_cleaning`.
     photos
         Of the table's rows, for each recipe's name.
 
@@ -98,33 +98,33 @@ def lessons_of_recipes(
     InputError, StaleArtifact
         Where a run that is named does not fit.
     """
-    from kiyome.training.member import Lessons
+    from kiyome.training.member import TrainingData
     from kiyome.training.nested import global_soft_targets, hard_targets
 
-    lessons = {}
+    training_data = {}
     for recipe in recipes:
-        check_filter(recipe.flag_method, None)
-        targets, is_taught = hard_targets(table.labels, table.num_classes), np.ones(len(table), bool)
+        check_filter(recipe.cleaning.flag_method, None)
+        targets, in_training = hard_targets(table.labels, table.num_classes), np.ones(len(table), bool)
         notes: tuple[str, ...] = ()
-        if run := _run_of(recipe.soft_labels):
-            targets = global_soft_targets(table, run, given_share=recipe.given_share)
-        if run := _run_of(recipe.leave_out):
-            flagged, quality = flags_of_run(run, table, method=recipe.flag_method)
-            is_taught = ~flagged
+        if run := _run_of(recipe.cleaning.soft_labels):
+            targets = global_soft_targets(table, run, given_share=recipe.cleaning.given_share)
+        if run := _run_of(recipe.cleaning.leave_out):
+            flagged, quality = flags_of_run(run, table, method=recipe.cleaning.flag_method)
+            in_training = ~flagged
             for fold in np.unique(np.asarray(table.folds)):  # each keeps more rows, which suits the others
-                is_taught, _ = _capped(table, is_taught, quality, recipe, np.asarray(table.folds) != fold)
-            notes = notes_on_cap(table, flagged, ~is_taught, among=has_weight(table))
-        lessons[recipe.name] = Lessons(
+                in_training, _ = _capped(table, in_training, quality, recipe, np.asarray(table.folds) != fold)
+            notes = notes_on_cap(table, flagged, ~in_training, among=has_weight(table))
+        training_data[recipe.name] = TrainingData(
             table=table,
             photos=photos[recipe.name],
             targets=targets,
-            is_taught=is_taught,
+            in_training=in_training,
             notes=tuple(f"{recipe.title}: {note}" for note in notes),
         )
-    return lessons
+    return training_data
 
 
-def teach_without_leak(
+def apply_nested_cleaning(
     members: Sequence["Member"],
     folder: Path,
     *,
@@ -133,7 +133,7 @@ def teach_without_leak(
     on_progress: Progress = no_progress,
     on_event: OnEvent = ignore_event,
 ) -> list["Member"]:
-    """The members, those of nested recipes with lessons that no label of their held-out fold has touched.
+    """The members, those of nested recipes trained on data untouched by labels of their held-out fold.
 
     The pairs behind them are trained first, below ``folder / "nested"``, or taken where they are finished, in
     this run or in one beside it. `on_event` hears of all that is to be done at first.
@@ -143,45 +143,47 @@ def teach_without_leak(
     InputError
         Where a class has no rows outside two folds.
     """
-    from kiyome.training.member import news_of
+    from kiyome.training.member import event_of
     from kiyome.training.nested import plan_pairs, train_pairs
     from kiyome.training.processes import is_main_process
 
     planned = plan_pairs(members)
     for each in [*planned, *members] if planned and is_main_process() else ():
-        on_event(news_of(each, "waiting"))
+        on_event(event_of(each, "waiting"))
     pairs = train_pairs(
         planned, folder, executor=executor, limit=limit, on_progress=on_progress, on_event=on_event
     )
-    lessons: dict[tuple[str, int], Lessons] = {}
+    training_data: dict[tuple[str, int], TrainingData] = {}
     taught = []
     for member in members:
         name, fold = member.recipe.name, member.fold
-        if member.recipe.is_nested and (name, fold) not in lessons:
+        if member.recipe.cleaning.is_nested and (name, fold) not in training_data:
             own = [pair for pair in pairs if pair.member.recipe.name == name]
-            lessons[name, fold] = _nested_lessons(member, own)
-        taught.append(replace(member, lessons=lessons.get((name, fold), member.lessons)))
+            training_data[name, fold] = _nested_training_data(member, own)
+        taught.append(replace(member, data=training_data.get((name, fold), member.data)))
     return taught
 
 
-def _nested_lessons(member: "Member", pairs: Sequence["FinishedMember"]) -> "Lessons":
+def _nested_training_data(member: "Member", pairs: Sequence["FinishedMember"]) -> "TrainingData":
     """What a member learns from: nothing of the fold that it holds out, neither targets nor rows taught."""
     from kiyome.training.nested import nested_probs, soften
 
-    recipe, lessons, fold = member.recipe, member.lessons, member.fold
-    table, outside = lessons.table, _outside(member)
-    pred_probs, notes = nested_probs(pairs, fold), (*lessons.notes, *_notes_on_taken(recipe, pairs))
-    targets, is_taught = lessons.targets, lessons.is_taught & outside
-    if recipe.soft_labels == NESTED:
-        targets = soften(targets, pred_probs, given_share=recipe.given_share)
-    if recipe.leave_out == NESTED:
+    recipe, training_data, fold = member.recipe, member.data, member.fold
+    table, outside = training_data.table, _outside(member)
+    pred_probs, notes = nested_probs(pairs, fold), (*training_data.notes, *_notes_on_taken(recipe, pairs))
+    targets, in_training = training_data.targets, training_data.in_training & outside
+    if recipe.cleaning.soft_labels == NESTED:
+        targets = soften(targets, pred_probs, given_share=recipe.cleaning.given_share)
+    if recipe.cleaning.leave_out == NESTED:
         labels, quality = table.labels[outside], np.ones(len(table))
-        is_taught[outside] = ~find_label_issues(labels, pred_probs[outside], method=recipe.flag_method)
+        in_training[outside] = ~find_label_issues(
+            labels, pred_probs[outside], method=recipe.cleaning.flag_method
+        )
         quality[outside] = label_quality(labels, pred_probs[outside])
-        is_taught, capped = _capped(table, is_taught, quality, recipe, outside)
+        in_training, capped = _capped(table, in_training, quality, recipe, outside)
         notes += tuple(f"{recipe.title}, without fold {fold}: {note}" for note in capped)
     targets = np.where(outside[:, None], targets, np.float32(np.nan))
-    return replace(lessons, targets=targets, is_taught=is_taught, notes=notes)
+    return replace(training_data, targets=targets, in_training=in_training, notes=notes)
 
 
 def _notes_on_taken(recipe: Recipe, pairs: Sequence["FinishedMember"]) -> list[str]:
@@ -194,12 +196,14 @@ def _notes_on_taken(recipe: Recipe, pairs: Sequence["FinishedMember"]) -> list[s
 
 
 def _capped(
-    table: Table, is_taught: Mask, quality: NDArray[np.floating[Any]], recipe: Recipe, outside: Mask
+    table: Table, in_training: Mask, quality: NDArray[np.floating[Any]], recipe: Recipe, outside: Mask
 ) -> tuple[Mask, tuple[str, ...]]:
     """The mask (N,) with no more than the recipe's share of a class left out, and notes where that tells."""
-    flagged, among = ~is_taught, outside & has_weight(table)
-    left_out = cap_left_out(table.labels, flagged, quality, max_left_out=recipe.max_left_out, among=among)
-    return is_taught | (among & ~left_out), notes_on_cap(table, flagged, left_out, among=among)
+    flagged, among = ~in_training, outside & has_weight(table)
+    left_out = cap_left_out(
+        table.labels, flagged, quality, max_left_out=recipe.cleaning.max_left_out, among=among
+    )
+    return in_training | (among & ~left_out), notes_on_cap(table, flagged, left_out, among=among)
 
 
 def flags_of_run(
@@ -249,11 +253,11 @@ def flags_of_run(
 
 def kept_rows(members: Sequence["Member"]) -> Mask:
     """A mask (N,) of the rows that no member left out for their label; the ones it holds out do not count."""
-    kept: Mask = np.all([member.lessons.is_taught | ~_outside(member) for member in members], axis=0)
+    kept: Mask = np.all([member.data.in_training | ~_outside(member) for member in members], axis=0)
     return kept
 
 
-def num_rows_taught(members: Sequence["Member"]) -> int:
+def num_training_rows(members: Sequence["Member"]) -> int:
     """How many rows at least one member was taught."""
     return len(np.unique(np.concatenate([member.training_rows for member in members])))
 
@@ -265,15 +269,15 @@ def leaks_of(recipes: Sequence[Recipe], table: Table) -> tuple[str, ...]:
 
     >>> table = Table(root=Path(), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
     ...               class_names=("healthy", "blight"))
-    >>> len(leaks_of([Recipe(soft_labels="nested"), Recipe(leave_out="global:runs/leaves")], table))
+    >>> len(leaks_of([Recipe.of(soft_labels="nested"), Recipe.of(leave_out="global:runs/leaves")], table))
     1
     >>> leaks_of([Recipe()], table), leaks_of([Recipe()], table.with_labels([1, 1]))[0][:19]
     ((), 'Labels were changed')
     """
     from kiyome.training.nested import GLOBAL_LEAK
 
-    softened = any(_run_of(recipe.soft_labels) for recipe in recipes)
-    cleaned = any(_run_of(recipe.leave_out) for recipe in recipes)
+    softened = any(_run_of(recipe.cleaning.soft_labels) for recipe in recipes)
+    cleaned = any(_run_of(recipe.cleaning.leave_out) for recipe in recipes)
     changed = not np.array_equal(table.labels, table.given_labels)
     weighed = table.weights is not None and bool(np.ptp(table.weights) > 0)
     leaks = {
@@ -287,13 +291,13 @@ def leaks_of(recipes: Sequence[Recipe], table: Table) -> tuple[str, ...]:
 
 def notes_on_rows(members: Sequence["Member"]) -> list[str]:
     """How many flagged rows each recipe's members left out, fold by fold, and what else to know of them."""
-    notes = [note for member in members for note in member.lessons.notes]
+    notes = [note for member in members for note in member.data.notes]
     for recipe in {member.recipe.name: member.recipe for member in members}.values():
-        if not recipe.leave_out:
+        if not recipe.cleaning.leave_out:
             continue
         own = {member.fold: member for member in members if member.recipe.name == recipe.name}.values()
         left_out = [
-            f"{(_outside(member) & ~member.lessons.is_taught).sum():,} of {_outside(member).sum():,}"
+            f"{(_outside(member) & ~member.data.in_training).sum():,} of {_outside(member).sum():,}"
             for member in own
         ]
         notes.append(
@@ -304,7 +308,7 @@ def notes_on_rows(members: Sequence["Member"]) -> list[str]:
 
 def _outside(member: "Member") -> Mask:
     """(N,) rows of the other folds."""
-    return np.asarray(np.asarray(member.lessons.table.folds) != member.fold)
+    return np.asarray(np.asarray(member.data.table.folds) != member.fold)
 
 
 def _run_of(form: str) -> Path | None:

@@ -109,10 +109,10 @@ def export(
     paths, cache = _photos_to_check(photos), Path(cache_folder or default_cache_folder())
     models, files, differences = list(_models(run)), [], [0.0]
     for number, (model, facts) in enumerate(models, start=1):
-        recipe, link = Recipe(**facts["recipe"]), stored_link(facts)
+        recipe, link = Recipe.of(**facts["recipe"]), stored_link(facts)
         network = load_timm_folder(model).with_link(link)
         pixels = _views(paths, recipe, network, cache)
-        content = onnx_of(network, image_size=recipe.image_size)
+        content = onnx_of(network, image_size=recipe.data.image_size)
         differences.append(check_onnx(content, network, pixels, name=f"{facts['member']}, {model.name}"))
         files.append(folder / f"{facts['member']}-{model.name}.onnx")
         write_bytes(files[-1], content)
@@ -166,15 +166,15 @@ def _photos_to_check(photos: Path | str) -> list[str]:
 def _views(paths: list[str], recipe: "Recipe", network: "Network", cache: Path) -> NDArray[np.uint8]:
     """The plain views (n, S, S, 3) of the photos, as at prediction."""
     from kiyome.images.loader import Loader
-    from kiyome.images.pixel_cache import cache_photos, stored_size
+    from kiyome.images.pixel_cache import cache_photos
 
-    stored = stored_size(recipe.image_size, squash=recipe.crop == "whole")
+    stored = recipe.data.stored_size
     photos = cache_photos(paths, stored=stored, folder=cache)
     rows = np.flatnonzero(photos.readable)
     if not len(rows):
         reason = next(reason for reason in photos.reasons if reason)
         raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Name others.")
-    view = recipe.prediction_views(0, crop_pct=network.crop_pct)
+    view = recipe.data.prediction_view(0, crop_pct=network.crop_pct)
     loader = Loader(photos=photos, rows=rows, augment=view, batch_size=len(rows), seed=0)
     return np.concatenate([np.array(batch.pixels) for batch in loader.epoch(view=0)])
 
@@ -192,7 +192,7 @@ def _described(
     content: bytes, facts: dict[str, Any], recipe: "Recipe", network: "Network", classes: list[str]
 ) -> dict[str, Any]:
     """What a program must know to use the file."""
-    size, whole = recipe.image_size, recipe.crop == "whole"
+    size, whole = recipe.data.image_size, recipe.data.crop == "whole"
     share = 1.0 if whole else network.crop_pct
     return {
         "member": facts["member"],

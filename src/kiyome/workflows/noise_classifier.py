@@ -21,10 +21,10 @@ from kiyome.estimates import Estimate
 from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.finished_run import FinishedRun, open_run
+from kiyome.training.processes import TimeLimit
 from kiyome.training.recipe_files import read_recipes
-from kiyome.training.time_limit import TimeLimit
 from kiyome.workflows.train import check_models, train
-from kiyome.workflows.training_run import TrainResult
+from kiyome.workflows.train_result import TrainResult
 
 CLASSES = ("not flagged", "flagged")
 

@@ -184,7 +184,7 @@ def predict_photos(
     on_progress: Progress = no_progress,
 ) -> PredictResult:
     """What all members that lie in a run folder say of these photos: the mean, each member counting alike."""
-    from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
+    from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos
     from kiyome.inference import predict as predict_rows
     from kiyome.losses import stored_link
     from kiyome.models import load_timm_folder
@@ -198,8 +198,8 @@ def predict_photos(
     total, num_models = np.zeros((len(listed.paths), len(class_names))), 0
     photos_of: dict[StoredSize, CachedPhotos] = {}
     for number, (folder, facts) in enumerate(members, start=1):
-        recipe = Recipe(**facts["recipe"])
-        stored = stored_size(recipe.image_size, squash=recipe.crop == "whole")
+        recipe = Recipe.of(**facts["recipe"])
+        stored = recipe.data.stored_size
         if stored not in photos_of:
             photos_of[stored] = cache_photos(
                 listed.paths, stored=stored, folder=cache_folder, on_progress=on_progress
@@ -209,11 +209,11 @@ def predict_photos(
         if not len(rows):
             reason = next(reason for reason in photos.reasons if reason)
             raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Check the photos.")
-        compute = choose_compute(recipe.precision)
+        compute = choose_compute(recipe.model.precision)
         for name in facts["models"]:
             network = load_timm_folder(folder / name).with_link(stored_link(facts))
-            compute.ready(network.module, channels_last=recipe.channels_last)
-            views = [recipe.prediction_views(view, crop_pct=network.crop_pct) for view in range(recipe.views)]
+            compute.ready(network.module, channels_last=recipe.model.channels_last)
+            views = recipe.prediction_views(crop_pct=network.crop_pct)
             probs = predict_rows(
                 network,
                 photos,

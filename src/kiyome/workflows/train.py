@@ -19,31 +19,44 @@ from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
 from kiyome.images.check import PhotoCheck, check_records
-from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos, stored_size
+from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos
 from kiyome.images.reader import PhotoRecord
-from kiyome.progress import Notes, OnEvent, Progress, ignore_event, ignore_note, no_progress, shows_progress
+from kiyome.progress import (
+    Notes,
+    OnEvent,
+    Progress,
+    ignore_event,
+    ignore_note,
+    no_progress,
+    shows_progress,
+)
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
-from kiyome.training.processes import check_executor, is_main_process, main_process_first, wait_for_everyone
+from kiyome.training.processes import (
+    TimeLimit,
+    check_executor,
+    is_main_process,
+    main_process_first,
+    wait_for_everyone,
+)
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
-from kiyome.training.time_limit import TimeLimit
 from kiyome.training.tracking import Tracking, check_trackers, tracking
 from kiyome.workflows.cleaning import (
+    apply_nested_cleaning,
     changes_for_labels,
-    lessons_of_recipes,
     notes_on_rows,
-    num_rows_taught,
-    teach_without_leak,
+    num_training_rows,
+    prepare_training_data,
 )
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists
 from kiyome.workflows.predict import predict_photos, write_submission
 from kiyome.workflows.split import Split
-from kiyome.workflows.training_run import TrainResult, result_of_training, write_trained
+from kiyome.workflows.train_result import TrainResult, result_of_training, write_trained
 
 if TYPE_CHECKING:
-    from kiyome.training.member import Lessons
+    from kiyome.training.member import TrainingData
 
 
 @shows_progress
@@ -171,23 +184,23 @@ def train(
         photos = _cached(table, recipes, cache, on_progress)
     split = Split(
         run=path_of_run(place, **identity),
-        num_folds=recipes[0].num_folds,
+        num_folds=recipes[0].data.num_folds,
         seed=seed or 0,
         is_own=asks_for_new or table.folds is not None,
-        fewest=3 if any(recipe.is_nested for recipe in recipes) else 2,
+        fewest=3 if any(recipe.cleaning.is_nested for recipe in recipes) else 2,
     )
     check = _checked(table, next(iter(photos.values())), on_progress)
     scored, rows = split.assign(table, check), np.flatnonzero(check.readable)
     notes = [*notes, *split.note(scored, say=f"num_folds={split.num_folds}")]
     taken = {recipe.name: _taken(photos[_size_of(recipe)], rows) for recipe in recipes}
-    lessons = lessons_of_recipes(scored, recipes, taken)
+    training_data = prepare_training_data(scored, recipes, taken)
     if members or not is_main_process():
         with main_process_first():  # it holds the folder, or has announced it
             shared = announce_run(place, **identity)
             split.keep(scored)
         with tracking(trackers, shared, on_event=on_event) as tracked:
             how: dict[str, Any] = {"executor": where, "limit": limit, "on_progress": on_progress}
-            some = _some_members(recipes, lessons, shared, members, tracked, **how)
+            some = _some_members(recipes, training_data, shared, members, tracked, **how)
             return replace(some, notes=(*notes, *some.notes))
     with (
         RunFolder.create_or_reopen(place, **identity) as run,
@@ -199,9 +212,9 @@ def train(
         wait_for_everyone()  # others come into the folder now
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, table, check)
-        planned = plan_members(recipes, lessons)
+        planned = plan_members(recipes, training_data)
         how = {"executor": where, "limit": limit, "on_progress": on_progress, "on_event": tracked}
-        taught = teach_without_leak(planned, run.path, **how)
+        taught = apply_nested_cleaning(planned, run.path, **how)
         trained = cross_validate(taught, run.path, **how)
         exact = formula_warnings(scored, ["oof.csv", "table.csv"])
         told = [*notes, *exact, *_notes(photos, run), *tracked.notes]
@@ -267,7 +280,7 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
 
 
 def _size_of(recipe: Recipe) -> StoredSize:
-    return stored_size(recipe.image_size, squash=recipe.crop == "whole")
+    return recipe.data.stored_size
 
 
 def _checked(table: Table, photos: CachedPhotos, on_progress: Progress) -> PhotoCheck:
@@ -303,31 +316,30 @@ def _taken(photos: CachedPhotos, rows: NDArray[np.intp]) -> CachedPhotos:
 
 def _some_members(
     recipes: Sequence[Recipe],
-    lessons: Mapping[str, "Lessons"],
+    training_data: Mapping[str, "TrainingData"],
     place: Path,
     only: Sequence[str],
     tracked: Tracking,
     **how: Any,
 ) -> TrainResult:
-    from kiyome.training.cross_validate import pick_members, plan_members
-    from kiyome.training.member_units import train_members
+    from kiyome.training.cross_validate import pick_members, plan_members, train_members
     from kiyome.training.nested import plan_pairs, train_pairs
 
-    members = plan_members(recipes, lessons)
+    members = plan_members(recipes, training_data)
     picked = pick_members([*plan_pairs(members), *members], only)
     others = [each for each in members if each not in picked]
     pairs, own = ([each for each in picked if each.is_pair == is_pair] for is_pair in (True, False))
     how["on_event"] = tracked
     trained = train_pairs(pairs, place, **how)
-    taught = teach_without_leak(own, place, **how)
+    taught = apply_nested_cleaning(own, place, **how)
     trained += train_members(taught, place, others=others, **how)
     return TrainResult(
         folder=place,
-        table=members[0].lessons.table,
+        table=members[0].data.table,
         predictions=None,
         members=tuple(member.facts for member in trained),
         scores={},
-        num_rows_taught=num_rows_taught(taught or members),
+        num_training_rows=num_training_rows(taught or members),
         models=tuple(recipe.title for recipe in recipes),
         notes=(
             "only some members were trained; the same command without --members puts all together",

@@ -14,7 +14,7 @@ from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.artifacts.table import Table
 from kiyome.report.pages import TrainReport, write_train_report
 from kiyome.training.recipe import Recipe
-from kiyome.workflows.cleaning import kept_rows, leaks_of, notes_on_rows, num_rows_taught
+from kiyome.workflows.cleaning import kept_rows, leaks_of, notes_on_rows, num_training_rows
 from kiyome.workflows.outputs import write_scored_table
 from kiyome.workflows.predict import PredictResult
 
@@ -37,7 +37,7 @@ class TrainResult:
     scores: Mapping[str, Mapping[str, float]]
     """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows, and
     beside it, where cleaning left rows out, of the others only."""
-    num_rows_taught: int
+    num_training_rows: int
     """Rows that at least one member was taught."""
     models: tuple[str, ...] = ()
     """Each model's name with the form in which labels reached it; `global` marks a leak."""
@@ -54,7 +54,7 @@ class TrainResult:
         return {
             "folder": str(self.folder),
             "rows": len(self.table),
-            "rows_taught": self.num_rows_taught,
+            "rows_taught": self.num_training_rows,
             "models": list(self.models),
             "leaks": list(self.leaks),
             "members": [member["member"] for member in self.members],
@@ -79,7 +79,7 @@ def result_of_training(
         What is known already.
     """
     members = [each.member for each in trained.members]
-    table = members[0].lessons.table
+    table = members[0].data.table
     scores = {"all members": _scores(trained.members, trained.pred_probs)}
     for recipe in recipes if len(recipes) > 1 else ():
         own = [each for each in trained.members if each.member.recipe.name == recipe.name]
@@ -96,7 +96,7 @@ def result_of_training(
         ),
         members=tuple(member.facts for member in trained.members),
         scores=scores,
-        num_rows_taught=num_rows_taught(members),
+        num_training_rows=num_training_rows(members),
         models=models,
         leaks=leaks_of(recipes, table),
         is_kept=kept_rows(members),
@@ -114,7 +114,7 @@ def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, floa
     from kiyome.training.member import agreement
 
     members = [each.member for each in trained]
-    labels, kept = members[0].lessons.table.given_labels, kept_rows(members)
+    labels, kept = members[0].data.table.given_labels, kept_rows(members)
     scores = agreement(probs, labels, "out_of_fold")
     if kept.all() or not kept.any():
         return scores

@@ -9,13 +9,13 @@ import torch
 from kiyome.images.loader import Loader
 from kiyome.images.pixel_cache import CachedPhotos, cache_photos, stored_size
 from kiyome.models.compute import Compute
-from kiyome.training.loop import Truth
+from kiyome.training.loop import Targets
 from kiyome.training.recipe import Recipe
-from kiyome.training.train_state import Learner, new_learner
+from kiyome.training.train_state import TrainState, new_train_state
 
 
 @dataclass(frozen=True, kw_only=True)
-class LessonsAtHand:
+class SmallTrainingData:
     """Photos, each of which has a class."""
 
     photos: CachedPhotos
@@ -28,26 +28,28 @@ class LessonsAtHand:
         return Loader(
             photos=self.photos,
             rows=np.arange(len(self.labels)) if rows is None else rows,
-            augment=recipe.training_views(),
-            batch_size=recipe.batch_size,
+            augment=recipe.data.training_view(),
+            batch_size=recipe.optimizer.batch_size,
             shuffle=True,
             num_threads=num_threads,
         )
 
-    def truth(self, device: torch.device | str = "cpu") -> Truth:
+    def targets(self, device: torch.device | str = "cpu") -> Targets:
         """One-hot targets of weight one."""
         labels = torch.from_numpy(self.labels.astype(np.int64)).to(device)
-        targets = torch.eye(self.num_classes, device=device)[labels]
-        return Truth(labels=labels, targets=targets, weights=torch.ones(len(labels), device=device))
+        probs = torch.eye(self.num_classes, device=device)[labels]
+        return Targets(labels=labels, probs=probs, weights=torch.ones(len(labels), device=device))
 
-    def learner(self, recipe: Recipe, compute: Compute, *, seed: int = 0) -> Learner:
+    def train_state(self, recipe: Recipe, compute: Compute, *, seed: int = 0) -> TrainState:
         """One that has learned nothing yet."""
-        return new_learner(
+        return new_train_state(
             recipe, num_classes=self.num_classes, num_rows=len(self.labels), seed=seed, compute=compute
         )
 
 
-def lessons_at_hand(paths: list[Path], labels: np.ndarray, *, size: int, cache: Path) -> LessonsAtHand:
+def small_training_data(
+    paths: list[Path], labels: np.ndarray, *, size: int, cache: Path
+) -> SmallTrainingData:
     """The photos stored for views of `size` pixels."""
     photos = cache_photos(paths, stored=stored_size(size), folder=cache)
-    return LessonsAtHand(photos=photos, labels=labels, num_classes=int(labels.max()) + 1)
+    return SmallTrainingData(photos=photos, labels=labels, num_classes=int(labels.max()) + 1)
