@@ -376,7 +376,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     """Open a local file, or one behind a URL where fsspec is installed."""
     try:
         if "://" in path:
-            import fsspec  # type: ignore[import-untyped]
+            import fsspec
 
             with fsspec.open(path, "rb") as file:
                 yield file

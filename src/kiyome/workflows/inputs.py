@@ -8,6 +8,7 @@ from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_fro
 from kiyome.artifacts.storage import default_cache_folder
 from kiyome.artifacts.table import Table
 from kiyome.progress import Progress, no_progress
+from kiyome.reading.elsewhere import bring_here, is_elsewhere
 from kiyome.reading.read_table import read_table
 
 RUNS = Path("runs")
@@ -42,10 +43,12 @@ def open_table(
     on_progress: Progress = no_progress,
     **options: Any,
 ) -> Table:
-    """The table in the data; photos inside a Parquet file are unpacked into the cache.
+    """The table in the data; archives, URLs and photos inside a Parquet file are brought into the cache.
 
     Photos of a table in a run folder are where that run found them, unless told otherwise.
     """
+    data = _here(data, on_progress)
+    images = None if images is None else _here(images, on_progress)
     if images is None and Path(data).is_file():
         refuse_photos_from_elsewhere(Path(data).parent)
         images = photos_of_run(Path(data).parent)
@@ -58,4 +61,13 @@ def open_table(
         missing_list=missing_list,
         on_progress=on_progress,
         **options,
+    )
+
+
+def _here(source: Path | str, on_progress: Progress) -> Path | str:
+    """The source itself, or where its content lies on this disk."""
+    return (
+        bring_here(source, default_cache_folder(), on_progress=on_progress)
+        if is_elsewhere(source)
+        else source
     )
