@@ -1,0 +1,306 @@
+"""The probability that a photo shows none of the classes. N rows, D features, K classes, M neighbors.
+
+    foreign   far from every class, as a photo of something else is
+    unnamed   alike with its neighbors, which agree on no class: a class that has no name here
+
+    distance    minus the cosine to the nearest class mean, in square roots of features
+    doubt       log odds against the class that leads, in the row's predictions and in its neighbors'
+                predictions and labels
+    isolation   log of the distance to the nearest class center over that to the neighbors
+
+`foreign` rests on the row's own distance, `unnamed` on the means of all three over its neighbors. Each is
+counted in units of the set: 0 is the median, 1 is exceeded by 16 % of rows. Class means, metric and neighbors
+of a row are of other folds; its own label is heard only in its neighbors' doubt. Why: docs/noise.md.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiyome.checks import Labels, Matrix, Numbers, check_arrays
+from kiyome.errors import InputError
+from kiyome.noise.top_classes import sample_size, sampled_rows
+
+NONE_CUT = 0.5
+"""Above it a row is said to show none of the classes: no class is suggested for it."""
+
+FEWEST_ROWS = 50  # of fewer, nobody can tell what is usual
+NUM_NEIGHBORS = 20
+NUM_VOTERS = 5  # the nearest of them, whose labels and predictions make up a row's doubt
+NUM_DIMENSIONS = 32  # 64 know a hidden class less well where its labels are those of the nearest one
+FAR_SLOPE, FAR_CUT = 3.0, 4.3  # of ordinary rows, one in 300 lies beyond
+WEIGHTS = {"distance": 1.0, "doubt": 3.0, "isolation": 1.0}
+UNNAMED_CUT = 12.0  # of ordinary rows, one in 500 lies beyond, of a class that falls into parts one in 75
+CENTRAL_SHARE = 0.6  # of a class, for its mean: the rest may be foreign
+TRIMMED_SHARE = 0.2  # of rows, for the metric
+CLIP = 4.0  # deviations: else a feature that fires in one photo decides
+SHRINKAGE = 0.1
+FINEST_LEAD = 1e-3
+BLOCK_ROWS = 2**10
+
+Floats = NDArray[np.float32]
+
+
+class _View(NamedTuple):
+    """A block of rows as seen from the other folds."""
+
+    rows: Labels
+    """(n,)"""
+    neighbors: Labels
+    """(n, M) rows, the nearest first."""
+    distance: Matrix
+    """(n,)"""
+    isolation: Matrix
+    """(n,)"""
+
+
+def probability_none(
+    labels: ArrayLike,
+    pred_probs: ArrayLike,
+    *,
+    features: NDArray[np.floating] | None = None,
+    folds: ArrayLike | None = None,
+) -> Matrix:
+    """The probability (N,) that each photo shows none of the classes, in 0..1.
+
+    Parameters
+    ----------
+    labels
+        (N,) given labels, whole numbers from 0 to K-1.
+    pred_probs
+        (N, K) out-of-fold probabilities, rows sum to one.
+    features
+        (N, D) of a backbone, in memory or mapped. Without them only `doubt` is left, with neighbors among the
+        predictions: foreign photos that resemble one class are then not found.
+    folds
+        (N,) the folds of the predictions; every fifth row is one where not given.
+
+    Raises
+    ------
+    InputError
+        Arrays that do not fit each other or are not finite; a single fold.
+
+    Notes
+    -----
+    Fitted on sets in which 4 % of photos showed none of the classes; where fewer do, it comes out too high. A
+    hidden class whose photos all carry the label of one class is not told from a variety of that class. Of
+    fewer than 50 rows nothing is said: 0.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.arange(200) % 2
+    >>> features = np.abs(rng.normal(size=(200, 64)) + 6 * np.repeat(np.eye(2, 4)[labels], 16, axis=1))
+    >>> features[0] = features[0, ::-1]  # strong where no other row is
+    >>> pred_probs = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
+    >>> probability = probability_none(labels, pred_probs, features=features)
+    >>> int(probability.argmax()), bool(probability[0] > 0.5), bool(probability[1:].max() < 0.5)
+    (0, True, True)
+    """
+    given, probs = check_arrays(labels, pred_probs)
+    parts = np.arange(len(given)) % 5 if folds is None else np.asarray(folds)
+    _check(given, parts, features)
+    if len(given) < FEWEST_ROWS:
+        return np.zeros(len(given))
+    references = np.sort(sampled_rows(0, len(given), sample_size(probs.shape[1]))[0])
+    if features is None:
+        views = _views_of_predictions(probs, parts, references)
+    else:
+        views = _views_of_features(features, given, parts, references)
+    evidence = {name: np.zeros(len(given)) for name in WEIGHTS}
+    neighbors = np.empty((len(given), NUM_NEIGHBORS), np.intp)
+    for view in views:
+        neighbors[view.rows] = view.neighbors
+        evidence["distance"][view.rows] = view.distance
+        evidence["isolation"][view.rows] = view.isolation
+        evidence["doubt"][view.rows] = _doubt(view, given, probs)
+    return _combined(evidence, neighbors)
+
+
+def _check(labels: Labels, folds: NDArray[np.generic], features: NDArray[np.floating] | None) -> None:
+    if features is not None and (features.ndim != 2 or len(features) != len(labels)):
+        raise InputError(
+            f"features have the shape {features.shape}; ({len(labels)}, D) is expected.",
+            remedy="Pass one row for each label.",
+        )
+    starts = range(0, 0 if features is None else len(features), BLOCK_ROWS)
+    if features is not None and not all(
+        np.isfinite(features[start : start + BLOCK_ROWS]).all() for start in starts
+    ):
+        raise InputError(
+            "features hold NaN or infinity.", remedy="Leave out the rows of photos that cannot be read."
+        )
+    if folds.shape != labels.shape or len(np.unique(folds)) < 2:
+        raise InputError(
+            f"folds have the shape {folds.shape} and {len(np.unique(folds))} different values;"
+            f" ({len(labels)},) and at least two are expected.",
+            remedy="Pass the folds of the predictions.",
+        )
+
+
+def _combined(evidence: dict[str, Matrix], neighbors: Labels) -> Matrix:
+    foreign = _sigmoid(FAR_SLOPE * (_units(evidence["distance"]) - FAR_CUT))
+    around = [WEIGHTS[name] * _units(values[neighbors].mean(axis=1)) for name, values in evidence.items()]
+    unnamed = _sigmoid(np.sum(around, axis=0) - UNNAMED_CUT)
+    probability: Matrix = 1 - (1 - foreign) * (1 - unnamed)
+    return probability
+
+
+def _units(values: Matrix) -> Matrix:
+    """Values (N,) with median 0, where 16 % exceed 1; zeros where most are equal."""
+    median, high = np.quantile(values, (0.5, 0.84))
+    return (values - median) / (high - median) if high > median else np.zeros_like(values)
+
+
+def _sigmoid(x: Matrix) -> Matrix:
+    probability: Matrix = 1 / (1 + np.exp(-x.clip(-40, 40)))
+    return probability
+
+
+def _doubt(view: _View, labels: Labels, probs: Numbers) -> Matrix:
+    """(n,) log odds against the class that leads by own and neighbors' predictions and by their labels."""
+    voters = view.neighbors[:, :NUM_VOTERS]
+    voices = probs[view.rows] + probs[voters].mean(axis=1, dtype=np.float64)
+    for voter in voters.T:
+        voices[np.arange(len(voices)), labels[voter]] += 1 / voters.shape[1]
+    lead = (voices.max(axis=1) / 3).clip(FINEST_LEAD, 1 - FINEST_LEAD)
+    doubt: Matrix = np.log(1 - lead) - np.log(lead)
+    return doubt
+
+
+def _views_of_predictions(probs: Numbers, folds: NDArray[np.generic], references: Labels) -> Iterator[_View]:
+    """Views whose neighbors are alike in roots of probabilities; they know no distance from a class."""
+    for others, block in _blocks(folds, references):
+        points, seen = np.sqrt(probs[block].astype(np.float64)), np.sqrt(probs[others].astype(np.float64))
+        nearest, _ = _nearest(points, seen)
+        unknown = np.zeros(len(block))
+        yield _View(block, others[nearest], unknown, unknown)
+
+
+def _views_of_features(
+    features: NDArray[np.floating], labels: Labels, folds: NDArray[np.generic], references: Labels
+) -> Iterator[_View]:
+    """Views in a metric in which classes are round, learned anew from each fold's others."""
+    components = _Components.fit(features[references])
+    known: Labels | None = None
+    for others, block in _blocks(folds, references):
+        if others is not known:
+            known = others
+            means = _class_means(_directions(features[others]), labels[others])
+            inputs = components(features[others])
+            metric, centers = _metric(inputs, labels[others])
+            seen = inputs @ metric
+        points = components(features[block]) @ metric
+        nearest, distances = _nearest(points, seen)
+        to_class = _distances(points, centers).min(axis=1)
+        yield _View(
+            rows=block,
+            neighbors=others[nearest],
+            distance=-(_directions(features[block]) @ means.T).max(axis=1),
+            isolation=np.log(to_class.clip(1e-9)) - np.log(distances.mean(axis=1).clip(1e-9)),
+        )
+
+
+def _blocks(folds: NDArray[np.generic], references: Labels) -> Iterator[tuple[Labels, Labels]]:
+    """Reference rows of the other folds, the same array for all blocks of a fold, and a block of rows."""
+    for fold in np.unique(folds):
+        others, rows = references[folds[references] != fold], np.flatnonzero(folds == fold)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            yield others, rows[start : start + BLOCK_ROWS]
+
+
+def _unit_rows(values: Numbers) -> Numbers:
+    lengths: Numbers = np.linalg.norm(values, axis=1, keepdims=True)
+    unit: Numbers = values / lengths.clip(1e-9)
+    return unit
+
+
+def _directions(features: NDArray[np.floating]) -> Floats:
+    """Signed square roots (n, D), each row of length one."""
+    values = features.astype(np.float32)
+    return _unit_rows(np.sign(values) * np.sqrt(np.abs(values)))
+
+
+def _class_means(directions: Floats, labels: Labels) -> Floats:
+    """Directions (K', D) of the classes that have rows, each of its central rows."""
+    means = []
+    for label in np.unique(labels):
+        rows = directions[labels == label]
+        mean = rows.mean(axis=0)
+        for _ in range(2):
+            cosines = rows @ mean
+            mean = rows[cosines >= np.quantile(cosines, 1 - CENTRAL_SHARE)].mean(axis=0)
+        means.append(mean)
+    return _unit_rows(np.stack(means))
+
+
+class _Components(NamedTuple):
+    """Principal components of standardized, clipped features in rows of length one."""
+
+    mean: Floats
+    deviation: Floats
+    center: Floats
+    vectors: Floats
+    """(D, d)"""
+
+    @classmethod
+    def fit(cls, features: NDArray[np.floating]) -> "_Components":
+        from scipy.linalg import eigh
+
+        values = features.astype(np.float32)
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        deviation[deviation < 1e-6] = 1  # a feature that never changes tells nothing
+        unit = _unit_rows(((values - mean) / deviation).clip(-CLIP, CLIP))
+        center = unit.mean(axis=0)
+        unit -= center
+        last = values.shape[1] - 1
+        first = max(last - NUM_DIMENSIONS + 1, 0)
+        _, vectors = eigh(unit.T @ unit, subset_by_index=(first, last))
+        return cls(mean, deviation, center, vectors)
+
+    def __call__(self, features: NDArray[np.floating]) -> Matrix:
+        values = (features.astype(np.float32) - self.mean) / self.deviation
+        return ((_unit_rows(values.clip(-CLIP, CLIP)) - self.center) @ self.vectors).astype(np.float64)
+
+
+def _metric(points: Matrix, labels: Labels) -> tuple[Matrix, Matrix]:
+    """A map (d, d) to where deviations within classes are round, and the class centers (K', d) there.
+
+    The rows farthest from their class are left out: their labels may be wrong.
+    """
+    names, classes = np.unique(labels, return_inverse=True)
+    kept = np.ones(len(points), np.bool_)
+    for _ in range(3):
+        centers = np.stack([_center(points, kept, classes == name) for name in range(len(names))])
+        rest = points - centers[classes]
+        values, vectors = np.linalg.eigh(rest[kept].T @ rest[kept] / kept.sum())
+        metric = vectors / np.sqrt((values + SHRINKAGE * values.mean()).clip(1e-12))
+        lengths = np.linalg.norm(rest @ metric, axis=1)
+        kept = lengths <= np.quantile(lengths, 1 - TRIMMED_SHARE)
+    return metric, centers @ metric
+
+
+def _center(points: Matrix, kept: NDArray[np.bool_], mine: NDArray[np.bool_]) -> Matrix:
+    """Median of the rows of a class that are kept; of all its rows where none is."""
+    rows = mine & kept if (mine & kept).any() else mine
+    center: Matrix = np.median(points[rows], axis=0)
+    return center
+
+
+def _distances(points: Matrix, others: Matrix) -> Matrix:
+    squares = (points**2).sum(axis=1)[:, np.newaxis] + (others**2).sum(axis=1) - 2 * points @ others.T
+    distances: Matrix = np.sqrt(squares.clip(min=0))
+    return distances
+
+
+def _nearest(points: Matrix, others: Matrix) -> tuple[Labels, Matrix]:
+    """Positions (n, M) of the nearest others and distances, rising; the last repeats if others are few."""
+    distances = _distances(points, others)
+    count = min(NUM_NEIGHBORS, len(others))
+    nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
+    found = np.take_along_axis(distances, nearest, axis=1)
+    order = np.argsort(found, axis=1, kind="stable")
+    order = np.pad(order, ((0, 0), (0, NUM_NEIGHBORS - count)), mode="edge")
+    return np.take_along_axis(nearest, order, axis=1), np.take_along_axis(found, order, axis=1)
