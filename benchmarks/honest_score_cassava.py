@@ -21,7 +21,7 @@ import numpy as np
 from kiyome.estimates import Estimate, proportion
 from kiyome.evaluation.noisy_difference import noise_rate_from_pairs
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
-from kiyome.report.intervals import Interval, draw_intervals
+from kiyome.report.charts import Interval, draw_intervals
 from measured import HERE, SHARED_DATA, show
 
 FIGURE = HERE.parent / "docs" / "honest_score.svg"

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kiyome.report import FindReport, Repeats
+from kiyome.noise import NoiseRate
+from kiyome.report import LabelFindings, Repeats
 
 
-def report_from(pred_probs: np.ndarray, labels: np.ndarray, **changes: Any) -> FindReport:
+def report_from(pred_probs: np.ndarray, labels: np.ndarray, **changes: Any) -> LabelFindings:
     """A report of plain arrays: rows the model contradicts are flagged, its votes are the estimate."""
     N, K = pred_probs.shape
     suggested = pred_probs.argmax(axis=1)
@@ -23,21 +24,26 @@ def report_from(pred_probs: np.ndarray, labels: np.ndarray, **changes: Any) -> F
         "class_names": [f"class {k}" for k in range(K)],
         "image_ids": [f"{row:05d}.jpg" for row in range(N)],
         "given_labels": labels,
-        "suggested_labels": suggested,
+        "predicted_labels": suggested,
         "label_quality": quality,
         "probability": 1 - quality,
         "is_label_issue": is_issue,
         "ranking": np.flatnonzero(is_issue)[np.argsort(quality[is_issue], kind="stable")],
-        "likely_true_joint": joint,
-        "noise_rate": rate,
-        "noise_rate_low": 0.9 * rate,
-        "noise_rate_high": 1.1 * rate,
-        "noise_rate_how": "The interval holds 95 % of 1,000 bootstrap draws of the rows.",
+        "expected_joint": joint,
+        "noise_rate": NoiseRate(
+            value=rate,
+            low=0.9 * rate,
+            high=1.1 * rate,
+            confidence=0.95,
+            num_rows=N,
+            num_placed=N,
+            method="A band.",
+        ),
     }
-    return FindReport(**(values | changes))
+    return LabelFindings(**(values | changes))
 
 
-def random_report(num_rows: int, num_classes: int, *, flipped: float = 0.1, **changes: Any) -> FindReport:
+def random_report(num_rows: int, num_classes: int, *, flipped: float = 0.1, **changes: Any) -> LabelFindings:
     """A report whose model knows the truth well and whose labels are partly flipped."""
     rng = np.random.default_rng(0)
     true = rng.integers(num_classes, size=num_rows)
@@ -48,12 +54,12 @@ def random_report(num_rows: int, num_classes: int, *, flipped: float = 0.1, **ch
 
 
 @pytest.fixture
-def make_report() -> Callable[..., FindReport]:
+def make_report() -> Callable[..., LabelFindings]:
     return random_report
 
 
 @pytest.fixture(scope="session")
-def digits_report() -> FindReport:
+def digits_report() -> LabelFindings:
     """1,797 scans of digits, 8 % of the labels flipped, quick out-of-fold probabilities."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
@@ -84,7 +90,7 @@ def digits_report() -> FindReport:
             ("scan_9001.png", "truncated: the file ends after 812 of 4,096 bytes"),
             ("notes.txt", "not an image"),
         ],
-        findings={"turned upright (EXIF)": 12, "grey, shown as RGB": 1797},
+        photo_findings={"turned upright (EXIF)": 12, "grey, shown as RGB": 1797},
         duplicates=Repeats(num_groups=9, num_differing=2, pairs=[two_labels(0), two_labels(4)]),
         groups=Repeats(num_groups=40, num_differing=1, pairs=[two_labels(3)]),
         facts=[

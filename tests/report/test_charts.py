@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kiyome.report.charts import MAX_DRAWN_CELLS, _nice_above, _ticks, class_bars, compact_map, flagged_curve
+from kiyome.report.charts import LABEL_HEIGHT, line_chart
+from kiyome.report.find_charts import (
+    MAX_DRAWN_CELLS,
+    _nice_above,
+    _ticks,
+    class_bars,
+    compact_map,
+    flagged_curve,
+)
 
 scores = arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1))
 
@@ -52,16 +60,16 @@ def test_a_clean_joint_draws_nothing() -> None:
 
 @given(scores, st.data())
 @settings(derandomize=True, deadline=None)
-def test_the_curve_counts_rows_at_or_below_each_threshold(quality: np.ndarray, data: st.DataObject) -> None:
-    is_issue = data.draw(arrays(np.bool_, len(quality)))
-    curve = flagged_curve(quality, is_issue)
+def test_the_curve_counts_rows_at_or_above_each_probability(wrong: np.ndarray, data: st.DataObject) -> None:
+    is_issue = data.draw(arrays(np.bool_, len(wrong)))
+    curve = flagged_curve(wrong, is_issue)
     for threshold, rows, flagged in curve.table:
-        assert rows == sum(q <= threshold for q in quality)
-        assert flagged == sum(q <= threshold for q, issue in zip(quality, is_issue, strict=True) if issue)
-    assert curve.table[-1][1:] == (len(quality), is_issue.sum())
+        assert rows == sum(p >= threshold for p in wrong)
+        assert flagged == sum(p >= threshold for p, issue in zip(wrong, is_issue, strict=True) if issue)
+    assert curve.table[-1][1:] == (len(wrong), is_issue.sum())
     assert (curve.cut is None) == (not is_issue.any())
     if curve.cut:
-        assert curve.threshold == sorted(quality)[is_issue.sum() - 1]
+        assert curve.threshold == sorted(wrong, reverse=True)[is_issue.sum() - 1]
         assert 0 <= curve.cut[0] <= curve.width
         assert 0 <= curve.cut[1] <= curve.height
 
@@ -70,6 +78,7 @@ def test_the_drawn_curve_ends_at_every_row_when_the_frame_holds_them() -> None:
     curve = flagged_curve(np.linspace(0, 1, 50), np.zeros(50, bool))
     assert not curve.leaves_frame
     assert curve.all_rows.endswith(f"L{curve.width}.0 0.0")
+    assert [text for _, text in curve.x_ticks] == ["100 %", "80 %", "60 %", "40 %", "20 %", "0 %"]
     assert curve.y_ticks == [
         (220.0, "0"),
         (176.0, "10"),
@@ -80,10 +89,22 @@ def test_the_drawn_curve_ends_at_every_row_when_the_frame_holds_them() -> None:
     ]
 
 
-def test_scores_outside_zero_to_one_widen_the_axis() -> None:
-    curve = flagged_curve(np.array([-1.0, 0.5, 3.0]), np.array([True, False, False]))
-    assert curve.x_ticks[0] == (0.0, "-1")
-    assert curve.x_ticks[-1] == (400.0, "3")
+@pytest.mark.parametrize(
+    ("values", "ends"), [([1.92, 1.99], (1.92, 2.0)), ([0.13, 0.41], (0.1, 0.5)), ([0.5, 0.5], (0.4, 0.6))]
+)
+def test_the_scale_of_a_chart_just_holds_its_values(values: list[float], ends: tuple[float, float]) -> None:
+    """An axis that always starts at zero hides a curve that falls from 1.99 to 1.92."""
+    chart = line_chart({"a": list(enumerate(values, start=1))})
+    texts = [float(text) for _, text in chart.y_ticks]
+    assert (texts[0], texts[-1]) == ends
+
+
+def test_each_line_of_a_chart_has_its_name_beside_it() -> None:
+    chart = line_chart({f"fold {k}": [(1, 2.0), (2, 1.0)] for k in range(5)})
+    heights = [line.label_y for line in chart.lines]
+    assert None not in heights
+    assert min(np.diff(sorted(heights))) >= LABEL_HEIGHT  # type: ignore[type-var]
+    assert all(0 <= height <= chart.height for height in heights if height is not None)
 
 
 @given(st.floats(1e-6, 1e9))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kiyome.report import FindReport, write_report
+from kiyome.report import LabelFindings, write_report
 
 # Every visible text against the nearest background, as WCAG 2 computes it.
 LOWEST_CONTRAST = """() => {
@@ -48,7 +48,7 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
     trouble: list[str] = []
     contexts = []
 
-    def open_report(report: FindReport, *, width: int = 1280, color_scheme: str = "light") -> Any:
+    def open_report(report: LabelFindings, *, width: int = 1280, color_scheme: str = "light") -> Any:
         path = tmp_path / "report.html"
         write_report(report, path)
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=color_scheme)
@@ -77,7 +77,7 @@ def sideways(page: Any) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-def test_the_photos_are_painted(open_page: Open, digits_report: FindReport) -> None:
+def test_the_photos_are_painted(open_page: Open, digits_report: LabelFindings) -> None:
     page = open_page(digits_report)
     first = page.locator("#photos .card").first
     assert (
@@ -89,7 +89,7 @@ def test_the_photos_are_painted(open_page: Open, digits_report: FindReport) -> N
     assert high - low > 200
 
 
-def test_a_cell_of_the_matrix_shows_its_photos(open_page: Open, digits_report: FindReport) -> None:
+def test_a_cell_of_the_matrix_shows_its_photos(open_page: Open, digits_report: LabelFindings) -> None:
     page = open_page(digits_report)
     visible = page.locator(".cell:visible")
     assert visible.count() == 1
@@ -105,7 +105,7 @@ def test_a_cell_of_the_matrix_shows_its_photos(open_page: Open, digits_report: F
     assert visible.count() == page.locator(".cell").count()
 
 
-def test_a_cell_can_be_reached_by_keyboard(open_page: Open, digits_report: FindReport) -> None:
+def test_a_cell_can_be_reached_by_keyboard(open_page: Open, digits_report: LabelFindings) -> None:
     page = open_page(digits_report)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the photos"
@@ -117,7 +117,7 @@ def test_a_cell_can_be_reached_by_keyboard(open_page: Open, digits_report: FindR
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_all_text_has_the_contrast_of_level_aa(
-    open_page: Open, digits_report: FindReport, color_scheme: str
+    open_page: Open, digits_report: LabelFindings, color_scheme: str
 ) -> None:
     page = open_page(digits_report, color_scheme=color_scheme)
     page.get_by_text("Show every cell").click()
@@ -135,7 +135,7 @@ def test_a_phone_never_scrolls_sideways(open_page: Open, make_report: Any, num_c
     assert sideways(page) == 0
 
 
-def test_photos_on_a_phone_never_scroll_sideways(open_page: Open, digits_report: FindReport) -> None:
+def test_photos_on_a_phone_never_scroll_sideways(open_page: Open, digits_report: LabelFindings) -> None:
     page = open_page(digits_report, width=360)
     assert sideways(page) == 0
     page.get_by_text("Show every cell").click()
@@ -177,7 +177,7 @@ def test_a_script_put_into_the_file_does_not_run(browser: Any, make_report: Any,
 
 
 def test_paper_shows_the_first_cells_and_no_links_to_click(
-    open_page: Open, digits_report: FindReport
+    open_page: Open, digits_report: LabelFindings
 ) -> None:
     page = open_page(digits_report, width=794)
     page.emulate_media(media="print")

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from kiyome.report import FindReport, Repeats
+from kiyome.report import LabelFindings, Repeats
 from kiyome.report.find_view import (
     MAX_CELLS,
     MAX_IN_CELL,
@@ -15,7 +15,7 @@ from kiyome.report.find_view import (
     rows_to_show,
 )
 
-Make = Callable[..., FindReport]
+Make = Callable[..., LabelFindings]
 
 
 def test_cells_hold_each_flagged_row_once_in_order(make_report: Make) -> None:
@@ -23,7 +23,7 @@ def test_cells_hold_each_flagged_row_once_in_order(make_report: Make) -> None:
     cells = issues_by_cell(report)
     plain: dict[tuple[int, int], list[int]] = {}
     for row in report.ranking:
-        key = (int(report.suggested_labels[row]), int(report.given_labels[row]))
+        key = (int(report.predicted_labels[row]), int(report.given_labels[row]))
         plain.setdefault(key, []).append(int(row))
     assert {(one.true, one.given): one.rows for one in cells} == plain
     assert [len(one.rows) for one in cells] == sorted((len(one.rows) for one in cells), reverse=True)
@@ -32,7 +32,7 @@ def test_cells_hold_each_flagged_row_once_in_order(make_report: Make) -> None:
 def test_a_row_whose_label_the_model_shares_is_in_no_cell(make_report: Make) -> None:
     report = make_report(3, 2, flipped=0)
     same = {"is_label_issue": np.array([True, False, False]), "ranking": np.array([0])}
-    shared = FindReport(**{name: getattr(report, name) for name in report.__dataclass_fields__} | same)
+    shared = LabelFindings(**{name: getattr(report, name) for name in report.__dataclass_fields__} | same)
     assert issues_by_cell(shared) == []
     card = build_page(shared, [], {}).top[0]
     assert card.same
@@ -59,13 +59,13 @@ def test_the_matrix_reads_true_down_and_given_across(make_report: Make) -> None:
     cells = issues_by_cell(report)
     matrix = matrix_cells(report, ["a", "b", "c"], cells)
     at = matrix[2][0]
-    assert at.text == f"{report.likely_true_joint[2, 0]:,.0f}"
+    assert at.text == f"{report.expected_joint[2, 0]:,.0f}"
     assert at.anchor == "cell-2-0"
     assert at.label.startswith("given a, likely c: about ")
     assert [matrix[k][k].diagonal for k in range(3)] == [True] * 3
     off = [matrix[t][g] for t in range(3) for g in range(3) if t != g]
     assert max(cell.level for cell in off) == 7
-    counts = [report.likely_true_joint[t, g] for t in range(3) for g in range(3) if t != g]
+    counts = [report.expected_joint[t, g] for t in range(3) for g in range(3) if t != g]
     assert [
         cell.level for _, cell in sorted(zip(counts, off, strict=True), key=lambda two: two[0])
     ] == sorted(cell.level for cell in off)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kiyome.report.intervals import Interval, draw_band, draw_intervals
+from kiyome.report.charts import Interval, draw_band, draw_intervals
 
 
 def test_intervals_share_one_axis_from_the_lowest_end_to_the_highest() -> None:
@@ -13,7 +13,7 @@ def test_intervals_share_one_axis_from_the_lowest_end_to_the_highest() -> None:
         ("a", 50.0, 62.5, 75.0),
         ("b", 0.0, None, 100.0),
     ]
-    assert [row.said for row in drawn.rows] == ["85.0 % (80.0 to 90.0)", "60.0 to 100.0 %"]
+    assert [row.text for row in drawn.rows] == ["85.0 % (80.0 to 90.0)", "60.0 to 100.0 %"]
     assert drawn.mark == 25.0
     assert drawn.ticks[0] == (0.0, "60 %")
     assert drawn.ticks[-1] == (100.0, "100 %")

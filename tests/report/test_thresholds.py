@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiyome.report.find_view import HIDDEN_CATEGORIES, JOINERS, chance, count, percent, score, shown
+from kiyome.report.render import HIDDEN_CATEGORIES, JOINERS, chance, count, percent, score, shown
 
 any_text = st.text(alphabet=st.characters(exclude_categories=()), max_size=300)
 

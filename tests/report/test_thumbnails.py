@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from kiyome.errors import UnreadablePhoto
-from kiyome.report.thumbnails import MAX_BYTES, SIDE, Thumbnail, make_thumbnail, make_thumbnails
+from kiyome.report.render import MAX_BYTES, SIDE, Thumbnail, make_thumbnail, make_thumbnails
 
 
 def decoded(thumbnail: Thumbnail) -> Image.Image:

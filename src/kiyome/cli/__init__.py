@@ -71,7 +71,7 @@ def _root(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
     ] = False,
 ) -> None:
-    """Carry the options that stand before a verb."""
+    """Options before a verb."""
 
 
 def main() -> None:

@@ -27,27 +27,28 @@ Data = Annotated[
     ),
 ]
 Images = Annotated[
-    Path | None, typer.Option(help="The folder of photos that a table speaks of; found by itself if near.")
+    Path | None, typer.Option(help="The folder of the photos of a table; by default searched for nearby.")
 ]
 ClassMap = Annotated[Path | None, typer.Option(help="JSON file: label number to class name.")]
-IdColumn = Annotated[str | None, typer.Option(help="Column of photo names; found by itself if usual.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column of labels; found by itself if usual.")]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The run folder; runs/NAME if not given.")
-]
+IdColumn = Annotated[str | None, typer.Option(help="Column of photo names; by default found by name.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of labels; by default found by name.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The run folder; by default runs/NAME.")]
 Seed = Annotated[
     int | None,
     typer.Option(
-        help="A new split into folds, by this seed; else the folds of the oldest run of this table beside the"
-        " output, else new ones by seed 0."
+        help="Make a new split into folds with this seed; by default the folds of the oldest run of this"
+        " table beside the output, else new ones with seed 0."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines, no words.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Raw = Annotated[
     bool,
-    typer.Option("--raw", help="Exact cells in CSV lists: for programs, not for spreadsheets."),
+    typer.Option("--raw", help="Do not escape cells of CSV lists that a spreadsheet would run as formulas."),
 ]
-Run = Annotated[Path, typer.Argument(help="The folder of a finished run of find or train, or made of such.")]
+Run = Annotated[
+    Path,
+    typer.Argument(help="The folder of a finished run of find or train, or of a combination."),
+]
 Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows and folds.")]
 ExecutorName = Annotated[
     str,
@@ -60,44 +61,46 @@ StopAfter = Annotated[
     str | None,
     typer.Option(
         help="Stop after the last whole epoch before this time, such as 8h, 30m or 90s, with exit code 75;"
-        " the same command goes on."
+        " the same command continues."
     ),
 ]
 Group = Annotated[
     str | None,
     typer.Option(
         envvar="KIYOME_GROUP",
-        help="A group of this machine that may read and write it, too; you alone if not given.",
+        help="A group of users who may also read and write it; by default only you.",
     ),
 ]
 MaxLeftOut = Annotated[
     float,
     typer.Option(
-        help="The largest share of a class that flags may take; where more are flagged, the surest stay."
+        help="Largest proportion of a class that flags may remove; if more are flagged, only the most"
+        " probable errors are removed."
     ),
 ]
 Store = Annotated[
     str | None,
     typer.Option(
         envvar="KIYOME_STORE",
-        help="Where decisions are kept: sqlite:///PATH or postgresql://USER@HOST/DB; in the run if absent.",
+        help="Where decisions are stored: sqlite:///PATH or postgresql://USER@HOST/DB; else in the run.",
     ),
 ]
 
 GOES_ON = 75
 """EX_TEMPFAIL of sysexits.h: try again."""
+NOTHING_LOST = "What was finished before is complete."
 
 Emit = Callable[[dict[str, Any], Callable[[], None]], None]
 
 
 @contextmanager
 def command_output(as_json: bool) -> Iterator[tuple[Emit, Progress]]:
-    """Bars on stderr, the answer on stdout, errors in words (or JSON) with their exit code."""
+    """Progress on stderr, the result on stdout, errors as text or JSON, each with its exit code."""
 
     def emit(summary: dict[str, Any], show: Callable[[], None]) -> None:
-        answer.append((summary, show))
+        results.append((summary, show))
 
-    answer: list[tuple[dict[str, Any], Callable[[], None]]] = []
+    results: list[tuple[dict[str, Any], Callable[[], None]]] = []
     try:
         with _interrupted_by(signal.SIGTERM, signal.SIGHUP), bars_on_stderr() as on_progress:
             yield emit, on_progress
@@ -110,37 +113,34 @@ def command_output(as_json: bool) -> Iterator[tuple[Emit, Progress]]:
             print(f"{prefix}{visible(str(error))}", file=sys.stderr)
         raise typer.Exit(GOES_ON if isinstance(error, TimeLimitReached) else 2) from error
     except OSError as error:
-        told = f"{error}{_room_for(error)}. What was finished before is whole."
-        print(f"error: {visible(told)}", file=sys.stderr)
+        print(f"error: {visible(f'{error}{_free_space(error)}. {NOTHING_LOST}')}", file=sys.stderr)
         raise typer.Exit(2) from error
     except MemoryError as error:
-        print(
-            "error: There is too little memory for this. What was finished before is whole.", file=sys.stderr
-        )
+        print(f"error: There is not enough memory. {NOTHING_LOST}", file=sys.stderr)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as stop:
-        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        print("Stopped. The same command continues where it stopped.", file=sys.stderr)
         raise typer.Exit(128 + (stop.args or (signal.SIGINT,))[0]) from stop
-    for summary, show in answer:
+    for summary, show in results:
         if as_json:
             print(json.dumps(summary, indent=2))
         else:
             show()
 
 
-def _room_for(error: OSError) -> str:
-    """What is free where a file found no room; empty for other errors, and where nobody knows the file."""
+def _free_space(error: OSError) -> str:
+    """Return the free space on a full disk; empty for other errors, and without a file name."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not isinstance(error.filename, str):
         return ""
     with suppress(OSError):
         free = shutil.disk_usage(Path(error.filename).parent).free
-        return f" ({free / 1e6:,.1f} MB are free there: free some more, and give the same command again)"
+        return f" ({free / 1e6:,.1f} MB are free there: free some more, then repeat the command)"
     return ""
 
 
 @contextmanager
 def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
-    """Let these signals stop the work as Ctrl-C does, but for those that are handled or ignored already."""
+    """Let these signals stop the work as Ctrl-C does, unless they are handled or ignored already."""
 
     def stop(number: int, _frame: object) -> None:
         raise KeyboardInterrupt(number)
@@ -157,7 +157,7 @@ def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
 
 
 def visible(text: str) -> str:
-    r"""Text with nothing in it that a terminal would obey: names and labels come from strangers.
+    r"""Return the text with its control characters escaped: names and labels come from strangers.
 
     >>> visible("a\x1b[2Jb")
     'a\\x1b[2Jb'
@@ -166,5 +166,5 @@ def visible(text: str) -> str:
 
 
 def line(text: str = "") -> None:
-    """Print one line that may hold words of strangers."""
+    """Print one line that may hold names of strangers."""
     print(visible(text))

@@ -1,4 +1,4 @@
-"""The verbs that look at photos and labels: find, check, curate, demo."""
+"""The verbs find, check, curate and demo: photos and their labels."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -32,7 +32,7 @@ def find(
     pred_probs: Annotated[
         Path | None,
         typer.Option(
-            help="Out-of-fold predictions that you have: CSV or Parquet with one column a class, or .npy."
+            help="Your own out-of-fold predictions: CSV or Parquet with one column for each class, or .npy."
         ),
     ] = None,
     output: Output = None,
@@ -40,23 +40,23 @@ def find(
         str | None, typer.Option(help="A timm name, 'lite0' (no torch) or 'tiny' (no weights).")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights of the backbone from this file, not the hub.")
+        Path | None, typer.Option(help="Weights of the backbone, from this file instead of the hub.")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="Which rows are flagged: 'adaptive', or one of cleanlab's filters by name.")
+        str, typer.Option(help="How rows are flagged: 'adaptive', or the name of one of cleanlab's filters.")
     ] = "adaptive",
     precision: Annotated[
         float | None,
         typer.Option(
-            help="Flag rows while about this share of them is wrong, 0.9 say; 'adaptive' chooses if absent."
+            help="Flag as many rows as keep this precision, such as 0.9; by default 'adaptive' chooses."
         ),
     ] = None,
     num_folds: Annotated[
         int | None,
         typer.Option(
             "--folds",
-            help="A new split into so many folds, at least 3; else the folds of the oldest run of this table"
-            " beside the output, else 5 new ones.",
+            help="Make a new split into this many folds, at least 3; by default the folds of the oldest run"
+            " of this table beside the output, else 5 new ones.",
         ),
     ] = None,
     executor: ExecutorName = "here",
@@ -70,10 +70,10 @@ def find(
     """Rank the labels that are probably wrong, and write a run folder with a report.
 
     Examples:
-      kiyome find photos/                           one folder a class
+      kiyome find photos/                           one folder for each class
       kiyome find train.csv --images train_images   a Kaggle table
-      kiyome find train.csv --pred-probs oof.csv    predictions at hand, no photos
-      kiyome find photos/ --precision 0.9           fewer rows, nearly all of them wrong
+      kiyome find train.csv --pred-probs oof.csv    your own predictions, no photos
+      kiyome find photos/ --precision 0.9           fewer rows, nine in ten of them wrong
       kiyome find photos/ --executor processes      photos embedded by several processes, or by ray, slurm
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
     """
@@ -109,7 +109,7 @@ def check(
     label_column: LabelColumn = None,
     as_json: Json = False,
 ) -> None:
-    """Read every photo, and list what is unreadable, odd, doubled, or labeled in two ways.
+    """Read every photo; list unreadable and unusual ones, duplicates, and duplicates with different labels.
 
     Examples:
       kiyome check photos/
@@ -135,23 +135,23 @@ def curate(
     action: Annotated[
         str | None,
         typer.Option(
-            help="What becomes of flagged rows: drop, relabel, weight, soften or keep;"
-            " drop if absent, keep where people decided."
+            help="Action on flagged rows: drop, relabel, weight, soften or keep; by default drop, or keep if"
+            " people decided."
         ),
     ] = None,
     decisions: Annotated[
         Path | None,
         typer.Option(
-            help="What people decided: a file with image_id, decision and label; the run's review if absent."
+            help="Decisions of people: a file with image_id, decision and label; by default the run's review."
         ),
     ] = None,
     rule: Annotated[
         str,
-        typer.Option(help="When people agree: unanimous, or majority, so that a third settles a dispute."),
+        typer.Option(help="When a decision counts: unanimous, or majority, where a third person decides."),
     ] = "unanimous",
     store: Store = None,
     min_chance: Annotated[
-        float, typer.Option(help="Act only where the label is wrong with at least this chance.")
+        float, typer.Option(help="Act only on labels that are wrong with at least this probability.")
     ] = 0.0,
     max_left_out: MaxLeftOut = 0.5,
     raw: Raw = False,
@@ -160,12 +160,12 @@ def curate(
 ) -> None:
     """Make the next version of a table from what was flagged and what people decided.
 
-    No row leaves the table: a dropped one is never taught, and still predicted and scored. The new labels
-    are in corrected_labels.csv, every change in changes.csv.
+    No row leaves the table: a dropped row is not used in training, but still predicted and scored. The new
+    labels are in corrected_labels.csv, every change in changes.csv.
 
     Examples:
-      kiyome curate runs/leaves                          what people decided in kiyome review; where nobody
-                                                         did, flagged rows teach nothing from now on
+      kiyome curate runs/leaves                          decisions of kiyome review; without any, flagged
+                                                         rows are no longer used in training
       kiyome curate runs/leaves --action relabel --min-chance 0.9
       kiyome curate runs/leaves --decisions decisions.csv
       kiyome train runs/leaves-drop/table.parquet --images photos
@@ -194,12 +194,12 @@ def curate(
 
 
 def demo(output: Output = None, as_json: Json = False) -> None:
-    """Find doubtful labels among 2,624 real photographs of solar cells, then ask the experts' doubt.
+    """Find doubtful labels among 2,624 photographs of solar cells, and compare with the doubt of experts.
 
-    The experts graded each cell 0, 1/3, 2/3 or 1. kiyome sees two classes only (defect from 2/3 up); the
-    doubtful grades 1/3 and 2/3 are hidden from it, and should be far more frequent among the rows it flags.
+    Experts graded each cell 0, 1/3, 2/3 or 1. kiyome sees only two classes (defective from 2/3 up). The
+    doubtful grades 1/3 and 2/3 should be far more frequent among the rows that it flags.
 
-    The photographs come in the package elpv-dataset, licence CC BY-NC-SA 4.0.
+    The photographs come with the package elpv-dataset, license CC BY-NC-SA 4.0.
 
     Examples:
       kiyome demo

@@ -1,4 +1,4 @@
-"""What people decided, in words, for people who read a terminal."""
+"""Results as text for the terminal."""
 
 import sys
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def chance(value: float) -> str:
-    """A chance for people, who should never read of certainty.
+    """Return a probability in whole percent, and never certain.
 
     >>> chance(0.347), chance(0.9996), chance(0.001)
     ('35%', '>99%', '<1%')
@@ -35,7 +35,7 @@ def chance(value: float) -> str:
 
 
 def show_find(result: "FindResult", top: int) -> None:
-    """What was found, and the most suspicious rows."""
+    """Print the noise rate and the most suspicious rows."""
     rate, rows = result.noise_rate, len(result.table)
     for note in result.scored.notes:
         line(f"note: {note}")
@@ -45,10 +45,10 @@ def show_find(result: "FindResult", top: int) -> None:
         _photos(result.summary())
     line()
     line(
-        f"About {rate.value:.1%} of the labels are probably wrong; {rate.low:.1%} to {rate.high:.1%} is what"
-        " predictions leave open."
+        f"About {rate.value:.1%} of the labels are probably wrong; the predictions allow {rate.low:.1%} to"
+        f" {rate.high:.1%}."
     )
-    line("Mistakes that the model shares with people stay hidden.")
+    line("Errors that the model shares with the labels stay hidden.")
     line(f"{result.num_issues:,} of {rows:,} rows are flagged. The most suspicious:")
     line()
     _rows(result, top)
@@ -90,7 +90,7 @@ def _photos(summary: dict[str, Any]) -> None:
 
 
 def show_check(result: "CheckResult") -> None:
-    """What one pass over the photos found, and the classes."""
+    """Print the findings about the photos, and the classes."""
     summary = result.summary()
     _photos(summary)
     line()
@@ -102,12 +102,12 @@ def show_check(result: "CheckResult") -> None:
 
 
 def tell(note: str) -> None:
-    """Say at once, on stderr, what people should hear before they wait."""
+    """Print a note on stderr at once, before the work begins."""
     print(f"note: {visible(note)}", file=sys.stderr)
 
 
 def show_train(result: "TrainResult") -> None:
-    """What was trained, and its scores out of fold."""
+    """Print the members and their out-of-fold scores."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -130,7 +130,7 @@ def show_train(result: "TrainResult") -> None:
         Console().print(shown)
         line("The labels may be wrong: agreement with them is not accuracy.")
         if left_out:
-            line("Rows not flagged are the easy ones: that column flatters, and compares with nothing.")
+            line("Rows that are not flagged are the easy ones: do not compare that column with other scores.")
     if result.submission is not None:
         show_predict(result.submission)
     line()
@@ -142,7 +142,7 @@ def show_train(result: "TrainResult") -> None:
 
 
 def show_combined(result: "CombinedResult") -> None:
-    """The scores out of fold, and whether the result beats the best input by more than luck."""
+    """Print the out-of-fold scores, and whether the result is better than the best input."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -167,13 +167,13 @@ def show_combined(result: "CombinedResult") -> None:
 
 
 def show_predict(result: "PredictResult") -> None:
-    """How many photos were predicted, and where the answer lies."""
+    """Print the number of predicted photos by class, and the path of the submission."""
     summary = result.summary()
     line(f"{summary['photos']:,} photos predicted by {summary['models']} models")
     for name, number in summary["classes"].items():
         line(f"  {number:>6,}  {name}")
     for image_id, reason in summary["set_aside"].items():
-        line(f"note: {image_id} cannot be read ({reason}) and gets what is most likely overall")
+        line(f"note: {image_id} cannot be read ({reason}) and gets the most likely answer overall")
     for note in summary["notes"]:
         line(f"note: {note}")
     aside = f", {len(result.set_aside):,} of them not readable" if result.set_aside else ""
@@ -181,7 +181,7 @@ def show_predict(result: "PredictResult") -> None:
 
 
 def show_curate(result: "CurateResult") -> None:
-    """What became of the labels, and how to train on them."""
+    """Print the changes of the labels, and how to train on them."""
     summary = result.summary()
     for note in summary["notes"]:
         line(f"note: {note}")
@@ -201,7 +201,7 @@ def show_curate(result: "CurateResult") -> None:
 
 
 def show_export(result: "ExportResult") -> None:
-    """Which files were written, and how near they come to torch."""
+    """Print the files, and their largest difference to torch."""
     summary = result.summary()
     for name in summary["files"]:
         line(f"  {name}")
@@ -211,7 +211,7 @@ def show_export(result: "ExportResult") -> None:
 
 
 def show_noise_classifier(result: "NoiseClassifierResult") -> None:
-    """What photos tell of flags, beside chance and beside the predictor's doubt."""
+    """Print how well flags are predicted from photos, and from the confidence of the model."""
     photo, doubt, gain = result.by_photo, result.by_doubt, result.gain
     for note in result.trained.notes:
         line(f"note: {note}")
@@ -227,7 +227,7 @@ def show_noise_classifier(result: "NoiseClassifierResult") -> None:
 
 
 def show_diary(result: "DiaryResult") -> None:
-    """Every experiment with its interval, its verdict and what others measured; at most 100 columns wide."""
+    """Print every experiment with its interval, verdict and leaderboard scores, at most 100 columns wide."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -244,7 +244,7 @@ def show_diary(result: "DiaryResult") -> None:
         score = [each.score, f"n = {each.num_rows:,}"] if each.score else []
         cells = (
             "\n".join([each.run, each.finished, f"by {each.command}"]),
-            "\n".join([*score, *(f"leak {mark}" for mark in each.marks), *each.beside]),
+            "\n".join([*score, *(f"leak {mark}" for mark in each.leaks), *each.beside]),
             "\n".join(filter(None, [each.verdict, each.difference, each.changed])),
             *(f"{each.leaderboard[name]:g}" if name in each.leaderboard else "" for name in names),
         )
@@ -254,28 +254,28 @@ def show_diary(result: "DiaryResult") -> None:
     for number, leak in enumerate(result.leaks, start=1):
         line(f"leak {number}: {leak}")
     for chart in result.leaderboards:
-        line(f"{chart.name}: {chart.said}")
+        line(f"{chart.name}: {chart.caption}")
     line("Out of fold, all rows, against labels that may be wrong: agreement with labels is not accuracy.")
     line(f"Look at   {result.page}")
     line(f"Lists     {result.csv}")
 
 
 def show_clean_and_retrain(result: "CleanAndRetrainResult") -> None:
-    """Notes on all steps, each once, and every step with its score."""
+    """Print the notes on all steps, each once, and every step with its score."""
     for note in result.notes:
         line(f"note: {note}")
     show_diary(result.history)
 
 
 def show_demo(result: "DemoResult") -> None:
-    """What was found, and the experts' doubt beside it."""
+    """Print the findings, and the doubt of the experts beside them."""
     show_find(result.found, top=10)
     line()
-    line("The experts' own doubt (grades 1/3 and 2/3), which kiyome was not told:")
+    line("Cells with a doubtful grade (1/3 or 2/3) by the experts, which kiyome did not see:")
     line(f"  among flagged cells    {result.doubt_in_flagged.as_percent()}")
     line(f"  among the rest         {result.doubt_in_rest.as_percent()}")
     lift = result.lift
-    line(f"  times richer           {lift.value:.1f} ({lift.low:.1f} to {lift.high:.1f})")
+    line(f"  ratio                  {lift.value:.1f} ({lift.low:.1f} to {lift.high:.1f})")
     line(f"  {result.summary()['data']}")
 
 

@@ -1,89 +1,122 @@
-"""What the page of `kiyome find` shows, as values: arrays in, views out, no markup.
+"""Contents of the page of `kiyome find` as values: arrays in, views out, no markup.
 
 N rows, K classes. Every name that leaves this file has passed `shown`.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kiyome.report.charts import ClassBar, CompactMap, Curve, class_bars, compact_map, flagged_curve
-from kiyome.report.find_record import FindReport, Repeats
-from kiyome.report.thumbnails import Thumbnail
-
-# Controls, invisible formats, lone surrogates, private use, line and paragraph separators.
-HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Persian, Hindi and others cannot be written without these two joiners.
-JOINERS = frozenset("\u200c\u200d")
+from kiyome.errors import InputError
+from kiyome.noise import NoiseRate
+from kiyome.report.find_charts import ClassBar, CompactMap, Curve, class_bars, compact_map, flagged_curve
+from kiyome.report.render import Photo, Thumbnail, count, shown
 
 
-def shown(text: object, limit: int = 80) -> str:
-    r"""Text on one line with every invisible character spelled out, shortened in the middle.
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """Counts of rows that should agree: photos that show the same, or rows of one group."""
 
-    Parameters
-    ----------
-    text : object
-        Usually a file name, an image id or a class name; anything else is turned into text first.
-    limit : int
-        Longest text that is shown whole, in characters.
+    num_groups: int
+    """Groups of two or more rows."""
+    num_differing: int
+    """Groups with more than one given label."""
+    pairs: Sequence[tuple[int, int]] = ()
+    """Pairs of rows with different labels, the ones to show first."""
 
-    Examples
-    --------
-    >>> shown("cat\nexe.\u202egpj")
-    'cat\\nexe.\\u202egpj'
-    >>> shown("a" * 50 + ".jpg", limit=20)
-    'aaaaaaaaaaaaa…aa.jpg'
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelFindings:
+    """Findings about the labels of N rows of K classes, and what a page shows beside them.
+
+    Rows that were set aside have no score and are not among the N.
     """
-    whole = str(text)
-    if len(whole) > limit:
-        tail = limit * 3 // 10
-        whole = f"{whole[: limit - tail - 1]}…{whole[-tail:]}"
-    return "".join(map(_spelled_out, whole)) or "(empty)"
+
+    title: str
+    """Name of the data."""
+    class_names: Sequence[str]
+    """K names, in the order of the labels."""
+    image_ids: Sequence[str]
+    """N ids as received."""
+    given_labels: NDArray[np.integer]
+    """(N,) labels as received, 0 to K-1."""
+    predicted_labels: NDArray[np.integer]
+    """(N,) likeliest class of each row."""
+    label_quality: NDArray[np.floating]
+    """(N,) 0 to 1, low is suspicious."""
+    probability: NDArray[np.floating]
+    """(N,) probability that the given label is wrong."""
+    is_label_issue: NDArray[np.bool_]
+    """(N,) rows that are flagged."""
+    ranking: NDArray[np.integer]
+    """Flagged rows first, the most suspicious at the head; other rows may follow."""
+    expected_joint: NDArray[np.number]
+    """(K, K) [true, given] expected number of rows."""
+    noise_rate: NoiseRate
+    set_aside: Sequence[tuple[str, str]] = ()
+    """Image ids without a score, each with the reason."""
+    photo_findings: Mapping[str, int] = field(default_factory=dict)
+    """Kind of finding -> number of photos."""
+    duplicates: Repeats | None = None
+    """Photos that show the same; None where nobody looked."""
+    groups: Repeats | None = None
+    """Rows of one group; None where the table has no groups."""
+    facts: Sequence[tuple[str, str]] = ()
+    """Names and values that let somebody repeat this run."""
+    photo: Photo | None = None
+    """Pixels of a row, uint8 (H, W, 3), callable from several threads; None where there are no photos."""
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+        _check_values(self)
+
+    @property
+    def num_issues(self) -> int:
+        """Number of flagged rows."""
+        return int(self.is_label_issue.sum())
+
+    @property
+    def flagged_ranking(self) -> NDArray[np.integer]:
+        """The flagged rows, the most suspicious first."""
+        return self.ranking[: self.num_issues]
 
 
-def _spelled_out(character: str) -> str:
-    if unicodedata.category(character) not in HIDDEN_CATEGORIES or character in JOINERS:
-        return character
-    return character.encode("unicode_escape").decode()
+def _check_shapes(found: LabelFindings) -> None:
+    N, K = len(found.image_ids), len(found.class_names)
+    for name in ("given_labels", "predicted_labels", "label_quality", "probability", "is_label_issue"):
+        _require_shape(name, getattr(found, name), (N,))
+    _require_shape("expected_joint", found.expected_joint, (K, K))
 
 
-def count(number: float) -> str:
-    """A whole number with its thousands set apart.
-
-    >>> count(21397), count(12.6)
-    ('21,397', '13')
-    """
-    return f"{round(number):,}"
-
-
-def percent(share: float) -> str:
-    r"""A share as a percentage that a line break cannot part from its sign.
-
-    >>> percent(0.0716), percent(0.0002), percent(0.0)
-    ('7.2\xa0%', '<0.1\xa0%', '0.0\xa0%')
-    """
-    return "<0.1\u00a0%" if 0 < share < 0.0005 else f"{100 * share:.1f}\u00a0%"
+def _check_values(found: LabelFindings) -> None:
+    K = len(found.class_names)
+    for name, values in (("given_labels", found.given_labels), ("predicted_labels", found.predicted_labels)):
+        _require_all(name, values, (values >= 0) & (values < K), f"labels from 0 to {K - 1}")
+    quality, probability, joint = found.label_quality, found.probability, found.expected_joint
+    _require_all("label_quality", quality, np.isfinite(quality), "a finite score of each row")
+    _require_all("probability", probability, (probability >= 0) & (probability <= 1), "values from 0 to 1")
+    _require_all("expected_joint", joint.ravel(), np.isfinite(joint).ravel(), "finite counts")
+    if not np.array_equal(np.sort(found.flagged_ranking), np.flatnonzero(found.is_label_issue)):
+        _refuse("ranking does not begin with the flagged rows", "each flagged row once, before all others")
 
 
-def chance(probability: float) -> str:
-    r"""A chance as on the command line and on the review page: in whole percent, and never certain.
-
-    >>> chance(0.347), chance(0.9996), chance(0.001)
-    ('35\xa0%', '>99\xa0%', '<1\xa0%')
-    """
-    percent = "<1" if probability < 0.005 else ">99" if probability > 0.995 else f"{100 * probability:.0f}"
-    return f"{percent}\u00a0%"
+def _require_shape(name: str, values: NDArray[np.generic], shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        _refuse(f"{name} has the shape {values.shape}", f"the shape {shape}")
 
 
-def score(quality: float) -> str:
-    """A score between 0 and 1 with three digits; what is below them is said to be below.
+def _require_all(name: str, values: NDArray[np.generic], good: NDArray[np.bool_], expected: str) -> None:
+    if not good.all():
+        row = int(good.argmin())
+        _refuse(f"{name} is {values[row]} in row {row}", expected)
 
-    >>> score(0.41249), score(0.00001), score(0.0)
-    ('0.412', '<0.001', '0.000')
-    """
-    return "<0.001" if 0 < quality < 0.0005 else f"{quality:.3f}"
+
+def _refuse(problem: str, expected: str) -> None:
+    raise InputError(
+        f"{problem}.", expected=f"Expected {expected}.", remedy="Give arrays of one run over one table."
+    )
 
 
 MAX_THUMBNAILS = 400
@@ -192,14 +225,14 @@ class Page:
     sprites: list[tuple[str, Thumbnail]]
 
 
-def issues_by_cell(report: FindReport) -> list[CellRows]:
+def issues_by_cell(found: LabelFindings) -> list[CellRows]:
     """The flagged rows by (suggested, given) cell off the diagonal, fullest cell first.
 
     Ties keep the order of the classes, so the page does not depend on chance.
     """
-    K = len(report.class_names)
-    given, true = report.given_labels[report.ranking], report.suggested_labels[report.ranking]
-    rows, cell = report.ranking[given != true], (true.astype(np.int64) * K + given)[given != true]
+    K = len(found.class_names)
+    given, true = found.given_labels[found.flagged_ranking], found.predicted_labels[found.flagged_ranking]
+    rows, cell = found.flagged_ranking[given != true], (true.astype(np.int64) * K + given)[given != true]
     order = np.argsort(cell, kind="stable")
     codes, starts = np.unique(cell[order], return_index=True)
     parts = np.split(rows[order], starts[1:])
@@ -211,51 +244,51 @@ def issues_by_cell(report: FindReport) -> list[CellRows]:
     return sorted(cells, key=lambda one: -len(one.rows))
 
 
-def rows_to_show(report: FindReport, cells: Sequence[CellRows]) -> list[int]:
+def rows_to_show(found: LabelFindings, cells: Sequence[CellRows]) -> list[int]:
     """The rows whose photo the page carries: the top of the ranking, pairs, then every cell in turns.
 
     Turns give the emptiest cell a photo before the fullest gets its second.
     """
-    rows = report.ranking[:MAX_TOP].tolist()
-    for repeats in (report.duplicates, report.groups):
+    rows = found.flagged_ranking[:MAX_TOP].tolist()
+    for repeats in (found.duplicates, found.groups):
         rows += [row for pair in (repeats.pairs if repeats else ())[:MAX_PAIRS] for row in pair]
     for turn in range(MAX_IN_CELL):
         rows += [one.rows[turn] for one in cells[:MAX_CELLS] if turn < len(one.rows)]
     return list(dict.fromkeys(map(int, rows)))[:MAX_THUMBNAILS]
 
 
-def build_page(report: FindReport, cells: Sequence[CellRows], thumbnails: Mapping[int, Thumbnail]) -> Page:
+def build_page(found: LabelFindings, cells: Sequence[CellRows], thumbnails: Mapping[int, Thumbnail]) -> Page:
     """The whole page as values, given the photos that could be read."""
-    cards = _Cards(report, thumbnails)
-    names = [shown(name, 60) for name in report.class_names]
+    cards = _Cards(found, thumbnails)
+    names = [shown(name, 60) for name in found.class_names]
     listed = cells[:MAX_CELLS]
     small = len(names) <= MAX_TABLE_CLASSES
-    bars, bar_scale = class_bars(report.likely_true_joint, report.given_labels, report.is_label_issue, names)
-    repeats = (("Photos that show the same", report.duplicates), ("Rows of one group", report.groups))
+    bars, bar_scale = class_bars(found.expected_joint, found.given_labels, found.is_label_issue, names)
+    repeats = (("Photos that show the same", found.duplicates), ("Rows of one group", found.groups))
     return Page(
-        title=shown(report.title, 120),
-        noise_rate=report.noise_rate,
-        low=report.noise_rate_low,
-        high=report.noise_rate_high,
-        how=shown(report.noise_rate_how, 600),
-        num_rows=len(report.image_ids),
-        num_flagged=len(report.ranking),
-        has_photos=report.photo is not None,
-        top=[cards.of(row) for row in report.ranking[:MAX_TOP].tolist()],
+        title=shown(found.title, 120),
+        noise_rate=found.noise_rate.value,
+        low=found.noise_rate.low,
+        high=found.noise_rate.high,
+        how=shown(found.noise_rate.method, 600),
+        num_rows=len(found.image_ids),
+        num_flagged=len(found.flagged_ranking),
+        has_photos=found.photo is not None,
+        top=[cards.of(row) for row in found.flagged_ranking[:MAX_TOP].tolist()],
         class_names=names,
-        matrix=matrix_cells(report, names, listed) if small else [],
-        compact=None if small else compact_map(report.likely_true_joint),
-        cells=[cell_view(report, one, names, cards) for one in listed],
+        matrix=matrix_cells(found, names, listed) if small else [],
+        compact=None if small else compact_map(found.expected_joint),
+        cells=[cell_view(found, one, names, cards) for one in listed],
         num_cells=len(cells),
         bars=bars[:MAX_LISTED],
         bar_scale=bar_scale,
         num_classes=len(names),
-        curve=flagged_curve(report.label_quality, report.is_label_issue),
-        set_aside=[(shown(name, 120), shown(why, 200)) for name, why in report.set_aside[:MAX_LISTED]],
-        num_set_aside=len(report.set_aside),
-        findings=[(shown(kind), number) for kind, number in report.findings.items()],
+        curve=flagged_curve(found.probability, found.is_label_issue),
+        set_aside=[(shown(name, 120), shown(why, 200)) for name, why in found.set_aside[:MAX_LISTED]],
+        num_set_aside=len(found.set_aside),
+        findings=[(shown(kind), number) for kind, number in found.photo_findings.items()],
         repeats=[repeats_view(name, one, cards) for name, one in repeats if one is not None],
-        facts=[(shown(name), shown(value, 200)) for name, value in report.facts],
+        facts=[(shown(name), shown(value, 200)) for name, value in found.facts],
         sprites=[(_key(row), thumbnail) for row, thumbnail in thumbnails.items()],
     )
 
@@ -263,19 +296,19 @@ def build_page(report: FindReport, cells: Sequence[CellRows], thumbnails: Mappin
 class _Cards:
     """Makes the card of a row; remembers ranks and names."""
 
-    def __init__(self, report: FindReport, thumbnails: Mapping[int, Thumbnail]) -> None:
-        self.report, self.thumbnails = report, thumbnails
-        self.rank = {row: rank for rank, row in enumerate(report.ranking.tolist(), start=1)}
+    def __init__(self, found: LabelFindings, thumbnails: Mapping[int, Thumbnail]) -> None:
+        self.found, self.thumbnails = found, thumbnails
+        self.rank = {row: rank for rank, row in enumerate(found.flagged_ranking.tolist(), start=1)}
 
     def of(self, row: int) -> Card:
-        report = self.report
+        found = self.found
         return Card(
             rank=self.rank.get(row),
-            image_id=shown(report.image_ids[row]),
-            given=shown(report.class_names[report.given_labels[row]], 60),
-            suggested=shown(report.class_names[report.suggested_labels[row]], 60),
-            same=bool(report.given_labels[row] == report.suggested_labels[row]),
-            chance=float(report.probability[row]),
+            image_id=shown(found.image_ids[row]),
+            given=shown(found.class_names[found.given_labels[row]], 60),
+            suggested=shown(found.class_names[found.predicted_labels[row]], 60),
+            same=bool(found.given_labels[row] == found.predicted_labels[row]),
+            chance=float(found.probability[row]),
             thumbnail=_key(row) if row in self.thumbnails else None,
         )
 
@@ -285,13 +318,13 @@ def _key(row: int) -> str:
 
 
 def matrix_cells(
-    report: FindReport, names: Sequence[str], cells: Sequence[CellRows]
+    found: LabelFindings, names: Sequence[str], cells: Sequence[CellRows]
 ) -> list[list[MatrixCell]]:
     """The heat map row by row [true][given]; tints grow with the square root of the count.
 
     The diagonal has no tint: it is far fuller than the rest, and it is not the news.
     """
-    joint, K = report.likely_true_joint, len(names)
+    joint, K = found.expected_joint, len(names)
     flagged = {(one.true, one.given): one for one in cells}
     fullest = max(float((joint - np.diag(np.diag(joint))).max()), 1.0)
 
@@ -316,14 +349,14 @@ def _cell_text(number: float, num_classes: int) -> str:
     return f"{number / 1000:.0f}k" if narrow and number >= 9999.5 else count(number)
 
 
-def cell_view(report: FindReport, cell: CellRows, names: Sequence[str], cards: _Cards) -> CellView:
+def cell_view(found: LabelFindings, cell: CellRows, names: Sequence[str], cards: _Cards) -> CellView:
     """One cell's photos; a cell whose photos the page does not carry lists its rows instead."""
     first = [cards.of(row) for row in cell.rows[:MAX_IN_CELL]]
     return CellView(
         anchor=cell.anchor,
         true=names[cell.true],
         given=names[cell.given],
-        estimated=float(report.likely_true_joint[cell.true, cell.given]),
+        estimated=float(found.expected_joint[cell.true, cell.given]),
         flagged=len(cell.rows),
         cards=[card for card in first if card.thumbnail] or first,
     )

@@ -1,4 +1,4 @@
-"""The page of `kiyome diary`: every experiment, its interval and its difference to the baseline drawn."""
+"""The pages of audit, evaluate, train, diary, and of blend, stack, calibrate and correct."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import write_text
-from kiyome.report.charts import LineChart, line_chart
-from kiyome.report.intervals import (
+from kiyome.report.charts import (
     DrawnInterval,
     Interval,
+    LineChart,
     Reliability,
     draw_band,
     draw_intervals,
+    line_chart,
     reliability_chart,
+    spread_labels,
 )
-from kiyome.report.render import render_page
+from kiyome.report.render import percent, render_page, shown
 
 Numbers = NDArray[np.float64]
 
@@ -30,31 +32,30 @@ MOST_CELLS = 40
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditReport:
-    """What there is to show; shares from 0 to 1."""
+    """Contents of the page of `kiyome audit`; proportions from 0 to 1."""
 
     title: str
     sentences: Sequence[str]
-    """The first is the answer."""
+    """The first one is the headline."""
     intervals: Sequence[Interval]
-    """To draw."""
     strata: Sequence[tuple[str, int, int, float]]
-    """What the rows have in common, how many there are, how many were checked, and the guess before."""
+    """Name, rows, rows checked, and the accuracy expected before."""
     class_names: Sequence[str]
     transition: tuple[Numbers, Numbers, Numbers]
-    """(K, K) each: value, lower and upper ends; NaN where nothing was seen."""
+    """(K, K) each: value, lower and upper ends; NaN for a class without a checked row."""
     rows_seen: Sequence[int]
     is_enough: Sequence[bool]
     noise_by_given_class: Sequence[str]
-    """In words, with intervals."""
+    """One sentence a class."""
 
 
 def write_audit_report(report: AuditReport, path: str | Path) -> None:
-    """Put the page at `path`, whole or not at all."""
+    """Write the page, whole or not at all."""
     write_text(path, render_audit_report(report))
 
 
 def render_audit_report(report: AuditReport) -> str:
-    """The page as text: the same report gives the same text."""
+    """Return the page as text; the same report gives the same text."""
     names, whole = report.class_names, len(report.class_names) <= MOST_CLASSES
     value, low, high = report.transition
     cells = [
@@ -72,17 +73,17 @@ def render_audit_report(report: AuditReport) -> str:
 
 
 def _cell(value: float, low: float, high: float) -> tuple[str, str]:
-    """A share and its interval, in points of a hundred."""
+    """Return a proportion and its interval in percent."""
     return ("", "") if isnan(value) else (f"{100 * value:.1f}", f"{100 * low:.1f} to {100 * high:.1f}")
 
 
 Cells = Sequence[Sequence[str]]
-"""Rows of a table, the first one its head, the first cell of each its name."""
+"""Rows of a table: the first one is its head, the first cell of each its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CombinedReport:
-    """What there is to show."""
+    """Contents of the page of blend, stack, calibrate and correct."""
 
     title: str
     verb: str
@@ -90,7 +91,7 @@ class CombinedReport:
     scores: Mapping[str, Sequence[str]]
     """Of the result, then of each input: agreement with given labels, log loss, calibration error."""
     answer: str
-    """What it was good for, in a sentence."""
+    """The headline."""
     reliability: Mapping[str, Sequence[Reliability]]
     """Bins of the result and of the best input."""
     tables: Mapping[str, Cells]
@@ -98,7 +99,7 @@ class CombinedReport:
 
 
 def write_combined_report(report: CombinedReport, path: str | Path) -> None:
-    """Put the page at `path`, whole or not at all.
+    """Write the page, whole or not at all.
 
     Examples
     --------
@@ -114,7 +115,7 @@ def write_combined_report(report: CombinedReport, path: str | Path) -> None:
 
 
 def render_combined_report(report: CombinedReport) -> str:
-    """The page as text: the same report gives the same text."""
+    """Return the page as text; the same report gives the same text."""
     return render_page(
         "combined_report",
         report=report,
@@ -124,41 +125,41 @@ def render_combined_report(report: CombinedReport) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateReport:
-    """What there is to show."""
+    """Contents of the page of `kiyome evaluate`."""
 
     title: str
     answer: str
-    marks: Sequence[str]
-    """What makes the number mean less than it seems."""
-    told: Sequence[str]
-    """The answer in sentences."""
+    caveats: Sequence[str]
+    """Reasons why the number means less than it seems."""
+    sentences: Sequence[str]
+    """The answer in full."""
     readings: Sequence[Interval]
     """Of the accuracy: on given labels, under each assumption, the ceiling."""
     sensitivity: Sequence[tuple[float, float, float, float]]
-    """Share of wrong labels that the model repeats; lower end, value, upper end of the true accuracy."""
+    """Proportion of wrong labels that the model repeats; lower end, value, upper end of the true accuracy."""
     seen_repeats: float
-    """Up to where networks were seen to repeat labels by people."""
+    """Largest proportion of human label errors that networks were seen to repeat."""
     scores: Cells
     compared: Sequence[str]
-    """Verdicts against other runs, in sentences."""
+    """Verdicts against other runs."""
     chosen: Sequence[str]
-    """What choosing among experiments on these rows is worth, in sentences."""
+    """Selection bias among the experiments on these rows."""
     reliability: Mapping[str, Sequence[Reliability]]
     by_class: Cells
 
 
 def write_evaluate_report(report: EvaluateReport, path: str | Path) -> None:
-    """Put the page at `path`, whole or not at all."""
+    """Write the page, whole or not at all."""
     write_text(path, render_evaluate_report(report))
 
 
 def render_evaluate_report(report: EvaluateReport) -> str:
-    """The page as text: the same report gives the same text."""
+    """Return the page as text; the same report gives the same text."""
     return render_page(
         "evaluate_report",
         report=report,
         drawn=draw_intervals(report.readings),
-        band=draw_band(report.sensitivity, marks=[(report.seen_repeats, "seen of people's labels")]),
+        band=draw_band(report.sensitivity, marks=[(report.seen_repeats, "human labels")]),
         chart=reliability_chart(report.reliability),
     )
 
@@ -169,26 +170,25 @@ CURVES = {
     "held_out_log_loss": "Log loss on held-out rows, from one view",
     "held_out_accuracy_on_labels": "Accuracy on the labels of held-out rows, from one view",
 }
-"""What is drawn of each epoch's metrics, and its title."""
+"""Metrics of an epoch that are drawn, and their titles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
-    """What there is to show."""
+    """Contents of the page of `kiyome train`."""
 
     title: str
     num_rows: int
     num_folds: int
     scores: Mapping[str, Mapping[str, float]]
-    """Accuracy on labels and log loss, out of fold, of all members and of each model; of all rows, and where
-    training left flagged ones out, beside it of the others."""
+    """Out-of-fold accuracy on labels and log loss of all members and of each model."""
     by_number_of_views: Mapping[str, Sequence[Mapping[str, float]]]
-    """For each member, what the first 1, 2, ... views together reach on held-out rows."""
+    """For each member, scores of the mean over the first 1, 2, ... views on held-out rows."""
     curves: Mapping[str, Sequence[Mapping[str, Any]]]
-    """For each member, one line of metrics an epoch."""
+    """For each member, the metrics of each epoch."""
     notes: Sequence[str] = ()
     recipes: Mapping[str, Mapping[str, Any]]
-    """The fields of each model's recipe."""
+    """Fields of each model's recipe."""
 
     @property
     def left_rows_out(self) -> bool:
@@ -197,7 +197,7 @@ class TrainReport:
 
 
 def write_train_report(report: TrainReport, path: str | Path) -> None:
-    """Put the page at `path`, whole or not at all.
+    """Write the page, whole or not at all.
 
     Examples
     --------
@@ -214,12 +214,12 @@ def write_train_report(report: TrainReport, path: str | Path) -> None:
 
 
 def render_train_report(report: TrainReport) -> str:
-    """The page as text: the same report gives the same text."""
+    """Return the page as text; the same report gives the same text."""
     return render_page("train_report", report=report, charts=_charts(report))
 
 
 def _charts(report: TrainReport) -> list[tuple[str, LineChart]]:
-    """A chart for each metric that the members have."""
+    """Return a chart for each metric that the members have."""
     charts = []
     for key, title in CURVES.items():
         series = {
@@ -232,39 +232,35 @@ def _charts(report: TrainReport) -> list[tuple[str, LineChart]]:
     return charts
 
 
-LABEL_HEIGHT = 11
-"""Names of runs in a chart are at least so far apart."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DiaryLine:
-    """One experiment, in words and shares."""
+    """One experiment as the diary shows it."""
 
     run: str
     command: str
     finished: str
     changed: str
     score: str
-    """Percentage of all rows whose likeliest class is the given label, with its interval."""
+    """Percentage of all rows whose predicted class is the given label, with its interval."""
     num_rows: int
     interval: Interval | None
-    """The same, to draw; None for a step without score."""
+    """The same as proportions; None for a step without score."""
     in_truth: Interval | None
-    """By rows that people checked; None where they did not."""
+    """True accuracy by rows that people checked; None without an audit."""
     beside: Sequence[str]
-    """Other scores, none of which may stand alone."""
+    """Other scores, which may not stand alone."""
     verdict: str
     """better, worse, cannot tell, the baseline, or why there is none."""
     difference: str
     """Points against the baseline, with their interval."""
     difference_interval: Interval | None
-    marks: Sequence[int]
-    """Numbers of the leak marks below the table."""
+    leaks: Sequence[int]
+    """Numbers of the leaks that are listed below the table."""
     leaderboard: Mapping[str, float]
-    """Scores that others measured."""
+    """Leaderboard scores by name."""
     took: str
     report: str
-    """Address of the run's own page, seen from the diary's; empty where it is gone."""
+    """Relative address of the run's page; empty where it is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,12 +268,12 @@ class LeaderboardChart:
     """Scores of a leaderboard over those out of fold, in a frame of `width` x `height` units."""
 
     name: str
-    said: str
-    """What the two tell of each other, in words."""
+    caption: str
+    """The rank correlation, or why there is none."""
     points: list[tuple[str, float, float, float, float, bool]]
-    """Run, left end, middle and right end of its interval, height, and whether it has a leak mark."""
-    labeled: frozenset[str]
-    """Runs whose names have room."""
+    """Run; left end, middle and right end of its interval; height; whether it leaks."""
+    labels: Mapping[str, float]
+    """Heights of the names of runs, as far as there is room."""
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     width: int = 400
@@ -285,12 +281,12 @@ class LeaderboardChart:
 
 
 def draw_leaderboard(
-    name: str, points: Sequence[tuple[Interval, float, bool]], *, said: str
+    name: str, points: Sequence[tuple[Interval, float, bool]], *, caption: str
 ) -> LeaderboardChart:
-    """Where each experiment lies, by its interval out of fold, its score elsewhere, and its leak mark.
+    """Chart of leaderboard scores over out-of-fold scores, from (interval, leaderboard score, leaks).
 
     >>> one = Interval(name="a", low=0.8, value=0.9, high=1.0)
-    >>> draw_leaderboard("public", [(one, 0.7, False), (one, 0.8, True)], said="").points[0]
+    >>> draw_leaderboard("public", [(one, 0.7, False), (one, 0.8, True)], caption="").points[0]
     ('a', 0.0, 200.0, 400.0, 220.0, False)
     """
     low, high = min(each.low for each, *_ in points), max(each.high for each, *_ in points)
@@ -307,15 +303,11 @@ def draw_leaderboard(
         (each.name, x(each.low), x(each.value or 0), x(each.high), y(score), leaks)
         for each, score, leaks in points
     ]
-    labeled: dict[str, float] = {}
-    for run, *_, at, _ in sorted(drawn, key=lambda point: point[4]):
-        if all(abs(at - other) >= LABEL_HEIGHT for other in labeled.values()):
-            labeled[run] = at
     return LeaderboardChart(
         name=name,
-        said=said,
+        caption=caption,
         points=drawn,
-        labeled=frozenset(labeled),
+        labels=spread_labels({run: y for run, *_, y, _ in drawn}, height),
         x_ticks=tuple((x(share), f"{100 * share:.1f} %") for share in (low, high)),
         y_ticks=tuple((y(score), f"{score:.4g}") for score in dict.fromkeys((bottom, top))),
     )
@@ -326,38 +318,59 @@ def write_diary_page(
     path: str | Path,
     *,
     title: str,
-    marks: Sequence[str] = (),
+    leaks: Sequence[str] = (),
     charts: Sequence[LeaderboardChart] = (),
 ) -> None:
-    """Put the page at `path`, whole or not at all."""
-    write_text(path, render_diary_page(lines, title=title, marks=marks, charts=charts))
+    """Write the page, whole or not at all."""
+    write_text(path, render_diary_page(lines, title=title, leaks=leaks, charts=charts))
 
 
 def render_diary_page(
     lines: Sequence[DiaryLine],
     *,
     title: str,
-    marks: Sequence[str] = (),
+    leaks: Sequence[str] = (),
     charts: Sequence[LeaderboardChart] = (),
 ) -> str:
-    """The page as text: the same lines give the same text."""
+    """Return the page as text; the same lines give the same text."""
     drawn = [each for line in lines for each in (line.interval, line.in_truth) if each is not None]
-    baselines = [line.interval.value for line in lines if line.verdict == "the baseline" and line.interval]
-    chart = draw_intervals(drawn, mark=next(iter(baselines), None)) if drawn else None
-    names = list(dict.fromkeys(name for line in lines for name in line.leaderboard))
+    baselines = [line.interval.value for line in lines if line.verdict == BASELINE and line.interval]
     return render_page(
         "diary_page",
         title=title,
-        rows=[(line, bar) for line, bar in zip(lines, _bars(lines), strict=True)],
-        chart=chart,
-        marks=marks,
+        headline=_headline(lines),
+        rows=list(zip(lines, _difference_bars(lines), strict=True)),
+        chart=draw_intervals(drawn, mark=next(iter(baselines), None)) if drawn else None,
+        leaks=leaks,
         charts=charts,
-        names=names,
+        names=list(dict.fromkeys(name for line in lines for name in line.leaderboard)),
     )
 
 
-def _bars(lines: Sequence[DiaryLine]) -> list[tuple[DrawnInterval, float] | None]:
-    """The difference of each line on one axis, and where on it nothing differs."""
+BASELINE = "the baseline"
+VERDICTS = {
+    BASELINE: "it is the baseline",
+    "better": "significantly better than the baseline",
+    "worse": "significantly worse than the baseline",
+    "cannot tell": "not significantly different from the baseline",
+}
+
+
+def _headline(lines: Sequence[DiaryLine]) -> str:
+    """Return one sentence: the best experiment, its score, and whether it beats the baseline."""
+    number = f"{len(lines):,} experiment{'' if len(lines) == 1 else 's'}"
+    scores = [-1.0 if line.interval is None else line.interval.value or 0.0 for line in lines]
+    if max(scores, default=-1.0) < 0:
+        return f"{number}, none with a score"
+    best = lines[scores.index(max(scores))]
+    verdict = f", {VERDICTS[best.verdict]}" if best.verdict in VERDICTS else ""
+    return (
+        f"Best of {number}: {shown(best.run, 40)} agrees with {percent(max(scores))} of the labels{verdict}"
+    )
+
+
+def _difference_bars(lines: Sequence[DiaryLine]) -> list[tuple[DrawnInterval, float] | None]:
+    """Return the difference of each line on one axis, and the position of zero on it."""
     zero = Interval(name="", low=0.0, high=0.0)
     drawn = draw_intervals([zero, *(line.difference_interval or zero for line in lines)], mark=0.0)
     return [

@@ -21,7 +21,7 @@ from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import ENOUGH_ROWS, UNSURE, AuditedScore, audited_accuracy
 from kiyome.reading.columns import Records
 from kiyome.reading.files import read_records
-from kiyome.report.intervals import Interval
+from kiyome.report.charts import Interval
 from kiyome.report.pages import AuditReport, write_audit_report
 from kiyome.workflows.audit_review import answers_in_review
 from kiyome.workflows.audit_sample import COLUMNS, SealedSample, read_sample

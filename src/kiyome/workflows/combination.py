@@ -37,7 +37,7 @@ from kiyome.evaluation.calibration import CalibrationError, calibration_error, r
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.experiments import note_run
 from kiyome.reading.finished_run import GIVE_FOLDS, FinishedRun, check_same_folds, open_run
-from kiyome.report.intervals import Reliability
+from kiyome.report.charts import Reliability
 from kiyome.report.pages import Cells, CombinedReport, write_combined_report
 from kiyome.workflows.outputs import write_scored_table
 

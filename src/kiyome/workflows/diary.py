@@ -11,7 +11,7 @@ from kiyome.artifacts.storage import write_csv
 from kiyome.errors import InputError
 from kiyome.estimates import FEWEST, Estimate, rank_correlation
 from kiyome.experiments import Entry, compared_with, read_diary
-from kiyome.report.intervals import Interval
+from kiyome.report.charts import Interval
 from kiyome.report.pages import DiaryLine, LeaderboardChart, draw_leaderboard, write_diary_page
 from kiyome.workflows.audit_scores import audited_scores_in
 
@@ -100,7 +100,7 @@ def diary(runs: Path | str = "runs", *, baseline: str | None = None, sort: Sort 
     names = tuple(dict.fromkeys(name for entry in entries for name in entry.leaderboard))
     charts = tuple(chart for name in names if (chart := _leaderboard(name, entries)) is not None)
     page, csv = folder / "diary.html", folder / "diary.csv"
-    write_diary_page(lines, page, title=folder.resolve().name, marks=leaks, charts=charts)
+    write_diary_page(lines, page, title=folder.resolve().name, leaks=leaks, charts=charts)
     cells = ((*_cells(entry, audits), *map(entry.leaderboard.get, names)) for entry in entries)
     write_csv(csv, [(*CSV_COLUMNS, *(f"leaderboard_{name}" for name in names)), *cells])
     return DiaryResult(
@@ -124,14 +124,14 @@ def _leaderboard(name: str, entries: Sequence[Entry]) -> LeaderboardChart | None
     if len(points) < 2:
         return None
     honest = [(each.value or 0.0, score) for each, score, leaks in points if not leaks]
-    said = f"{len(honest)} runs without a leak mark: too few for a rank correlation, which needs {FEWEST}."
+    caption = f"{len(honest)} runs without a leak mark: too few for a rank correlation, which needs {FEWEST}."
     if len(honest) >= FEWEST:
         found = rank_correlation(*zip(*honest, strict=True))
-        said = (
+        caption = (
             f"Rank correlation of {name} and the score out of fold: {found.value:.2f} ({found.low:.2f} to"
             f" {found.high:.2f}, n = {found.num_rows} runs without a leak mark)."
         )
-    return draw_leaderboard(name, points, said=said)
+    return draw_leaderboard(name, points, caption=caption)
 
 
 def _line(entry: Entry, folder: Path, audits: Audits, leaks: Sequence[str]) -> DiaryLine:
@@ -154,7 +154,7 @@ def _line(entry: Entry, folder: Path, audits: Audits, leaks: Sequence[str]) -> D
         verdict=entry.verdict() if seen is None else seen.verdict,
         difference="" if seen is None else _points(seen.difference, "{:+.2f} ({:+.2f} to {:+.2f})"),
         difference_interval=None if seen is None else _interval(entry.run, seen.difference),
-        marks=[leaks.index(leak) + 1 for leak in entry.leaks],
+        leaks=[leaks.index(leak) + 1 for leak in entry.leaks],
         leaderboard=entry.leaderboard,
         took=_took(entry),
         report=f"{quote(entry.run)}/report.html" if report.is_file() else "",

@@ -31,7 +31,7 @@ from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
 from kiyome.experiments import DIARY, Entry, origin_of, read_diary
 from kiyome.noise import transition_matrix
 from kiyome.reading.finished_run import FinishedRun, check_same_folds, open_run
-from kiyome.report.intervals import Interval
+from kiyome.report.charts import Interval
 from kiyome.report.pages import EvaluateReport, write_evaluate_report
 from kiyome.workflows.audit_scores import Audited, audits_on_rows_of, marks_of_audits
 from kiyome.workflows.caveats import BROUGHT, leaks_of, marks_of
@@ -275,8 +275,8 @@ def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[Finishe
     report = EvaluateReport(
         title=result.run,
         answer=result.answer(),
-        marks=result.marks,
-        told=result.describe(),
+        caveats=result.marks,
+        sentences=result.describe(),
         readings=_readings(result),
         sensitivity=[
             (each.repeats, each.true_accuracy.low, each.true_accuracy.value, each.true_accuracy.high)

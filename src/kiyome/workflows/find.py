@@ -22,7 +22,7 @@ from kiyome.features import embed_elsewhere
 from kiyome.folds import join_groups
 from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.models import load_backbone
-from kiyome.noise import NoiseRate, confident_joint, find_label_issues, posterior_of, transition_of
+from kiyome.noise import confident_joint, find_label_issues, posterior_of, transition_of
 from kiyome.noise.adaptive import (
     ADAPTIVE,
     adaptive_joint,
@@ -36,7 +36,7 @@ from kiyome.noise.label_issues import check_filter
 from kiyome.noise.noise_rate import adaptive_noise_rate
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.predictions import read_out_of_fold
-from kiyome.report.find_report import FindReport, Repeats, write_report
+from kiyome.report.find_report import LabelFindings, Repeats, write_report
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists, write_scored_table
 from kiyome.workflows.scored_table import ScoredTable, embed_and_cross_fit
@@ -47,25 +47,19 @@ REPORT_SIDE = 256
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FindResult:
-    """What `find` found; everything here is in the run folder, too. N rows, K classes."""
+class FindResult(LabelFindings):
+    """Result of `find`; all of it is in the run folder, too. N rows, K classes.
+
+    `is_label_issue`, `label_quality`, `probability`, `predicted_labels` (N,) are of all rows that have a
+    score; `ranking` (N,) starts with the flagged ones; `expected_joint` (K, K) is [true, given];
+    `noise_rate` has a value and a range.
+    """
 
     folder: Path
     scored: ScoredTable
     method: str
-    is_label_issue: NDArray[np.bool_]
-    """(N,) rows that are flagged."""
-    label_quality: NDArray[Any]
-    """(N,) 0 to 1, low is suspicious."""
-    probability: NDArray[Any]
-    """(N,) chance that the given label is wrong."""
-    ranking: NDArray[np.int64]
-    """All N rows: flagged ones first, the most suspicious at the head."""
     confident_joint: NDArray[np.int64]
     """(K, K) [true, given] rows that the predictions place with confidence, calibrated to all rows."""
-    expected_joint: NDArray[np.float64]
-    """(K, K) [true, given] expected counts under the adaptive method: what the report shows."""
-    noise_rate: NoiseRate
 
     @property
     def table(self) -> Table:
@@ -78,39 +72,28 @@ class FindResult:
         return self.scored.predictions.pred_probs
 
     @property
-    def num_issues(self) -> int:
-        """How many rows are flagged."""
-        return int(self.is_label_issue.sum())
-
-    @property
     def expected_precision(self) -> float | None:
-        """Mean chance to be wrong of the flagged rows; None where no row is flagged."""
+        """Mean probability that a flagged row is wrong; None where no row is flagged."""
         return float(self.probability[self.is_label_issue].mean()) if self.num_issues else None
-
-    @property
-    def predicted_labels(self) -> NDArray[np.int64]:
-        """(N,) likeliest class of each row."""
-        labels: NDArray[np.int64] = self.pred_probs.argmax(axis=1)
-        return labels
 
     @property
     def suggested_labels(self) -> NDArray[np.int64]:
         """(N,) the likeliest class where a row is flagged, the given label elsewhere."""
-        return np.where(self.is_label_issue, self.predicted_labels, self.table.given_labels)
+        return np.where(self.is_label_issue, self.predicted_labels, self.given_labels)
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {"folder": str(self.folder), **self.findings()}
 
     def findings(self) -> dict[str, Any]:
-        """The answer, wherever the run folder lies."""
+        """The result without the place of its folder."""
         return {
             "rows": len(self.table),
             "flagged": self.num_issues,
             "expected_precision": self.expected_precision,
             "method": self.method,
             "noise_rate": vars(self.noise_rate),
-            "class_names": list(self.table.class_names),
+            "class_names": list(self.class_names),
             "confident_joint": self.confident_joint.tolist(),
             "expected_joint": self.expected_joint.tolist(),
             "transition_matrix": transition_of(self.confident_joint).tolist(),
@@ -121,8 +104,8 @@ class FindResult:
         }
 
 
-def write_find(result: FindResult, *, title: str, seed: int, on_progress: Progress) -> None:
-    """Put everything that was found into its run folder."""
+def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> None:
+    """Write the result into its run folder."""
     folder, scored = result.folder, result.scored
     if scored.photos is not None and scored.whole_table is not None:
         write_photo_lists(folder, scored.whole_table, scored.photos)
@@ -141,43 +124,7 @@ def write_find(result: FindResult, *, title: str, seed: int, on_progress: Progre
         ranked_rows=result.ranking,
     )
     write_text(folder / "noise.json", json.dumps(result.findings(), indent=2))
-    write_report(_as_report(result, title, seed), folder / "report.html", on_progress=on_progress)
-
-
-def _as_report(result: FindResult, title: str, seed: int) -> FindReport:
-    table, rate, photos = result.table, result.noise_rate, result.scored.photos
-    whole = result.scored.whole_table or table
-    paths = table.photo_paths()
-    facts = (
-        *result.scored.facts,
-        ("flagged by", result.method),
-        ("seed", str(seed)),
-        ("table", table.fingerprint[:16]),
-    )
-    return FindReport(
-        title=title,
-        class_names=table.class_names,
-        image_ids=table.image_ids.tolist(),
-        given_labels=table.given_labels,
-        suggested_labels=result.predicted_labels,
-        label_quality=result.label_quality,
-        probability=result.probability,
-        is_label_issue=result.is_label_issue,
-        ranking=result.ranking[: result.num_issues],
-        likely_true_joint=result.expected_joint,
-        noise_rate=rate.value,
-        noise_rate_low=rate.low,
-        noise_rate_high=rate.high,
-        noise_rate_how=rate.method,
-        set_aside=[(whole.image_ids[row], reason) for row, reason in photos.set_aside.items()]
-        if photos
-        else (),
-        findings=photos.finding_counts if photos else {},
-        duplicates=_repeats(photos.duplicates.groups[photos.readable], table) if photos else None,
-        groups=None if table.groups is None else _repeats(join_groups(table.groups), table),
-        facts=facts,
-        photo=_PhotosOf(paths) if all(paths) else None,
-    )
+    write_report(result, folder / "report.html", on_progress=on_progress)
 
 
 @dataclass(frozen=True)
@@ -336,30 +283,49 @@ def find(
                 predictions=predictions,
                 facts=(("predictions", Path(pred_probs).name),),
             )
-        result = examine(run.path, scored, method=method, precision=precision, seed=seed)
-        write_find(result, title=Path(data).resolve().name, seed=seed, on_progress=on_progress)
+        result = examine(
+            run.path,
+            scored,
+            title=Path(data).resolve().name,
+            method=method,
+            precision=precision,
+            seed=seed,
+        )
+        write_find(result, on_progress=on_progress)
     note_run(result.folder)
     return result
 
 
 def examine(
-    folder: Path, scored: ScoredTable, *, method: str, seed: int, precision: float | None = None
+    folder: Path,
+    scored: ScoredTable,
+    *,
+    title: str,
+    method: str,
+    seed: int,
+    precision: float | None = None,
 ) -> FindResult:
-    """What the predictions say about the labels."""
-    labels, pred_probs = check_arrays(scored.table.given_labels, scored.predictions.pred_probs)
+    """Findings about the labels of a table, from its out-of-fold predictions."""
+    table = scored.table
+    labels, pred_probs = check_arrays(table.given_labels, scored.predictions.pred_probs)
     fit = fit_adaptive(labels, pred_probs)
     if method == ADAPTIVE:
         flagged = adaptive_mask(fit, precision=precision)
     else:
         flagged = find_label_issues(labels, pred_probs, method=method)
-    found = (weakness_note(fit), None if precision is None else precision_note(fit))
-    exact = formula_warnings(scored.table, ["oof.csv", "table.csv"])
-    notes = (*scored.notes, *(note for note in found if note), *exact)
     scores, joint = adaptive_quality(fit), adaptive_joint(fit)
+    warnings = (weakness_note(fit), None if precision is None else precision_note(fit))
+    exact = formula_warnings(table, ["oof.csv", "table.csv"])
+    facts = (("flagged by", method), ("seed", str(seed)), ("table", table.fingerprint[:16]))
     return FindResult(
         folder=folder,
-        scored=replace(scored, notes=notes),
+        scored=replace(scored, notes=(*scored.notes, *filter(None, warnings), *exact)),
+        title=title,
         method=method,
+        class_names=table.class_names,
+        image_ids=table.image_ids.tolist(),
+        given_labels=table.given_labels,
+        predicted_labels=scored.predictions.pred_probs.argmax(axis=1),
         is_label_issue=flagged,
         label_quality=scores,
         probability=fit.probability,
@@ -367,13 +333,28 @@ def examine(
         confident_joint=confident_joint(labels, pred_probs),
         expected_joint=joint * (len(labels) / joint.sum()),
         noise_rate=adaptive_noise_rate(fit, seed=seed),
+        facts=(*scored.facts, *facts),
+        groups=None if table.groups is None else _repeats(join_groups(table.groups), table),
+        **_about_photos(scored),
     )
+
+
+def _about_photos(scored: ScoredTable) -> dict[str, Any]:
+    """The part of the findings that is about photos; empty where predictions were brought without any."""
+    table, photos, paths = scored.table, scored.photos, scored.table.photo_paths()
+    found: dict[str, Any] = {"photo": _PhotosOf(paths) if all(paths) else None}
+    if photos is not None:
+        ids = (scored.whole_table or table).image_ids
+        found["set_aside"] = [(ids[row], reason) for row, reason in photos.set_aside.items()]
+        found["photo_findings"] = photos.finding_counts
+        found["duplicates"] = _repeats(photos.duplicates.groups[photos.readable], table)
+    return found
 
 
 def _refuse_both(backbone: str | None, weights: Path | str | None) -> None:
     if backbone is not None or weights is not None:
         raise InputError(
-            "Predictions come from a file or from a backbone.",
-            came="--pred-probs and --backbone or --weights",
-            remedy="Leave one of them out.",
+            "Both predictions and a backbone or its weights are given.",
+            expected="Expected predictions from one of the two.",
+            remedy="Leave out --pred-probs, or leave out --backbone and --weights.",
         )
