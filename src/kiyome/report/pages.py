@@ -166,7 +166,7 @@ def render_evaluate_report(report: EvaluateReport) -> str:
 
 CURVES = {
     "train_loss": "Loss on training rows",
-    "train_agreement": "Share of training rows whose likeliest class is their label",
+    "train_agreement": "Accuracy on the labels of training rows",
     "held_out_log_loss": "Log loss on held-out rows, from one view",
     "held_out_accuracy_on_labels": "Accuracy on the labels of held-out rows, from one view",
 }
@@ -349,24 +349,21 @@ def render_diary_page(
 
 BASELINE = "the baseline"
 VERDICTS = {
-    BASELINE: "it is the baseline",
-    "better": "significantly better than the baseline",
-    "worse": "significantly worse than the baseline",
-    "cannot tell": "not significantly different from the baseline",
+    "better": ", significantly better than the baseline",
+    "worse": ", significantly worse than the baseline",
+    "cannot tell": ", not significantly different from the baseline",
 }
 
 
 def _headline(lines: Sequence[DiaryLine]) -> str:
     """Return one sentence: the best experiment, its score, and whether it beats the baseline."""
-    number = f"{len(lines):,} experiment{'' if len(lines) == 1 else 's'}"
     scores = [-1.0 if line.interval is None else line.interval.value or 0.0 for line in lines]
     if max(scores, default=-1.0) < 0:
-        return f"{number}, none with a score"
+        return f"{len(lines):,} experiments, none with a score."
     best = lines[scores.index(max(scores))]
-    verdict = f", {VERDICTS[best.verdict]}" if best.verdict in VERDICTS else ""
-    return (
-        f"Best of {number}: {shown(best.run, 40)} agrees with {percent(max(scores))} of the labels{verdict}"
-    )
+    name = shown(best.run, 40) + (", the baseline" if best.verdict == BASELINE else "")
+    who = f"The best of {len(lines):,} experiments is {name}: it" if len(lines) > 1 else shown(best.run, 40)
+    return f"{who} agrees with {percent(max(scores))} of the labels{VERDICTS.get(best.verdict, '')}."
 
 
 def _difference_bars(lines: Sequence[DiaryLine]) -> list[tuple[DrawnInterval, float] | None]:

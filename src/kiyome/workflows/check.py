@@ -1,4 +1,4 @@
-"""Read every photo once and say what is wrong with the set, before anything is learned from it."""
+"""Check of a set of photos: every photo is read once, before any training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ from kiyome.workflows.outputs import photo_summary, write_photo_lists
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheckResult:
-    """What `check` found, and the run folder that lists it row by row."""
+    """Result of `check`; the run folder lists it row by row."""
 
     folder: Path
     table: Table
     photos: PhotoCheck
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {"folder": str(self.folder), **photo_summary(self.table, self.photos)}
 
 
@@ -39,29 +39,29 @@ def check(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> CheckResult:
-    """What is unreadable, odd, doubled, or labeled in two ways among these photos.
+    """Find unreadable and unusual photos, duplicates, and duplicates with different labels.
 
     Parameters
     ----------
     data, images, class_map, id_column, label_column
         As for `kiyome.reading.read_table.read_table`.
     output
-        The run folder; the next free ``runs/NAME-check`` where not given.
+        The run folder; by default the next free ``runs/NAME-check``.
     on_progress
         Called as ``on_progress(stage, done, total)``.
     progress
-        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` is given.
 
     Returns
     -------
     CheckResult
         The run folder holds ``photos.csv`` (every row), ``set_aside.csv``, ``duplicates.csv`` and
-        ``skipped.csv`` (files of the data folder that are no row). No photo is changed.
+        ``skipped.csv`` (files of the data folder that are not in the table). No photo is changed.
 
     Raises
     ------
     TableError
-        With file, row and remedy, where the data are no table of photos and labels.
+        If the data are not a table of photos and labels; the message names file, row and remedy.
 
     Examples
     --------
@@ -73,13 +73,13 @@ def check(
     >>> result.summary()["photos"], result.summary()["set_aside"]
     (60, 0)
     """
-    place = run_folder_path(data, output, "-check")
+    path = run_folder_path(data, output, "-check")
     options = {"class_map": class_map, "id_column": id_column, "label_column": label_column}
     table = open_table(
-        data, images=images, missing_list=missing_list_path(place), on_progress=on_progress, **options
+        data, images=images, missing_list=missing_list_path(path), on_progress=on_progress, **options
     )
     run_folder = RunFolder.create_or_reopen(
-        place, command="check", config={}, table=table, named_by_user=output is not None
+        path, command="check", config={}, table=table, named_by_user=output is not None
     )
     with run_folder as run:
         names = np.array(table.class_names, object)[table.given_labels].tolist()

@@ -1,4 +1,4 @@
-"""Real doubt, hidden and found again: solar cells that experts graded.
+"""Comparison of the solar cells that `find` flags with those that experts doubted.
 
 Data: the ELPV set (Buerhop-Lutz et al. 2018; Deitsch et al. 2019, 2021), 2,624 cells, CC BY-NC-SA 4.0, in the
 PyPI package elpv-dataset.
@@ -21,22 +21,22 @@ from kiyome.workflows.inputs import RUNS
 
 LICENCE = "photographs: ELPV data set, CC BY-NC-SA 4.0, from the PyPI package elpv-dataset"
 CLASSES = ("functional", "functional", "defective", "defective")
-"""Of the grades 0, 1/3, 2/3 and 1."""
+"""Classes of the grades 0, 1/3, 2/3 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DemoResult:
-    """What `find` flagged without knowing the experts' doubt, and how much doubt there was."""
+    """Proportions of doubtful grades among the rows that `find` flagged, and among the others."""
 
     found: FindResult
     doubt_in_flagged: Estimate
-    """Share of flagged rows that the experts graded 1/3 or 2/3."""
+    """Proportion of flagged rows with the grade 1/3 or 2/3."""
     doubt_in_rest: Estimate
     lift: Estimate
-    """How many times richer the flagged rows are."""
+    """Ratio of the two."""
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         shares = ("doubt_in_flagged", "doubt_in_rest", "lift")
         return {
             **self.found.summary(),
@@ -53,33 +53,33 @@ def demo(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> DemoResult:
-    """How much richer in experts' doubt the flagged solar cells are than the rest.
+    """Compare the doubt of experts among flagged solar cells with the others.
 
     Parameters
     ----------
     output
-        The run folder; ``runs/solar_cells`` where not given.
+        The run folder; by default ``runs/solar_cells``.
     cache_folder, on_progress
         As for `find`.
     progress
-        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` is given.
 
     Raises
     ------
     MissingExtra
-        Where the photographs or the backbone are not installed.
+        If the photographs or the backbone are not installed.
     """
     cells = elpv_folder()
     names, thirds = read_grades(cells)
-    place = Path(output) if output else RUNS / "solar_cells"
-    labels_csv = place.with_name(f"{place.name}-labels.csv")
+    path = Path(output) if output else RUNS / "solar_cells"
+    labels_csv = path.with_name(f"{path.name}-labels.csv")
     labels_csv.parent.mkdir(parents=True, exist_ok=True)
     classes = [CLASSES[grade] for grade in thirds]
     write_csv(labels_csv, [("image_id", "label"), *zip(names, classes, strict=True)])
     found = find(
         labels_csv,
         images=cells,
-        output=place,
+        output=path,
         backbone="lite0",
         cache_folder=cache_folder,
         on_progress=on_progress,
@@ -89,7 +89,7 @@ def demo(
 
 
 def compare_doubt(found: FindResult, doubtful: NDArray[np.bool_]) -> DemoResult:
-    """The doubt (N,) among flagged rows against the rest."""
+    """Compare the doubt (N,) among flagged rows with the others."""
     flagged = found.is_label_issue
     counts = [int(part) for mask in (flagged, ~flagged) for part in (doubtful[mask].sum(), mask.sum())]
     return DemoResult(
@@ -109,7 +109,7 @@ def elpv_folder() -> Path:
 
 
 def read_grades(cells: Path) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of photos, and the experts' grades in thirds: 0 (functional) to 3 (defective)."""
+    """Return names of photos, and grades in thirds: 0 (functional) to 3 (defective)."""
     lines = (cells / "labels.csv").read_text(encoding="utf-8").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     return [name for name, _, _ in rows], np.array([round(3 * float(grade)) for _, grade, _ in rows])

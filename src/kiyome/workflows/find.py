@@ -1,4 +1,4 @@
-"""From photos, or from predictions at hand, to a ranked list of wrong labels."""
+"""Ranked list of labels that are probably wrong, from photos or from predictions of the user."""
 
 import json
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ from kiyome.workflows.scored_table import ScoredTable, embed_and_cross_fit
 from kiyome.workflows.split import Split
 
 REPORT_SIDE = 256
-"""Photos are decoded at about this short side for the thumbnails of the report."""
+"""Short side of photos that are decoded for thumbnails."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,7 +129,7 @@ def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> No
 
 @dataclass(frozen=True)
 class _PhotosOf:
-    """Pixels of a row, decoded when asked for."""
+    """Pixels of a row, decoded on demand."""
 
     paths: Sequence[str]
 
@@ -138,7 +138,7 @@ class _PhotosOf:
 
 
 def _repeats(groups: NDArray[np.int64], table: Table) -> Repeats:
-    """How many groups of rows there are, and pairs in them whose labels differ."""
+    """Count groups of rows, and list pairs in them whose labels differ."""
     order = np.argsort(groups, kind="stable")
     first_of = np.r_[True, groups[order][1:] != groups[order][:-1]]
     runs = [
@@ -175,47 +175,47 @@ def find(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> FindResult:
-    """Which labels of these photos are probably wrong, with a run folder that holds the evidence.
+    """Rank the labels of photos that are probably wrong, and write a run folder with a report.
 
     Parameters
     ----------
     data, images, class_map, id_column, label_column
         As for `kiyome.reading.read_table.read_table`.
     pred_probs
-        A file of out-of-fold predictions, matched by id: then no photo is needed and no model is fitted. Its
-        column `fold`, or the table's, says on which folds they were made, which `stack` and others must know.
+        A file of out-of-fold predictions, matched by id: no photo is needed and no model is fitted. A column
+        `fold`, here or in the table, holds their folds, which `stack` and others need.
     output
-        The run folder; the next free ``runs/NAME`` where not given. The same command finds its own again.
+        The run folder; by default the next free ``runs/NAME``. The same command finds its folder again.
     backbone, weights
         As for `kiyome.models.load_backbone`.
     method, precision
         As for `kiyome.find_label_issues`.
     num_folds, seed
-        Where either is given, a new split into so many folds (5) by this seed (0). Without them the folds are
-        those of the oldest run of the same rows and labels beside the run folder, if there is one. A `fold`
-        column in the data comes first.
+        A new split into this many folds (5) with this seed (0). Without either, the folds are those of the
+        oldest run of the same rows and labels beside the run folder, if there is one. A `fold` column in the
+        data takes precedence.
     executor
         Where photos are embedded, as for `kiyome.executors.choose_executor`. Results are the same.
     cache_folder
-        Where features are kept between runs.
+        Cache of features between runs.
     on_progress
         Called as ``on_progress(stage, done, total)``.
     progress
-        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` is given.
 
     Returns
     -------
     FindResult
-        Its folder holds ``report.html``, ``label_issues``, ``oof`` and ``table`` as CSV and Parquet (the
-        first with the chance that a label is wrong), ``noise.json``, ``predictions/``, ``features.npy`` and
+        Its folder holds ``report.html``, ``label_issues`` (with the probability that a label is wrong),
+        ``oof`` and ``table`` as CSV and Parquet, ``noise.json``, ``predictions/``, ``features.npy`` and
         the photo lists of `check`.
 
     Raises
     ------
     TableError
-        With file, row and remedy, where the data are no table of photos and labels.
+        If the data are not a table of photos and labels; the message names file, row and remedy.
     MissingExtra
-        With the pip line, where the backbone needs a package that is absent.
+        If the backbone needs a package that is not installed; the message holds the pip line.
 
     Examples
     --------
@@ -230,19 +230,19 @@ def find(
     """
     check_filter(method, precision)
     where = choose_executor(executor)
-    place = run_folder_path(data, output)
+    path = run_folder_path(data, output)
     options = {"images": images, "class_map": class_map, "id_column": id_column, "label_column": label_column}
     table = open_table(
         data,
         allow_missing=pred_probs is not None,
-        missing_list=missing_list_path(place),
+        missing_list=missing_list_path(path),
         on_progress=on_progress,
         **options,
     )
-    asks_for_new = num_folds is not None or seed is not None
+    has_new_split = num_folds is not None or seed is not None
     num_folds, seed = 5 if num_folds is None else num_folds, seed or 0
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
-    if asks_for_new:
+    if has_new_split:
         config["new_split"] = True
     if pred_probs is None:
         network = load_backbone(backbone, weights=weights)
@@ -251,7 +251,7 @@ def find(
         _refuse_both(backbone, weights)
         config |= {"pred_probs_sha256": sha256_of_file(pred_probs)}
     run_folder = RunFolder.create_or_reopen(
-        place, command="find", config=config, table=table, named_by_user=output is not None
+        path, command="find", config=config, table=table, named_by_user=output is not None
     )
     with run_folder as run:
         if pred_probs is None:
@@ -270,7 +270,7 @@ def find(
                     run=run.path,
                     num_folds=num_folds,
                     seed=seed,
-                    is_own=asks_for_new or table.folds is not None,
+                    is_own=has_new_split or table.folds is not None,
                     fewest=3,  # of which the head keeps one to choose its regularization
                 ),
                 cache_folder=cache_folder,

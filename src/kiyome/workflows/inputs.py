@@ -15,9 +15,9 @@ RUNS = Path("runs")
 
 
 def run_folder_path(data: Path | str, output: Path | str | None, ending: str = "") -> Path:
-    """The folder that was asked for, else one below ``runs`` that is named after the data.
+    """Return the given output folder, else one below ``runs`` that is named after the data.
 
-    A table that a run wrote has the run's name.
+    The table of a run is named after the run.
 
     >>> str(run_folder_path("leaves/train.csv", None, "-train"))
     'runs/train-train'
@@ -30,9 +30,9 @@ def run_folder_path(data: Path | str, output: Path | str | None, ending: str = "
     return RUNS / f"{source.stem or 'data'}{ending}"
 
 
-def missing_list_path(place: Path) -> Path:
-    """Where missing photos are listed: beside the run folder, which does not exist yet."""
-    return place.with_name(f"{place.name}-missing.csv")
+def missing_list_path(run_folder: Path) -> Path:
+    """Path of the list of missing photos, beside the run folder, which does not exist yet."""
+    return run_folder.with_name(f"{run_folder.name}-missing.csv")
 
 
 def open_table(
@@ -43,9 +43,9 @@ def open_table(
     on_progress: Progress = no_progress,
     **options: Any,
 ) -> Table:
-    """The table in the data; archives, URLs and photos inside a Parquet file are brought into the cache.
+    """Return the table in the data; archives, URLs and photos inside Parquet are unpacked into the cache.
 
-    Photos of a table in a run folder are where that run found them, unless told otherwise.
+    Photos of a table in a run folder are where that run found them, unless `images` is given.
     """
     data = _here(data, on_progress)
     images = None if images is None else _here(images, on_progress)

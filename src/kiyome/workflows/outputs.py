@@ -28,7 +28,7 @@ def write_scored_table(folder: Path, table: Table, predictions: Predictions) -> 
 
 
 def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
-    """Counts for people and machines; every file and every row is in one of them."""
+    """Return counts of photos; every file and every row is in one of them."""
     return {
         "photos": photos.num_photos,
         "readable": int(photos.readable.sum()),
@@ -51,7 +51,7 @@ def _num_groups(photos: PhotoCheck) -> int:
 
 
 def write_photo_lists(folder: Path, table: Table, photos: PhotoCheck) -> None:
-    """List every photo, those set aside, the duplicates, and the files that are no row."""
+    """Write lists of all photos, of those set aside, of duplicates, and of files not in the table."""
     write_csv(folder / "photos.csv", _photo_rows(table, photos))
     aside = ((table.image_ids[row], reason) for row, reason in photos.set_aside.items())
     write_csv(folder / "set_aside.csv", _safe([("image_id", "reason"), *aside]))

@@ -1,4 +1,4 @@
-"""What the labels are judged by: out-of-fold predictions from photos. N rows, K classes."""
+"""A table with out-of-fold predictions, from photos or from the user. N rows, K classes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +19,24 @@ from kiyome.workflows.split import Split
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredTable:
-    """Out-of-fold predictions for the rows of a table, and where they came from. N rows, K classes."""
+    """Rows of a table with their out-of-fold predictions. N rows, K classes."""
 
     table: Table
-    """The N rows that have a score, with folds where the predictions are ours."""
+    """The N rows that have a score, with folds if the predictions are ours."""
     predictions: Predictions
     photos: PhotoCheck | None = None
-    """Of all rows, the unreadable ones too; None where predictions were brought."""
+    """Check of all rows, unreadable ones included; None for predictions of the user."""
     whole_table: Table | None = None
-    """The table that `photos` speaks of."""
+    """The table of `photos`, before rows were set aside."""
     features: NDArray[np.float16] | None = None
-    """(N, D) of the backbone."""
+    """(N, D) features of the backbone."""
     facts: tuple[tuple[str, str], ...] = ()
-    """What made the predictions, for people."""
+    """Origin of the predictions, for people."""
     notes: tuple[str, ...] = ()
-    """What people should hear about how it went."""
+    """Warnings for people."""
 
     def photo_summary(self) -> dict[str, Any]:
-        """Counts of the photos and what was odd about them; empty where predictions were brought."""
+        """Counts of photos and findings; empty for predictions of the user."""
         if self.photos is None or self.whole_table is None:
             return {}
         return photo_summary(self.whole_table, self.photos)
@@ -50,9 +50,9 @@ def embed_and_cross_fit(
     cache_folder: Path | str | None = None,
     on_progress: Progress = no_progress,
 ) -> ScoredTable:
-    """Out-of-fold predictions from one pass over the photos and a cross-fitted head on their features.
+    """Return out-of-fold predictions of a head that is cross-fitted on features of the photos.
 
-    The table with its folds goes into the run folder of the split.
+    The table with its folds is written into the run folder of the split.
     """
     features = extract_features(
         table.photo_paths(), backbone, cache_folder=cache_folder, on_progress=on_progress
