@@ -50,8 +50,9 @@ def files_entered(call):
     entered = set()
     def note(frame, event, argument):
         code = frame.f_code
-        if event == "call" and code.co_name != "<module>" and "/kiyome/" in code.co_filename:
-            entered.add(code.co_filename)
+        name = code.co_filename
+        if event == "call" and code.co_name != "<module>" and "/kiyome/" in name and name.endswith(".py"):
+            entered.add(name)
     threading.setprofile(note)
     sys.setprofile(note)
     try:

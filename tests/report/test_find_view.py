@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kiyome.report import LabelFindings, Repeats
-from kiyome.report.find_view import (
+from kiyome.report.find_report import (
     MAX_CELLS,
     MAX_IN_CELL,
     MAX_THUMBNAILS,
@@ -34,7 +34,7 @@ def test_a_row_whose_label_the_model_shares_is_in_no_cell(make_report: Make) -> 
     same = {"is_label_issue": np.array([True, False, False]), "ranking": np.array([0])}
     shared = LabelFindings(**{name: getattr(report, name) for name in report.__dataclass_fields__} | same)
     assert issues_by_cell(shared) == []
-    card = build_page(shared, [], {}).top[0]
+    card = build_page(shared, [], {})["top"][0]
     assert card.same
     assert card.given == card.suggested
 
@@ -74,8 +74,8 @@ def test_the_matrix_reads_true_down_and_given_across(make_report: Make) -> None:
 def test_a_cell_says_how_many_rows_it_leaves_out(make_report: Make) -> None:
     report = make_report(5000, 3)
     cells = issues_by_cell(report)
-    page = build_page(report, cells, {})
-    for view, cell in zip(page.cells, cells, strict=True):
+    views = build_page(report, cells, {})["cells"]
+    for view, cell in zip(views, cells, strict=True):
         assert len(view.cards) == min(MAX_IN_CELL, len(cell.rows))
         assert view.more == len(cell.rows) - len(view.cards)
         assert [card.rank for card in view.cards] == sorted(card.rank for card in view.cards if card.rank)
@@ -83,9 +83,9 @@ def test_a_cell_says_how_many_rows_it_leaves_out(make_report: Make) -> None:
 
 def test_many_classes_have_a_map_and_no_table(make_report: Make) -> None:
     few, many = make_report(3000, 30), make_report(3000, 31)
-    assert build_page(few, [], {}).compact is None
-    assert len(build_page(few, [], {}).matrix) == 30
-    assert build_page(many, [], {}).matrix == []
-    compact = build_page(many, [], {}).compact
+    assert build_page(few, [], {})["compact"] is None
+    assert len(build_page(few, [], {})["matrix"]) == 30
+    assert build_page(many, [], {})["matrix"] == []
+    compact = build_page(many, [], {})["compact"]
     assert compact is not None
     assert compact.size == 31

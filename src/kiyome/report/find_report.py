@@ -1,11 +1,349 @@
-"""The page of `kiyome find`: the labels that are probably wrong, with their photos."""
+"""The page of `kiyome find`: its contents as values, and how it is written. N rows, K classes."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import write_text
+from kiyome.errors import InputError
+from kiyome.noise import NoiseRate
 from kiyome.progress import Progress, no_progress
-from kiyome.report.find_view import LabelFindings, Repeats, build_page, issues_by_cell, rows_to_show
-from kiyome.report.render import make_thumbnails, render_page
+from kiyome.report.find_charts import class_bars, compact_map, flagged_curve
+from kiyome.report.render import Photo, Thumbnail, count, make_thumbnails, render_page, shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """Counts of rows that should agree: photos that show the same, or rows of one group."""
+
+    num_groups: int
+    """Groups of two or more rows."""
+    num_differing: int
+    """Groups with more than one given label."""
+    pairs: Sequence[tuple[int, int]] = ()
+    """Pairs of rows with different labels, the ones to show first."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelFindings:
+    """Findings about the labels of N rows of K classes, and what a page shows beside them.
+
+    Rows that were set aside have no score and are not among the N.
+    """
+
+    title: str
+    """Name of the data."""
+    class_names: Sequence[str]
+    """K names, in the order of the labels."""
+    image_ids: Sequence[str]
+    """N ids as received."""
+    given_labels: NDArray[np.integer]
+    """(N,) labels as received, 0 to K-1."""
+    predicted_labels: NDArray[np.integer]
+    """(N,) likeliest class of each row."""
+    label_quality: NDArray[np.floating]
+    """(N,) 0 to 1, low is suspicious."""
+    probability: NDArray[np.floating]
+    """(N,) probability that the given label is wrong."""
+    is_label_issue: NDArray[np.bool_]
+    """(N,) rows that are flagged."""
+    ranking: NDArray[np.integer]
+    """Flagged rows first, the most suspicious at the head; other rows may follow."""
+    expected_joint: NDArray[np.number]
+    """(K, K) [true, given] expected number of rows."""
+    noise_rate: NoiseRate
+    set_aside: Sequence[tuple[str, str]] = ()
+    """Image ids without a score, each with the reason."""
+    photo_findings: Mapping[str, int] = field(default_factory=dict)
+    """Kind of finding -> number of photos."""
+    duplicates: Repeats | None = None
+    """Photos that show the same; None where nobody looked."""
+    groups: Repeats | None = None
+    """Rows of one group; None where the table has no groups."""
+    facts: Sequence[tuple[str, str]] = ()
+    """Names and values that let somebody repeat this run."""
+    photo: Photo | None = None
+    """Pixels of a row, uint8 (H, W, 3), callable from several threads; None where there are no photos."""
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+        _check_values(self)
+
+    @property
+    def num_issues(self) -> int:
+        """Number of flagged rows."""
+        return int(self.is_label_issue.sum())
+
+    @property
+    def flagged_ranking(self) -> NDArray[np.integer]:
+        """The flagged rows, the most suspicious first."""
+        return self.ranking[: self.num_issues]
+
+
+def _check_shapes(found: LabelFindings) -> None:
+    N, K = len(found.image_ids), len(found.class_names)
+    for name in ("given_labels", "predicted_labels", "label_quality", "probability", "is_label_issue"):
+        _require_shape(name, getattr(found, name), (N,))
+    _require_shape("expected_joint", found.expected_joint, (K, K))
+
+
+def _check_values(found: LabelFindings) -> None:
+    K = len(found.class_names)
+    for name, values in (("given_labels", found.given_labels), ("predicted_labels", found.predicted_labels)):
+        _require_all(name, values, (values >= 0) & (values < K), f"labels from 0 to {K - 1}")
+    quality, probability, joint = found.label_quality, found.probability, found.expected_joint
+    _require_all("label_quality", quality, np.isfinite(quality), "a finite score of each row")
+    _require_all("probability", probability, (probability >= 0) & (probability <= 1), "values from 0 to 1")
+    _require_all("expected_joint", joint.ravel(), np.isfinite(joint).ravel(), "finite counts")
+    if not np.array_equal(np.sort(found.flagged_ranking), np.flatnonzero(found.is_label_issue)):
+        _refuse("ranking does not begin with the flagged rows", "each flagged row once, before all others")
+
+
+def _require_shape(name: str, values: NDArray[np.generic], shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        _refuse(f"{name} has the shape {values.shape}", f"the shape {shape}")
+
+
+def _require_all(name: str, values: NDArray[np.generic], good: NDArray[np.bool_], expected: str) -> None:
+    if not good.all():
+        row = int(good.argmin())
+        _refuse(f"{name} is {values[row]} in row {row}", expected)
+
+
+def _refuse(problem: str, expected: str) -> None:
+    raise InputError(
+        f"{problem}.", expected=f"Expected {expected}.", remedy="Give arrays of one run over one table."
+    )
+
+
+MAX_THUMBNAILS = 400
+MAX_TOP = 120
+MAX_PAIRS = 12
+MAX_CELLS = 240
+MAX_IN_CELL = 12
+MAX_LISTED = 200
+MAX_TABLE_CLASSES = 30
+NUM_LEVELS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRows:
+    """The flagged rows of one cell of the matrix, most suspicious first."""
+
+    true: int
+    given: int
+    rows: list[int]
+
+    @property
+    def anchor(self) -> str:
+        """The name under which the page links to this cell."""
+        return f"cell-{self.true}-{self.given}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One row as the page shows it."""
+
+    rank: int | None
+    image_id: str
+    given: str
+    suggested: str
+    same: bool
+    chance: float
+    """Probability that the given label is wrong."""
+    thumbnail: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellView:
+    """One cell of the matrix with its photos: expected number of labels, and flagged rows."""
+
+    anchor: str
+    true: str
+    given: str
+    estimated: float
+    flagged: int
+    cards: list[Card]
+
+    @property
+    def more(self) -> int:
+        """Number of flagged rows that are not on the page."""
+        return self.flagged - len(self.cards)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixCell:
+    """One number of the heat map, its tint from 0 to 7, and its link."""
+
+    text: str
+    level: int
+    diagonal: bool
+    anchor: str | None
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatsView:
+    """Counts of rows that should agree, and a few pairs."""
+
+    name: str
+    num_groups: int
+    num_differing: int
+    pairs: list[tuple[Card, Card]]
+
+
+def issues_by_cell(found: LabelFindings) -> list[CellRows]:
+    """Return the flagged rows of each (predicted, given) cell off the diagonal, fullest cell first.
+
+    Ties keep the order of the classes, so the page does not depend on chance.
+    """
+    K = len(found.class_names)
+    given, true = found.given_labels[found.flagged_ranking], found.predicted_labels[found.flagged_ranking]
+    rows, cell = found.flagged_ranking[given != true], (true.astype(np.int64) * K + given)[given != true]
+    order = np.argsort(cell, kind="stable")
+    codes, starts = np.unique(cell[order], return_index=True)
+    parts = np.split(rows[order], starts[1:])
+    # Without any row, np.split still gives one empty part.
+    cells = [
+        CellRows(true=int(code) // K, given=int(code) % K, rows=part.tolist())
+        for code, part in zip(codes, parts, strict=False)
+    ]
+    return sorted(cells, key=lambda one: -len(one.rows))
+
+
+def rows_to_show(found: LabelFindings, cells: Sequence[CellRows]) -> list[int]:
+    """Return the rows whose photo is on the page: the top of the ranking, pairs, then every cell in turns.
+
+    Turns give the emptiest cell a photo before the fullest gets its second.
+    """
+    rows = found.flagged_ranking[:MAX_TOP].tolist()
+    for repeats in (found.duplicates, found.groups):
+        rows += [row for pair in (repeats.pairs if repeats else ())[:MAX_PAIRS] for row in pair]
+    for turn in range(MAX_IN_CELL):
+        rows += [one.rows[turn] for one in cells[:MAX_CELLS] if turn < len(one.rows)]
+    return list(dict.fromkeys(map(int, rows)))[:MAX_THUMBNAILS]
+
+
+def build_page(
+    found: LabelFindings, cells: Sequence[CellRows], thumbnails: Mapping[int, Thumbnail]
+) -> dict[str, Any]:
+    """Return the contents of the page, with the photos that could be read."""
+    cards = _Cards(found, thumbnails)
+    names = [shown(name, 60) for name in found.class_names]
+    listed = cells[:MAX_CELLS]
+    small = len(names) <= MAX_TABLE_CLASSES
+    bars, bar_scale = class_bars(found.expected_joint, found.given_labels, found.is_label_issue, names)
+    repeats = (("Photos that show the same", found.duplicates), ("Rows of one group", found.groups))
+    return {
+        "title": shown(found.title, 120),
+        "noise_rate": found.noise_rate.value,
+        "low": found.noise_rate.low,
+        "high": found.noise_rate.high,
+        "how": shown(found.noise_rate.method, 600),
+        "num_rows": len(found.image_ids),
+        "num_flagged": len(found.flagged_ranking),
+        "has_photos": found.photo is not None,
+        "top": [cards.of(row) for row in found.flagged_ranking[:MAX_TOP].tolist()],
+        "class_names": names,
+        "matrix": matrix_cells(found, names, listed) if small else [],
+        "compact": None if small else compact_map(found.expected_joint),
+        "cells": [cell_view(found, one, names, cards) for one in listed],
+        "num_cells": len(cells),
+        "bars": bars[:MAX_LISTED],
+        "bar_scale": bar_scale,
+        "num_classes": len(names),
+        "curve": flagged_curve(found.probability, found.is_label_issue),
+        "set_aside": [(shown(name, 120), shown(why, 200)) for name, why in found.set_aside[:MAX_LISTED]],
+        "num_set_aside": len(found.set_aside),
+        "findings": [(shown(kind), number) for kind, number in found.photo_findings.items()],
+        "repeats": [repeats_view(name, one, cards) for name, one in repeats if one is not None],
+        "facts": [(shown(name), shown(value, 200)) for name, value in found.facts],
+        "sprites": [(_key(row), thumbnail) for row, thumbnail in thumbnails.items()],
+    }
+
+
+class _Cards:
+    """Cards of rows, with their ranks."""
+
+    def __init__(self, found: LabelFindings, thumbnails: Mapping[int, Thumbnail]) -> None:
+        self.found, self.thumbnails = found, thumbnails
+        self.rank = {row: rank for rank, row in enumerate(found.flagged_ranking.tolist(), start=1)}
+
+    def of(self, row: int) -> Card:
+        found = self.found
+        return Card(
+            rank=self.rank.get(row),
+            image_id=shown(found.image_ids[row]),
+            given=shown(found.class_names[found.given_labels[row]], 60),
+            suggested=shown(found.class_names[found.predicted_labels[row]], 60),
+            same=bool(found.given_labels[row] == found.predicted_labels[row]),
+            chance=float(found.probability[row]),
+            thumbnail=_key(row) if row in self.thumbnails else None,
+        )
+
+
+def _key(row: int) -> str:
+    return f"p{row}"
+
+
+def matrix_cells(
+    found: LabelFindings, names: Sequence[str], cells: Sequence[CellRows]
+) -> list[list[MatrixCell]]:
+    """Return the heat map row by row [true][given]; tints grow with the square root of the count.
+
+    The diagonal has no tint: it is far fuller than the rest, and correct.
+    """
+    joint, K = found.expected_joint, len(names)
+    flagged = {(one.true, one.given): one for one in cells}
+    fullest = max(float((joint - np.diag(np.diag(joint))).max()), 1.0)
+
+    def one(true: int, given: int) -> MatrixCell:
+        number, leads = float(joint[true, given]), flagged.get((true, given))
+        label = f"given {names[given]}, likely {names[true]}: about {count(number)} labels"
+        return MatrixCell(
+            text=_cell_text(number, K) if round(number) or leads else "",
+            level=int(np.ceil(NUM_LEVELS * np.sqrt(number / fullest)))
+            if round(number) and true != given
+            else 0,
+            diagonal=true == given,
+            anchor=leads.anchor if leads else None,
+            label=f"{label}, {count(len(leads.rows))} flagged" if leads else label,
+        )
+
+    return [[one(true, given) for given in range(K)] for true in range(K)]
+
+
+def _cell_text(number: float, num_classes: int) -> str:
+    narrow = num_classes > 12
+    return f"{number / 1000:.0f}k" if narrow and number >= 9999.5 else count(number)
+
+
+def cell_view(found: LabelFindings, cell: CellRows, names: Sequence[str], cards: _Cards) -> CellView:
+    """Return one cell with its photos; without photos on the page, it lists its rows instead."""
+    first = [cards.of(row) for row in cell.rows[:MAX_IN_CELL]]
+    return CellView(
+        anchor=cell.anchor,
+        true=names[cell.true],
+        given=names[cell.given],
+        estimated=float(found.expected_joint[cell.true, cell.given]),
+        flagged=len(cell.rows),
+        cards=[card for card in first if card.thumbnail] or first,
+    )
+
+
+def repeats_view(name: str, repeats: Repeats, cards: _Cards) -> RepeatsView:
+    """Return counts of rows that should agree, with the first pairs that do not."""
+    return RepeatsView(
+        name=name,
+        num_groups=repeats.num_groups,
+        num_differing=repeats.num_differing,
+        pairs=[(cards.of(a), cards.of(b)) for a, b in repeats.pairs[:MAX_PAIRS]],
+    )
+
 
 __all__ = ["MAX_REPORT_BYTES", "LabelFindings", "Repeats", "render_report", "write_report"]
 

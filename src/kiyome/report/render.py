@@ -24,17 +24,8 @@ JOINERS = frozenset("\u200c\u200d")
 
 
 def shown(text: object, limit: int = 80) -> str:
-    r"""Text on one line with every invisible character spelled out, shortened in the middle.
+    r"""Return text on one line with every invisible character spelled out, shortened in the middle.
 
-    Parameters
-    ----------
-    text : object
-        Usually a file name, an image id or a class name; anything else is turned into text first.
-    limit : int
-        Longest text that is shown whole, in characters.
-
-    Examples
-    --------
     >>> shown("cat\nexe.\u202egpj")
     'cat\\nexe.\\u202egpj'
     >>> shown("a" * 50 + ".jpg", limit=20)
@@ -54,7 +45,7 @@ def _spelled_out(character: str) -> str:
 
 
 def count(number: float) -> str:
-    """A whole number with its thousands set apart.
+    """Return a whole number with separated thousands.
 
     >>> count(21397), count(12.6)
     ('21,397', '13')
@@ -63,7 +54,7 @@ def count(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    r"""A share as a percentage that a line break cannot part from its sign.
+    r"""Return a proportion in percent, with a space that does not break.
 
     >>> percent(0.0716), percent(0.0002), percent(0.0)
     ('7.2\xa0%', '<0.1\xa0%', '0.0\xa0%')
@@ -72,7 +63,7 @@ def percent(share: float) -> str:
 
 
 def chance(probability: float) -> str:
-    r"""A chance as on the command line and on the review page: in whole percent, and never certain.
+    r"""Return a probability in whole percent, and never certain.
 
     >>> chance(0.347), chance(0.9996), chance(0.001)
     ('35\xa0%', '>99\xa0%', '<1\xa0%')
@@ -82,7 +73,7 @@ def chance(probability: float) -> str:
 
 
 def score(quality: float) -> str:
-    """A score between 0 and 1 with three digits; what is below them is said to be below.
+    """Return a score from 0 to 1 with three digits.
 
     >>> score(0.41249), score(0.00001), score(0.0)
     ('0.412', '<0.001', '0.000')
@@ -91,11 +82,11 @@ def score(quality: float) -> str:
 
 
 FILTERS = {each.__name__: each for each in (shown, chance, count, percent, score)}
-"""The functions that templates may use on a value."""
+"""Functions that templates may apply to a value."""
 
 
 def render_page(name: str, *, style: str = "page", **values: object) -> str:
-    """The template `name`.html with its values, and the sheet `style`.css."""
+    """Return the template `name`.html with its values, and the sheet `style`.css."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -116,7 +107,7 @@ def render_page(name: str, *, style: str = "page", **values: object) -> str:
 
 
 def content_security_policy(css: str) -> str:
-    """The policy under which a page shows images it holds and this one style sheet, and does nothing else.
+    """Return the policy that allows embedded images and this style sheet, and nothing else.
 
     >>> content_security_policy("p { color: red }").split("; ")[:2]
     ["default-src 'none'", 'img-src data:']
@@ -128,7 +119,7 @@ def content_security_policy(css: str) -> str:
 
 
 Photo = Callable[[int], NDArray[np.uint8]]
-"""Gives the pixels of a row's photo, uint8 (H, W, 3); called from several threads at once."""
+"""Returns the pixels of a row's photo, uint8 (H, W, 3); called from several threads at once."""
 
 SIDE = 160
 MAX_BYTES = 12_000
@@ -137,7 +128,7 @@ QUALITIES = (82, 64, 40, 15)
 
 @dataclass(frozen=True, kw_only=True)
 class Thumbnail:
-    """A photo's small copy: its size in pixels and its JPEG as a data URI."""
+    """Small copy of a photo: its size in pixels and its JPEG as a data URI."""
 
     width: int
     height: int
@@ -145,9 +136,9 @@ class Thumbnail:
 
 
 def make_thumbnail(pixels: NDArray[np.uint8]) -> Thumbnail:
-    """A copy that fits in 160 x 160 pixels and in 12,000 bytes, the whole photo in view.
+    """Return a copy of the whole photo that fits in 160 x 160 pixels and in 12,000 bytes.
 
-    Small photos keep their size and their full color; detail is given up before the bound is.
+    Small photos keep their size and full color; large ones lose detail until they fit.
 
     >>> make_thumbnail(np.zeros((300, 600, 3), np.uint8)).height
     80
@@ -171,17 +162,9 @@ def make_thumbnail(pixels: NDArray[np.uint8]) -> Thumbnail:
 def make_thumbnails(
     rows: Sequence[int], photo: Photo, *, on_progress: Progress = no_progress
 ) -> dict[int, Thumbnail]:
-    """Row -> its thumbnail, in the order of `rows`; a photo that cannot be read any more is left out.
+    """Return row -> thumbnail in the order of `rows`; a photo that can no longer be read is left out.
 
-    Parameters
-    ----------
-    rows : sequence of int
-        The rows to show.
-    photo : callable
-        ``photo(row)`` -> uint8 (H, W, 3). Threads call it, so decoding runs on every core, and no more
-        photos are in memory at once than there are threads.
-    on_progress : callable
-        Told ``("report", done, len(rows))`` after each photo.
+    Threads decode, so that no more photos are in memory at once than there are threads.
     """
 
     def one(row: int) -> Thumbnail | None:
