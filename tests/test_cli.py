@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -6,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from kiyome.cli import VERBS, visible
+from kiyome.cli.command import command_output
 from kiyome.testing import write_digits
 
 
@@ -65,6 +68,16 @@ def test_wrong_input_is_one_plain_line_and_exit_code_2(tmp_path: Path) -> None:
     assert answer["error"]["kind"] == "TableError"
     assert answer["error"]["remedy"] == "Check the path."
     assert {*answer["error"]} == {"kind", "problem", "expected", "remedy"}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_a_failing_machine_is_an_error_as_json_too(error: Exception, capsys) -> None:
+    with pytest.raises(typer.Exit) as stopped, command_output(as_json=True):
+        raise error
+    parts = json.loads(capsys.readouterr().out)["error"]
+    assert stopped.value.exit_code == 2
+    assert {*parts} == {"kind", "problem", "expected", "remedy"}
+    assert parts["remedy"] == "What was finished before is complete."
 
 
 def test_an_unknown_method_lists_the_known_ones(tmp_path: Path) -> None:

@@ -104,20 +104,9 @@ def command_output(as_json: bool) -> Iterator[tuple[Emit, Progress]]:
     try:
         with _interrupted_by(signal.SIGTERM, signal.SIGHUP), bars_on_stderr() as on_progress:
             yield emit, on_progress
-    except KiyomeError as error:
-        if as_json:
-            parts = {"problem": error.problem, "expected": error.expected, "remedy": error.remedy}
-            print(json.dumps({"error": {"kind": type(error).__name__, **parts}}))
-        else:
-            prefix = "" if isinstance(error, TimeLimitReached) else "error: "
-            print(f"{prefix}{visible(str(error))}", file=sys.stderr)
+    except (KiyomeError, OSError, MemoryError) as error:
+        _print_error(error, as_json)
         raise typer.Exit(GOES_ON if isinstance(error, TimeLimitReached) else 2) from error
-    except OSError as error:
-        print(f"error: {visible(f'{error}{_free_space(error)}. {NOTHING_LOST}')}", file=sys.stderr)
-        raise typer.Exit(2) from error
-    except MemoryError as error:
-        print(f"error: There is not enough memory. {NOTHING_LOST}", file=sys.stderr)
-        raise typer.Exit(2) from error
     except KeyboardInterrupt as stop:
         print("Stopped. The same command continues where it stopped.", file=sys.stderr)
         raise typer.Exit(128 + (stop.args or (signal.SIGINT,))[0]) from stop
@@ -126,6 +115,23 @@ def command_output(as_json: bool) -> Iterator[tuple[Emit, Progress]]:
             print(json.dumps(summary, indent=2))
         else:
             show()
+
+
+def _print_error(error: KiyomeError | OSError | MemoryError, as_json: bool) -> None:
+    if isinstance(error, KiyomeError):
+        text, parts = str(error), {name: getattr(error, name) for name in ("problem", "expected", "remedy")}
+    else:
+        problem = "There is not enough memory."
+        if isinstance(error, OSError):
+            problem = f"{error}{_free_space(error)}."
+        text, parts = (
+            f"{problem} {NOTHING_LOST}",
+            {"problem": problem, "expected": "", "remedy": NOTHING_LOST},
+        )
+    if as_json:
+        print(json.dumps({"error": {"kind": type(error).__name__, **parts}}))
+    else:
+        print(f"{'' if isinstance(error, TimeLimitReached) else 'error: '}{visible(text)}", file=sys.stderr)
 
 
 def _free_space(error: OSError) -> str:

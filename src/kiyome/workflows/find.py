@@ -35,11 +35,10 @@ from kiyome.noise.adaptive import (
 from kiyome.noise.label_issues import check_filter
 from kiyome.noise.noise_rate import adaptive_noise_rate
 from kiyome.progress import Progress, no_progress, shows_progress
-from kiyome.reading.predictions import read_out_of_fold
 from kiyome.report.find_report import LabelFindings, Repeats, write_report
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists, write_scored_table
-from kiyome.workflows.scored_table import ScoredTable, embed_and_cross_fit
+from kiyome.workflows.scored_table import ScoredTable, embed_and_cross_fit, read_scored_table
 from kiyome.workflows.split import Split
 
 REPORT_SIDE = 256
@@ -255,42 +254,16 @@ def find(
     )
     with run_folder as run:
         if pred_probs is None:
-            embed_elsewhere(
-                table.photo_paths(),
-                network,
-                executor=where,
-                weights=weights,
-                cache_folder=cache_folder,
-                on_progress=on_progress,
-            )
-            scored = embed_and_cross_fit(
-                table,
-                network,
-                split=Split(
-                    run=run.path,
-                    num_folds=num_folds,
-                    seed=seed,
-                    is_own=has_new_split or table.folds is not None,
-                    fewest=3,  # of which the head keeps one to choose its regularization
-                ),
-                cache_folder=cache_folder,
-                on_progress=on_progress,
-            )
+            is_own = has_new_split or table.folds is not None
+            # of three folds the head keeps one to choose its regularization
+            split = Split(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3)
+            cache: dict[str, Any] = {"cache_folder": cache_folder, "on_progress": on_progress}
+            embed_elsewhere(table.photo_paths(), network, executor=where, weights=weights, **cache)
+            scored = embed_and_cross_fit(table, network, split=split, **cache)
         else:
-            table, predictions = read_out_of_fold(pred_probs, table)
-            scored = ScoredTable(
-                table=table,
-                predictions=predictions,
-                facts=(("predictions", Path(pred_probs).name),),
-            )
-        result = examine(
-            run.path,
-            scored,
-            title=Path(data).resolve().name,
-            method=method,
-            precision=precision,
-            seed=seed,
-        )
+            scored = read_scored_table(pred_probs, table)
+        title = Path(data).resolve().name
+        result = examine(run.path, scored, title=title, method=method, precision=precision, seed=seed)
         write_find(result, on_progress=on_progress)
     note_run(result.folder)
     return result

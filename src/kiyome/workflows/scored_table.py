@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.table import Table
-from kiyome.features import cross_fit_head, extract_features
+from kiyome.features import HeadFit, cross_fit_head, extract_features
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
+from kiyome.reading.predictions import read_out_of_fold
 from kiyome.workflows.outputs import photo_summary
 from kiyome.workflows.split import Split
 
@@ -42,6 +43,12 @@ class ScoredTable:
         return photo_summary(self.whole_table, self.photos)
 
 
+def read_scored_table(pred_probs: Path | str, table: Table) -> ScoredTable:
+    """Return the table with the user's out-of-fold predictions from a file."""
+    table, predictions = read_out_of_fold(pred_probs, table)
+    return ScoredTable(table=table, predictions=predictions, facts=(("predictions", Path(pred_probs).name),))
+
+
 def embed_and_cross_fit(
     table: Table,
     backbone: Backbone,
@@ -61,11 +68,10 @@ def embed_and_cross_fit(
     photos = check_records(features.records, labels=names, on_progress=on_progress)
     scored = split.assign(table, photos)
     split.keep(scored)
-    folds = np.asarray(scored.folds)
     head = cross_fit_head(
         features.values,
         scored.labels,
-        folds,
+        np.asarray(scored.folds),
         num_classes=scored.num_classes,
         weights=scored.weights,
         on_progress=on_progress,
@@ -76,22 +82,24 @@ def embed_and_cross_fit(
         source=f"{backbone.name} frozen, cross-fitted logistic regression",
         table_fingerprint=scored.fingerprint,
     )
-    facts = (
-        ("backbone", f"{backbone.name}, {backbone.num_features:,} features at {backbone.size} px"),
-        ("weights", backbone.source),
-        ("engine", backbone.engine),
-        ("folds", f"{folds.max() + 1}, near duplicates kept together"),
-        ("regularization C of each fold", ", ".join(f"{c:g}" for c in head.regularization)),
-        ("log loss on given labels, out of fold", f"{head.log_loss:.4f}"),
-    )
-    shared = split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")
-    notes = tuple(note for note in (*shared, backbone.note, *features.notes) if note)
+    earlier = split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")
     return ScoredTable(
         table=scored,
         predictions=predictions,
         photos=photos,
         whole_table=table,
         features=features.values,
-        facts=facts,
-        notes=notes,
+        facts=_facts(backbone, head, num_folds=int(np.asarray(scored.folds).max()) + 1),
+        notes=tuple(filter(None, (*earlier, backbone.note, *features.notes))),
+    )
+
+
+def _facts(backbone: Backbone, head: HeadFit, *, num_folds: int) -> tuple[tuple[str, str], ...]:
+    return (
+        ("backbone", f"{backbone.name}, {backbone.num_features:,} features at {backbone.size} px"),
+        ("weights", backbone.source),
+        ("engine", backbone.engine),
+        ("folds", f"{num_folds}, near duplicates kept together"),
+        ("regularization C of each fold", ", ".join(f"{c:g}" for c in head.regularization)),
+        ("log loss on given labels, out of fold", f"{head.log_loss:.4f}"),
     )
