@@ -12,7 +12,7 @@ from kiyome.testing import write_digits
 SCRIPT = """
 import sys, kiyome
 kiyome.check(sys.argv[1], output=sys.argv[2] + "/one")
-print("--- told to be silent", file=sys.stderr, flush=True)
+print("--- with progress=False", file=sys.stderr, flush=True)
 kiyome.check(sys.argv[1], output=sys.argv[2] + "/two", progress=False)
 print("--- with a listener", file=sys.stderr, flush=True)
 kiyome.check(sys.argv[1], output=sys.argv[2] + "/three", on_progress=lambda stage, done, total: None)
@@ -28,7 +28,7 @@ def written_to(stderr, tmp_path, read):
     return text
 
 
-def test_a_terminal_sees_bars_unless_told_otherwise_and_a_pipe_sees_none(tmp_path):
+def test_a_terminal_sees_bars_by_default_and_a_pipe_sees_none(tmp_path):
     write_digits(tmp_path / "digits", num_photos=12)
     ours, theirs = pty.openpty()
 
@@ -49,7 +49,7 @@ def test_a_terminal_sees_bars_unless_told_otherwise_and_a_pipe_sees_none(tmp_pat
     assert "12/12" in shown
     assert [part.split("\r\n")[1:] for part in rest] == [[""], [""]]
     piped = written_to(subprocess.PIPE, tmp_path, lambda process: process.stderr.read().decode())
-    assert piped.splitlines() == ["--- told to be silent", "--- with a listener"]
+    assert piped.splitlines() == ["--- with progress=False", "--- with a listener"]
 
 
 def test_every_function_that_tells_of_its_progress_can_be_silenced():

@@ -62,7 +62,7 @@ def test_find_prints_words_or_json(tmp_path: Path) -> None:
 def test_wrong_input_is_one_plain_line_and_exit_code_2(tmp_path: Path) -> None:
     shown = run("find", tmp_path / "nowhere")
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert "error: The data can be found. Came: nothing at" in shown.stderr
+    assert "error: There is no folder or table at '" in shown.stderr
     assert "Traceback" not in shown.stderr
     answer = json.loads(run("check", tmp_path / "nowhere", "--json").stdout)
     assert answer["error"]["kind"] == "TableError"

@@ -88,12 +88,12 @@ def test_joined_groups_are_the_connected_components(pairs):
 
 
 def test_a_class_with_fewer_rows_than_folds_is_named():
-    with pytest.raises(InputError, match=r"one row for each of 5 folds. Came: rows: 2 in class 'blight'."):
+    with pytest.raises(InputError, match=r"too few rows for 5 folds: 2 in class 'blight'."):
         assign_folds([0] * 9 + [1] * 2, class_names=("healthy", "blight"))
 
 
 def test_a_class_with_fewer_groups_than_folds_is_named():
-    with pytest.raises(InputError, match=r"one group for each of 2 folds. Came: groups: 1 in class 1."):
+    with pytest.raises(InputError, match=r"too few groups for 2 folds: 1 in class 1."):
         assign_folds([0, 0, 0, 1, 1], num_folds=2, groups=["", "", "", "same", "same"])
 
 
@@ -102,7 +102,7 @@ def test_a_class_without_rows_passes():
 
 
 @pytest.mark.parametrize(
-    ("labels", "came"),
+    ("labels", "message"),
     [
         ([], "shape \\(0,\\)"),
         ([0, -100], "lowest -100"),
@@ -110,18 +110,18 @@ def test_a_class_without_rows_passes():
         ([[0, 1]], "shape \\(1, 2\\)"),
     ],
 )
-def test_labels_that_are_no_classes_are_refused(labels, came):
-    with pytest.raises(InputError, match="Labels are a row of whole numbers from 0. Came: .*" + came):
+def test_labels_that_are_no_classes_are_refused(labels, message):
+    with pytest.raises(InputError, match="Labels have .*" + message):
         assign_folds(labels)
 
 
 def test_one_fold_is_refused():
-    with pytest.raises(InputError, match=r"at least 2 folds. Came: num_folds=1."):
+    with pytest.raises(InputError, match=r"num_folds=1 is out of range\. Expected 2 or more"):
         assign_folds([0, 0, 1, 1], num_folds=1)
 
 
 def test_groupings_of_unequal_length_are_refused():
-    with pytest.raises(InputError, match=r"one entry a row. Came: lengths"):
+    with pytest.raises(InputError, match=r"The groupings have the lengths"):
         join_groups(["a"], ["a", "b"])
-    with pytest.raises(InputError, match=r"one entry a row"):
+    with pytest.raises(InputError, match=r"Give one entry a row in each"):
         assign_folds([0, 0, 1, 1], num_folds=2, groups=["a", "b"])

@@ -4,7 +4,7 @@ import os
 
 
 def usable_cores() -> tuple[int, ...]:
-    """Return their numbers in order; where the system does not say which, all of the machine.
+    """Return the numbers of the cores in order; all of the machine where the system gives no affinity.
 
     >>> len(usable_cores()) >= 1
     True
@@ -15,5 +15,5 @@ def usable_cores() -> tuple[int, ...]:
 
 
 def num_cores() -> int:
-    """Return how many there are."""
+    """Return the number of usable cores."""
     return len(usable_cores())

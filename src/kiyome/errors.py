@@ -70,7 +70,15 @@ class TableError(InputError):
 
 
 class UnreadablePhoto(KiyomeError):
-    """A photo that cannot be decoded; `problem` is the reason shown to people."""
+    """A photo that cannot be decoded; `reason` says why in a few words.
+
+    >>> print(UnreadablePhoto("no such file", remedy="Leave its row out."))
+    The photo is unreadable: no such file. Leave its row out.
+    """
+
+    def __init__(self, reason: str, *, expected: str = "", remedy: str) -> None:
+        super().__init__(f"The photo is unreadable: {reason}.", expected=expected, remedy=remedy)
+        self.reason = reason
 
 
 class StaleArtifact(KiyomeError):

@@ -1,9 +1,9 @@
-"""Folds: each row is held out once, dealt so that every fold looks like the whole.
+"""Folds: each row is held out once, and every fold looks like the whole.
 
-N rows, K classes, F folds, G groups. Rows of one group are never parted. Groups with the same class counts
-are of one kind and interchangeable. Kinds are dealt the heaviest first, all groups of a kind at once, to
-wherever the folds' shares of its classes are lowest; with few groups, moves and exchanges even out the rest.
-So a million rows take seconds, and small tables come out at least as even as a greedy deal group by group.
+N rows, K classes, F folds, G groups. Rows of one group stay together. Groups with the same class counts are
+of one kind and interchangeable. Kinds are assigned by falling weight, all groups of a kind at once, to the
+folds with the lowest shares of its classes; with few groups, moves and exchanges even out the rest. So a
+million rows take seconds, and small tables come out at least as even as a greedy assignment group by group.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 EXCHANGE_LIMIT = 500
-"""Up to so many groups, all pairs of them are tried for an exchange; time grows with the square."""
+"""Up to so many groups, exchanges of all pairs are tried; time grows with the square."""
 
 NUM_STARTS = 8
-"""The dealt start and random ones; the most even end is kept."""
+"""The first assignment and random ones; the most even result is kept."""
 
 
 def assign_folds(
@@ -44,19 +44,14 @@ def assign_folds(
     groups : array of int or str, shape (N,), optional
         Rows with the same value stay in one fold; -1 or an empty text means alone. See `join_groups`.
     seed : int
-        Another seed gives another deal; the same one the same.
+        Another seed gives another split.
     class_names : sequence of str, optional
-        Names for the error message.
+        Names for error messages.
 
     Returns
     -------
     folds : array of int16, shape (N,)
         Without groups, folds differ by at most one row in size and in the count of each class.
-
-    Raises
-    ------
-    InputError
-        When a class has fewer rows, or fewer groups, than there are folds.
 
     Notes
     -----
@@ -67,12 +62,12 @@ def assign_folds(
     >>> assign_folds([0, 0, 0, 0, 1, 1], num_folds=2, groups=["a", "a", "b", "b", "", ""])
     array([0, 0, 1, 1, 0, 1], dtype=int16)
     """
-    labels = _checked_labels(labels)
+    labels = _as_labels(labels)
     check_classes_fill_folds(labels, num_folds=num_folds, groups=groups, class_names=class_names)
     group_of_row = _one_grouping(labels, groups)
     counts = _count_classes(labels, group_of_row)
     rng = np.random.default_rng(seed)
-    fold_of_group = _deal_kinds(counts, num_folds, rng)
+    fold_of_group = _assign_kinds(counts, num_folds, rng)
     if counts.num_groups <= EXCHANGE_LIMIT and counts.num_groups < len(labels):
         starts = [fold_of_group, *rng.integers(num_folds, size=(NUM_STARTS - 1, counts.num_groups))]
         fold_of_group = _evenest_exchange(counts, starts, num_folds)
@@ -86,26 +81,21 @@ def check_classes_fill_folds(
     groups: ArrayLike | None = None,
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """Refuse a deal in which some fold would hold out no row, or train on no row, of a class.
+    """Raise InputError for a class with fewer rows or groups than folds, or for fewer than 2 folds.
 
-    Classes without any row pass: no deal can change them.
+    Classes without any row pass, since no split can change them.
 
-    Raises
-    ------
-    InputError
-        When a class has fewer rows, or fewer groups, than there are folds, or `num_folds` is below 2.
-
-    Examples
-    --------
     >>> check_classes_fill_folds([0, 0, 0, 1], num_folds=2, class_names=("healthy", "blight"))
     Traceback (most recent call last):
-    kiyome.errors.InputError: Every class has at least one row for each of 2 folds. Came: rows: 1 in \
-class 'blight'. Give such classes more photos, merge or drop them, or deal fewer folds.
+    kiyome.errors.InputError: Class 'blight' has 1 row, too few for 2 folds. Give such classes more photos, \
+    merge or drop them, or use fewer folds.
     """
-    labels = _checked_labels(labels)
+    labels = _as_labels(labels)
     if not 2 <= num_folds <= np.iinfo(np.int16).max:
         raise InputError(
-            "There are at least 2 folds.", came=f"num_folds={num_folds}", remedy="Say 2 or more."
+            f"num_folds={num_folds} is out of range.",
+            expected="Expected 2 or more.",
+            remedy="Set 2 or more folds.",
         )
     unit, num_units = "row", np.bincount(labels)
     present = np.flatnonzero(num_units)
@@ -116,28 +106,19 @@ class 'blight'. Give such classes more photos, merge or drop them, or deal fewer
     if short:
         names = class_names or range(len(num_units))
         named = [f"{num_units[k]} in class {names[k]!r}" for k in short[:5]]
+        more = f" and {len(short) - 5} more classes" if len(short) > 5 else ""
         raise InputError(
-            f"Every class has at least one {unit} for each of {num_folds} folds.",
-            came=f"{unit}s: " + ", ".join(named) + (f" and {len(short) - 5} more" if len(short) > 5 else ""),
-            remedy="Give such classes more photos, merge or drop them, or deal fewer folds.",
+            f"There are too few {unit}s for {num_folds} folds: {', '.join(named)}{more}.",
+            remedy="Give such classes more photos, merge or drop them, or use fewer folds.",
         )
 
 
 def join_groups(*groupings: ArrayLike) -> Ints:
     """Return group numbers, 0 to G - 1, such that rows together in any grouping are together.
 
-    Parameters
-    ----------
-    groupings : arrays of int or str, each of shape (N,)
-        In each, rows with the same value belong together; -1 or an empty text means alone.
+    In each grouping, (N,) of int or str, rows with the same value belong together; -1 or an empty text is a
+    group of its own. Groups are connected components, numbered by their first row.
 
-    Returns
-    -------
-    groups : array of int64, shape (N,)
-        Connected components, numbered by their first row.
-
-    Examples
-    --------
     >>> join_groups(["anna", "anna", "ben", "", ""], [-1, 7, 7, -1, -1])
     array([0, 0, 0, 1, 2])
     """
@@ -148,9 +129,7 @@ def join_groups(*groupings: ArrayLike) -> Ints:
     num_rows = {len(first) for first in firsts}
     if len(num_rows) != 1:
         raise InputError(
-            "Groupings have one entry a row.",
-            came=f"lengths {sorted(num_rows)}",
-            remedy="Give equally long ones.",
+            f"The groupings have the lengths {sorted(num_rows)}.", remedy="Give one entry a row in each."
         )
     n = num_rows.pop()
     rows, links = np.tile(np.arange(n), len(firsts)), np.concatenate(firsts)
@@ -159,12 +138,14 @@ def join_groups(*groupings: ArrayLike) -> Ints:
     return _numbered_by_first_row(component)
 
 
-def _checked_labels(labels: ArrayLike) -> Ints:
+def _as_labels(labels: ArrayLike) -> Ints:
     array = np.asarray(labels)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 0:
-        came = f"shape {array.shape}, {array.dtype}" + (f", lowest {array.min()}" if array.size else "")
+        lowest = f", lowest {array.min()}" if array.size else ""
         raise InputError(
-            "Labels are a row of whole numbers from 0.", came=came, remedy="Number the classes from 0."
+            f"Labels have shape {array.shape} and type {array.dtype}{lowest}.",
+            expected="Expected one row of whole numbers from 0.",
+            remedy="Number the classes from 0.",
         )
     whole: Ints = array.astype(np.int64)
     return whole
@@ -176,7 +157,7 @@ def _one_grouping(labels: Ints, groups: ArrayLike | None) -> Ints:
 
 
 def _first_row_of_group(grouping: ArrayLike) -> Ints:
-    """For each row, the first row of its group; a row that is alone has itself."""
+    """Return the first row of each row's group; a row alone has itself."""
     values = np.asarray(grouping)
     rows = np.arange(len(values))
     if values.dtype.kind in "iu":
@@ -196,7 +177,7 @@ def _numbered_by_first_row(component: Ints) -> Ints:
 
 @dataclass(frozen=True, kw_only=True)
 class _ClassCounts:
-    """How many rows of each class each group has, the zeros left out: entries sorted by group."""
+    """Rows of each class in each group, without zeros: entries sorted by group."""
 
     groups: Ints
     classes: Ints
@@ -210,7 +191,7 @@ class _ClassCounts:
 
     @property
     def cost(self) -> Floats:
-        """(K,) what a squared row costs: classes count by their shares, whatever their size."""
+        """(K,) cost of a squared row: classes count by their shares, whatever their size."""
         return 1.0 / np.maximum(self.class_sizes, 1) ** 2
 
 
@@ -222,32 +203,32 @@ def _count_classes(labels: Ints, group_of_row: Ints) -> _ClassCounts:
     return _ClassCounts(groups=groups, classes=classes, counts=counts, starts=starts, class_sizes=class_sizes)
 
 
-def _deal_kinds(counts: _ClassCounts, num_folds: int, rng: np.random.Generator) -> Ints:
-    """(G,) fold of each group: kinds by falling weight, within a kind by lot."""
+def _assign_kinds(counts: _ClassCounts, num_folds: int, rng: np.random.Generator) -> Ints:
+    """Return (G,) the fold of each group: kinds by falling weight, within a kind at random."""
     kind_of_group, first_group = _kinds(counts)
     weight = np.add.reduceat(counts.counts**2 * counts.cost[counts.classes], counts.starts)
     shuffled = rng.permutation(counts.num_groups)
     members = shuffled[np.argsort(kind_of_group[shuffled], kind="stable")]
     ends = np.cumsum(np.bincount(kind_of_group))
     stops = np.append(counts.starts[1:], len(counts.groups))
-    dealt = np.zeros((num_folds, len(counts.class_sizes)))  # rows of each class in each fold so far
+    assigned = np.zeros((num_folds, len(counts.class_sizes)))  # rows of each class in each fold so far
     sizes = np.zeros(num_folds)
     fold_of_group = np.empty(counts.num_groups, np.int64)
     for kind in np.argsort(-weight[first_group], kind="stable"):
         group = first_group[kind]
         own = slice(counts.starts[group], stops[group])
         classes, rows = counts.classes[own], counts.counts[own]
-        level = dealt[:, classes] @ (rows * counts.cost[classes]) / weight[group]
+        level = assigned[:, classes] @ (rows * counts.cost[classes]) / weight[group]
         mine = members[ends[kind - 1] if kind else 0 : ends[kind]]
         share = _fill_evenly(np.round(level, 9), sizes, len(mine))
-        dealt[:, classes] += np.outer(share, rows)
+        assigned[:, classes] += np.outer(share, rows)
         sizes += share * rows.sum()
         fold_of_group[mine] = np.repeat(np.arange(num_folds), share)
     return fold_of_group
 
 
 def _kinds(counts: _ClassCounts) -> tuple[Ints, Ints]:
-    """(G,) kind of each group, and the first group of each kind."""
+    """Return (G,) the kind of each group, and the first group of each kind."""
     entries = np.column_stack([counts.classes, counts.counts])
     raw, width = entries.tobytes(), entries.strides[0]
     bounds = [*(counts.starts * width).tolist(), len(raw)]
@@ -257,9 +238,9 @@ def _kinds(counts: _ClassCounts) -> tuple[Ints, Ints]:
 
 
 def _fill_evenly(level: Floats, sizes: Floats, num_groups: int) -> Ints:
-    """How many groups each fold takes when each goes where the level is lowest and raises it by one.
+    """Return how many groups each fold takes if each goes to the lowest level and raises it by one.
 
-    Water poured into F vessels, then rounded down; what remains goes to the lowest, then the smallest.
+    Like water in F vessels, then rounded down; the remaining groups go to the lowest, then the smallest.
     """
     order = np.argsort(level)
     poured = (num_groups + np.cumsum(level[order])) / np.arange(1, len(level) + 1)
@@ -271,25 +252,25 @@ def _fill_evenly(level: Floats, sizes: Floats, num_groups: int) -> Ints:
 
 
 def _evenest_exchange(counts: _ClassCounts, starts: Sequence[Ints], num_folds: int) -> Ints:
-    """(G,) the most even of the deals that exchanges reach from these starts."""
+    """Return (G,) the most even folds that exchanges reach from these starts."""
     rows = np.zeros((counts.num_groups, len(counts.class_sizes)))
     rows[counts.groups, counts.classes] = counts.counts
     shares = rows * np.sqrt(counts.cost)
-    deals = [_exchange(shares, start, num_folds) for start in starts]
-    return min(deals, key=lambda folds: float((_dealt(shares, folds, num_folds) ** 2).sum().round(9)))
+    ends = [_exchange(shares, start, num_folds) for start in starts]
+    return min(ends, key=lambda folds: float((_fold_sums(shares, folds, num_folds) ** 2).sum().round(9)))
 
 
-def _dealt(shares: Floats, folds: Ints, num_folds: int) -> Floats:
+def _fold_sums(shares: Floats, folds: Ints, num_folds: int) -> Floats:
     return np.stack([shares[folds == fold].sum(axis=0) for fold in range(num_folds)])
 
 
 def _exchange(shares: Floats, folds: Ints, num_folds: int) -> Ints:
-    """Move one group, or exchange two, whatever evens out the classes most, until nothing does."""
+    """Return folds after moving one group, or swapping two, whichever evens out most, until none does."""
     folds, everyone = folds.copy(), np.arange(len(folds))
     overlap = shares @ shares.T
     own = np.diag(overlap)
     while True:
-        pull = shares @ _dealt(shares, folds, num_folds).T
+        pull = shares @ _fold_sums(shares, folds, num_folds).T
         stay = pull[everyone, folds][:, None]
         move = stay - pull - own[:, None]  # (G, F) half of what a move saves
         toward = stay - pull[:, folds]

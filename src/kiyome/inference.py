@@ -1,6 +1,6 @@
-"""Photos to probabilities: the only forward pass without gradients, for held-out rows, test and new photos.
+"""Photos to probabilities: the only forward pass without gradients, for held-out, test and new photos.
 
-Out-of-fold and test predictions go the same way, so they cannot drift apart. V views, n rows, K classes.
+Out-of-fold and test predictions take the same path, so they cannot drift apart. V views, n rows, K classes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,29 +33,12 @@ def predict(
 ) -> Probs:
     """Probabilities (n, K) of these rows: the mean over views of each view's own, by the network's link.
 
-    Parameters
-    ----------
-    network
-        Best made ready by ``compute.ready(network.module)``; left in evaluation mode. Its memory layout stays
-        as it is, since an optimizer may hold on to it.
-    photos, rows
-        The photos, and (n,) which of them, each readable.
-    views
-        One Augment a view: the first plain, the others random, say (test-time augmentation).
-    compute
-        Device and precision.
-    seed
-        Of the random views; the same seed gives the same views.
-    on_progress
-        Hears ``("predict", done, total)`` after each batch.
+    `network` is best prepared by ``compute.ready(network.module)``; it is left in evaluation mode with its
+    memory layout unchanged, since an optimizer may refer to it. `rows` are (n,) readable photos. Each of
+    `views` is an Augment: the first plain, the others random, for test-time augmentation; `seed` decides the
+    random ones. `on_progress` is called with ``("predict", done, total)`` after each batch. KiyomeError for
+    outputs that are not finite.
 
-    Raises
-    ------
-    KiyomeError
-        Where the network gives numbers that are not finite.
-
-    Examples
-    --------
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
@@ -115,8 +98,7 @@ def predict_views(
         if not np.isfinite(probs).all():
             row = rows[np.flatnonzero(~np.isfinite(probs).all(axis=1))[0]]
             raise KiyomeError(
-                "A network gives finite numbers.",
-                came=f"others for row {row}",
+                f"The network gives numbers that are not finite for row {row}.",
                 remedy="Predict with precision=float32, or train this member again.",
             )
         yield probs

@@ -1,4 +1,4 @@
-"""How long work tells that it goes on, without knowing who listens."""
+"""Progress of long work: callbacks for it, and bars in a terminal or notebook."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 Progress = Callable[[str, int, int], None]
-"""Called as ``on_progress(stage, done, total)``; `kiyome.progress` turns it into bars."""
+"""Called as ``on_progress(stage, done, total)``."""
 
 
 State = Literal["waiting", "learning", "predicting", "finished", "cached", "remote"]
@@ -21,35 +21,35 @@ State = Literal["waiting", "learning", "predicting", "finished", "cached", "remo
 
 @dataclass(frozen=True, kw_only=True)
 class MemberEvent:
-    """The state of one member of a training, sent when it changes and after each epoch."""
+    """State of one member of a training, after each change and each epoch."""
 
     member: str
-    """Its label, which is also its stage in `Progress`."""
+    """Its label, which is also its stage of `Progress`."""
     state: State
     config: Mapping[str, Any]
-    """The fields of its recipe, `epochs` among them, its folds and seed."""
+    """The fields of its recipe, with `epochs`, folds and seed."""
     metrics: tuple[Mapping[str, Any], ...] = ()
-    """One line for each epoch that is done, the first one first, as in metrics.jsonl."""
+    """One line for each finished epoch, in order, as in metrics.jsonl."""
 
 
 OnEvent = Callable[[MemberEvent], None]
-"""Called as ``on_event(event)``; the command line shows a table of members, trackers log metrics."""
+"""Called as ``on_event(event)``; the command line shows a table, trackers record it."""
 
 
 Notes = Callable[[str], None]
-"""Called as ``on_note(note)`` with a sentence that people should hear at once."""
+"""Called as ``on_note(note)`` with a sentence to show at once."""
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
-    """Do nothing: the default listener for progress."""
+    """Ignore progress: the default callback."""
 
 
 def ignore_event(event: MemberEvent) -> None:
-    """Do nothing: the default listener for events."""
+    """Ignore an event: the default callback."""
 
 
 def ignore_note(note: str) -> None:
-    """Do nothing: the default listener for notes."""
+    """Ignore a note: the default callback."""
 
 
 Given = ParamSpec("Given")
@@ -57,9 +57,9 @@ Result = TypeVar("Result")
 
 
 def shows_progress(verb: Callable[Given, Result]) -> Callable[Given, Result]:
-    """The verb with bars on stderr while it works, in a terminal or a notebook.
+    """Return the verb with bars on stderr while it works, in a terminal or a notebook.
 
-    It is silent with ``progress=False``, where `on_progress` listens, and in pipes and files.
+    There are no bars with ``progress=False``, with a callback `on_progress`, and in pipes and files.
     """
     call: Callable[..., Result] = verb
 
@@ -83,7 +83,7 @@ def _in_notebook() -> bool:
 
 @contextmanager
 def bars_on_stderr() -> Iterator[Progress]:
-    """A listener that shows a bar for each stage, from the first that is told to the end of the block."""
+    """Yield a callback that shows a bar for each stage, from its first call to the end of the block."""
     from rich.console import Console
 
     bars, on_stage = new_bars(Console(stderr=True))
@@ -100,7 +100,7 @@ def bars_on_stderr() -> Iterator[Progress]:
 
 
 def new_bars(console: "Console") -> "tuple[RichProgress, Progress]":
-    """A bar for each stage, not shown yet, and what moves them."""
+    """Return bars that are not shown yet, and the callback that moves them."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 

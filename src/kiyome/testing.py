@@ -1,4 +1,4 @@
-"""Small real sets whose truth is known, to try kiyome on and to test it with."""
+"""Small real data sets with known true labels, for trials and tests."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def write_digits(
     side: int = 64,
     seed: int = 0,
 ) -> NDArray[np.int64]:
-    """True labels of scanned digits, written as PNG files with a Kaggle-style ``train.csv`` of noisy labels.
+    """Write scanned digits as PNG files with a ``train.csv`` of noisy labels; return the true labels.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def write_digits(
     num_photos
         How many of scikit-learn's 1,797 scans, in their order.
     noise_rate
-        Share of labels that a class-dependent transition matrix changes, on average.
+        Average proportion of labels that a class-dependent transition matrix changes.
     side
         Width and height of the written photos in pixels; the scans are 8 x 8.
     seed

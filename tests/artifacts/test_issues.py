@@ -90,10 +90,10 @@ def test_other_texts_stay(text):
     [
         (
             {"label_quality": [0.1]},
-            r"label_quality has one entry a row. Came: shape \(1,\) where there are 4 rows",
+            r"label_quality has shape \(1,\), but the table has 4 rows",
         ),
-        ({"ranked_rows": [1, 1]}, r"ranked_rows are different rows in 0..3"),
-        ({"ranked_rows": [4]}, r"ranked_rows are different rows in 0..3"),
+        ({"ranked_rows": [1, 1]}, r"ranked_rows \[1, 1\]... repeats a row, or has one outside 0\.\.3"),
+        ({"ranked_rows": [4]}, r"ranked_rows \[4\]... repeats a row, or has one outside 0\.\.3"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, changes, message):

@@ -82,21 +82,21 @@ def test_the_same_run_comes_back_to_its_folder_and_writes_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "came"),
+    ("options", "message"),
     [
         (
             {"config": CONFIG | {"seed": 1}},
-            r"a run with other settings \(seed: 0 there, 1 now\) in .*run. Name another folder",
+            r"run holds a run with other settings \(seed: 0 there, 1 now\). Name another folder",
         ),
         ({"config": CONFIG | {"folds": 5}}, r"a run with other settings \(folds: nothing there, 5 now\)"),
-        ({"command": "check"}, "a run of 'find'"),
+        ({"command": "check"}, "holds a run of 'find'"),
         ({"of": table(given_labels=[1, 0])}, "a run on another table"),
     ],
 )
-def test_another_run_is_refused_or_gets_the_next_free_name(tmp_path, options, came):
+def test_another_run_is_refused_or_gets_the_next_free_name(tmp_path, options, message):
     finished_run(tmp_path / "run")
     before = contents(tmp_path / "run")
-    with pytest.raises(InputError, match=r"A run folder holds one run. Came: " + came):
+    with pytest.raises(InputError, match=message):
         finished_run(tmp_path / "run", **options)
     assert finished_run(tmp_path / "run", **options, named_by_user=False) == tmp_path / "run-2"
     assert finished_run(tmp_path / "run", **options, named_by_user=False) == tmp_path / "run-2"
@@ -112,7 +112,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize(
-    ("recipes", "came"),
+    ("recipes", "message"),
     [
         ([MODELS[0], MODELS[1] | {"epochs": 5}], "recipes.b.epochs: 3 there, 5 now"),
         (
@@ -130,23 +130,21 @@ MODELS = [
         ),
     ],
 )
-def test_only_the_settings_that_differ_are_shown(tmp_path, recipes, came):
+def test_only_the_settings_that_differ_are_shown(tmp_path, recipes, message):
     finished_run(tmp_path / "run", config={"recipes": MODELS, "seed": 0})
     with pytest.raises(InputError) as caught:
         finished_run(tmp_path / "run", config={"recipes": recipes, "seed": 0})
-    shown = caught.value.came.replace(str(tmp_path), "")
-    assert came in shown
+    shown = caught.value.problem.replace(str(tmp_path), "")
+    assert message in shown
     assert "seed" not in shown
     assert len(shown) < 400
 
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(
-        InputError, match=r"Came: files that are no run, such as 'mine.txt' in .* Name another"
-    ):
+    with pytest.raises(InputError, match=r"holds files that are no run, such as 'mine.txt'. Name another"):
         finished_run(tmp_path)
-    with pytest.raises(InputError, match="Came: a file in"):
+    with pytest.raises(InputError, match="is a file"):
         finished_run(tmp_path / "mine.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     (tmp_path / "empty").mkdir()
@@ -163,8 +161,13 @@ def test_one_flipped_bit_in_any_file_is_named(tmp_path):
                 damaged = bytearray(whole)
                 damaged[position] ^= 1 << bit
                 path.write_bytes(damaged)
-                shown = {"run.json": r"no sound run.json", "label_issues.csv": r"label_issues.csv changed"}
-                with pytest.raises(StaleArtifact, match=shown.get(path.name, r"inner/caf%E9.bin changed")):
+                shown = {
+                    "run.json": r"no sound run.json",
+                    "label_issues.csv": r"label_issues.csv is missing or was changed",
+                }
+                with pytest.raises(
+                    StaleArtifact, match=shown.get(path.name, r"inner/caf%E9.bin is missing or was changed")
+                ):
                     verify_run(folder)
         path.write_bytes(whole)
     verify_run(folder)
@@ -191,7 +194,7 @@ def test_a_missing_file_and_a_cut_off_run_are_named(tmp_path):
     folder = finished_run(tmp_path / "run")
     (folder / "label_issues.csv").unlink()
     with pytest.raises(
-        StaleArtifact, match=r"label_issues.csv changed or missing in .* Run the command again"
+        StaleArtifact, match=r"label_issues.csv is missing or was changed in .* Run the command again"
     ):
         verify_run(folder)
 
@@ -202,18 +205,18 @@ def test_a_missing_file_and_a_cut_off_run_are_named(tmp_path):
 
     with pytest.raises(RuntimeError, match="halfway"):
         fail_halfway()
-    with pytest.raises(StaleArtifact, match=r"a run.json of a run that was cut off"):
+    with pytest.raises(StaleArtifact, match=r"a run.json of an interrupted run"):
         verify_run(tmp_path / "cut")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StaleArtifact, match=r"no sound run.json in"):
+    with pytest.raises(StaleArtifact, match=r"has no sound run.json"):
         verify_run(tmp_path / "empty")
 
 
 def test_a_run_that_is_not_there_leads_to_those_beside(tmp_path):
-    with pytest.raises(StaleArtifact, match=r"no run at .*leaves\. Came: nothing there\. Check the path\."):
+    with pytest.raises(StaleArtifact, match=r"no run at .*leaves\. Check the path\."):
         verify_run(tmp_path / "leaves")
     finished_run(tmp_path / "leaves-train")
-    with pytest.raises(StaleArtifact, match=r"runs beside it: leaves-train\. Did you mean leaves-train\?"):
+    with pytest.raises(StaleArtifact, match=r"Runs beside it: leaves-train\. Did you mean leaves-train\?"):
         verify_run(tmp_path / "leaves-trian")
 
 
@@ -256,9 +259,7 @@ def test_a_second_process_is_refused_and_the_lock_dies_with_its_owner(tmp_path):
     owner = start(tmp_path / "run", 1, "wait")
     assert owner.stdout.readline() == b"held\n"
     second = start(tmp_path / "run", 1)
-    assert (
-        b"RunBusy: One process writes a run folder. Came: another one that writes" in second.communicate()[1]
-    )
+    assert b"RunBusy: Another process is writing" in second.communicate()[1]
     with pytest.raises(RunBusy, match="Wait for it, or name another folder"):
         busy_run(tmp_path / "run")
     owner.send_signal(signal.SIGKILL)

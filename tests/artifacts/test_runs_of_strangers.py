@@ -89,7 +89,7 @@ def test_who_names_the_folder_gets_the_photos(received, made) -> None:
     subject = read_subject(received, images=named)
     assert photo_jpeg(subject, 0, 256).startswith(b"\xff\xd8")
     assert len(list((audit_sample(received, n=10, images=named).folder / "photos").iterdir())) == 10
-    with pytest.raises(InputError, match="No folder is at nowhere"):
+    with pytest.raises(InputError, match="There is no folder at images='nowhere'"):
         read_subject(received, images="nowhere")
 
 
@@ -131,7 +131,7 @@ def test_a_team_reads_runs_of_its_key_only(made, received, monkeypatch) -> None:
 )
 def test_a_misshapen_manifest_is_no_run(received, changes) -> None:
     forged(received, **changes)
-    with pytest.raises(StaleArtifact, match=r"no sound run\.json"):
+    with pytest.raises(StaleArtifact, match=r"has no sound run\.json, so it is not a finished run"):
         verify_run(received)
 
 
@@ -142,7 +142,7 @@ def test_no_signature_of_a_stranger_is_taken_for_ones_own(signature) -> None:
 
 def test_a_manifest_nested_without_end_is_no_run(received) -> None:
     (received / MANIFEST).write_text("[" * 100_000)
-    with pytest.raises(StaleArtifact, match=r"no sound run\.json"):
+    with pytest.raises(StaleArtifact, match=r"has no sound run\.json, so it is not a finished run"):
         verify_run(received)
 
 

@@ -18,7 +18,7 @@ from kiyome.executors.executor import MAX_TRIES
 from kiyome.executors.processes import shares_of_machine
 
 
-def test_every_unit_has_its_result_and_the_waiting_is_told(elsewhere, tmp_path):
+def test_every_unit_has_its_result_and_on_wait_is_called(elsewhere, tmp_path):
     """A killed worker is another try, and costs the others nothing."""
     looks = []
     units = {name: str(tmp_path / name) for name in ("killed", "spared", "third")}
@@ -29,12 +29,12 @@ def test_every_unit_has_its_result_and_the_waiting_is_told(elsewhere, tmp_path):
 
 
 def test_what_a_unit_raises_comes_up_with_its_name_at_once(elsewhere):
-    with pytest.raises(InputError, match=r"Numbers are even. Came: bad: 1. Double it."):
+    with pytest.raises(InputError, match=r"bad: 1 is odd. Double it."):
         dict(elsewhere.run(work.fail, {"bad": 1}))
 
 
 def test_errors_here_have_a_name_too():
-    with pytest.raises(InputError, match=r"Came: bad: 1"):
+    with pytest.raises(InputError, match=r"bad: 1 is odd"):
         dict(Here().run(work.fail, {"bad": 1}))
     with pytest.raises(ZeroDivisionError) as caught:
         dict(Processes(num=1).run(work.divide, {"zero": 0}))
@@ -42,7 +42,7 @@ def test_errors_here_have_a_name_too():
     assert "return 1 / number" in caught.value.__notes__[0]  # where in the worker
 
 
-def test_an_error_that_cannot_travel_is_told_in_words():
+def test_an_error_that_cannot_be_pickled_is_sent_as_text():
     with pytest.raises(RuntimeError, match=r"Stubborn: no 3"):
         dict(Processes(num=1).run(work.be_stubborn, {"a": 3}))
 
@@ -121,7 +121,7 @@ def test_each_process_has_a_gpu_and_its_share_of_the_cores(monkeypatch):
     assert len(shares_of_machine(None, most=99)) == cores
 
 
-def test_ray_shares_a_gpu_only_where_it_is_told(ray):
+def test_ray_shares_a_gpu_only_where_asked(ray):
     del ray
     assert dict(OnRay(cores=2).run(work.double, {"a": 1})) == {"a": 2}
     assert choose_executor("ray?gpus=0.25&cores=4") == OnRay(gpus=0.25, cores=4)
@@ -133,7 +133,7 @@ def test_slurm_without_a_cluster_says_so(tmp_path):
         dict(OnSlurm(folder=tmp_path / "jobs").run(work.double, {"a": 1}))
 
 
-def test_slurm_is_told_what_the_text_says():
+def test_slurm_gets_the_options_of_the_text():
     chosen = choose_executor("slurm:gpu?timeout_min=240&slurm_account=leaves&folder=logs/jobs")
     options = {"timeout_min": 240, "slurm_account": "leaves"}
     assert chosen == OnSlurm(partition="gpu", folder=Path("logs/jobs"), options=options)
@@ -149,8 +149,8 @@ def test_a_text_that_names_no_executor_is_refused(text):
     "error",
     [
         MissingExtra("Ray", extra="ray"),
-        InputError("Labels lie in 0..4.", came="7", remedy="Correct it."),
-        KiyomeError("a", came="b", remedy="c").of("row 1"),
+        InputError("Label 7 is outside 0..4.", remedy="Correct it."),
+        KiyomeError("a", expected="b", remedy="c").of("row 1"),
     ],
 )
 def test_our_errors_travel_whole(error):

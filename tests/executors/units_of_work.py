@@ -14,7 +14,7 @@ def double(number):
 
 def fail(number):
     if number == 1:
-        raise InputError("Numbers are even.", came=f"{number}", remedy="Double it.")
+        raise InputError(f"{number} is odd.", remedy="Double it.")
     return number
 
 

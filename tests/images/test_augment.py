@@ -184,13 +184,25 @@ def test_large_photos_are_averaged_and_not_aliased():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "A view has a size of at least one pixel. Came: 0."),
+        ({"size": 0}, "size=0 is out of range. Expected at least one pixel."),
         ({"crop": "centre"}, "The crop 'centre' is unknown. Expected one of random, center, whole."),
-        ({"horizontal_flip": 1.5}, "horizontal_flip lies in 0 to 1. Came: 1.5."),
-        ({"hue": 0.6}, "hue lies in 0 to 0.5. Came: 0.6."),
-        ({"brightness": float("nan")}, "brightness lies in 0 to inf. Came: nan."),
-        ({"scale": (1.0, 0.08)}, "scale rises, above 0 and at most 1. Came: (1.0, 0.08)."),
-        ({"ratio": (0.0, 1.0)}, "ratio rises, above 0 and at most inf. Came: (0.0, 1.0)."),
+        (
+            {"horizontal_flip": 1.5},
+            "horizontal_flip=1.5 is out of range. Expected a number from 0 to 1.",
+        ),
+        ({"hue": 0.6}, "hue=0.6 is out of range. Expected a number from 0 to 0.5."),
+        (
+            {"brightness": float("nan")},
+            "brightness=nan is out of range. Expected a number from 0 to inf.",
+        ),
+        (
+            {"scale": (1.0, 0.08)},
+            "scale=(1.0, 0.08) is out of range. Expected two rising numbers, above 0 and at most 1.",
+        ),
+        (
+            {"ratio": (0.0, 1.0)},
+            "ratio=(0.0, 1.0) is out of range. Expected two rising numbers, above 0 and at most inf.",
+        ),
     ],
 )
 def test_options_that_make_no_view_are_refused(options: dict[str, Any], message: str):

@@ -81,5 +81,5 @@ def test_progress_tells_both_stages(folder: Path):
 
 
 def test_a_label_too_few_is_refused_before_anything_is_read():
-    with pytest.raises(InputError, match=r"one label for each photo\. Came: 1 labels for 2 photos"):
+    with pytest.raises(InputError, match=r"There are 1 labels for 2 photos\. Give one label for each photo"):
         check_photos(["a.png", "b.png"], labels=["cat"])

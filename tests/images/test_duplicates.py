@@ -149,7 +149,7 @@ def test_progress_ends_at_the_number_of_distinct_pictures():
     [np.zeros((2, SIGNATURE_BYTES), np.uint8), np.zeros((3, SIGNATURE_BYTES)), np.zeros((3, 9), np.uint8)],
 )
 def test_what_does_not_fit_is_refused(signatures: np.ndarray):
-    with pytest.raises(InputError, match=r"Signatures are uint8 of shape \(3, 256\), as many as hashes\."):
+    with pytest.raises(InputError, match=r"Expected uint8 of shape \(3, 256\), one row a hash\."):
         duplicate_groups(signatures, names(3))
 
 

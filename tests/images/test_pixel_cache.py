@@ -89,7 +89,7 @@ def test_unreadable_photos_are_set_aside_and_replaced_by_nothing(jpegs: list[Pat
     assert photos.shapes[1].tolist() == [0, 0]
     alone = cache_photos([jpegs[2]], stored=SMALL, folder=tmp_path / "cache")
     assert np.array_equal(photos.pixels(3), alone.pixels(0))
-    with pytest.raises(InputError, match=r"Only readable photos have pixels. Came: row 2 \(no such file\)"):
+    with pytest.raises(InputError, match=r"The photo of row 2 is unreadable \(no such file\)"):
         photos.pixels(2)
 
 
@@ -131,7 +131,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_stored(
     needed = estimate_bytes(jpegs, stored=SMALL, folder=tmp_path)
     usage = type(shutil.disk_usage(tmp_path))(total=10**12, used=10**12 - needed, free=needed)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(KiyomeError, match=r"has room for the photos as stored.* GB to store, .* GB free"):
+    with pytest.raises(KiyomeError, match=r"is too full: .* GB to store, .* GB free"):
         cache_photos(jpegs, stored=SMALL, folder=tmp_path)
     assert not list(tmp_path.rglob("*.npy"))
 
@@ -163,7 +163,7 @@ def test_changed_pixels_are_noticed_at_the_first_look(jpegs: list[Path], tmp_pat
     flip_a_bit(part, -5)
     photos = cache_photos(jpegs, stored=SMALL, folder=tmp_path)
     photos.pixels(0)
-    with pytest.raises(StaleArtifact, match=f"other pixels in {part}. Remove that file"):
+    with pytest.raises(StaleArtifact, match=f"{part} holds other pixels than were stored. Remove that file"):
         photos.pixels(len(jpegs) - 1)
     part.unlink()
     again = cache_photos(jpegs, stored=SMALL, folder=tmp_path)
@@ -186,7 +186,7 @@ def test_damaged_parts_are_made_anew_and_noted(jpegs: list[Path], tmp_path: Path
     assert estimate_bytes(jpegs, stored=SMALL, folder=tmp_path) > 0
     photos = cache_photos(jpegs, stored=SMALL, folder=tmp_path)
     assert photos.num_decoded == len(jpegs)
-    assert photos.notes == (f"a damaged part of the photo cache was made anew: {part.name[:12]}",)
+    assert photos.notes == (f"a damaged part of the photo cache was made again: {part.name[:12]}",)
     assert all(map(np.array_equal, pixels_of(photos), first))
 
 
@@ -226,7 +226,7 @@ def test_another_decoder_or_size_is_another_cache(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_side_of_no_pixels_is_refused():
-    with pytest.raises(InputError, match=r"A side has at least one pixel\. Came: 0\."):
+    with pytest.raises(InputError, match=r"side=0 is less than one pixel\."):
         StoredSize(side=0)
 
 

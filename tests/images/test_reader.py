@@ -110,7 +110,7 @@ def test_progress_counts_every_photo(folder: Path):
 
 @pytest.mark.parametrize("argument", ["num_threads", "shrink_to"])
 def test_arguments_below_one_are_refused_at_once(argument: str):
-    with pytest.raises(InputError, match=f"{argument} is at least 1. Came: 0"):
+    with pytest.raises(InputError, match=f"{argument} is 0, below 1"):
         read_photos([], **{argument: 0})
 
 

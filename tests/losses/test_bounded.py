@@ -125,14 +125,16 @@ def test_normalized_cross_entropy_at_the_edge_of_half_precision():
 def test_values_out_of_bounds():
     batch = torch.zeros(1, 2), torch.tensor([0])
     with pytest.raises(
-        InputError, match=r"The option q is a number above 0 and at most 1\. Came: 0\. Correct q\."
+        InputError, match=r"q=0 is out of range\. Expected a number, above 0 and at most 1\. Correct q\."
     ):
         generalized_cross_entropy(*batch, q=0)
-    with pytest.raises(InputError, match=r"order is a whole number\. Came: 1\.5"):
+    with pytest.raises(InputError, match=r"order=1\.5 is not a whole number"):
         taylor_cross_entropy(*batch, order=1.5)
-    with pytest.raises(InputError, match=r"order is a number at least 1 and at most 1000\. Came: 0"):
+    with pytest.raises(
+        InputError, match=r"order=0 is out of range\. Expected a number, at least 1 and at most 1000"
+    ):
         taylor_cross_entropy(*batch, order=0)
-    with pytest.raises(InputError, match=r"beta is a number at least 0\. Came: -1"):
+    with pytest.raises(InputError, match=r"beta=-1 is out of range\. Expected a number, at least 0"):
         symmetric_cross_entropy(*batch, beta=-1)
     with pytest.raises(
         InputError,

@@ -59,26 +59,24 @@ def test_what_is_no_transition_matrix(loss_fn):
         return loss_fn(LOGITS, LABELS, transition_matrix=matrix)
 
     with pytest.raises(
-        InputError, match=r"its rows sum to one\. Came: row sums \[1\.05, 1\.2, 0\.75\]\. .* transpose\."
+        InputError, match=r"has row sums \[1\.05, 1\.2, 0\.75\]\. .* rows that sum to one\. .* transpose\."
     ):
         loss(T.T)
-    with pytest.raises(InputError, match=r"T\[true, given\] is 3 x 3.* Came: shape \(2, 2\)"):
+    with pytest.raises(InputError, match=r"T\[true, given\] has shape \(2, 2\)\. Expected 3 x 3"):
         loss(np.eye(2))
     with pytest.raises(InputError, match=r"never negative"):
         loss([[1.1, -0.1, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    with pytest.raises(InputError, match=r"T\[true, given\] is 3 x 3"):
+    with pytest.raises(InputError, match=r"Expected 3 x 3"):
         loss([[1.0, 0.0, 0.0], [0.0, float("nan"), 0.0], [0.0, 0.0, 1.0]])
-    with pytest.raises(InputError, match=r"T\[true, given\] is 3 x 3.* Came: shape"):
+    with pytest.raises(InputError, match=r"T\[true, given\] has shape .* Expected 3 x 3"):
         loss([[1.0], [0.0, 1.0]])
-    with pytest.raises(InputError, match=r"every class is given at times\. Came: no way to be given class 2"):
+    with pytest.raises(InputError, match=r"T\[true, given\] never gives class 2"):
         loss([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.5, 0.5, 0.0]])
 
 
 def test_backward_refuses_a_matrix_without_a_safe_inverse():
     even = np.full((3, 3), 1 / 3)
-    with pytest.raises(
-        InputError, match=r"can be inverted without magnifying errors.* Use forward_correction"
-    ):
+    with pytest.raises(InputError, match=r"is nearly singular.* Use forward_correction"):
         backward_correction(LOGITS, LABELS, transition_matrix=even)
     assert torch.allclose(
         forward_correction(LOGITS, LABELS, transition_matrix=even),

@@ -89,20 +89,19 @@ def test_saved_states_are_copies():
 def test_a_memory_of_another_table_is_refused():
     small, large = EarlyLearning(num_rows=8, num_classes=4), EarlyLearning(num_rows=9, num_classes=4)
     with pytest.raises(
-        StaleArtifact, match=r"beliefs of shape \(9, 4\).* Came: .*\(8, 4\).* Resume with the table"
+        StaleArtifact,
+        match=r"has the shapes .*\(8, 4\).* beliefs of shape \(9, 4\).* Resume with the table",
     ):
         large.load_state_dict(small.state_dict())
-    with pytest.raises(StaleArtifact, match=r"Came: \{\}"):
+    with pytest.raises(StaleArtifact, match=r"has the shapes \{\}"):
         large.load_state_dict({})
 
 
 def test_rows_that_do_not_fit():
     loss_fn = EarlyLearning(num_rows=9, num_classes=4)
-    with pytest.raises(
-        InputError, match=r"Each sample comes with its row.* Came: torch.int64 of shape \(2,\) for 3"
-    ):
+    with pytest.raises(InputError, match=r"rows are torch.int64 of shape \(2,\) for 3 samples"):
         loss_fn(logits_of(0), LABELS, ROWS[:2])
-    with pytest.raises(InputError, match=r"Came: torch.float32 of shape \(3,\)"):
+    with pytest.raises(InputError, match=r"rows are torch.float32 of shape \(3,\)"):
         loss_fn(logits_of(0), LABELS, ROWS.float())
     for outside in (-1, 9):
         with pytest.raises((IndexError, RuntimeError)):

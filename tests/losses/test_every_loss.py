@@ -146,25 +146,17 @@ def test_a_shift_of_all_logits_changes_only_taylor_softmax(name, options, kind):
 )
 def test_logits_and_targets_that_do_not_fit(name):
     loss_fn, logits, labels = make_loss(name), torch.zeros(3, 4), torch.tensor([0, 1, 2])
-    with pytest.raises(InputError, match=r"Targets are N whole numbers.* Came: torch.int64 of shape \(2,\)"):
+    with pytest.raises(InputError, match=r"Targets are torch.int64 of shape \(2,\)"):
         loss_fn(logits, labels[:2])
-    with pytest.raises(
-        InputError, match=r"Targets are N whole numbers.* Came: torch.float32 of shape \(3,\)"
-    ):
+    with pytest.raises(InputError, match=r"Targets are torch.float32 of shape \(3,\)"):
         loss_fn(logits, labels.float())
-    with pytest.raises(
-        InputError, match=r"Targets are N whole numbers.* Came: torch.int64 of shape \(3, 4\)"
-    ):
+    with pytest.raises(InputError, match=r"Targets are torch.int64 of shape \(3, 4\)"):
         loss_fn(logits, torch.eye(4, dtype=torch.int64)[labels])
-    with pytest.raises(
-        InputError, match=r"Logits are floating numbers.* Came: torch.float32 of shape \(4,\)"
-    ):
+    with pytest.raises(InputError, match=r"Logits are torch.float32 of shape \(4,\)"):
         loss_fn(logits[0], labels)
-    with pytest.raises(
-        InputError, match=r"Logits are floating numbers.* Came: torch.float32 of shape \(3, 1\)"
-    ):
+    with pytest.raises(InputError, match=r"Logits are torch.float32 of shape \(3, 1\)"):
         loss_fn(logits[:, :1], labels)
-    with pytest.raises(InputError, match=r"Logits are floating numbers.* Came: torch.int64"):
+    with pytest.raises(InputError, match=r"Logits are torch.int64"):
         loss_fn(logits.long(), labels)
 
 

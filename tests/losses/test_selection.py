@@ -54,5 +54,5 @@ def test_no_gradient_reaches_the_samples_left_out():
 
 
 def test_bad_counts():
-    with pytest.raises(InputError, match=r"num_omitted is a number at least 0\. Came: -1"):
+    with pytest.raises(InputError, match=r"num_omitted=-1 is out of range\. Expected a number, at least 0"):
         keep_small_losses(torch.tensor([1.0]), epoch=0, num_omitted=-1)

@@ -70,26 +70,26 @@ def test_everything_that_is_no_photo_is_listed_with_its_reason(lay, tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "one folder of photos for each class.* Came: no class folder with photos in .*; 0 other files"),
+        ((), "has no class folder with photos; it holds 0 other files.* one folder of photos for each class"),
         (
             ("1.jpg", "2.jpg"),
-            r"Came: no class folder with photos in .*; 2 other files, such as '1.jpg' \(lies outside",
+            r"has no class folder with photos; it holds 2 other files, such as '1.jpg' \(lies outside",
         ),
         (("cat/notes.txt",), r"such as 'cat/notes.txt' \(not a photo that kiyome reads \(.txt\)\)"),
-        (("cat/1.jpg",), "at least two classes. Came: photos in 'cat' only.*folder of its own"),
+        (("cat/1.jpg",), "has photos of one class only, 'cat'.*at least two classes.*folder of its own"),
         (
             ("data/cat/1.jpg", "data/dog/1.jpg"),
-            "at least two classes.* If its folders are the classes, point at .*/data",
+            "at least two classes.* If its folders are the classes, give .*/data",
         ),
         (
             ("train/cat/1.jpg", "val/cat/1.jpg", "Test/cat/1.jpg"),
-            "Came: only Test, train, val in .*Point at one of them: .*/Test",
+            "holds only splits: Test, train, val.*Give one of the splits: .*/Test",
         ),
         (
             ("cat/1.jpg", "Cat /1.jpg"),
-            "Class names differ in more than .* Came: folders 'Cat ', 'cat'.*Merge the folders",
+            "has folders with nearly equal names: 'Cat ', 'cat'.*Merge the folders",
         ),
-        (("caf\u00e9/1.jpg", "cafe\u0301/1.jpg"), "Class names differ in more than"),
+        (("caf\u00e9/1.jpg", "cafe\u0301/1.jpg"), "Class names must differ in more than"),
     ],
 )
 def test_a_folder_that_is_no_data_set_is_named(lay, tmp_path, names, message):
@@ -107,7 +107,7 @@ def test_a_class_map_orders_renames_and_merges_folders(lay, tmp_path):
         "cat/1.jpg": 1,
         "dog/1.jpg": 0,
     }
-    with pytest.raises(TableError, match=r"Every class folder is in class_map. Came: Cat, dog in"):
+    with pytest.raises(TableError, match=r"has class folders that are not in class_map: Cat, dog"):
         read_table(tmp_path, class_map=["cat"])
 
 

@@ -23,7 +23,7 @@ def outcome(read, path):
         found = read(path)
     except TableError as error:
         return str(error)
-    return dict(found.columns), list(found.places)
+    return dict(found.columns), list(found.row_numbers)
 
 
 def by_lines(path):

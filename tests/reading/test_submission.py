@@ -48,7 +48,7 @@ def test_names_are_written_where_the_sample_has_names_or_the_table_had():
 @pytest.mark.parametrize("value", ["4", "0", "unknown"])
 def test_labels_that_nothing_explains_are_refused_and_never_alphabetical_numbers(value):
     with pytest.raises(
-        InputError, match=rf"Nothing says .* 'label' .* Came: '{value}'; the run has 'blight'"
+        InputError, match=rf"in column 'label' .* not those of the run: '{value}'; the run has 'blight'"
     ):
         submission_form(listed(label=value), NAMED)
     form = submission_form(listed(label=value), NAMED, form="labels")
@@ -74,7 +74,7 @@ def test_a_class_map_of_other_classes_is_refused_when_given_and_passed_over_when
     path = tmp_path / "label_num_to_disease_map.json"
     path.write_text('{"0": "cat", "1": "dog"}')
     assert known_label_texts(NAMES, NAMES, sample=tmp_path / "sample.csv") == NAMED
-    with pytest.raises(InputError, match=r"Came: 'cat', 'dog' in label_num.*; the run has 'blight'"):
+    with pytest.raises(InputError, match=r"label_num.* has the classes 'cat', 'dog'; the run has 'blight'"):
         known_label_texts(NAMES, NAMES, class_map=path)
 
 
@@ -99,14 +99,14 @@ def test_one_column_a_class_holds_probabilities_in_the_samples_order(columns, va
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (("rust", "healthy"), "Came: no column for 'blight'."),
-        (("rust", "healthy", "scab"), "Came: no column for 'blight'; no class called 'scab'."),
-        (("rust", "healthy", "blight", "Usage"), "Came: no class called 'Usage'."),
-        (("p_rust", "p_healthy"), "Came: no column for 'blight'."),
-        (("rust", "healthy", "Rust"), "Came: no column for 'blight'"),
+        (("rust", "healthy"), ": no column for 'blight'."),
+        (("rust", "healthy", "scab"), ": no column for 'blight'; no class called 'scab'."),
+        (("rust", "healthy", "blight", "Usage"), ": no class called 'Usage'."),
+        (("p_rust", "p_healthy"), ": no column for 'blight'."),
+        (("rust", "healthy", "Rust"), ": no column for 'blight'"),
         (
             ("c0", "c1", "c2"),
-            "Came: no column for 'blight', 'healthy', 'rust'; no class called 'c0', 'c1', 'c2'.",
+            ": no column for 'blight', 'healthy', 'rust'; no class called 'c0', 'c1', 'c2'.",
         ),
     ],
 )
@@ -149,7 +149,7 @@ def test_labels_0_and_1_in_a_sample_are_labels_and_a_guess_is_told():
 def test_a_probability_whose_class_is_not_known_is_refused_until_a_map_numbers_the_classes(tmp_path):
     sample = listed(target="0.5")
     with pytest.raises(
-        InputError, match=r"'target' .* nothing says which. Came: classes 'benign', 'mal"
+        InputError, match=r"'target' .* one class of 'benign', 'malignant', but does not tell which"
     ) as error:
         submission_form(sample, known_label_texts(BINARY, BINARY))
     (tmp_path / "map.json").write_text(re.search(r"{.*}", error.value.remedy)[0])
@@ -157,8 +157,9 @@ def test_a_probability_whose_class_is_not_known_is_refused_until_a_map_numbers_t
     assert written(submission_form(sample, ways), 0.25, 0.75)[1] == ["b", "0.75"]
     with pytest.raises(InputError, match="one whose column is named like the class"):
         submission_form(sample, NAMED)
-    form = submission_form(listed(rust="0.5"), NAMED)
-    assert form.description == "the probability of 'rust' in column 'rust'"
+    assert (
+        submission_form(listed(rust="0.5"), NAMED).description == "the probability of 'rust' in column 'rust'"
+    )
 
 
 def test_columns_that_say_nothing_about_the_form_are_left_out_and_told():
@@ -170,7 +171,9 @@ def test_columns_that_say_nothing_about_the_form_are_left_out_and_told():
 def test_the_form_may_be_said_where_no_sample_decides():
     form = submission_form(PhotoList(image_ids=("b", "a"), paths=("", "")), NUMBERED, form="probabilities")
     assert written(form, 0.5, 0.25, 0.25) == (["image_id", "0", "1", "2"], ["b", "0.5", "0.25", "0.25"])
-    with pytest.raises(InputError, match=r"A submission holds labels or probabilities. Came: 'probs'"):
+    with pytest.raises(InputError, match=r"form='probs' is unknown. Expected labels or probabilities"):
         submission_form(listed(), NUMBERED, form="probs")
-    with pytest.raises(InputError, match="Labels stand in one column"):
+    with pytest.raises(
+        InputError, match=r"has one column a class, which cannot hold labels. Leave --form out"
+    ):
         submission_form(listed(rust="0", blight="0", healthy="0"), NUMBERED, form="labels")

@@ -209,13 +209,13 @@ def test_runs_that_do_not_go_together_are_told_what_differs(runs, brought, tmp_p
         output=tmp_path / "dealt-anew",
         cache_folder=runs.parent / "cache",
     )
-    with pytest.raises(InputError, match=r"other folds in"):
+    with pytest.raises(InputError, match=r"has other folds than"):
         blend([runs / "a", tmp_path / "dealt-anew"])
     with pytest.raises(InputError, match=r"Each run is named once"):
         blend([runs / "a", runs / "a"])
     with pytest.raises(InputError, match=r"Some run is named"):
         blend([])
-    with pytest.raises(StaleArtifact, match=r"A run folder holds a finished run"):
+    with pytest.raises(StaleArtifact, match=r"so it is not a finished run"):
         blend([tmp_path])
 
 
@@ -227,7 +227,9 @@ def test_predictions_of_unknown_folds_are_averaged_and_nothing_more(brought, tmp
     for verb in (calibrate, lambda run: stack([run]), lambda run: blend([run], how="weights")):
         with pytest.raises(InputError, match=r"so the runs know their folds\. Came: no folds in .* `fold`"):
             verb(tmp_path / "run")
-    with pytest.raises(InputError, match=r"unknown folds in .*run\. Run find again with a column `fold`"):
+    with pytest.raises(
+        InputError, match=r"folds of .*run are unknown\. .*Run find again with a column `fold`"
+    ):
         blend([tmp_path / "run", brought])
 
 

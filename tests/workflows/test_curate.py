@@ -108,7 +108,7 @@ def test_decisions_come_from_a_file(found, tmp_path: Path) -> None:
 
 def test_a_run_without_issues_is_told_apart(found, tmp_path: Path) -> None:
     curated = curate(found.folder, action="soften", output=tmp_path / "soft")
-    with pytest.raises(InputError, match="Issues are what `kiyome find` wrote"):
+    with pytest.raises(InputError, match=r"no .*label_issues.parquet. Issues are written by"):
         curate(curated.folder)
 
 

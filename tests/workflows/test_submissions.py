@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_told_before_a_photo_is_read_and_nothing_is_written
         (
             lacking,
             TableError,
-            r"2 of 6 without one in .*: 'x' \(no such file\), 'y' .* Point at their folder with --images,",
+            r"2 of 6 photos .*: 'x' \(no such file\), 'y' .* Name their folder with --images,",
         ),
     ):
         with pytest.raises(error, match=message):

@@ -217,7 +217,7 @@ def test_a_run_that_was_changed_predicts_nothing(trained, digits, tmp_path):
     content = bytearray(model.read_bytes())
     content[-1] ^= 1
     model.write_bytes(content)
-    with pytest.raises(StaleArtifact, match=r"Files of a run stay as they were written"):
+    with pytest.raises(StaleArtifact, match=r"model.safetensors is missing or was changed"):
         predict(run, digits / "data" / "train_images", output=None)
 
 

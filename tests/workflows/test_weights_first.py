@@ -124,7 +124,7 @@ def test_a_finished_run_needs_no_weights_and_another_one_in_its_folder_is_told_f
     first = train(digits / "data", changes=changes, **how)
     weights.unlink()
     shutil.rmtree(tmp_path / "cache")
-    with pytest.raises(InputError, match="A run folder holds one run"):
+    with pytest.raises(InputError, match="holds a run with other settings"):
         train(digits / "data", changes=[*changes, "epochs=2"], **how)
     assert not (tmp_path / "cache").exists()
     again = train(digits / "data", changes=changes, **how)

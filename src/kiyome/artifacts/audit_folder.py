@@ -1,4 +1,4 @@
-"""The folder of rows that were drawn for people to check, under names that say nothing. n of N rows."""
+"""A sample of rows for people to check, in a folder under blind names. n of N rows."""
 
 import hashlib
 import json
@@ -16,23 +16,23 @@ from kiyome.errors import InputError
 
 AUDIT_FILE, DESIGN_FILE, FACTS_FILE, PHOTOS = "audit.csv", "design.parquet", "design.json", "photos"
 UNSURE_WORD = "unsure"
-"""What people write where they cannot tell."""
+"""The answer of people who cannot tell."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditFolder:
-    """Which rows of which run were drawn; no label and no guess is among it."""
+    """The sampled rows of a run, without their labels and predictions."""
 
     folder: Path
     manifest: Manifest
     facts: dict[str, Any]
-    """What `design.json` says."""
+    """The content of `design.json`."""
     rows: NDArray[np.intp]
-    """(n,) places in the run's table, in the blind order."""
+    """(n,) indices into the run's table, in the blind order."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of the run's table."""
+        """Class names of the run's table."""
         return tuple(self.manifest["table"]["classes"])
 
     @property
@@ -42,33 +42,24 @@ class AuditFolder:
 
     @property
     def photo_names(self) -> list[str]:
-        """The n files below `PHOTOS`, in the blind order; empty where the photo was not at hand."""
+        """The n files below `PHOTOS`, in the blind order; empty for a row without a photo."""
         names = [Path(name) for name in self.manifest["files"] if Path(name).parent == Path(PHOTOS)]
         file_of = {name.stem: name.name for name in names}
         return [file_of.get(name, "") for name in self.row_names]
 
 
 def blind_names(predictions: str, rows: NDArray[np.intp]) -> list[str]:
-    """Names of drawn rows, in their order; no other sample has the same.
+    """Return the names of sampled rows, in order; `predictions` is a digest, so each sample has its own.
 
-    Parameters
-    ----------
-    predictions
-        Digest of the probabilities that are judged.
-    rows
-        (n,) the drawn rows.
-
-    Examples
-    --------
     >>> blind_names("0" * 64, np.array([7, 3]))
     ['s275713-0001', 's275713-0002']
     """
     digest = hashlib.sha256(f"{predictions} {rows.tolist()}".encode()).hexdigest()
-    return [f"s{digest[:6]}-{place:04d}" for place in range(1, len(rows) + 1)]
+    return [f"s{digest[:6]}-{number:04d}" for number in range(1, len(rows) + 1)]
 
 
 def is_audit_folder(folder: str | Path) -> bool:
-    """Whether `kiyome audit-sample` wrote there.
+    """Whether `kiyome audit-sample` wrote the folder.
 
     >>> is_audit_folder("no/such/folder")
     False
@@ -77,29 +68,20 @@ def is_audit_folder(folder: str | Path) -> bool:
 
 
 def read_audit_folder(folder: str | Path) -> AuditFolder:
-    """The rows that were drawn into a folder, once all that was sealed is as it was.
-
-    Raises
-    ------
-    StaleArtifact
-        When a sealed file changed.
-    InputError
-        When the folder holds something else.
-    """
+    """Return the sample in a folder, with all sealed files verified; InputError for another folder."""
     import pyarrow.parquet as pq
 
     folder = Path(folder)
     manifest = verify_run(folder)
     if manifest["command"] != "audit-sample":
         raise InputError(
-            "An audit is about a sample that kiyome audit-sample drew from a run.",
-            came=f"{folder}, a run of '{manifest['command']}'",
-            remedy=f"Draw one with `kiyome audit-sample {folder}`, or name the folder that it wrote.",
+            f"{folder} holds a run of '{manifest['command']}', not an audit sample.",
+            remedy=f"Draw a sample with `kiyome audit-sample {folder}`, or name the folder of one.",
         )
     with reading(folder / DESIGN_FILE):
-        places = pq.read_table(folder / DESIGN_FILE, columns=["place"])["place"].to_numpy()
-        drawn = np.flatnonzero(places)
-        rows = drawn[np.argsort(places[drawn])]
+        positions = pq.read_table(folder / DESIGN_FILE, columns=["place"])["place"].to_numpy()
+        sampled = np.flatnonzero(positions)
+        rows = sampled[np.argsort(positions[sampled])]
     with reading(folder / FACTS_FILE):
         facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
         str(facts["source"])

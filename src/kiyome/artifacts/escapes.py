@@ -1,4 +1,12 @@
-"""Reversible escapes: for file names that are not UTF-8, and for cells that a spreadsheet would run."""
+"""Reversible escapes: for file names that are not UTF-8, and for cells that a spreadsheet would run.
+
+A file name is bytes, and not all are UTF-8. Such a name breaks databases, JSON and Parquet, so image ids
+carry an escaped form: each byte that is not UTF-8 becomes `%XX`, and a percent sign that could be read as
+such an escape becomes `%25`. Every other name stays as it is, `100%.png` among them.
+
+A cell that begins like a formula gets an apostrophe before it (OWASP, CSV injection), and one that begins
+with apostrophes and then like a formula gets one more, so that every cell leads back to one text.
+"""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +23,7 @@ _AMBIGUOUS_PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 
 
 def text_of_path(path: str) -> str:
-    r"""The text that stands for a path in ids, CSV, JSON and Parquet; `path_of_text` leads back.
+    r"""Return the text for a path in ids, CSV, JSON and Parquet; `path_of_text` is the inverse.
 
     >>> text_of_path("leaves/caf\udce9.png"), text_of_path("100%.png"), text_of_path("a%41.png")
     ('leaves/caf%E9.png', '100%.png', 'a%2541.png')
@@ -40,7 +48,7 @@ def paths_of_texts(texts: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def is_unicode(text: str) -> bool:
-    r"""Whether a text can be written as UTF-8: file names that are no text carry halves of characters.
+    r"""Whether a text can be written as UTF-8; file names that are not text hold lone surrogates.
 
     >>> is_unicode("leaf \u8449"), is_unicode("caf\udce9")
     (True, False)
@@ -53,7 +61,7 @@ def is_unicode(text: str) -> bool:
 
 
 def path_of_text(text: str) -> str:
-    r"""The path, as Python opens it, that `text_of_path` turned into this text.
+    r"""Return the path, as Python opens it, whose `text_of_path` is this text.
 
     >>> path_of_text("leaves/caf%E9.png")
     'leaves/caf\udce9.png'
@@ -65,7 +73,7 @@ def path_of_text(text: str) -> str:
 
 
 def stays_inside(path: str) -> bool:
-    """Whether a relative path, by its text alone, cannot lead out of the folder it is joined to.
+    """Whether a relative path, by its text alone, cannot lead out of the folder that it is joined to.
 
     >>> stays_inside("cat/1.jpg"), stays_inside("../1.jpg"), stays_inside("/etc/passwd")
     (True, False, False)
@@ -78,7 +86,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uf
 
 
 def safe_cell(text: str) -> str:
-    """Return the text as a spreadsheet shows it and never runs it; `text_of_safe_cell` leads back.
+    """Return a cell that a spreadsheet shows and never runs; `text_of_safe_cell` is the inverse.
 
     >>> safe_cell("=HYPERLINK(1)"), safe_cell("'=HYPERLINK(1)"), safe_cell("cat/1.jpg")
     ("'=HYPERLINK(1)", "''=HYPERLINK(1)", 'cat/1.jpg')
@@ -95,7 +103,7 @@ def safe_cells(texts: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def _begin_with(texts: NDArray[np.object_], starts: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each text begins so; None does not."""
+    """Whether each text begins with one of these characters; None does not."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -106,7 +114,7 @@ def _begin_with(texts: NDArray[np.object_], starts: Sequence[str]) -> NDArray[np
 
 
 def text_of_safe_cell(cell: str) -> str:
-    """Return the text that `safe_cell` turned into this cell.
+    """Return the text whose `safe_cell` is this cell.
 
     >>> text_of_safe_cell("'=HYPERLINK(1)"), text_of_safe_cell("'tis.jpg")
     ('=HYPERLINK(1)', "'tis.jpg")
@@ -116,9 +124,9 @@ def text_of_safe_cell(cell: str) -> str:
 
 
 def texts_of_cells(cells: list[str]) -> list[str]:
-    """Return the texts of a column of a CSV; a column with a bare formula was not made safe, and stays.
+    """Return the texts of a column of a CSV; a column with a bare formula was not escaped, and stays.
 
-    An exact column in which each formula has an apostrophe of its own cannot be told from a safe one.
+    An exact column in which each formula has an apostrophe of its own looks like an escaped one.
 
     >>> texts_of_cells(["'=1.jpg", "2.jpg"]), texts_of_cells(["'=1.jpg", "=1.jpg"])
     (['=1.jpg', '2.jpg'], ["'=1.jpg", '=1.jpg'])
@@ -128,7 +136,7 @@ def texts_of_cells(cells: list[str]) -> list[str]:
 
 
 def runs_in_spreadsheet(cell: str) -> bool:
-    """Whether a spreadsheet may take a cell for a formula.
+    """Whether a spreadsheet may run a cell as a formula.
 
     >>> runs_in_spreadsheet("@SUM(1+1)"), runs_in_spreadsheet("leaf.jpg")
     (True, False)
@@ -137,10 +145,12 @@ def runs_in_spreadsheet(cell: str) -> bool:
 
 
 def formula_warnings(table: "Table", files: Sequence[str]) -> list[str]:
-    """Return what to tell of exact files of a table with cells that a spreadsheet would run."""
+    """Return a warning for exact files of a table with cells that a spreadsheet would run."""
     texts = np.array([*table.image_ids, *table.class_names], dtype=object)
     cells = texts[_begin_with(texts, FORMULA_STARTS)]
     if not len(cells):
         return []
-    told = f"{len(cells):,} ids and class names, such as {cells[0]!r}, would run as formulas in a spreadsheet"
-    return [f"{told}: do not open {' or '.join(files)} in one; the other lists are safe"]
+    cause = (
+        f"{len(cells):,} ids and class names, such as {cells[0]!r}, would run as formulas in a spreadsheet"
+    )
+    return [f"{cause}: do not open {' or '.join(files)} in one; the other lists are safe"]

@@ -13,74 +13,77 @@ from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
 NO_LABEL = -1
-"""Stands for the label of a row about which nothing is said."""
+"""The label of a row without a decision or prediction."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Issues:
-    """What was found about the labels of N rows."""
+    """Label issues of N rows."""
 
     is_label_issue: NDArray[np.bool_]
-    """(N,) rows that were flagged."""
+    """(N,) whether the label is flagged as wrong."""
     probability: NDArray[np.float64]
-    """(N,) chance that the given label is wrong."""
+    """(N,) probability that the given label is wrong."""
     suggested_labels: NDArray[np.int32]
-    """(N,) the likeliest class where a row is flagged, the given label elsewhere."""
+    """(N,) the most likely class of flagged rows, the given label elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankedIssues(Issues):
-    """What `find` wrote about the labels of N rows, with the order in which it suspects them."""
+    """Label issues of N rows as `find` writes them, with their order."""
 
     likely_labels: NDArray[np.int32]
-    """(N,) the likeliest class of each row."""
+    """(N,) the most likely class of each row."""
     ranking: NDArray[np.intp]
     """(N,) rows, the most suspicious first."""
 
 
 def read_issues(path: str | Path, table: Table) -> RankedIssues:
-    """What `label_issues.parquet` says of the table's rows, matched by id.
+    """Return the content of `label_issues.parquet` for the rows of a table, matched by id.
 
-    Raises
-    ------
-    InputError
-        When the file is not there, says nothing of a row, or names a class that the table does not have.
+    InputError where the file is missing, lacks a row, or names a class that the table does not have.
     """
     import pyarrow.parquet as pq
 
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            "Issues are what `kiyome find` wrote.", came=f"no {path}", remedy="Run kiyome find on these data."
+            f"There is no {path}.",
+            expected="Issues are written by `kiyome find`.",
+            remedy="Run kiyome find on these data.",
         )
     wanted = ["image_id", "is_label_issue", "probability", "suggested_label", "predicted_label"]
     with reading(path):
         columns = pq.read_table(path, columns=wanted).to_pydict()
-        place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+        index_of = {image_id: index for index, image_id in enumerate(columns["image_id"])}
         flags = np.array(columns["is_label_issue"], dtype=np.bool_)
         probability = np.array(columns["probability"], dtype=np.float64)
-    missing = [image_id for image_id in table.image_ids if image_id not in place_of]
+    missing = [image_id for image_id in table.image_ids if image_id not in index_of]
     label_of = {name: label for label, name in enumerate(table.class_names)}
     named = {*columns["suggested_label"], *columns["predicted_label"]}
     strange = [name for name in named if name not in label_of]
     if missing or strange:
-        came = f"{len(missing)} rows without a verdict" if missing else f"the class {strange[0]!r}"
+        lack = (
+            f"lacks {len(missing)} rows of the table"
+            if missing
+            else f"names the unknown class {strange[0]!r}"
+        )
         raise InputError(
-            "The issues are about the rows and classes of the table.",
-            came=f"{came} in {path}",
+            f"{path} {lack}.",
+            expected="It must cover the rows and classes of the table.",
             remedy="Run kiyome find on these data.",
         )
-    places = np.array([place_of[image_id] for image_id in table.image_ids], dtype=np.intp)
+    indices = np.array([index_of[image_id] for image_id in table.image_ids], dtype=np.intp)
     suggested, likely = (
-        np.array([label_of[name] for name in columns[column]], dtype=np.int32)[places]
+        np.array([label_of[name] for name in columns[column]], dtype=np.int32)[indices]
         for column in ("suggested_label", "predicted_label")
     )
     return RankedIssues(
-        is_label_issue=flags[places],
-        probability=probability[places],
+        is_label_issue=flags[indices],
+        probability=probability[indices],
         suggested_labels=suggested,
         likely_labels=likely,
-        ranking=np.argsort(places, kind="stable"),
+        ranking=np.argsort(indices, kind="stable"),
     )
 
 
@@ -98,34 +101,18 @@ def write_issue_files(
     """Write `label_issues.csv` and `label_issues.parquet`: every row of the table, most suspicious first.
 
     The columns are cleanlab's (is_label_issue, label_quality, given_label, predicted_label) and image_id,
-    path, suggested_label, rank and, where known, probability. Labels are class names.
+    path, suggested_label, rank and, where known, probability. Labels are class names. `ranked_rows` holds row
+    indices; the other rows follow in the table's order, without a rank. -1 stands for no label, NaN for no
+    score.
 
-    In the CSV, a text that a spreadsheet could take for a formula gets an apostrophe before it. The Parquet
+    In the CSV, a text that a spreadsheet could run as a formula gets an apostrophe before it. The Parquet
     file is exact.
-
-    Parameters
-    ----------
-    is_label_issue : array of bool, shape (N,)
-    label_quality : array of float, shape (N,)
-        NaN for a row without a score, such as an unreadable photo.
-    predicted_labels, suggested_labels : array of int, shape (N,)
-        -1 where there is none. Suggested are the predicted ones where not given.
-    ranked_rows : array of int
-        Indices of rows, most suspicious first; the others follow in the table's order, without a rank.
-    probability : array of float, shape (N,), optional
-        That the given label is wrong.
-
-    Raises
-    ------
-    InputError
-        When an array has another length, or a row is ranked twice.
     """
     n = len(table)
     order = np.asarray(ranked_rows, dtype=np.intp)
     if len(np.unique(order)) != len(order) or (order.size and (order.min() < 0 or order.max() >= n)):
         raise InputError(
-            f"ranked_rows are different rows in 0..{n - 1}.",
-            came=f"{order[:5]}...",
+            f"ranked_rows {order[:5].tolist()}... repeats a row, or has one outside 0..{n - 1}.",
             remedy="Rank each row once.",
         )
     rest = np.setdiff1d(np.arange(n), order)
@@ -152,9 +139,8 @@ def _of_length(num_rows: int, name: str, values: ArrayLike) -> NDArray[Any]:
     array = np.asarray(values)
     if array.shape != (num_rows,):
         raise InputError(
-            f"{name} has one entry a row.",
-            came=f"shape {array.shape} where there are {num_rows} rows",
-            remedy="Give one for each row of the table.",
+            f"{name} has shape {array.shape}, but the table has {num_rows} rows.",
+            remedy="Give one entry for each row of the table.",
         )
     return array
 

@@ -1,7 +1,7 @@
-"""The manifest of a run: what was asked, of which table, with which versions; sealed and signed.
+"""The manifest of a run: command, config, table and versions; sealed and signed.
 
-A seal tells of accidents, not of strangers: anyone can make one. So a manifest must have its shape, and where
-it says that photos lie is looked at only if the signature is ours or the place is near (`photos_of_run`).
+A seal shows accidents, not forgeries: anyone can make one. So a manifest is checked for its shape, and a
+photo folder that it names is opened only if the signature is ours or the folder is nearby (`photos_of_run`).
 """
 
 import fcntl
@@ -38,13 +38,6 @@ TEAM_KEY = "KIYOME_SEAL_KEY"
 def key_at(path: str | Path) -> bytes:
     """Return the key in a file, made with its folder if need be; all processes get the same.
 
-    Raises
-    ------
-    StaleArtifact
-        When the file was changed.
-
-    Examples
-    --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "review" / "secret"
     >>> key_at(path) == key_at(path)
@@ -57,15 +50,14 @@ def key_at(path: str | Path) -> bytes:
         key = file.read(KEY_BYTES + 1)
     if len(key) != KEY_BYTES:
         raise StaleArtifact(
-            f"{path} does not hold a key of {KEY_BYTES} bytes.",
-            came="a file that was changed",
-            remedy="Take it from a backup, or delete it: a new one is made.",
+            f"{path} was changed: it does not hold a key of {KEY_BYTES} bytes.",
+            remedy="Take it from a backup, or delete it to get a new one.",
         )
     return key
 
 
 def _make(path: Path) -> None:
-    """Put new bytes at `path`, whole or not at all, unless another process was first."""
+    """Write a new key to `path`, whole or not at all, unless another process was first."""
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -87,14 +79,14 @@ def sign(content: bytes) -> str:
 
 
 def is_signed(content: bytes, signature: object) -> bool:
-    """Whether the holder of the key at hand signed the text."""
+    """Whether the text was signed with the key at hand."""
     own = sign(content)
     is_text = isinstance(signature, str) and signature.isascii()  # a stranger's may be anything
     return bool(own) and is_text and hmac.compare_digest(own, str(signature))
 
 
 def has_team_key() -> bool:
-    """Whether only runs that the team's key signed may be read."""
+    """Whether only runs signed with the team's key may be read."""
     return bool(os.environ.get(TEAM_KEY))
 
 
@@ -113,7 +105,7 @@ MANIFEST = "run.json"
 MOST_MANIFEST = 2**28
 """Bytes; a million files are listed in less."""
 NOTHING = object()
-"""In place of a setting that one of two runs does not have."""
+"""Marks a setting that one of two runs does not have."""
 PACKAGES = (
     *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
@@ -144,13 +136,13 @@ def new_manifest(command: str, config: Mapping[str, Any], table: Table) -> Manif
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Put the manifest into the folder of its run, signed with the key at hand."""
+    """Write the manifest into the folder of its run, signed with the key at hand."""
     signature = {"signature": sign(_json_of(manifest))}
     write_bytes(path / MANIFEST, _bytes_of(manifest | signature))
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """The folder's manifest when it is there and sound; a disk that errs is an OSError."""
+    """Return the folder's manifest if it is present and sound, else None; a failing disk is an OSError."""
     try:
         with open_regular(path / MANIFEST) as file:
             raw = file.read(MOST_MANIFEST)
@@ -164,18 +156,12 @@ def read_manifest(path: Path) -> Manifest | None:
 
 
 def refuse_photos_from_elsewhere(path: str | Path) -> None:
-    """Refuse a run that wants photos from a place that nobody here named.
-
-    Raises
-    ------
-    InputError
-        With the option that names the place.
-    """
+    """Raise InputError for a stranger's run whose photos lie neither beside it nor below this folder."""
     if _is_from_elsewhere(path):
         photos = _photos_named(path)
         raise InputError(
-            f"{path} was not made by this user, and takes its photos from {photos}.",
-            came="a folder that is neither beside the run nor below the current one",
+            f"{path} was not made by this user, and takes its photos from {photos}, which lies neither beside"
+            " the run nor below the current folder.",
             remedy=f"If you trust the run with it: --images {photos}",
         )
 
@@ -185,24 +171,18 @@ def _is_from_elsewhere(path: str | Path) -> bool:
     if manifest is None or photos is None:
         return False
     near = (Path(path).resolve().parent, Path.cwd())
-    is_near = any(photos.resolve().is_relative_to(place) for place in near)
+    is_near = any(photos.resolve().is_relative_to(folder) for folder in near)
     return not is_near and not is_ours(manifest)
 
 
 def photos_of_run(path: str | Path, *, images: str | Path | None = None) -> Path | None:
-    """Return the folder of the photos that a run looked at: as named, or where the run says, if that may be.
+    """Return the photo folder of a run: `images`, or the one that its manifest names, if that is allowed.
 
-    A run may say anything. It is believed where this user or team made it, and of folders beside the run or
-    below the current folder.
-
-    Raises
-    ------
-    InputError
-        When no such folder is at `images`.
+    It is allowed for runs of this user or team, and for folders beside the run or below the current folder.
     """
     if images is not None:
         if not Path(images).is_dir():
-            raise InputError(f"No folder is at {images}.", came="images", remedy="Check the path.")
+            raise InputError(f"There is no folder at images={str(images)!r}.", remedy="Check the path.")
         return Path(images)
     if (photos := _photos_named(path)) is None or _is_from_elsewhere(path):
         return None
@@ -216,13 +196,13 @@ def _photos_named(path: str | Path) -> Path | None:
 
 
 def is_ours(manifest: Manifest) -> bool:
-    """Whether the holder of the key at hand made the run: this user, or one of the team."""
+    """Whether the run was signed with the key at hand: by this user, or one of the team."""
     unsigned = {key: value for key, value in manifest.items() if key != "signature"}
     return is_signed(_json_of(unsigned), manifest.get("signature"))
 
 
 def differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
-    """The settings that differ, in tables and lists of named tables, too, with both values cut short.
+    """Yield the settings that differ, also in nested tables and lists of named tables, with shortened values.
 
     >>> list(differences({"models": [{"name": "a", "epochs": 3}]}, {"models": [{"name": "a", "epochs": 5}]}))
     ['models.a.epochs: 3 there, 5 now']
@@ -244,14 +224,14 @@ def _brief(value: Any) -> str:
 
 
 def _by_name(value: Any) -> Any:
-    """A list of named tables as a table; anything else as it is."""
+    """Return a list of named tables as a table; anything else as it is."""
     if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
         return {each["name"]: each for each in value}
     return value
 
 
 def _is_manifest(manifest: Manifest) -> bool:
-    """Whether each part has the shape in which it is written: a seal tells of accidents, not of strangers."""
+    """Whether each part has the type that kiyome writes; a sealed manifest may still be a forgery."""
     parts = {"command": str, "config": dict, "table": dict, "versions": dict}
     table = {"fingerprint": str, "content": str, "rows": int, "classes": list, "photos": str}
     sound = _has_parts(manifest, parts) and _has_parts(manifest["table"], table)
@@ -270,18 +250,18 @@ def _has_parts(value: Any, parts: Mapping[str, type]) -> bool:
 
 
 def _bytes_of(manifest: Manifest) -> bytes:
-    """The manifest with a digest of itself, so that a changed manifest shows too."""
+    """Return the manifest with a digest of itself, which shows later changes."""
     seal = hashlib.sha256(_json_of(manifest)).hexdigest()
     return _json_of(manifest | {"seal": seal})
 
 
 def _json_of(manifest: Manifest) -> bytes:
-    """Paths in the config may hold bytes that are not UTF-8; they stay as they are."""
+    """Return JSON; paths in the config may hold bytes that are not UTF-8, which are kept."""
     return json.dumps(manifest, indent=2, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of each package here that has a say in results."""
+    """Return the versions of Python and of each installed package that can change results."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -292,17 +272,17 @@ def versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the folder that the user works in, if it is under git."""
+    """Return the commit of the current folder, if it is under git."""
     git = shutil.which("git")
     if git is None:
         return None
     try:
-        asked = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)  # noqa: S603
+        answer = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() if asked.returncode == 0 else None
+    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def now() -> str:
-    """Return the time as manifests tell it: UTC, ISO 8601."""
+    """Return the current time as in manifests: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Predicted probabilities, one row a photo, that know which table they belong to. N rows, K classes."""
+"""Predicted probabilities with the fingerprint of their table. N rows, K classes."""
 
 import json
 from collections.abc import Callable
@@ -28,17 +28,17 @@ Numbers = NDArray[np.floating]
 Float = TypeVar("Float", np.float32, np.float64)
 
 SUM_TOLERANCE = 1e-3
-"""How far a row's sum may be from one, which rounded text and single precision need."""
+"""Largest distance of a row's sum from one; rounded text and single precision need it."""
 
 LEAST_PROBABILITY = 1e-7
-"""That a logarithm is taken of, everywhere: what single precision leaves of one minus another. Below it the
-log loss would tell of rounding, and one row could outweigh hundreds."""
+"""Floor of every logarithm: the resolution of 1 - p in single precision. Below it the log loss would measure
+rounding, and one row could outweigh hundreds."""
 
 ARRAY_FILE, FACTS_FILE = "pred_probs.npy", "predictions.json"
 
 
 def floored_log(probs: NDArray[Float]) -> NDArray[Float]:
-    """Logarithms of probabilities, of nothing below 1e-7.
+    """Return logarithms of probabilities, with 1e-7 in place of anything lower.
 
     >>> floored_log(np.array([1.0, 0.0])).round(1).tolist()
     [0.0, -16.1]
@@ -48,35 +48,21 @@ def floored_log(probs: NDArray[Float]) -> NDArray[Float]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """Probabilities for the rows of one table, in its order.
+    """Probabilities for the rows of one table, in its order; InputError if a row is not a distribution.
 
-    Parameters
-    ----------
-    pred_probs : array of float32, shape (N, K)
-        Rows are finite, not negative, and sum to one. Read-only; memory-mapped when loaded.
-    kind : "out_of_fold" or "test"
-        Whether each row was predicted by a model that did not see it, or the rows belong to no fold.
-    source : str
-        Which model or run made them, for people.
-    table_fingerprint : str
-        Of the table whose ids, order and class names these are.
-
-    Raises
-    ------
-    InputError
-        When a row is no distribution.
-
-    Examples
-    --------
     >>> predicted = Predictions(pred_probs=[[0.9, 0.1]], kind="test", source="a model", table_fingerprint="")
     >>> predicted.pred_probs.dtype
     dtype('float32')
     """
 
     pred_probs: Probs
+    """(N, K) float32; rows sum to one. Read-only; memory-mapped when loaded."""
     kind: Kind
+    """`out_of_fold` if no row was seen by the model that predicts it; `test` for rows of no fold."""
     source: str
+    """The model or run that made them, for people."""
     table_fingerprint: str
+    """Fingerprint of the table with these ids, order and class names."""
 
     def __post_init__(self) -> None:
         choose("kind", self.kind, get_args(Kind))
@@ -86,22 +72,17 @@ class Predictions:
         check_distributions(probs, "pred_probs")
 
     def check_belongs_to(self, table: Table) -> None:
-        """Refuse a table with other ids, another order or other class names.
-
-        Raises
-        ------
-        StaleArtifact
-            When the fingerprints differ.
-        """
+        """Raise StaleArtifact for a table with other ids, another order or other class names."""
         if self.table_fingerprint != table.fingerprint:
             raise StaleArtifact(
-                "Predictions belong to the table at hand: same ids, order and class names.",
-                came=f"fingerprint {self.table_fingerprint[:12]}, the table's is {table.fingerprint[:12]}",
+                f"The predictions have the fingerprint {self.table_fingerprint[:12]}, the table has"
+                f" {table.fingerprint[:12]}.",
+                expected="Both need the same ids, order and class names.",
                 remedy="Predict again for this table.",
             )
 
     def save(self, folder: str | Path) -> None:
-        """Put the array and the facts about it into `folder`, which is made if need be."""
+        """Write the array and the facts about it into `folder`, which is made if need be."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with writing(folder / ARRAY_FILE) as file:
@@ -117,13 +98,7 @@ class Predictions:
 
     @classmethod
     def load(cls, folder: str | Path, table: Table) -> "Predictions":
-        """Predictions that `save` put into `folder`, memory-mapped, once they fit `table` and are unchanged.
-
-        Raises
-        ------
-        StaleArtifact
-            When they belong to another table, were changed on disk, or are not there.
-        """
+        """Return the saved predictions; StaleArtifact where they changed or belong to another table."""
         folder = Path(folder)
         try:
             facts = json.loads((folder / FACTS_FILE).read_bytes())
@@ -131,9 +106,9 @@ class Predictions:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             if is_machine_failure(error):
                 raise
-            raise _changed(folder, f"{FACTS_FILE} or {ARRAY_FILE} that cannot be read ({error})") from error
+            raise _changed(folder, f"{FACTS_FILE} or {ARRAY_FILE} cannot be read ({error})") from error
         if not unchanged:
-            raise _changed(folder, f"{ARRAY_FILE} with other bytes than were written")
+            raise _changed(folder, f"{ARRAY_FILE} has other bytes than were written")
         with reading(folder / FACTS_FILE):
             predictions = cls(
                 pred_probs=map_array(folder / ARRAY_FILE),
@@ -145,26 +120,18 @@ class Predictions:
         return predictions
 
 
-def _changed(folder: Path, came: str) -> StaleArtifact:
-    return StaleArtifact(
-        "Stored predictions are whole and unchanged.",
-        came=f"{came} in {folder}",
-        remedy="Delete the folder and predict again.",
-    )
+def _changed(folder: Path, problem: str) -> StaleArtifact:
+    return StaleArtifact(f"In {folder}, {problem}.", remedy="Delete the folder and predict again.")
 
 
-def check_distributions(probs: Numbers, where: str, *, place: Callable[[int], str] = "row {}".format) -> None:
-    """Refuse an array whose rows are no probabilities over at least two classes, and say what they look like.
-
-    Raises
-    ------
-    InputError
-        With the first such row.
-    """
+def check_distributions(
+    probs: Numbers, source: str, *, name_of_row: Callable[[int], str] = "row {}".format
+) -> None:
+    """Raise InputError unless the rows are probabilities over two or more classes; it guesses the scale."""
     if probs.ndim != 2 or probs.shape[0] == 0 or probs.shape[1] < 2:
         raise InputError(
-            f"{where} has one row a photo and one column a class, at least two.",
-            came=f"shape {probs.shape}",
+            f"{source} has shape {probs.shape}.",
+            expected="Expected one row a photo and one column a class, at least two.",
             remedy="Check the file.",
         )
     with np.errstate(invalid="ignore", over="ignore"):
@@ -172,34 +139,30 @@ def check_distributions(probs: Numbers, where: str, *, place: Callable[[int], st
         sound = (np.abs(sums - 1) <= SUM_TOLERANCE) & (probs.min(axis=1) >= 0)
     if not sound.all():
         row = int(sound.argmin())
-        came, remedy = _what_it_looks_like(probs, row, float(sums[row]), place(row))
-        raise InputError(f"Rows of {where} are probabilities that sum to one.", came=came, remedy=remedy)
+        problem, remedy = _diagnosis(probs, row, float(sums[row]), name_of_row(row))
+        expected = "Rows must be probabilities that sum to one."
+        raise InputError(f"{source} has {problem}.", expected=expected, remedy=remedy)
 
 
-def _what_it_looks_like(probs: Numbers, row: int, total: float, place: str) -> tuple[str, str]:
+def _diagnosis(probs: Numbers, row: int, total: float, row_name: str) -> tuple[str, str]:
+    """Return what is wrong with a row that is not a distribution, and the remedy."""
     if not np.isfinite(probs[row]).all():
-        return f"a value that is missing or no finite number in {place}", "Predict this row again."
+        return f"a missing or infinite value in {row_name}", "Predict this row again."
     low, high = float(probs.min()), float(probs.max())
     if low < 0 or high > 101:
-        looks = "these look like logits"
-        return f"values from {low:.3g} to {high:.3g}; {looks}", "Take the softmax of each row."
+        return f"values from {low:.3g} to {high:.3g}; these look like logits", "Take the softmax of each row."
     if abs(total - 100) < 1:
-        return f"a sum of {total:.6g} in {place}; these look like percentages", "Divide by 100."
+        return f"a sum of {total:.6g} in {row_name}; these look like percentages", "Divide by 100."
     if high > 1 + SUM_TOLERANCE:
         return f"values up to {high:.3g}; these look like counts or logits", "Turn them into probabilities."
     remedy = "Give a column for every class, or divide each row by its sum if they are sigmoids."
-    return f"a sum of {total:.6g} in {place}", remedy
+    return f"a sum of {total:.6g} in {row_name}", remedy
 
 
 def write_out_of_fold(predictions: Predictions, table: Table, folder: str | Path) -> None:
-    """Write `oof.csv` and `oof.parquet`: image_id, label, fold, one `p_<class>` a class, pred.
+    """Write `oof.csv` and `oof.parquet`: image_id, label, fold (if any), one `p_<class>` a class, pred.
 
-    Labels and predictions are class names. `fold` is left out when the table was not dealt.
-
-    Raises
-    ------
-    StaleArtifact
-        When the predictions belong to another table.
+    Labels and predictions are class names. StaleArtifact for predictions of another table.
     """
     import pyarrow as pa
 

@@ -1,13 +1,13 @@
-"""A run folder: everything that one command made, and the manifest that says how.
+"""A run folder: everything that one command made, and its manifest.
 
     runs/leaves/
       run.json     command, config, seed, table fingerprint, versions, commit, times, SHA-256 of every file
-      .lock        held while a process writes the folder; it dies with its owner
+      .lock        locked while a process writes the folder; released when the process ends
       ...          what the run made
 
-The same command with the same config on the same table comes back to the same folder and writes the same
-files again. A manifest without `finished` belongs to a run that was cut off: run it again. A run that fails
-before its first result leaves the folder free for any other.
+The same command with the same config on the same table reopens the same folder and writes the same files
+again. A manifest without `finished` belongs to an interrupted run: run it again. A run that fails before its
+first result leaves the folder free for any other.
 """
 
 import fcntl
@@ -43,17 +43,17 @@ from kiyome.errors import InputError, RunBusy, StaleArtifact, nearest
 
 LOCK = ".lock"
 TRACKING, REVIEW = "tracking", "review"
-"""The folders of trackers' files and of people's decisions, which grow later: not part of what is sealed."""
+"""Folders of trackers' files and of people's decisions, which grow later: they are not sealed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """A run folder that this process holds; made by `RunFolder.create_or_reopen`."""
+    """A run folder that this process has locked; made by `RunFolder.create_or_reopen`."""
 
     path: Path
     manifest: Manifest
     changed_versions: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """What was another version when the folder was last written: results may differ in the last bits."""
+    """Packages whose version differs from the last run in the folder: last bits of results may differ."""
 
     @classmethod
     @contextmanager
@@ -66,31 +66,12 @@ class RunFolder:
         table: Table,
         named_by_user: bool = True,
     ) -> Iterator["RunFolder"]:
-        """Hold the folder of this run while the block runs; when it ends well, seal what lies in it.
+        """Lock the folder of this run while the block runs, and seal its files when the block ends well.
 
-        Parameters
-        ----------
-        path : str or Path
-            The folder. When the name is not the user's and another run has it, the next free one of
-            `path-2`, `path-3` and so on.
-        command : str
-            The verb.
-        config : mapping
-            What decides the result, as JSON can hold it; `seed` among it.
-        table : Table
-            What the run reads.
-        named_by_user : bool
-            Whether another run in the folder is an error.
+        If another run has the folder, that is an InputError where the user chose the name, else the next free
+        one of `path-2`, `path-3` ... is taken. RunBusy if another process has the lock. `config` is what
+        decides the result, as JSON can hold it.
 
-        Raises
-        ------
-        InputError
-            When the folder holds another run, or files that are no run.
-        RunBusy
-            When another process holds it.
-
-        Examples
-        --------
         >>> import tempfile
         >>> from kiyome.artifacts.storage import write_bytes
         >>> table = Table(root=Path("."), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
@@ -102,25 +83,25 @@ class RunFolder:
         2
         """
         started = new_manifest(command, config, table)
-        place = Path(path) if named_by_user else _free_place(Path(path), started)
-        _refuse_other(place, started)
-        make_folder(place)
-        with _locked(place):
-            _refuse_other(place, started)  # again, now that nobody else can write
-            before = read_manifest(place)
-            _remove_temporaries(place)
-            _remove_linked_folders(place)
-            write_manifest(place, started)
+        folder = Path(path) if named_by_user else _free_path(Path(path), started)
+        _refuse_other(folder, started)
+        make_folder(folder)
+        with _locked(folder):
+            _refuse_other(folder, started)  # again, now that nobody else can write
+            before = read_manifest(folder)
+            _remove_temporaries(folder)
+            _remove_linked_folders(folder)
+            write_manifest(folder, started)
             began = monotonic()
-            with _free_if_fruitless(place):
-                yield cls(path=place, manifest=started, changed_versions=_changed_versions(before, started))
+            with _free_without_results(folder):
+                yield cls(path=folder, manifest=started, changed_versions=_changed_versions(before, started))
             ended = {
                 "finished": now(),
                 "seconds": round(monotonic() - began, 1),
                 "resumed": before is not None,
-                "files": _files(place),
+                "files": _files(folder),
             }
-            write_manifest(place, started | ended)
+            write_manifest(folder, started | ended)
 
 
 def announce_run(
@@ -131,24 +112,19 @@ def announce_run(
     table: Table,
     named_by_user: bool = True,
 ) -> Path:
-    """Return the folder of a run that several processes share, with its manifest in it; nothing is held.
+    """Return the folder of a run that several processes share, with its manifest in it and no lock.
 
     Each of them may call at once: they write the same manifest. `RunFolder.create_or_reopen` with the same
-    arguments takes the folder over when they are done.
-
-    Raises
-    ------
-    InputError
-        When the folder holds another run, or files that are no run.
+    arguments locks the folder when they are done.
     """
     started = new_manifest(command, config, table)
-    place = Path(path) if named_by_user else _free_place(Path(path), started)
-    _refuse_other(place, started)
-    make_folder(place)
-    _remove_linked_folders(place)
-    if read_manifest(place) is None:
-        write_manifest(place, started)
-    return place
+    folder = Path(path) if named_by_user else _free_path(Path(path), started)
+    _refuse_other(folder, started)
+    make_folder(folder)
+    _remove_linked_folders(folder)
+    if read_manifest(folder) is None:
+        write_manifest(folder, started)
+    return folder
 
 
 def path_of_run(
@@ -160,7 +136,7 @@ def path_of_run(
     named_by_user: bool = True,
 ) -> Path:
     """Return the folder that `RunFolder.create_or_reopen` takes for the same arguments; nothing is made."""
-    return Path(path) if named_by_user else _free_place(Path(path), new_manifest(command, config, table))
+    return Path(path) if named_by_user else _free_path(Path(path), new_manifest(command, config, table))
 
 
 def is_finished(
@@ -171,43 +147,32 @@ def is_finished(
     table: Table,
     named_by_user: bool = True,
 ) -> bool:
-    """Whether this run lies in its folder already, finished; nothing is made, and no file is looked at.
-
-    Raises
-    ------
-    InputError
-        When the folder holds another run, or files that are no run.
-    """
+    """Whether this run is in its folder already, finished; nothing is made, and no other file is read."""
     started = new_manifest(command, config, table)
-    place = Path(path) if named_by_user else _free_place(Path(path), started)
-    _refuse_other(place, started)
-    return "finished" in (read_manifest(place) or {})
+    folder = Path(path) if named_by_user else _free_path(Path(path), started)
+    _refuse_other(folder, started)
+    return "finished" in (read_manifest(folder) or {})
 
 
 def verify_run(path: str | Path) -> Manifest:
-    """Return the manifest of a finished run, once every file in the folder is as it was written.
+    """Return the manifest of a finished run whose files are all as they were written.
 
-    Files that were added later are not looked at.
-
-    Raises
-    ------
-    StaleArtifact
-        Naming the first file that is missing or changed, or when the run did not finish.
+    Files that were added later are not checked. StaleArtifact names the first file that is missing or
+    changed.
     """
     path = Path(path)
     manifest = read_manifest(path)
     if not path.exists():
         raise _no_run_at(path)
     if manifest is None or "finished" not in manifest:
-        state = f"no sound {MANIFEST}" if manifest is None else f"a {MANIFEST} of a run that was cut off"
+        state = f"no sound {MANIFEST}" if manifest is None else f"a {MANIFEST} of an interrupted run"
         raise StaleArtifact(
-            "A run folder holds a finished run.", came=f"{state} in {path}", remedy="Run the command again."
+            f"{path} has {state}, so it is not a finished run.", remedy="Run the command again."
         )
     if has_team_key() and not is_ours(manifest):
         raise StaleArtifact(
-            f"{path} was not sealed with the key in {TEAM_KEY}.",
-            came="a run of another key, or one that was changed",
-            remedy=f"Run its command again with the key, or unset {TEAM_KEY} to read it all the same.",
+            f"{path} was not sealed with the key in {TEAM_KEY}: it was made with another key, or changed.",
+            remedy=f"Run its command again with the key, or unset {TEAM_KEY} to read it without the check.",
         )
     for name, facts in manifest["files"].items():
         file = path / path_of_text(name)
@@ -217,115 +182,101 @@ def verify_run(path: str | Path) -> Manifest:
             or digest_of_file(file) != facts["sha256"]
         ):
             raise StaleArtifact(
-                "Files of a run stay as they were written.",
-                came=f"{name} changed or missing in {path}",
-                remedy="Run the command again.",
+                f"{name} is missing or was changed in {path}.", remedy="Run the command again."
             )
     return manifest
 
 
 def _no_run_at(path: Path) -> StaleArtifact:
-    """The error of a folder that is not there; it names the runs beside."""
+    """Return the error for a folder that does not exist; it names the runs beside it."""
     beside = sorted(manifest.parent.name for manifest in path.parent.glob(f"*/{MANIFEST}"))
     return StaleArtifact(
         f"There is no run at {path}.",
-        came=f"nothing there; runs beside it: {', '.join(beside)}" if beside else "nothing there",
+        expected=f"Runs beside it: {', '.join(beside)}." if beside else "",
         remedy=nearest(path.name, beside) if beside else "Check the path.",
     )
 
 
-def _stands_against(path: Path, started: Manifest) -> str:
-    """What keeps this run out of the folder; empty when it is free, or its own."""
+def _conflict(path: Path, started: Manifest) -> str:
+    """Return what keeps this run out of the folder; empty if the folder is free or this run's own."""
     if not path.exists():
         return ""
     if not path.is_dir():
-        return "a file"
+        return "is a file"
     manifest = read_manifest(path)
     if manifest is None:
         files = _results(path)
-        return f"files that are no run, such as {files[0]!r}" if files else ""
+        return f"holds files that are no run, such as {files[0]!r}" if files else ""
     if manifest["command"] != started["command"]:
-        return f"a run of '{manifest['command']}'"
+        return f"holds a run of '{manifest['command']}'"
     if manifest["table"]["content"] != started["table"]["content"]:
-        return "a run on another table"
+        return "holds a run on another table"
     if differing := list(differences(manifest["config"], started["config"])):
         more = [f"{len(differing) - 5} more"] if len(differing) > 5 else []
-        return f"a run with other settings ({'; '.join([*differing[:5], *more])})"
+        return f"holds a run with other settings ({'; '.join([*differing[:5], *more])})"
     return ""
 
 
 def _results(path: Path) -> list[str]:
-    """Return what lies in a folder besides the lock and what a killed writer left."""
+    """Return the names in a folder besides the lock and temporary files of killed writers."""
     return sorted(entry.name for entry in path.iterdir() if entry.name != LOCK and not is_temporary(entry))
 
 
 @contextmanager
-def _free_if_fruitless(place: Path) -> Iterator[None]:
-    """Take the manifest away again when the block fails before anything else lies in the folder."""
+def _free_without_results(folder: Path) -> Iterator[None]:
+    """Remove the manifest when the block fails before anything else is in the folder."""
     try:
         yield
     except BaseException:
-        if _results(place) == [MANIFEST]:
-            (place / MANIFEST).unlink()
+        if _results(folder) == [MANIFEST]:
+            (folder / MANIFEST).unlink()
         raise
 
 
-def _free_place(first: Path, started: Manifest) -> Path:
+def _free_path(first: Path, started: Manifest) -> Path:
     numbered = (first.with_name(f"{first.name}-{number}") for number in count(2))
-    return next(place for place in chain([first], numbered) if not _stands_against(place, started))
+    return next(path for path in chain([first], numbered) if not _conflict(path, started))
 
 
 def _refuse_other(path: Path, started: Manifest) -> None:
-    if reason := _stands_against(path, started):
-        raise InputError(
-            "A run folder holds one run.",
-            came=f"{reason} in {path}",
-            remedy="Name another folder with --output, or delete this one.",
-        )
+    if reason := _conflict(path, started):
+        raise InputError(f"{path} {reason}.", remedy="Name another folder with --output, or delete this one.")
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it however this process ends."""
+    """Lock the folder; the system releases the lock however this process ends."""
     with open_in_place(path / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunBusy(
-                "One process writes a run folder.",
-                came=f"another one that writes {path}",
+                f"Another process is writing {path}.",
                 remedy="Wait for it, or name another folder with --output.",
             ) from error
         yield
 
 
 def _remove_temporaries(path: Path) -> None:
-    """Clear away what a killed writer left."""
+    """Remove temporary files of killed writers."""
     for file in path.rglob("*"):
         if is_temporary(file) and file.is_file():
             file.unlink()
 
 
 def _remove_linked_folders(path: Path) -> None:
-    """Take links to folders out of a run, lest it be written elsewhere; what they lead to stays."""
+    """Remove links to folders from a run, so that nothing is written outside; their targets stay."""
     for entry in path.rglob("*"):
         if entry.is_symlink() and entry.is_dir() and entry != path / REVIEW:  # refused where it is opened
             entry.unlink()
 
 
 def review_folder(run: str | Path) -> Path:
-    """Return the folder of people's decisions about a run, which need not be there yet.
-
-    Raises
-    ------
-    InputError
-        When it is a link: decisions and thumbnails would be written elsewhere.
-    """
+    """Return the folder of people's decisions about a run; InputError for a link, which may lead away."""
     folder = Path(run) / REVIEW
     if folder.is_symlink():
         raise InputError(
-            f"{folder} is a link.",
-            came=f"one to {folder.readlink()}",
+            f"{folder} is a link to {folder.readlink()}.",
             remedy="Move it away; --store keeps decisions in another place.",
         )
     return folder
@@ -338,7 +289,7 @@ def _changed_versions(before: Manifest | None, now: Manifest) -> dict[str, tuple
 
 
 def _files(path: Path) -> dict[str, dict[str, Any]]:
-    """Size and digest of every file of the run, by its name."""
+    """Return size and digest of every sealed file, by its name."""
     files = sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
     names = {file: str(file.relative_to(path)) for file in files}
     return {

@@ -1,8 +1,11 @@
-"""Files on disk that are whole or absent, and the digests that tell whether they changed.
+"""Files that are whole or absent, digests that show changes, and folders that are private.
 
-A file is written beside its place under a temporary name, flushed to the disk, and put in place by one
-rename, so a kill at any instant leaves the old file whole or the new one (Pillai et al., OSDI 2014, show
-what goes wrong without each of these steps).
+A file is written beside its final path under a temporary name, flushed to the disk, and moved there by one
+rename, so a kill at any instant leaves the old file whole or the new one (Pillai et al., OSDI 2014, show what
+goes wrong without each of these steps).
+
+A private folder is 0700 and its files 0600, whatever the umask; shared with a group, they are 2770 and 0660.
+The setgid bit of the folder gives every file its group.
 """
 
 import codecs
@@ -30,22 +33,10 @@ GROUP_FOLDER, GROUP_FILE = 0o2770, 0o660
 
 
 def private_folder(path: str | Path, *, group: str | None = None) -> Path:
-    """The folder, made if need be, closed to all but its owner, or to all but the group that shares it.
+    """Return the folder, made if need be, closed to all but its owner, or the group that shares it.
 
-    Parameters
-    ----------
-    path
-        The folder; if it is a link, or somebody else's, it stays as it is.
-    group
-        The name of a group that shares the folder from now on.
+    A folder that is a link or another user's is left unchanged. InputError for an unknown or foreign group.
 
-    Raises
-    ------
-    InputError
-        When there is no such group, or the folder cannot be shared with it.
-
-    Examples
-    --------
     >>> import tempfile
     >>> folder = private_folder(Path(tempfile.mkdtemp()) / "review")
     >>> oct(folder.stat().st_mode & 0o7777)
@@ -67,11 +58,11 @@ def private_folder(path: str | Path, *, group: str | None = None) -> Path:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """An `opener` for `open`: a file that it makes has the mode that its folder asks for.
+    """Open a file; an `opener` for `open` that gives a new file the mode that its folder asks for.
 
     >>> import tempfile
-    >>> place = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with open(place, "x", opener=private_opener) as file:
+    >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with open(path, "x", opener=private_opener) as file:
     ...     oct(os.fstat(file.fileno()).st_mode & 0o777)
     '0o600'
     """
@@ -91,21 +82,20 @@ def _gid_of(group: str, folder: Path) -> int:
     except KeyError as error:
         raise InputError(
             f"There is no group {group!a} on this machine.",
-            came=repr(group),
             remedy="Name one of yours: the command 'groups' lists them.",
         ) from error
     owner = folder.stat().st_uid
     if owner != os.geteuid() or (gid not in (os.getegid(), *os.getgroups()) and os.geteuid() != 0):
         raise InputError(
-            f"{folder} can be shared with a group only by its owner, and with a group of theirs.",
-            came=f"group {group!r}",
-            remedy="Name a group that 'groups' lists, or ask the owner of the folder to say --group.",
+            f"{folder} cannot be shared with the group {group!r} by this user.",
+            expected="The owner of a folder can share it with one of their own groups.",
+            remedy="Name a group that 'groups' lists, or ask the owner of the folder for --group.",
         )
     return gid
 
 
 def _set_rights(path: Path, mode: int, gid: int | None) -> None:
-    """Give a file of ours its mode, and its group where it is shared anew."""
+    """Set the mode of a file of this user, and its group when the folder is newly shared."""
     known = path.stat()
     if known.st_uid != os.geteuid():
         return
@@ -121,26 +111,13 @@ TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".kiyome-", ".tmp"
 
 @contextmanager
 def writing(path: str | Path, *, durable: bool = True, private: bool = False) -> Iterator[BinaryIO]:
-    """A binary file that takes its place at `path` when the block ends well, and vanishes when it does not.
+    """Yield a binary file that appears at `path` when the block ends well, and vanishes when it does not.
 
-    Parameters
-    ----------
-    path : str or Path
-        Where the whole file appears. Its folder must exist; a link is replaced, not followed.
-    durable : bool
-        Wait for the disk, so that the file survives a power cut. False keeps the promise against kills
-        only; it is meant for the many small files that are checked again when they are read.
-    private : bool
-        For its owner alone, or the group that its folder is shared with.
+    A link at `path` is replaced, not followed. `durable` waits for the disk, so that the file survives a
+    power cut; without it the file survives kills only, which is enough for many small files that are verified
+    when read. `private` limits access to the owner, or the folder's group. An OSError names `path` and
+    changes nothing there.
 
-    Raises
-    ------
-    OSError
-        When the disk is full or the folder cannot be written; its `filename` is `path`, and what lay there is
-        untouched.
-
-    Examples
-    --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with writing(folder / "note.txt") as file:
@@ -152,7 +129,7 @@ def writing(path: str | Path, *, durable: bool = True, private: bool = False) ->
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     try:
         with open(temporary, "xb", opener=private_opener if private else None) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # so that `sweep` tells a living writer from a killed one
+            fcntl.flock(file, fcntl.LOCK_EX)  # `sweep` tells living writers from killed ones by it
             yield file
             file.flush()
             if durable:
@@ -161,7 +138,7 @@ def writing(path: str | Path, *, durable: bool = True, private: bool = False) ->
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            number = error.errno or errno.ENOSPC  # numpy says nothing of a write that was cut short
+            number = error.errno or errno.ENOSPC  # numpy gives no number for a short write
             raise OSError(number, os.strerror(number), str(path)) from error
         raise
     if durable:
@@ -169,24 +146,24 @@ def writing(path: str | Path, *, durable: bool = True, private: bool = False) ->
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Put `content` at `path`, whole or not at all."""
+    """Write `content` to `path`, whole or not at all."""
     with writing(path) as file:
         file.write(content)
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Put `content` at `path` as UTF-8, whole or not at all; line ends stay as they are."""
+    """Write `content` to `path` as UTF-8, whole or not at all; line ends stay as they are."""
     write_bytes(path, content.encode())
 
 
 def write_csv(path: str | Path, rows: Iterable[Iterable[object]]) -> None:
-    """Put rows of cells at `path` as RFC 4180 says: UTF-8, lines end in CR LF, quotes where needed."""
+    """Write rows of cells to `path` as in RFC 4180: UTF-8, lines end in CR LF, quotes where needed."""
     with writing(path) as file:
         csv.writer(codecs.getwriter("utf-8")(file)).writerows(rows)
 
 
 def write_csv_columns(path: str | Path, columns: Mapping[str, Any]) -> None:
-    """Put two or more columns at `path` as `write_csv` puts their rows, byte for byte, ten times as fast.
+    """Write two or more columns to `path` like `write_csv`, byte for byte, ten times as fast.
 
     Each holds texts or None, or is an array of floats, whole numbers or booleans; NaN is an empty cell.
     """
@@ -232,7 +209,7 @@ ROWS_AT_ONCE = 65_536
 def write_parquet(
     path: str | Path, columns: dict[str, Any], metadata: dict[bytes, str] | None = None
 ) -> None:
-    """Put columns at `path` as Parquet, with a checksum on every page."""
+    """Write columns to `path` as Parquet, with a checksum on every page."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -242,20 +219,7 @@ def write_parquet(
 
 
 def open_in_place(path: str | Path, *, private: bool = False) -> BinaryIO:
-    """Return a file that grows where it lies, such as a lock or a log; made empty where there is none.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    private : bool
-        As for `writing`.
-
-    Raises
-    ------
-    InputError
-        When a link, a pipe or a folder lies there: writing would change something that kiyome did not make.
-    """
+    """Return a file that grows in place, such as a lock or a log; InputError for a link, pipe or folder."""
     try:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         handle = _open_regular(path, flags, opener=private_opener if private else _usual_opener)
@@ -263,28 +227,23 @@ def open_in_place(path: str | Path, *, private: bool = False) -> BinaryIO:
         if error.errno not in NO_FILE_OF_OURS:
             raise
         raise InputError(
-            f"{path} is a link, a pipe or a folder.",
-            came="a name that kiyome writes to as a plain file",
+            f"{path} is a link, a pipe or a folder, not a plain file.",
             remedy="Move it away, and run the command again.",
         ) from error
     return os.fdopen(handle, "a+b")
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Return a plain file, or the one that a link leads to, to be read; a pipe is an OSError at once."""
+    """Return a plain file, or the target of a link, open for reading; OSError at once for a pipe."""
     return os.fdopen(_open_regular(path, os.O_RDONLY, opener=_usual_opener), "rb")
 
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """A block that takes a file of a run apart, and says so where the file is not as kiyome writes it.
+    """Raise StaleArtifact for whatever the block raises while it parses a file of a run.
 
-    A seal does not tell: whoever made a run can have sealed anything.
-
-    Raises
-    ------
-    StaleArtifact
-        In place of whatever the block stumbles over, but for a KiyomeError and the operating system's errors.
+    A seal is no guarantee: whoever made a run can have sealed anything. KiyomeError and OSError pass
+    unchanged.
     """
     try:
         yield
@@ -292,25 +251,18 @@ def reading(path: str | Path) -> Iterator[None]:
         raise
     except Exception as error:  # on broken files the readers raise nearly everything
         raise StaleArtifact(
-            f"{path} is not as kiyome writes it.",
-            came=f"{type(error).__name__}: {error}",
+            f"{path} is not as kiyome writes it ({type(error).__name__}: {error}).",
             remedy="Run the command that made it again, or get another copy of the run.",
         ) from error
 
 
 def map_array(path: str | Path) -> NDArray[Any]:
-    """Return the array of a .npy file, memory-mapped to be read, once its header fits its size.
-
-    Raises
-    ------
-    ValueError
-        When it is no such file, is cut off or holds Python objects; without numpy's advice to load them.
-    """
+    """Return the array of a .npy file, memory-mapped read-only; ValueError for a broken or other file."""
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except OSError:
         raise
-    except MemoryError:  # of the parser, when a header nests too deep: a want of memory is an OSError here
+    except MemoryError:  # of the parser, on deeply nested headers; lack of memory is an OSError here
         raise ValueError("no whole .npy file of numbers (its header)") from None
     except Exception as error:  # on broken headers numpy raises nearly everything
         why = (str(error).splitlines() or ["its header"])[0]
@@ -319,7 +271,7 @@ def map_array(path: str | Path) -> NDArray[Any]:
 
 
 NO_FILE_OF_OURS = (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK)
-"""What the system says of links, folders and pipes that are opened as plain files."""
+"""Errors of the system for links, folders and pipes that are opened as plain files."""
 
 
 def _usual_opener(path: str, flags: int) -> int:
@@ -345,7 +297,7 @@ def sync_folder(folder: str | Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, with those above it, whose names are on the disk when this returns."""
+    """Make a folder and its parents, with their names on the disk when this returns."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
@@ -353,13 +305,13 @@ def make_folder(path: Path) -> None:
 
 
 def is_temporary(path: str | Path) -> bool:
-    """Whether `path` has the name of a file that was being written; after a kill such files stay behind."""
+    """Whether `path` is named like a file that is being written; a kill leaves such files behind."""
     name = Path(path).name
     return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
 
 
 def digest_of_file(path: Path) -> str:
-    """Return `sha256_of_file`, read once in a process while the system tells of no change to the file."""
+    """Return `sha256_of_file`, computed once a process while size, times and inode are unchanged."""
     status = path.stat()
     return _digest_of(path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
@@ -370,7 +322,7 @@ def _digest_of(path: Path, *_status: int) -> str:
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove what killed writers left in a folder that is the user's; what living ones write stays."""
+    """Remove temporary files of killed writers from a user's folder; those of living ones stay."""
     for path in Path(folder).glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"):
         with suppress(OSError), open_in_place(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -381,7 +333,7 @@ MACHINE_FAILURES = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.E
 
 
 def is_machine_failure(error: BaseException | None) -> bool:
-    """Whether memory ran out or a disk erred, here or in the cause: the file may be whole all the same.
+    """Whether memory ran out or a disk failed, here or in the cause: the file itself may be whole.
 
     >>> is_machine_failure(OSError(errno.EIO, "")), is_machine_failure(FileNotFoundError(errno.ENOENT, ""))
     (True, False)
@@ -393,7 +345,7 @@ def is_machine_failure(error: BaseException | None) -> bool:
 
 
 def sha256_of_file(path: str | Path) -> str:
-    """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "empty"
@@ -414,12 +366,11 @@ def default_cache_folder() -> Path:
 
 @contextmanager
 def cache_errors(folder: Path) -> Iterator[None]:
-    """Turn what the disk refuses in a cache into one error that names the folder."""
+    """Turn OSErrors of a cache into one error that names the folder."""
     try:
         yield
     except OSError as error:
         raise KiyomeError(
-            f"The cache folder {folder} cannot be read or written.",
-            came=str(error),
+            f"The cache folder {folder} cannot be read or written: {error}.",
             remedy="Free some space, set KIYOME_CACHE to another folder, or pass another cache_folder.",
         ) from error

@@ -28,17 +28,17 @@ Texts = NDArray[np.object_]
 Labels = NDArray[np.int32]
 
 UNKNOWN = -1
-"""The true label of a row whose true label nobody knows."""
+"""The true label of a row where it is not known."""
 
 AS_GIVEN: Labels = np.empty(0, np.int32)
-"""Stands for the given labels until a table is made."""
+"""Placeholder for the given labels until a table is made."""
 
 CLASS_NAMES_KEY = b"kiyome.class_names"
-"""Where a Parquet file of ours keeps its class map as JSON: the names in order, or name -> [label text]."""
+"""Metadata key of our Parquet files for the class map as JSON: names in order, or name -> [label text]."""
 
 
 class SkippedFile(NamedTuple):
-    """A file in the data folder that is no row of the table, and why. Folders end in a slash."""
+    """A file in the data folder that is not a row of the table, and why. Folders end in a slash."""
 
     path: str
     reason: str
@@ -48,44 +48,8 @@ class SkippedFile(NamedTuple):
 class Table:
     """Photos with their labels, one row a photo, in the order in which they were given.
 
-    Arrays are copied and read-only. Every array has N entries.
+    Arrays have N entries, are copied and read-only. TableError where a column breaks what is stated below.
 
-    Parameters
-    ----------
-    root : Path
-        The folder that the photos live under.
-    image_ids : array of str
-        Unique, not empty, valid Unicode without NUL; leading zeros and spaces are kept.
-    paths : array of str
-        Relative to `root`, never leading out of it, as Python opens them (names that are not UTF-8 carry
-        surrogate escapes); empty where there is no photo at hand, as with predictions given by hand.
-    given_labels : array of int32
-        The labels as received, possibly wrong, 0 to K - 1.
-    labels : array of int32, optional
-        The labels that training uses now; starts as `given_labels`.
-    class_names : tuple of str
-        K different names; a label is a place in it. A class may have no row.
-    label_texts : tuple of str, optional
-        How the source of the table wrote each class, numbers perhaps: K different texts, in the order of
-        `class_names`, which they are if not given. Submissions are written so.
-    true_labels : array of int32, optional
-        The right labels where known, -1 where not.
-    weights : array of float32, optional
-        Finite, not negative.
-    groups : array of str, optional
-        Rows with the same text belong together (a patient, a plant); empty means alone.
-    folds : array of int16, optional
-        The fold in which each row is held out, from 0.
-    skipped : tuple of Skipped
-        What lay in the data folder and is no row.
-
-    Raises
-    ------
-    TableError
-        When one of these conditions does not hold.
-
-    Examples
-    --------
     >>> table = Table(root=Path("."), image_ids=["007", "008"], paths=["007.jpg", "008.jpg"],
     ...               given_labels=[0, 1], class_names=("healthy", "blight"))
     >>> len(table), table.num_classes, table.take([1]).image_ids.tolist()
@@ -93,17 +57,29 @@ class Table:
     """
 
     root: Path
+    """The photo folder."""
     image_ids: Texts
+    """Unique, not empty, valid Unicode without NUL; leading zeros and spaces are kept."""
     paths: Texts
+    """Relative to `root` and inside it, as Python opens them; empty for a row without a photo."""
     given_labels: Labels
+    """Labels as received, possibly wrong, 0 to K - 1."""
     class_names: tuple[str, ...]
+    """K different names; a label is an index into them. A class may have no row."""
     label_texts: tuple[str, ...] = ()
+    """K different texts for the classes in the source, `class_names` by default; submissions use them."""
     labels: Labels = field(default_factory=lambda: AS_GIVEN)
+    """Labels that training uses now; `given_labels` by default."""
     true_labels: Labels | None = None
+    """Right labels where known, -1 where not."""
     weights: NDArray[np.float32] | None = None
+    """Finite, not negative."""
     groups: Texts | None = None
+    """Rows with the same text belong together (a patient, a plant); an empty text is a row of its own."""
     folds: NDArray[np.int16] | None = None
+    """The fold in which each row is held out, from 0."""
     skipped: tuple[SkippedFile, ...] = ()
+    """Files in the data folder that are not rows."""
 
     def __post_init__(self) -> None:
         if self.labels is AS_GIVEN:
@@ -141,12 +117,12 @@ class Table:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the image ids, their order and the class names: what predictions must agree with."""
+        """Digest of image ids, their order and class names, which predictions must share."""
         return _digest("fingerprint", "\0".join(self.class_names), "\0".join(self.image_ids))
 
     @cached_property
     def content_digest(self) -> str:
-        """A digest of rows and classes, not of `root`, `skipped` or `label_texts`: what a run depends on."""
+        """Digest of rows and classes, not of `root`, `skipped` or `label_texts`: the input of a run."""
         parts = [self.fingerprint, *texts_of_paths(self.paths)]
         for name in COLUMN_TYPES:
             values = getattr(self, name)
@@ -156,14 +132,13 @@ class Table:
         return _digest("content", *parts)
 
     def take(self, rows: ArrayLike) -> "Table":
-        """The table of these rows only: a mask of N booleans, or indices, each at most once."""
+        """Return the table of these rows: a mask of N booleans, or indices, each at most once."""
         chosen = np.asarray(rows)
         if chosen.dtype != bool and chosen.size == 0:
             chosen = chosen.astype(np.intp)
         if chosen.dtype == bool and chosen.shape != (len(self),):
             raise InputError(
-                f"A mask of rows has {len(self)} entries, one a row.",
-                came=f"shape {chosen.shape}",
+                f"The mask has shape {chosen.shape}, but the table has {len(self)} rows.",
                 remedy="Give a mask of this table, or indices.",
             )
         columns = {name: getattr(self, name) for name in COLUMN_TYPES}
@@ -171,15 +146,15 @@ class Table:
         return dataclasses.replace(self, **taken)
 
     def with_folds(self, folds: ArrayLike) -> "Table":
-        """The same table, dealt into these folds."""
+        """Return the same table with these folds."""
         return dataclasses.replace(self, folds=np.asarray(folds))
 
     def with_labels(self, labels: ArrayLike) -> "Table":
-        """The same table with other labels to train on; the given ones stay."""
+        """Return the same table with other labels to train on; the given ones stay."""
         return dataclasses.replace(self, labels=np.asarray(labels))
 
     def photo_paths(self) -> list[str]:
-        """N full paths to open, in row order; empty where a row has no photo at hand."""
+        """Return N full paths in row order; empty for a row without a photo."""
         root = str(self.root)
         return [f"{root}/{path}" if path else "" for path in self.paths]
 
@@ -197,16 +172,11 @@ COLUMN_TYPES: dict[str, type] = {
 
 
 def write_table(table: Table, path: str | Path) -> None:
-    """A CSV or Parquet file, by its ending, that `read_table(path, images=table.root)` reads back equal.
+    """Write a CSV or Parquet file, by its ending; `read_table(path, images=table.root)` gives the same table.
 
-    Labels are written as class names. A CSV cannot hold their order, nor a class without rows, so the
-    class names lie beside it in `<stem>.classes.json`, with `label_texts` where they differ. Cells are exact:
-    nothing is changed for spreadsheets.
-
-    Raises
-    ------
-    InputError
-        When the ending is neither `.csv` nor `.parquet`.
+    Labels are written as class names. A CSV cannot hold their order, nor a class without rows, so the class
+    names are written beside it in `<stem>.classes.json`, with `label_texts` where they differ. Cells are
+    exact: nothing is escaped for spreadsheets.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
@@ -216,20 +186,15 @@ def write_table(table: Table, path: str | Path) -> None:
         write_parquet(path, _parquet_columns(table), {CLASS_NAMES_KEY: json.dumps(_class_map(table))})
     else:
         raise InputError(
-            "A table is written as .csv or .parquet.", came=repr(path.name), remedy="Choose such an ending."
+            f"{path.name!r} ends neither in .csv nor in .parquet.", remedy="Choose such an ending."
         )
 
 
 def load_table(path: str | Path) -> Table:
-    """Return the table that `write_table` put into a Parquet file, as it was; photos lie beside the file.
+    """Return the table that `write_table` put into a Parquet file; its photo folder is that of the file.
 
-    Raises
-    ------
-    StaleArtifact
-        When the file is not one of ours, or was changed.
+    StaleArtifact where the file is not one of ours, or was changed.
 
-    Examples
-    --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> table = Table(root=folder, image_ids=["a", "b"], paths=["", ""], given_labels=[1, 0],
@@ -244,10 +209,10 @@ def load_table(path: str | Path) -> Table:
     path = Path(path)
     try:
         content = pq.read_table(path, page_checksum_verification=True)
-        told = json.loads(content.schema.metadata[CLASS_NAMES_KEY])
+        class_map = json.loads(content.schema.metadata[CLASS_NAMES_KEY])
         columns = {name: content[name].combine_chunks() for name in content.column_names}
-        names = list(told)
-        texts = [text for [text] in told.values()] if isinstance(told, dict) else names
+        names = list(class_map)
+        texts = [text for [text] in class_map.values()] if isinstance(class_map, dict) else names
         return Table(
             root=path.parent,
             image_ids=columns["image_id"].to_numpy(zero_copy_only=False),
@@ -265,12 +230,12 @@ def load_table(path: str | Path) -> Table:
         if is_machine_failure(error):
             raise
         raise StaleArtifact(
-            f"{path} is no table that kiyome wrote.", came=str(error), remedy="Run the command again."
+            f"{path} is no table that kiyome wrote ({error}).", remedy="Run the command again."
         ) from error
 
 
 def _labels_of_names(cells: Any, names: Sequence[str]) -> Labels:
-    """The label of each cell with a class name; -1 for one without."""
+    """Return the label of each cell with a class name; -1 for an empty cell."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -282,14 +247,14 @@ def _labels_of_names(cells: Any, names: Sequence[str]) -> Labels:
 
 
 def _class_map(table: Table) -> Any:
-    """The class names in order, each with its label text where the source wrote other texts."""
+    """Return the class names in order, each with its label text where the source wrote other texts."""
     if table.label_texts == table.class_names:
         return table.class_names
     return {name: [text] for name, text in zip(table.class_names, table.label_texts, strict=True)}
 
 
 def _columns(table: Table) -> dict[str, NDArray[Any]]:
-    """The columns as they lie in a file: texts and class names, None where nothing is known."""
+    """Return the columns as in a file: texts and class names, None where nothing is known."""
     names = np.array([*table.class_names, None], dtype=object)
     columns = {
         "image_id": table.image_ids,
@@ -316,22 +281,25 @@ def _parquet_columns(table: Table) -> dict[str, Any]:
 
 
 def _digest(kind: str, *texts: str) -> str:
-    """Parts are joined by NULs, which no text may hold, so other parts give another digest."""
+    """Return a digest of parts joined by NULs, which no text may hold, so different parts never collide."""
     return hashlib.sha256("\0\0".join([f"kiyome table {kind} 1", *texts]).encode()).hexdigest()
 
 
 def _column(name: str, values: ArrayLike, kind: type, num_rows: int) -> NDArray[Any]:
-    """A read-only copy of one column, its shape and type checked."""
+    """Return a read-only copy of one column with its shape and type checked."""
     array = np.array(values, dtype=object) if kind is object else np.asarray(values)
     if array.shape != (num_rows,):
         raise TableError(
-            f"{name} has one entry a row.",
-            came=f"shape {array.shape} where there are {num_rows} rows",
+            f"{name} has shape {array.shape}, but there are {num_rows} rows.",
             remedy=f"Give {num_rows} entries.",
         )
     whole = np.issubdtype(array.dtype, np.integer)
     if np.issubdtype(kind, np.integer) and not whole and array.size:
-        raise TableError(f"{name} are whole numbers.", came=f"{array.dtype}", remedy="Round or map them.")
+        raise TableError(
+            f"{name} has the type {array.dtype}.",
+            expected="Expected whole numbers.",
+            remedy="Round or map them.",
+        )
     if whole and np.issubdtype(kind, np.integer):
         _check_range(name, array, int(np.iinfo(kind).min), int(np.iinfo(kind).max))
     column: NDArray[Any] = array.astype(kind)
@@ -344,7 +312,7 @@ def _check_classes(names: tuple[str, ...]) -> None:
         _check_text("A class name", name)
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise TableError("Class names differ.", came=f"{twice!r} twice", remedy="Merge the two classes.")
+        raise TableError(f"The class name {twice!r} occurs twice.", remedy="Merge the two classes.")
 
 
 def _check_label_texts(texts: tuple[str, ...], names: tuple[str, ...]) -> None:
@@ -352,23 +320,20 @@ def _check_label_texts(texts: tuple[str, ...], names: tuple[str, ...]) -> None:
         _check_text("A label text", text)
     if len(set(texts)) < len(texts) or len(texts) != len(names):
         raise TableError(
-            "Each class has a label text of its own.",
-            came=f"{len(set(texts))} different texts for {len(names)} classes",
+            f"There are {len(set(texts))} different label texts for {len(names)} classes.",
             remedy="Give one for each class name, or none at all.",
         )
 
 
 def _check_ids(ids: Texts) -> None:
     if len(ids) == 0:
-        raise TableError("A table has at least one row.", came="no rows", remedy="Give some photos.")
-    if not _all_are_names(ids):  # look row by row only to say which one
+        raise TableError("The table has no rows.", remedy="Give some photos.")
+    if not _all_are_names(ids):  # row by row only to name the row
         for row, image_id in enumerate(ids):
             _check_text(f"The image id of row {row}", image_id)
     if len(set(ids)) < len(ids):
         [(twice, count)] = Counter(ids.tolist()).most_common(1)
-        raise TableError(
-            "Image ids are unique.", came=f"{twice!r} {count} times", remedy="Keep one row a photo."
-        )
+        raise TableError(f"The image id {twice!r} occurs {count} times.", remedy="Keep one row a photo.")
 
 
 def _all_are_names(texts: Texts) -> bool:
@@ -377,7 +342,7 @@ def _all_are_names(texts: Texts) -> bool:
 
 
 def _joined(texts: Texts) -> str | None:
-    """All texts with NULs between them; None where one holds a NUL or is no text."""
+    """Return all texts with NULs between them; None where one holds a NUL or is not text."""
     try:
         joined = "\0".join(texts)
     except TypeError:
@@ -385,11 +350,11 @@ def _joined(texts: Texts) -> str | None:
     return joined if joined.count("\0") == len(texts) - 1 else None
 
 
-def _check_text(what: str, text: object) -> None:
+def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str) or not text or "\0" in text or not is_unicode(text):
         raise TableError(
-            f"{what} is text: not empty, valid Unicode, without NUL.",
-            came=repr(text),
+            f"{name} is {text!r}.",
+            expected="Expected text: not empty, valid Unicode, without NUL.",
             remedy="Rename it.",
         )
 
@@ -401,9 +366,9 @@ def _check_paths(paths: Texts) -> None:
     for row, path in enumerate(paths):
         if not isinstance(path, str) or "\0" in path or not stays_inside(path):
             raise TableError(
-                "A path is relative and stays in the data folder.",
-                came=f"{path!r} in row {row}",
-                remedy="Name photos by where they lie below the data folder.",
+                f"The path {path!r} in row {row} leads out of the data folder.",
+                expected="Expected a path relative to the data folder, inside it.",
+                remedy="Name photos by their path below the data folder.",
             )
 
 
@@ -411,8 +376,7 @@ def _check_range(name: str, values: NDArray[Any], low: int, high: int) -> None:
     outside = np.flatnonzero((values < low) | (values > high))
     if outside.size:
         raise TableError(
-            f"{name} lie in {low}..{high}.",
-            came=f"{values[outside[0]]} in row {outside[0]}",
+            f"{name} has {values[outside[0]]} in row {outside[0]}, outside {low}..{high}.",
             remedy=f"Correct {outside.size} such rows.",
         )
 
@@ -421,7 +385,7 @@ def _check_weights(weights: NDArray[np.float32]) -> None:
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if bad.size:
         raise TableError(
-            "Weights are finite and not negative.",
-            came=f"{weights[bad[0]]} in row {bad[0]}",
+            f"The weight in row {bad[0]} is {weights[bad[0]]}.",
+            expected="Weights must be finite and not negative.",
             remedy=f"Correct {bad.size} such rows.",
         )

@@ -23,21 +23,12 @@ Options = dict[str, str]
 
 
 def choose_executor(text: str | Executor) -> Executor:
-    """The executor that a text names; an executor as it is.
+    """Return the executor that a text names; an executor is returned unchanged.
 
-    Parameters
-    ----------
-    text
-        ``here``; ``processes`` or ``processes:2``; ``ray``, ``ray://head:10001``, ``ray?gpus=0.5&cores=4``;
-        ``slurm``, ``slurm:PARTITION``, ``slurm:gpu?timeout_min=240&gpus_per_node=1`` as submitit knows them.
+    A text is ``here``; ``processes`` or ``processes:2``; ``ray``, ``ray://head:10001``,
+    ``ray?gpus=0.5&cores=4``; ``slurm``, ``slurm:PARTITION``, ``slurm:gpu?timeout_min=240&gpus_per_node=1``
+    with submitit's options.
 
-    Raises
-    ------
-    InputError
-        For another kind, or options that it does not have.
-
-    Examples
-    --------
     >>> choose_executor("processes:2")
     Processes(num=2)
     >>> choose_executor("ray://head:10001?gpus=0.5").address
@@ -47,39 +38,39 @@ def choose_executor(text: str | Executor) -> Executor:
     """
     if not isinstance(text, str):
         return text
-    place, _, query = text.partition("?")
-    kind, _, where = place.partition(":")
+    address, _, query = text.partition("?")
+    kind, _, where = address.partition(":")
     options = dict(parse_qsl(query, keep_blank_values=True))
     try:
-        return KINDS[kind](place, where, options)
+        return KINDS[kind](address, where, options)
     except (KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            "An executor is here, processes[:N], ray[://HOST:PORT] or slurm[:PARTITION], with ?key=value.",
-            came=repr(text),
+            f"The executor {text!r} is unknown.",
+            expected="Expected here, processes[:N], ray[://HOST:PORT] or slurm[:PARTITION], with ?key=value.",
             remedy="docs/scaling.md has examples of each.",
         ) from error
 
 
-def _here(place: str, where: str, options: Options) -> Executor:  # noqa: ARG001
+def _here(address: str, where: str, options: Options) -> Executor:  # noqa: ARG001
     if where or options:
         raise ValueError
     return Here()
 
 
-def _processes(place: str, where: str, options: Options) -> Executor:  # noqa: ARG001
+def _processes(address: str, where: str, options: Options) -> Executor:  # noqa: ARG001
     if options:
         raise ValueError
     return Processes(num=int(where) if where else None)
 
 
-def _ray(place: str, where: str, options: Options) -> Executor:
+def _ray(address: str, where: str, options: Options) -> Executor:
     numbers: dict[str, Any] = {key: float(value) for key, value in options.items()}
-    return OnRay(address=place if where else None, **numbers)
+    return OnRay(address=address if where else None, **numbers)
 
 
-def _slurm(place: str, where: str, options: Options) -> Executor:  # noqa: ARG001
+def _slurm(address: str, where: str, options: Options) -> Executor:  # noqa: ARG001
     folder = Path(options.pop("folder", OnSlurm.folder))
     typed = {key: int(value) if value.isdecimal() else value for key, value in options.items()}
     return OnSlurm(partition=where or None, folder=folder, options=typed)

@@ -1,7 +1,7 @@
-"""What every executor does: units by name in, results out as they finish; a lost worker is not the end.
+"""Shared by all executors: named units in, results out as they finish; a lost worker is replaced.
 
-A unit is a picklable argument of a picklable function. Doing it again must be harmless, and go on from what
-lies on disk: then a worker that was killed costs only what it had not yet put there.
+A unit is a picklable argument of a picklable function. Repeating it must be harmless and continue from what
+is on disk: then a killed worker costs only what it had not yet written.
 """
 
 import pickle
@@ -18,13 +18,13 @@ Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 MAX_TRIES = 3
-"""How often a unit is begun before its worker's death is taken for the unit's fault."""
+"""How often a unit is started before the death of its worker is blamed on the unit."""
 POLL_SECONDS = 1.0
-"""Seconds between two looks at what goes on elsewhere."""
+"""Seconds between two checks of remote work."""
 
 
 def do_nothing() -> None:
-    """Do nothing while others work: the default."""
+    """Do nothing while waiting: the default."""
 
 
 class Executor(Protocol):
@@ -37,36 +37,30 @@ class Executor(Protocol):
         *,
         on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
-        """Name and result of each unit, as they finish; to be closed, which stops what still runs.
+        """Yield name and result of each unit, as they finish; closing the generator stops what still runs.
 
-        Parameters
-        ----------
-        work
-            Called with each unit, in any order and any process, and again where a worker died.
-        units
-            By their names, which errors tell.
-        on_wait
-            Called about every second while work is done elsewhere.
+        `work` is called with each unit, in any order and any process, and again where a worker died.
+        `on_wait` is called about every second while work runs elsewhere.
 
         Raises
         ------
         WorkerLost
             Where the worker of a unit died `MAX_TRIES` times.
         Exception
-            The first that `work` raises; a KiyomeError says whose it is.
+            The first error of `work`; a KiyomeError starts with the name of the unit.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[Result]):
-    """What became of a unit: so an engine's own errors are left to mean that a worker was lost."""
+    """Result or error of a unit, so that an engine's own errors always mean a lost worker."""
 
     result: Result | None = None
     error: Exception | None = None
 
     def of(self, name: str) -> Result:
-        """The result of the unit of that name, or its error."""
+        """Return the result of the unit of that name, or raise its error."""
         if isinstance(self.error, KiyomeError):
             raise self.error.of(name)
         if self.error is not None:
@@ -76,25 +70,24 @@ class Outcome(Generic[Result]):
 
 
 def attempt(work: Callable[[Unit], Result], unit: Unit) -> Outcome[Result]:
-    """The outcome of a unit, in a worker."""
+    """Return the outcome of a unit, in a worker."""
     try:
         return Outcome(result=work(unit))
     except Exception as error:
         return Outcome(error=_portable(error))
 
 
-def worker_lost(name: str, said: object = "") -> WorkerLost:
-    """The error of a unit whose worker died too often."""
+def worker_lost(name: str, detail: object = "") -> WorkerLost:
+    """Return the error for a unit whose worker died too often."""
     return WorkerLost(
-        "A worker lives until its unit is done.",
-        came=f"{name}: its worker died {MAX_TRIES} times" + (f" ({said})" if said else ""),
-        remedy="Memory may have run out, or what it said last tells why; a script needs"
-        " `if __name__ == '__main__':` around what it does.",
+        f"{name}: its worker died {MAX_TRIES} times" + (f" ({detail})" if detail else "") + ".",
+        remedy="Memory may have run out, or its last output may show why; a script needs"
+        " `if __name__ == '__main__':` around its main part.",
     )
 
 
 def in_order(executor: Executor) -> Callable[..., list[Any]]:
-    """A function like `map` whose calls are units of an executor; results in the order of the items.
+    """Return a function like `map` whose calls are units of an executor; results in the order of the items.
 
     >>> from kiyome.executors import Here
     >>> in_order(Here())(pow, [2, 3], [3, 2])
@@ -115,19 +108,19 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error with the worker's traceback in words; another one in its place where it cannot travel."""
-    told = "".join(traceback.format_exception(error))
+    """Return the error with the worker's traceback as a note; a RuntimeError where it cannot be pickled."""
+    trace = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  (our own bytes)
     except Exception:
-        return RuntimeError(told)
-    error.add_note(told)
+        return RuntimeError(trace)
+    error.add_note(trace)
     return error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Here:
-    """The process at hand: nothing is sent anywhere.
+    """Runs units in the current process.
 
     >>> dict(Here().run(abs, {"a": -2, "b": 3}))
     {'a': 2, 'b': 3}
@@ -140,7 +133,7 @@ class Here:
         *,
         on_wait: Callable[[], None] = do_nothing,  # noqa: ARG002  (nobody waits)
     ) -> Generator[tuple[str, Result]]:
-        """As `Executor.run`."""
+        """Run as in `Executor.run`."""
         for name, unit in units.items():
             try:
                 result = work(unit)
@@ -153,4 +146,4 @@ class Here:
 
 
 HERE = Here()
-"""What functions take that were told of no other."""
+"""The default executor."""

@@ -1,4 +1,4 @@
-"""Units of work as tasks of Ray: it queues them, counts cores and GPUs, and begins again what was lost."""
+"""Units of work as tasks of Ray, which queues them, counts cores and GPUs, and restarts lost ones."""
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -20,14 +20,14 @@ from kiyome.executors.executor import (
 
 @dataclass(frozen=True, kw_only=True)
 class OnRay:
-    """A Ray cluster; all its machines see the folders that units speak of, and have kiyome installed."""
+    """A Ray cluster; all its machines have kiyome installed and see the folders that units name."""
 
     address: str | None = None
-    """As `ray.init` takes it; if not given the cluster that RAY_ADDRESS names, else Ray on this machine."""
+    """As in `ray.init`; by default the cluster in RAY_ADDRESS, else Ray on this machine."""
     gpus: float | None = None
-    """GPUs of a unit, 0.5 say; one where the cluster has any, if not given."""
+    """GPUs of a unit, for example 0.5; by default one if the cluster has any."""
     cores: float = 1
-    """Cores of a unit, which Ray makes its number of threads, too."""
+    """Cores of a unit, which Ray also makes its number of threads."""
 
     def run(
         self,
@@ -36,10 +36,10 @@ class OnRay:
         *,
         on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
-        """As `Executor.run`."""
+        """Run as in `Executor.run`."""
         if not units:
             return
-        with _joined(self.address) as ray:
+        with _connected(self.address) as ray:
             gpus = self.gpus if self.gpus is not None else min(1, ray.cluster_resources().get("GPU", 0))
             task = ray.remote(attempt).options(num_cpus=self.cores, num_gpus=gpus, max_retries=MAX_TRIES - 1)
             waiting = {task.remote(work, unit): name for name, unit in units.items()}
@@ -63,8 +63,8 @@ def _outcome(ray: Any, task: Any, name: str) -> Any:
 
 
 @contextmanager
-def _joined(address: str | None) -> Iterator[Any]:
-    """Ray, as the caller has joined it, else joined for this block; without reports to its makers."""
+def _connected(address: str | None) -> Iterator[Any]:
+    """Yield Ray, connected by the caller or for this block; without usage reports."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -77,8 +77,7 @@ def _joined(address: str | None) -> Iterator[Any]:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise KiyomeError(
-            "There is a Ray cluster to join.",
-            came=f"{address}: {error}",
+            f"No Ray cluster can be joined at {address}: {error}.",
             remedy="Check the address; ray alone starts one on this machine.",
         ) from error
     try:

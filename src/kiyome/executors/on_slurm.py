@@ -1,6 +1,6 @@
 """Units of work as jobs of SLURM, in one job array: submitit writes the scripts, SLURM has the queue.
 
-A job that is preempted or runs out of time is put back into the queue, and goes on from what lies on disk.
+A job that is preempted or runs out of time returns to the queue, and continues from what is on disk.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -24,21 +24,20 @@ from kiyome.executors.executor import (
 from kiyome.executors.processes import visible_gpus
 
 LOCAL = "local"
-"""In place of a partition: processes of this machine, all at once, to try things without a cluster."""
+"""A partition name for processes of this machine, all at once, for trials without a cluster."""
 LOCAL_MINUTES = 60 * 24 * 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnSlurm:
-    """A SLURM cluster whose machines see the folders that units speak of."""
+    """A SLURM cluster whose machines see the folders that units name."""
 
     partition: str | None = None
-    """The cluster's own choice if not given."""
+    """By default the cluster's own choice."""
     folder: Path = Path("slurm-jobs")
-    """Where submitit keeps scripts, output and pickles of jobs: a folder that all machines see, and that
-    nobody else may write."""
+    """Folder for submitit's scripts, output and pickles: visible to all machines, writable by nobody else."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """More that submitit's `update_parameters` takes: timeout_min, mem_gb, gpus_per_node, slurm_account."""
+    """More options of submitit's `update_parameters`: timeout_min, mem_gb, gpus_per_node, slurm_account."""
 
     @property
     def is_local(self) -> bool:
@@ -52,7 +51,7 @@ class OnSlurm:
         *,
         on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
-        """As `Executor.run`."""
+        """Run as in `Executor.run`."""
         if not units:
             return
         submit, lost = self._submitter(partial(attempt, work)), dict.fromkeys(units, 0)
@@ -78,7 +77,7 @@ class OnSlurm:
                 job.wait()
 
     def _submitter(self, work: Callable[[Unit], Any]) -> Callable[[list[Unit]], list[Any]]:
-        """What makes jobs of units: an array of them."""
+        """Return a function that submits units as an array of jobs."""
         try:
             import submitit
         except ImportError as error:
@@ -89,13 +88,13 @@ class OnSlurm:
             executor.update_parameters(**self._parameters(), **self.options)
         except (RuntimeError, NameError, AssertionError) as error:
             raise InputError(
-                "Jobs go to a SLURM cluster, with options that submitit knows.",
-                came=str(error).partition("\n")[0],
-                remedy="Give the command where sbatch is; slurm:local tries it on this machine.",
+                f"SLURM cannot take jobs: {str(error).partition(chr(10))[0]}.",
+                expected="It needs a cluster with sbatch, and options that submitit knows.",
+                remedy="Run the command where sbatch is; slurm:local tries it on this machine.",
             ) from error
 
         class Resumed(submitit.helpers.Checkpointable):  # type: ignore[misc]
-            """Begun again where SLURM takes the machine away."""
+            """A job that restarts where SLURM takes the machine away."""
 
             def __call__(self, unit: Unit) -> Any:
                 return work(unit)
@@ -108,11 +107,11 @@ class OnSlurm:
         return {"name": "kiyome", **({"slurm_partition": self.partition} if self.partition else {})}
 
     def _outcome(self, job: Any) -> Outcome[Any] | None:
-        """What became of a unit; None where its job was lost."""
+        """Return the outcome of a unit; None where its job was lost."""
         from submitit.core.utils import UncompletedJobError
 
         if self.is_local and not job.paths.result_pickle.exists():
-            return None  # there is no other machine whose files may come late
+            return None  # there is no other machine with late files
         try:
             outcome: Outcome[Any] = job.result()
         except UncompletedJobError:

@@ -2,8 +2,8 @@
 
     a thread waits for each unit ── takes a free worker ── submits to its pool ── again where the process died
 
-A pool of one process loses no other unit when it dies, and has a GPU and a share of the cores for good. A
-worker lives as long as its line to this process: it ends when the line is closed, or this process is killed.
+A pool of one process loses no other unit when it dies, and keeps its GPU and share of the cores. A worker
+holds a pipe to this process: it ends when the pipe is closed, or this process is killed.
 """
 
 import multiprocessing
@@ -40,14 +40,14 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """Processes of this machine, started when units come and ended with them."""
+    """Processes of this machine, started for the units and ended with them."""
 
     num: int | None = None
-    """How many at most; one a GPU if not given, without GPUs one a core."""
+    """Most processes; by default one a GPU, without GPUs one a core."""
 
     def __post_init__(self) -> None:
         if self.num is not None and self.num < 1:
-            raise InputError("There is at least one process.", came=str(self.num), remedy="Leave it out.")
+            raise InputError(f"num={self.num} is less than one process.", remedy="Leave it out.")
 
     def run(
         self,
@@ -56,7 +56,7 @@ class Processes:
         *,
         on_wait: Callable[[], None] = do_nothing,
     ) -> Generator[tuple[str, Result]]:
-        """As `Executor.run`."""
+        """Run as in `Executor.run`."""
         if not units:
             return
         workers = [_Worker(share) for share in shares_of_machine(self.num, most=len(units))]
@@ -80,7 +80,7 @@ class Processes:
                     for future in done:
                         name = waiting.pop(future)
                         yield name, future.result().of(name)
-            finally:  # done, an error, Ctrl-C, or nobody wants the rest
+            finally:  # finished, an error, Ctrl-C, or closed
                 threads.shutdown(wait=False, cancel_futures=True)
                 for worker in workers:
                     worker.stop()
@@ -88,16 +88,16 @@ class Processes:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What of the machine a process may use."""
+    """Cores and GPU of a process."""
 
     cores: tuple[int, ...]
-    """Their numbers."""
+    """Numbers of the cores."""
     gpu: str | None = None
     """As in CUDA_VISIBLE_DEVICES; None where there are no GPUs."""
 
 
 def shares_of_machine(num: int | None, *, most: int) -> list[Share]:
-    """The shares of `num` processes, `most` at most: cores in equal parts, GPUs in turn.
+    """Return the shares of `num` processes, `most` at most: cores in equal parts, GPUs in turn.
 
     >>> len(shares_of_machine(2, most=5)), len(shares_of_machine(8, most=3))
     (2, 3)
@@ -114,29 +114,29 @@ def shares_of_machine(num: int | None, *, most: int) -> list[Share]:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return tuple(each.strip() for each in named.split(",") if each.strip())
     driver = shutil.which("nvidia-smi")
     if driver is None:
         return ()
     query = [driver, "--query-gpu=uuid", "--format=csv,noheader"]  # numbers may be counted in two ways
-    asked = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603
-    return tuple(asked.stdout.split()) if asked.returncode == 0 else ()
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603
+    return tuple(answer.stdout.split()) if answer.returncode == 0 else ()
 
 
 class _Worker:
-    """A process that does one unit after another; where it dies another one takes its place."""
+    """A process that runs one unit after another, and is replaced when it dies."""
 
     def __init__(self, share: Share) -> None:
         self._share = share
         self._stopped = False
         self._pool: ProcessPoolExecutor | None = None
-        self._line: Connection | None = None
+        self._pipe: Connection | None = None
         self._lock = threading.Lock()
 
     def do(self, name: str, work: Callable[[Unit], Result], unit: Unit) -> Outcome[Result]:
-        """The outcome of a unit, tried again where the process dies."""
+        """Return the outcome of a unit, tried again where the process dies."""
         for _ in range(MAX_TRIES):
             try:
                 return self._started().submit(attempt, work, unit).result()
@@ -148,7 +148,7 @@ class _Worker:
         raise worker_lost(name) from lost
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """End the process at once."""
         with self._lock:
             self._stopped = True
         self._end()
@@ -158,7 +158,7 @@ class _Worker:
             if self._stopped:
                 raise BrokenProcessPool
             if self._pool is None:
-                theirs, self._line = SPAWN.Pipe(duplex=False)
+                theirs, self._pipe = SPAWN.Pipe(duplex=False)
                 self._pool = ProcessPoolExecutor(
                     1, mp_context=SPAWN, initializer=_begin, initargs=(theirs, self._share)
                 )
@@ -166,29 +166,29 @@ class _Worker:
 
     def _end(self) -> None:
         with self._lock:
-            pool, line, self._pool, self._line = self._pool, self._line, None, None
-        if line is not None:
-            line.close()
+            pool, pipe, self._pool, self._pipe = self._pool, self._pipe, None, None
+        if pipe is not None:
+            pipe.close()
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin(line: Connection, share: Share) -> None:
-    """Make this new process a worker: Ctrl-C is for its parent, and it ends with the line."""
+def _begin(pipe: Connection, share: Share) -> None:
+    """Make this new process a worker: it ignores Ctrl-C, which is for its parent, and ends with the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
     os.environ.setdefault("OMP_NUM_THREADS", str(len(share.cores)))
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, share.cores)  # what counts its threads by the cores at hand counts right
+        os.sched_setaffinity(0, share.cores)  # libraries size their thread pools by this
     torch: Any = sys.modules.get("torch")
-    if torch is not None:  # a script's own import of it has counted already
+    if torch is not None:  # imported by the script: its threads are set already
         torch.set_num_threads(min(torch.get_num_threads(), len(share.cores)))
 
 
-def _end_with(line: Connection) -> None:
+def _end_with(pipe: Connection) -> None:
     try:
-        line.recv()
+        pipe.recv()
     except (EOFError, OSError):
         os._exit(1)

@@ -1,11 +1,20 @@
-"""Random views of photos in uint8: where to cut, which way round, which colors, what to hide.
+"""Random views of photos in uint8: crop, flip, color, cutout.
 
     Augment (what) + shapes, seed, epoch, rows, view ── draw_views ──► Views (numbers only)
-    photo + Views ── render ──► (S, S, 3) pixels, written where they are wanted
+    photo + Views ── render ──► (S, S, 3) pixels, written into a given array
 
 Numbers are drawn for a whole batch at once and depend on (seed, epoch, row, view) and nothing else. They have
-the distribution of torchvision's v2 transforms. All color steps are one 3 x 4 matrix: a photo is touched once
-where ColorJitter touches it four times.
+the distribution of torchvision's v2 transforms.
+
+All color steps are one 3 x 4 matrix, applied once where ColorJitter passes over a photo four times. Each
+step, on a pixel x of a view with mean pixel m (w are the weights of grey):
+
+    brightness b   b x
+    contrast c     c x + (1 - c) w.m 1        the one step that depends on the whole view
+    saturation s   s x + (1 - s) w.x 1
+    hue h          R x                        a turn by h of the plane of equal grey (YIQ)
+
+All are linear in (x, m), so their product in any order is x -> M x + Q m.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,19 +38,11 @@ YIQ = np.array([GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 def color_matrices(draws: Floats, strengths: Sequence[float]) -> tuple[Floats, Floats]:
     """Return M and Q, (B, 3, 3) each, of B random color changes in a random order of the four steps.
 
-    The same distribution as torchvision's ``v2.ColorJitter(brightness, contrast, saturation, hue)``, with two
+    `draws` are (B, 8) uniform numbers: four factors, four for the order; `strengths` those of brightness,
+    contrast, saturation and hue. The distribution is that of torchvision's ``v2.ColorJitter`` with two
     differences: values are clipped once, at the end, not after each step; and hue turns the YIQ plane, which
-    keeps brightness to the eye, where HSV keeps the largest of R, G and B.
+    keeps perceived brightness, where HSV keeps the largest of R, G and B.
 
-    Parameters
-    ----------
-    draws
-        (B, 8) uniform numbers: four factors, four that decide the order.
-    strengths
-        Of brightness, contrast, saturation and hue.
-
-    Examples
-    --------
     >>> own, of_mean = color_matrices(np.full((1, 8), 0.5), [0.4, 0.4, 0.4, 0.1])
     >>> np.allclose(own, np.eye(3)), np.allclose(of_mean, 0)
     (True, True)
@@ -69,7 +70,7 @@ def color_factors(draws: Floats, strengths: Sequence[float]) -> Floats:
 
 
 def color_steps(factors: Floats) -> tuple[Floats, Floats]:
-    """Return what the four steps do to a pixel and add of the mean pixel: (4, B, 3, 3) each."""
+    """Return the factors of pixel and mean pixel in the four steps: (4, B, 3, 3) each."""
     brightness, contrast, saturation, _ = np.moveaxis(factors, 1, 0)[:, :, None, None]
     same = np.broadcast_to(np.eye(3), (len(factors), 3, 3))
     to_grey = np.broadcast_to(np.ones((3, 1)) * GREY, same.shape)
@@ -101,58 +102,59 @@ Plugin = Callable[[Pixels, int], Pixels]
 
 CROPS = ("random", "center", "whole")
 TRIALS = 10
-"""Boxes that are tried before the photo's center is taken, as in torchvision."""
+"""Random boxes that are tried before the center of the photo is taken, as in torchvision."""
 FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}
 """(horizontal, vertical) -> code of cv2.flip."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """What a view of a photo is; by default a RandomResizedCrop and nothing else."""
+    """The distribution of views; by default a RandomResizedCrop and nothing else."""
 
     size: int
     """Height and width of a view in pixels."""
     crop: str = "random"
     """`random` is RandomResizedCrop; `center` a square in the middle; `whole` the photo made square."""
     crop_pct: float = 0.875
-    """Side of the center crop as a share of the photo's short side."""
+    """Side of the center crop as a fraction of the photo's short side."""
     scale: tuple[float, float] = (0.08, 1.0)
-    """Least and largest share of the photo's area that a random crop takes."""
+    """Smallest and largest fraction of the photo's area in a random crop."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Least and largest width / height of a random crop."""
+    """Smallest and largest width / height of a random crop."""
     horizontal_flip: float = 0.0
     """Probability."""
     vertical_flip: float = 0.0
     """Probability."""
     brightness: float = 0.0
-    """The factor lies within 1 - value to 1 + value, as in ColorJitter; so for the next two."""
+    """The factor is from 1 - value to 1 + value, as in ColorJitter; likewise for the next two."""
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
-    """Colors turn by at most this share of a full circle either way; at most 0.5."""
+    """Largest turn of colors, as a share of the full circle; at most 0.5."""
     cutout: float = 0.0
-    """Probability that a box is hidden, as RandomErasing does."""
+    """Probability of a hidden box, as in RandomErasing."""
     cutout_scale: tuple[float, float] = (0.02, 0.33)
-    """Least and largest share of the view that the box takes."""
+    """Smallest and largest fraction of the view in the box."""
     cutout_ratio: tuple[float, float] = (0.3, 3.3)
-    """Least and largest height / width of the box."""
+    """Smallest and largest height / width of the box."""
     cutout_color: tuple[int, int, int] = (124, 116, 104)
-    """RGB of the box; ImageNet's mean, so about zero once normalized."""
+    """RGB of the box; ImageNet's mean, so about zero after normalization."""
     plugin: Plugin | None = None
-    """One more step after all others, on the thread that takes the batches."""
+    """One more step after all others, in the thread that takes the batches."""
 
     def __post_init__(self) -> None:
-        _require(self.size >= 1, "A view has a size of at least one pixel.", self.size)
+        _check(self.size >= 1, "size", self.size, "Expected at least one pixel.")
         choose("crop", self.crop, CROPS)
-        shares = ("crop_pct", "horizontal_flip", "vertical_flip", "cutout")
-        for name in (*shares, "brightness", "contrast", "saturation", "hue"):
-            most = 1 if name in shares else 0.5 if name == "hue" else np.inf
+        fractions = ("crop_pct", "horizontal_flip", "vertical_flip", "cutout")
+        for name in (*fractions, "brightness", "contrast", "saturation", "hue"):
+            most = 1 if name in fractions else 0.5 if name == "hue" else np.inf
             value = getattr(self, name)
-            _require(0 <= value <= most, f"{name} lies in 0 to {most}.", value)
+            _check(0 <= value <= most, name, value, f"Expected a number from 0 to {most}.")
         for name in ("scale", "ratio", "cutout_scale", "cutout_ratio"):
             least, largest = value = getattr(self, name)
             top = 1 if "scale" in name else np.inf
-            _require(0 < least <= largest <= top, f"{name} rises, above 0 and at most {top}.", value)
+            expected = f"Expected two rising numbers, above 0 and at most {top}."
+            _check(0 < least <= largest <= top, name, value, expected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +166,7 @@ class Views:
     flips: NDArray[np.bool_]
     """(B, 2) horizontal, vertical."""
     colors: tuple[Floats, Floats] | None
-    """(B, 3, 3) M and Q: a pixel becomes M @ pixel + Q @ mean pixel of the view. None leaves colors alone."""
+    """(B, 3, 3) M and Q: a pixel becomes M @ pixel + Q @ mean pixel of the view. None keeps colors."""
     hidden: Integers
     """(B, 4) top, left, height, width of the hidden box in the view; height 0 where there is none."""
     hidden_color: tuple[int, int, int]
@@ -175,19 +177,8 @@ def draw_views(
 ) -> Views:
     """Return the numbers of one view of each of B photos; each depends on its own row, not on its neighbors.
 
-    Parameters
-    ----------
-    augment
-        What may come out.
-    shapes
-        (B, 2) height and width of the photos as they are stored.
-    seed, epoch, view
-        With the row they decide everything.
-    rows
-        (B,) rows of the table.
+    `shapes` are (B, 2) height and width of the photos as stored, `rows` (B,) rows of the table.
 
-    Examples
-    --------
     >>> augment = Augment(size=8, crop="center", crop_pct=0.5)
     >>> draw_views(augment, np.array([[20, 40]]), seed=0, epoch=0, rows=np.array([5])).boxes
     array([[ 5, 15, 10, 10]])
@@ -210,12 +201,7 @@ def draw_views(
 def render(photo: Pixels, views: Views, index: int, out: Pixels) -> None:
     """Write view number `index` of a photo into `out`, an (S, S, 3) C-contiguous part of a batch.
 
-    Bilinear, but for photos at least twice as large as wanted both ways, whose pixels are averaged.
-
-    Raises
-    ------
-    MissingExtra
-        Without OpenCV.
+    Bilinear, except for crops of at least twice the size in both directions, whose pixels are averaged.
     """
     cv2 = load_cv2()
     top, left, height, width = views.boxes[index].tolist()
@@ -235,13 +221,7 @@ def render(photo: Pixels, views: Views, index: int, out: Pixels) -> None:
 
 
 def load_cv2() -> Any:
-    """Return the module cv2.
-
-    Raises
-    ------
-    MissingExtra
-        If it is not installed.
-    """
+    """Return the module cv2; MissingExtra if it is not installed."""
     try:
         import cv2
     except ImportError as error:
@@ -275,7 +255,7 @@ def _hidden_boxes(augment: Augment, num_views: int, draw: Callable[[int, int], F
 def _random_boxes(
     draws: Floats, sides: Integers, largest: Integers, *, scale: Sequence[float], ratio: Sequence[float]
 ) -> tuple[Integers, NDArray[np.bool_]]:
-    """(B, 4) boxes, the first of ten trials that is at most `largest`; and whether there was one."""
+    """Return (B, 4) boxes, the first of ten trials that is at most `largest`; and whether there was one."""
     shares = scale[0] + draws[:, :TRIALS] * (scale[1] - scale[0])
     low, high = np.log(ratio)
     root = np.exp((low + draws[:, TRIALS : 2 * TRIALS] * (high - low)) / 2)
@@ -283,12 +263,12 @@ def _random_boxes(
     trials = np.rint(np.stack([root_area / root, root_area * root], axis=2)).astype(np.int64)
     fits = ((trials > 0) & (trials <= largest[:, None])).all(axis=2)
     chosen = trials[np.arange(len(trials)), fits.argmax(axis=1)]
-    places = draws[:, 2 * TRIALS : 2 * TRIALS + 2] * (sides - chosen + 1)
-    return np.hstack([np.floor(places).astype(np.int64), chosen]), fits.any(axis=1)
+    corners = draws[:, 2 * TRIALS : 2 * TRIALS + 2] * (sides - chosen + 1)
+    return np.hstack([np.floor(corners).astype(np.int64), chosen]), fits.any(axis=1)
 
 
 def _central_boxes(shapes: Integers, ratio: Sequence[float]) -> Integers:
-    """(B, 4) the largest boxes in the middle whose shape is allowed."""
+    """Return (B, 4) the largest boxes in the middle with an allowed shape."""
     height, width = shapes.T
     widest, highest = np.rint(height * max(ratio)), np.rint(width / min(ratio))
     return _centered(np.column_stack([np.minimum(height, highest), np.minimum(width, widest)]), shapes)
@@ -298,6 +278,8 @@ def _centered(boxes: NDArray[Any], shapes: Integers) -> Integers:
     return np.hstack([(shapes - boxes) // 2, boxes]).astype(np.int64)
 
 
-def _require(holds: bool, must: str, came: object) -> None:  # noqa: FBT001
-    if not holds:
-        raise InputError(must, came=repr(came), remedy="Correct the augmentation in the recipe.")
+def _check(sound: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001
+    if not sound:
+        raise InputError(
+            f"{name}={value!r} is out of range.", expected=expected, remedy=f"Correct {name} in the recipe."
+        )

@@ -1,4 +1,4 @@
-"""What is wrong with a set of photos before anything is learned from it."""
+"""Faults in a set of photos, found before training."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,23 +15,23 @@ from kiyome.images.reader import PhotoRecord, read_photos
 from kiyome.progress import Progress, no_progress
 
 CHECK_SIDE = 256
-"""Photos are checked at this short side or larger; JPEG data is read whole all the same."""
+"""Photos are checked at this short side or larger; JPEG data is read in full."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoCheck:
-    """What one pass over N photos found; every row is readable or set aside."""
+    """The result of one pass over N photos; every row is readable or unreadable."""
 
     records: tuple[PhotoRecord[Any], ...]
     """N records: reason, findings, size, format and sha256 of each row."""
     duplicates: DuplicateGroups
     """Rows that show the same picture."""
     labels: tuple[str, ...] | None
-    """N labels, where they were given."""
+    """N labels, if given."""
 
     @property
     def num_photos(self) -> int:
-        """N."""
+        """N, the number of photos."""
         return len(self.records)
 
     @property
@@ -41,7 +41,7 @@ class PhotoCheck:
 
     @property
     def set_aside(self) -> dict[int, str]:
-        """Row and reason of each photo that cannot be read."""
+        """Row and reason of each unreadable photo."""
         return {record.row: record.reason for record in self.records if record.reason is not None}
 
     @property
@@ -52,7 +52,7 @@ class PhotoCheck:
 
     @property
     def class_counts(self) -> dict[str, tuple[int, int]]:
-        """Readable photos and photos set aside of each label; empty without labels."""
+        """Readable and unreadable photos of each label; empty without labels."""
         if self.labels is None:
             return {}
         readable = Counter(np.array(self.labels, object)[self.readable].tolist())
@@ -61,7 +61,7 @@ class PhotoCheck:
 
     @property
     def conflicting_groups(self) -> dict[int, tuple[int, ...]]:
-        """Rows of each duplicate group that carries more than one label; empty without labels."""
+        """Rows of each duplicate group with more than one label; empty without labels."""
         if self.labels is None:
             return {}
         rows: dict[int, list[int]] = {}
@@ -82,26 +82,16 @@ def check_photos(
     num_threads: int | None = None,
     on_progress: Progress = no_progress,
 ) -> PhotoCheck:
-    """Return what is wrong with these photos; reads each once, changes none, stops at none.
+    """Return the faults of these photos; each is read once, none is changed, none ends the pass.
 
-    Parameters
-    ----------
-    paths
-        N files.
-    labels
-        N labels, as names; with them, duplicates that carry different labels are found.
-    num_threads
-        Threads that read and decode; by default one for each core that this process may use.
-    on_progress
-        Hears ``("read photos", done, total)``, then ``("find duplicates", done, total)``.
+    With N `labels`, duplicates of different labels are found. `on_progress` is called with ``("read photos",
+    done, total)``, then ``("find duplicates", done, total)``.
 
-    Examples
-    --------
     >>> check = check_photos(["no/such.jpg", "/"], labels=["cat", "dog"])
     >>> check.set_aside, check.class_counts
     ({0: 'no such file', 1: 'a folder'}, {'cat': (0, 1), 'dog': (0, 1)})
     """
-    _require_one_label_each(len(paths), labels)
+    _check_num_labels(len(paths), labels)
     records: Iterable[PhotoRecord[None]] = read_photos(
         paths, shrink_to=CHECK_SIDE, num_threads=num_threads, on_progress=on_progress
     )
@@ -114,12 +104,12 @@ def check_records(
     labels: Sequence[str] | None = None,
     on_progress: Progress = no_progress,
 ) -> PhotoCheck:
-    """Return the same check from records of a pass already made, such as the one that made features.
+    """Return the same check for records of an earlier pass, such as the one for features.
 
     >>> check_records([]).num_photos
     0
     """
-    _require_one_label_each(len(records), labels)
+    _check_num_labels(len(records), labels)
     signatures = np.zeros((len(records), SIGNATURE_BYTES), np.uint8)
     for record in records:
         if record.facts is not None:
@@ -132,12 +122,11 @@ def check_records(
     )
 
 
-def _require_one_label_each(num_photos: int, labels: Sequence[str] | None) -> None:
+def _check_num_labels(num_photos: int, labels: Sequence[str] | None) -> None:
     if labels is not None and len(labels) != num_photos:
         raise InputError(
-            "There is one label for each photo.",
-            came=f"{len(labels)} labels for {num_photos} photos",
-            remedy="Give both in the order of the same table.",
+            f"There are {len(labels)} labels for {num_photos} photos.",
+            remedy="Give one label for each photo, both in the order of the table.",
         )
 
 

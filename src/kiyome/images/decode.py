@@ -1,9 +1,9 @@
-"""Bytes to upright RGB pixels, or a plain reason why not.
+"""Bytes to upright RGB pixels, or a short reason why not.
 
     path ── bytes ── format by content ── header, size ── pixels ── 8-bit RGB ── upright ── Photo
               └──────────────┴──────────────────┴────────────┴───── UnreadablePhoto
 
-limits.py says what is refused for its size, jpeg.py and pillow.py decode, exif.py turns.
+pillow.py holds the limits of size, the decoders and the turns of EXIF.
 """
 
 import errno
@@ -54,7 +54,7 @@ OTHER_STARTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """One decoded photo."""
+    """A decoded photo."""
 
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB, upright, C-contiguous."""
@@ -65,24 +65,18 @@ class Photo:
     format: str
     """JPEG, PNG, WEBP, TIFF, GIF or BMP, by content and not by name."""
     findings: tuple[str, ...]
-    """What a person may want to know about the file, in short plain words."""
+    """Remarks about the file for people, in a few plain words."""
 
 
 def read_photo_file(path: str | PathLike[str]) -> bytes:
     """Return all bytes of a regular file; a pipe, a folder or a huge file is refused before it is read.
 
-    Raises
-    ------
-    UnreadablePhoto
-        Where there is no such file, it may not be read, it is not a regular file, or it is larger than
-        `limits.MAX_FILE_BYTES`. Its `came` is the reason in a few words.
+    UnreadablePhoto gives the `reason`.
 
-    Examples
-    --------
     >>> try:
     ...     read_photo_file("no/such/photo.jpg")
     ... except UnreadablePhoto as error:
-    ...     print(error.came)
+    ...     print(error.reason)
     no such file
     """
     try:
@@ -103,27 +97,16 @@ def read_photo_file(path: str | PathLike[str]) -> bytes:
 
 
 def decode_photo(data: bytes, *, shrink_to: int | None = None) -> Photo:
-    """Return upright 8-bit RGB pixels, whatever a photo's format, color model, depth and orientation.
+    """Return upright 8-bit RGB pixels for any format, color model, depth and orientation.
 
     Format and size are checked before any pixel is decoded. Of several frames the first is taken,
     transparency is shown on white, CMYK and LAB are converted, deeper channels keep their highest 8 bits;
-    each of these is a finding. Color profiles are ignored.
+    each of these is a finding. Color profiles are ignored. With `shrink_to` a JPEG may come out 2, 4 or 8
+    times smaller while its short side keeps that many pixels.
 
-    Parameters
-    ----------
-    data
-        The bytes of a JPEG, PNG, WebP, TIFF, GIF or BMP file.
-    shrink_to
-        Let a JPEG come out 2, 4 or 8 times smaller while its short side keeps at least this many pixels.
+    UnreadablePhoto for other formats, truncated or broken data, more than `MAX_PIXELS` or `MAX_SCAN_PIXELS`,
+    and 32-bit or floating-point pixels, whose scale is unknown.
 
-    Raises
-    ------
-    UnreadablePhoto
-        Where the data is no such file, is truncated or broken, exceeds `limits.MAX_PIXELS` or
-        `limits.MAX_SCAN_PIXELS`, or holds 32-bit or floating-point pixels, whose scale is unknown.
-
-    Examples
-    --------
     >>> import io
     >>> from PIL import Image
     >>> file = io.BytesIO()
@@ -148,17 +131,12 @@ def decode_photo(data: bytes, *, shrink_to: int | None = None) -> Photo:
         findings.append(f"turned upright (EXIF orientation {orientation})")
     width, height = size[::-1] if orientation >= 5 else size
     pixels = np.ascontiguousarray(UPRIGHT[orientation](pixels))
-    findings += _odd_looks(pixels, width, height)
+    findings += _oddities(pixels, width, height)
     return Photo(pixels=pixels, width=width, height=height, format=format_, findings=tuple(findings))
 
 
 def photo_format(data: bytes) -> str:
-    """Return the photo format that the first bytes announce, one of `limits.FORMATS`.
-
-    Raises
-    ------
-    UnreadablePhoto
-        On any other data; `came` says what it looks like.
+    """Return the photo format of the first bytes, one of `FORMATS`; UnreadablePhoto names other kinds.
 
     >>> photo_format(b"GIF89a...")
     'GIF'
@@ -196,20 +174,20 @@ def _why_not_read(error: OSError | ValueError) -> str:
     return f"a file name that cannot be used ({error})"
 
 
-def _odd_looks(pixels: NDArray[np.uint8], width: int, height: int) -> list[str]:
-    """Return findings about a photo that is whole and yet probably not meant."""
-    looks = []
+def _oddities(pixels: NDArray[np.uint8], width: int, height: int) -> list[str]:
+    """Return findings about a photo that is whole but probably not intended."""
+    found = []
     if min(width, height) < TINY_SIDE:
-        looks.append(f"tiny ({width} x {height})")
+        found.append(f"tiny ({width} x {height})")
     if max(width, height) >= NARROW_RATIO * min(width, height):
-        looks.append(f"long and narrow ({width} x {height})")
-    # The sample spares a full comparison to nearly every photo.
+        found.append(f"long and narrow ({width} x {height})")
+    # the sample saves nearly every photo the full comparison
     if all((part == pixels[0, 0]).all() for part in (pixels[::16, ::16], pixels)):
-        looks.append("one color only")
-    return looks
+        found.append("one color only")
+    return found
 
 
 def _in_short(error: Exception) -> str:
-    """Return the first line of a decoder's complaint, without addresses of Python objects."""
+    """Return the first line of a decoder's error, without addresses of Python objects."""
     lines = re.sub(r"<[^>]*>", "it", str(error)).splitlines() or [type(error).__name__]
     return lines[0][:80]

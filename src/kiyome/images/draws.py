@@ -1,8 +1,7 @@
 """Random numbers that are a function of their keys alone.
 
-No generator has a state here, so nothing has to be saved: the numbers of (seed, epoch, row, view) are the
-same in any order, thread and process, and after any kill. The mixing of bits is that of SplitMix64 (Steele,
-Lea and Flood, OOPSLA 2014).
+There is no generator state to save: the numbers of (seed, epoch, row, view) are the same in any order, thread
+and process, and after any kill. The bits are mixed as in SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 """
 
 import numpy as np
@@ -12,7 +11,7 @@ GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST_FACTOR, SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 ORDER, CROP, FLIP, COLOR, CUTOUT, PLUGIN = range(6)
-"""The first key says what the numbers are for, so that one choice says nothing about another."""
+"""The first key is the purpose of the numbers, so that those of different purposes are independent."""
 
 
 def random_bits(*keys: ArrayLike) -> NDArray[np.uint64]:

@@ -1,13 +1,13 @@
-"""Which photos show the same picture: exactly, or nearly so.
+"""Photos that show the same picture: exactly, or nearly so.
 
 Photos with the same pixels are exact duplicates. Near duplicates are found by their signatures, taken as
 directions: distance = 1 - correlation of two tiny grey pictures, which brightness and contrast do not change.
-No one distance fits all collections: two different solar cells correlate more than two copies of a leaf with
-different brightness. So a pair must be close (NEAR), and also far closer (CLOSER) than the photos around it
-lie to each other, which the distance to the CROWD-th neighbor tells; VERY_NEAR is close enough anywhere.
+No single distance fits all collections: two different solar cells correlate more than two copies of a leaf
+with different brightness. So a pair must be close (NEAR), and also far closer (CLOSER) than the photos around
+it are to each other, measured by the distance to the CROWD-th neighbor; VERY_NEAR is close enough anywhere.
 
 N photos, U distinct pictures, S = SIGNATURE_BYTES. Memory grows with U, never with its square.
-benchmarks/duplicates.py shows the recall on altered copies and what the rest of the pairs are.
+benchmarks/duplicates.py measures the recall on altered copies and shows the other pairs.
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,11 @@ SIGNATURE_BYTES = SIGNATURE_SIDE**2
 
 
 def photo_signature(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the photo in grey, squeezed to 16 x 16 pixels and flattened: (SIGNATURE_BYTES,) uint8.
+    """Return upright (H, W, 3) pixels in grey, resized to 16 x 16 and flattened: (SIGNATURE_BYTES,) uint8.
 
     The Hamming filter matters: with plain averages, sampling alone moves a copy at half size as far from its
-    original as the nearest other photo lies among 2,624 solar cells.
+    original as the nearest other photo is among 2,624 solar cells.
 
-    Parameters
-    ----------
-    pixels
-        (H, W, 3) uint8, upright.
-
-    Examples
-    --------
     >>> photo_signature(np.full((30, 40, 3), 200, np.uint8))[:3]
     array([200, 200, 200], dtype=uint8)
     """
@@ -52,10 +45,10 @@ VERY_NEAR = 0.0005
 CLOSER = 0.07
 CROWD = 20
 WIDEST = 2 * NEAR
-"""No photo of a group lies farther than this from its first one, so that groups cannot grow by chains."""
+"""Largest distance of a photo from the first of its group, so that groups cannot grow by chains."""
 SEARCH_DIMENSIONS = 16
 MIN_CONTRAST = 2.0
-"""Grey levels; flatter pictures have no direction worth comparing."""
+"""Grey levels; flatter pictures have no meaningful direction."""
 BLOCK_ROWS = 2048
 
 Vectors = NDArray[np.float32]
@@ -82,34 +75,21 @@ def duplicate_groups(
 ) -> DuplicateGroups:
     """Return the groups of rows that show the same picture, exactly or nearly.
 
-    Finds copies that were resized, compressed again, blurred a little, or changed in brightness and contrast,
+    Finds copies that were resized, compressed again, slightly blurred, or changed in brightness and contrast,
     and shots of one scene within a moment. Does not find mirrored or turned copies, and few copies that lost
     more than 2 % at the border; more than `CROWD` variants of one picture may be taken for look-alikes.
 
-    Parameters
-    ----------
-    signatures
-        (N, SIGNATURE_BYTES) uint8 from `photo_signature`; rows of unreadable photos are not looked at.
-    pixels_sha256
-        N hashes of the decoded pixels; None for an unreadable photo.
-    on_progress
-        Hears ``("find duplicates", done, total)``.
+    `signatures` (N, SIGNATURE_BYTES) come from `photo_signature`, `pixels_sha256` is None for an unreadable
+    photo, ignored. `on_progress` is called with ``("find duplicates", done, total)``.
 
-    Raises
-    ------
-    InputError
-        If the two do not fit each other.
-
-    Examples
-    --------
     >>> signatures = np.random.default_rng(0).integers(0, 255, (3, 256), np.uint8)
     >>> duplicate_groups(signatures[[0, 1, 0, 2]], ["a", "b", "a", None]).groups
     array([ 0, -1,  0, -1])
     """
     if signatures.shape != (len(pixels_sha256), SIGNATURE_BYTES) or signatures.dtype != np.uint8:
         raise InputError(
-            f"Signatures are uint8 of shape ({len(pixels_sha256)}, {SIGNATURE_BYTES}), as many as hashes.",
-            came=f"{signatures.dtype} of shape {signatures.shape}",
+            f"Signatures are {signatures.dtype} of shape {signatures.shape}.",
+            expected=f"Expected uint8 of shape ({len(pixels_sha256)}, {SIGNATURE_BYTES}), one row a hash.",
             remedy="Make them with kiyome.images.duplicates.photo_signature.",
         )
     first_row: dict[str, int] = {}
@@ -122,11 +102,11 @@ def duplicate_groups(
     cluster_of_row = np.full(len(picture), -1, np.int64)
     cluster_of_row[firsts] = clusters
     cluster_of_row[picture >= 0] = cluster_of_row[picture[picture >= 0]]
-    return _described(cluster_of_row, picture)
+    return _groups_of_clusters(cluster_of_row, picture)
 
 
-def _described(cluster: Rows, picture: Rows) -> DuplicateGroups:
-    """Number the clusters of two rows or more, and say of which kind each row's duplicates are."""
+def _groups_of_clusters(cluster: Rows, picture: Rows) -> DuplicateGroups:
+    """Return the clusters of two rows or more, numbered, with the kind of each row's duplicates."""
     readable = picture >= 0
     rows_in_cluster = np.bincount(cluster[readable], minlength=len(cluster))
     same_pixels = np.bincount(picture[readable], minlength=len(picture))
@@ -140,7 +120,7 @@ def _described(cluster: Rows, picture: Rows) -> DuplicateGroups:
 
 
 def _near_clusters(signatures: NDArray[np.uint8], on_progress: Progress) -> Rows:
-    """Return (U,) a cluster number of each distinct picture, its own where it is alone."""
+    """Return (U,) a cluster number of each distinct picture, its own if it is alone."""
     clusters = np.arange(len(signatures))
     contrast = signatures.std(axis=1, dtype=np.float32)
     visible = np.flatnonzero(contrast >= MIN_CONTRAST)
@@ -152,7 +132,7 @@ def _near_clusters(signatures: NDArray[np.uint8], on_progress: Progress) -> Rows
 
 
 def _directions(signatures: NDArray[np.uint8]) -> Vectors:
-    """Center and scale each signature to length one; dot products are correlations then."""
+    """Return signatures centered and scaled to length one, so that dot products are correlations."""
     vectors = signatures.astype(np.float32)
     vectors -= vectors.mean(axis=1, keepdims=True)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -163,14 +143,14 @@ def _near_pairs(vectors: Vectors, on_progress: Progress) -> Rows:
     """Return (P, 2) pairs that are close, and far closer than the crowd around either of them."""
     from scipy.spatial import cKDTree
 
-    # In the leading principal components no pair lies farther apart than in all of them.
+    # distances in the leading principal components are lower bounds
     _, components = np.linalg.eigh(vectors.T @ vectors)
     tree = cKDTree(vectors @ components[:, -SEARCH_DIMENSIONS:])
     everyone = np.arange(len(vectors))
     neighbors, distances = _nearest(tree, vectors, everyone, reach=NEAR, on_progress=on_progress)
     row, column = np.nonzero(distances <= NEAR)
     other, distance = neighbors[row, column], distances[row, column]
-    involved = np.union1d(row, other)  # few, so that only they pay for the wider search
+    involved = np.union1d(row, other)  # few rows need the wider search
     _, distances = _nearest(tree, vectors, involved, reach=NEAR / CLOSER)
     crowd = np.full(len(vectors), np.inf, np.float32)
     crowd[involved] = np.sort(distances, axis=1)[:, CROWD - 1]
@@ -181,24 +161,24 @@ def _near_pairs(vectors: Vectors, on_progress: Progress) -> Rows:
 def _nearest(
     tree: Any, vectors: Vectors, rows: Rows, *, reach: float, on_progress: Progress = no_progress
 ) -> tuple[Rows, Vectors]:
-    """Return the CROWD nearest of each of `rows`, and their distances: inf where fewer lie within reach."""
+    """Return the CROWD nearest of each of `rows`, and their distances: inf where fewer are within reach."""
     neighbors = np.empty((len(rows), CROWD + 1), np.int64)
     distances = np.empty(neighbors.shape, np.float32)
     length = (2 * reach) ** 0.5  # of the difference of two directions
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
-        place = slice(start, start + len(block))
+        part = slice(start, start + len(block))
         _, found = tree.query(tree.data[block], k=CROWD + 1, distance_upper_bound=length, workers=-1)
         missing = (found == len(vectors)) | (found == block[:, None])
-        neighbors[place] = np.where(missing, 0, found)
-        distances[place] = 1 - np.einsum("bs,bks->bk", vectors[block], vectors[neighbors[place]])
-        distances[place][missing] = np.inf
+        neighbors[part] = np.where(missing, 0, found)
+        distances[part] = 1 - np.einsum("bs,bks->bk", vectors[block], vectors[neighbors[part]])
+        distances[part][missing] = np.inf
         on_progress("find duplicates", start + len(block), len(rows))
     return neighbors, distances
 
 
 def _compact_clusters(vectors: Vectors, pairs: Rows) -> Rows:
-    """Return (U,) the first row of each row's cluster: linked by pairs, and within WIDEST of that row."""
+    """Return (U,) the first row of each row's cluster: linked by pairs, within WIDEST of that row."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

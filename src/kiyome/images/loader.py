@@ -1,9 +1,9 @@
-"""Batches of uint8 views from cached photos, the same bits whatever the number of threads.
+"""Batches of uint8 views from cached photos, the same bits for any number of threads.
 
     order of (seed, epoch) ── rows of a batch ── views of (seed, epoch, row, view) ── threads ── Batch
 
-Threads write views straight into a few buffers that are used again and again: no process, no pickle, no copy.
-Normalization and mixing happen later, on the device.
+Threads write views straight into a few reused buffers: no process, no pickle, no copy. Normalization and
+mixing happen later, on the device.
 """
 
 from collections import deque
@@ -33,52 +33,50 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """Batches over some rows of cached photos; an epoch can start anew at any batch, with the same bits."""
+    """Batches over some rows of cached photos; an epoch can restart at any batch, with the same bits."""
 
     photos: CachedPhotos
-    """From `cache_photos`; one for all folds and members."""
+    """From `cache_photos`; shared by all folds and members."""
     rows: NDArray[np.int64]
     """(n,) different rows of the table, all of them readable (`photos.readable`)."""
     augment: Augment
-    """What a view is: random for training and TTA, `Augment(size=..., crop="center")` for evaluation."""
+    """The distribution of views: random for training and TTA, ``crop="center"`` for evaluation."""
     batch_size: int
-    """Rows of a batch, over all ranks."""
+    """Rows of a batch, summed over all ranks."""
     seed: int = 0
-    """Of the order and of the views."""
+    """Seed of the order and of the views."""
     shuffle: bool = False
-    """An order of its own in each epoch; else the order of `rows`."""
+    """A different order in each epoch; else the order of `rows`."""
     drop_last: bool = False
     """Leave out a last batch that is smaller than the others."""
     rank: int = 0
     num_ranks: int = 1
-    """Processes that share each batch. One of less than two rows for each of them goes whole to all."""
+    """Processes that share each batch. A batch with less than two rows for each goes to all of them."""
     num_threads: int | None = None
-    """One for each core that this process may use, if not given."""
+    """By default one for each core that this process may use."""
     num_ahead: int = 2
-    """Batches that are made ready before they are asked for."""
+    """Batches that are prepared in advance."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("num_ahead", 0), ("num_ranks", 1), ("num_threads", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InputError(f"{name} is at least {least}.", came=str(value), remedy=f"Raise {name}.")
+                raise InputError(f"{name} is {value}, below {least}.", remedy=f"Raise {name}.")
         if not 0 <= self.rank < self.num_ranks:
             raise InputError(
-                f"The rank lies in 0 to {self.num_ranks - 1}.",
-                came=str(self.rank),
-                remedy="Count ranks from 0.",
+                f"rank={self.rank} is outside 0 to {self.num_ranks - 1}.", remedy="Count ranks from 0."
             )
         _check_rows(self.rows, self.photos.readable)
 
     def __len__(self) -> int:
-        """How many batches an epoch has."""
+        """Return the number of batches in an epoch."""
         num_rows = len(self.rows)
         return num_rows // self.batch_size if self.drop_last else -(-num_rows // self.batch_size)
 
     def weight(self, number: int) -> float:
-        """What this rank's mean over batch `number` counts for, where the means of all ranks are averaged.
+        """Return the weight of this rank's mean over batch `number` when the means of all ranks are averaged.
 
-        1 where the ranks have as many rows each: then the mean of means is that of the whole batch.
+        It is 1 where all ranks have as many rows: then the mean of means is the mean of the whole batch.
         """
         num_rows = min(self.batch_size, len(self.rows) - number * self.batch_size)
         if not self._is_shared(num_rows):
@@ -88,21 +86,13 @@ class Loader:
     def epoch(self, epoch: int = 0, *, view: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from batch `start` on, with view number `view` of each photo.
 
-        The bits depend on seed, epoch, row and view; not on threads, on other rows, or on the batches that
-        were taken before. n TTA views are ``loader.epoch(view=0)`` to ``loader.epoch(view=n - 1)``.
-
-        Raises
-        ------
-        InputError
-            If there is no batch `start`.
-        StaleArtifact
-            When a photo is not the one that was stored.
-        MissingExtra
-            Without OpenCV.
+        The bits depend on seed, epoch, row and view; not on threads, on other rows, or on earlier batches. n
+        TTA views are ``loader.epoch(view=0)`` to ``loader.epoch(view=n - 1)``. StaleArtifact where a cached
+        photo changed, MissingExtra without OpenCV.
         """
         if not 0 <= start <= len(self):
             raise InputError(
-                f"A start lies in 0 to {len(self)} batches.", came=str(start), remedy="Start an epoch at 0."
+                f"start={start} is outside 0 to {len(self)} batches.", remedy="Start an epoch at 0."
             )
         load_cv2()
         return self._batches(epoch, view, start)
@@ -114,11 +104,11 @@ class Loader:
         return self.rows[np.argsort(random_bits(ORDER, self.seed, epoch, self.rows), kind="stable")]
 
     def _is_shared(self, num_rows: int) -> bool:
-        """Whether a batch of so many rows is: BatchNorm needs two rows on each rank."""
+        """Whether the ranks share a batch of so many rows: BatchNorm needs two rows on each."""
         return num_rows >= 2 * self.num_ranks
 
     def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows of a batch that are for this rank."""
+        """Return the rows of a batch for this rank."""
         return rows[self.rank :: self.num_ranks] if self._is_shared(len(rows)) else rows
 
     def _batches(self, epoch: int, view: int, start: int) -> Iterator[Batch]:
@@ -130,7 +120,7 @@ class Loader:
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(num_threads, "kiyome-views") as pool:
 
-            def make_ready(number: int) -> None:
+            def prepare(number: int) -> None:
                 rows = self._own(order[number * self.batch_size : (number + 1) * self.batch_size])
                 batch = Batch(rows, buffers[number % num_buffers][: len(rows)])
                 parts = [range(first, len(rows), num_threads) for first in range(num_threads)]
@@ -139,14 +129,14 @@ class Loader:
 
             try:
                 for number in range(start, min(start + num_buffers, len(self))):
-                    make_ready(number)
+                    prepare(number)
                 for number in range(start, len(self)):
                     batch, futures = waiting.popleft()
                     for future in futures:
                         future.result()
-                    yield self._plugged(batch, epoch, view)
+                    yield self._after_plugin(batch, epoch, view)
                     if number + num_buffers < len(self):
-                        make_ready(number + num_buffers)  # into the buffer that is free now
+                        prepare(number + num_buffers)  # into the buffer that is now free
             finally:
                 for _, futures in waiting:
                     for future in futures:
@@ -162,8 +152,8 @@ class Loader:
 
         return fill
 
-    def _plugged(self, batch: Batch, epoch: int, view: int) -> Batch:
-        """The batch after the plug-in, which is called from one thread: torch has one generator a process."""
+    def _after_plugin(self, batch: Batch, epoch: int, view: int) -> Batch:
+        """Return the batch after the plug-in, called from one thread: torch has one generator a process."""
         if self.augment.plugin:
             for index, row in enumerate(batch.rows.tolist()):
                 seed = random_seed(PLUGIN, self.seed, epoch, row, view)
@@ -175,20 +165,16 @@ def _check_rows(rows: NDArray[np.int64], readable: NDArray[np.bool_]) -> None:
     inside = (rows >= 0) & (rows < len(readable))
     if not inside.all():
         raise InputError(
-            f"Rows lie in 0 to {len(readable) - 1}.",
-            came=f"row {rows[~inside][0]}",
-            remedy="Correct the rows.",
+            f"Row {rows[~inside][0]} is outside 0 to {len(readable) - 1}.", remedy="Correct the rows."
         )
     if not readable[rows].all():
         raise InputError(
-            "Rows of a loader are readable photos.",
-            came=f"row {rows[~readable[rows]][0]}, which was set aside",
+            f"The photo of row {rows[~readable[rows]][0]} is unreadable.",
             remedy="Keep the rows where photos.readable.",
         )
     different, counts = np.unique(rows, return_counts=True)
     if len(different) < len(rows):
         raise InputError(
-            "Rows of a loader differ.",
-            came=f"row {different[counts > 1][0]} twice",
+            f"Row {different[counts > 1][0]} occurs twice.",
             remedy="Give the row more weight in the loss instead.",
         )

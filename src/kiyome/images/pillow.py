@@ -1,7 +1,7 @@
-"""Everything but plain JPEG: Pillow's plugins, called by name behind our own limits.
+"""The decoders of photos: simplejpeg for JPEG, Pillow's plugins for all else; limits of size; turns of EXIF.
 
-Pillow's switches (MAX_IMAGE_PIXELS, warning filters, LOAD_TRUNCATED_IMAGES) belong to the process we run in;
-a plugin called by name needs none of them changed.
+Pillow's switches (MAX_IMAGE_PIXELS, warning filters, LOAD_TRUNCATED_IMAGES) belong to the whole process; a
+plugin called by name needs none of them changed.
 """
 
 import io
@@ -30,11 +30,11 @@ UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: lambda pixels: np.rot90(pixels),
 }
-"""EXIF 2.3, tag Orientation: stored pixels (H, W, 3) to a view of the upright ones."""
+"""EXIF 2.3, tag Orientation: from stored pixels (H, W, 3) to a view of the upright ones."""
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Return the orientation named in an EXIF block, 1 to 8; 1 where there is none or the block is broken.
+    """Return the orientation in an EXIF block, 1 to 8; 1 where there is none or the block is broken.
 
     >>> exif_orientation(bytes.fromhex("4d4d002a 00000008 0001 0112 0003 00000001 0006 0000"))
     6
@@ -52,7 +52,7 @@ def exif_orientation(exif: bytes) -> int:
                 (value,) = struct.unpack_from(f"{order}{'I' if kind == LONG else 'H'}", tiff, entry + 8)
                 return int(value) if value in UPRIGHT else 1
     except struct.error:
-        pass  # a broken block is common, and no reason to refuse the photo
+        pass  # broken blocks are common, and the photo is fine
     return 1
 
 
@@ -61,41 +61,36 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 110_000_000
 """Photos of 108-megapixel cameras pass; the pixels of one photo take at most 330 MB."""
 MAX_SCAN_PIXELS = 20 * MAX_PIXELS
-"""Pixels times scans of a progressive JPEG: bounds the time that one file can take."""
+"""Pixels times scans of a progressive JPEG: limits the time for one file."""
 
 
-def unreadable_file(came: str) -> UnreadablePhoto:
-    """Return the error for a path whose bytes cannot be had."""
-    return UnreadablePhoto(
-        "A photo is a regular file that may be read.",
-        came=came,
-        remedy="Put the photo back, or leave its row out.",
-    )
+def unreadable_file(reason: str) -> UnreadablePhoto:
+    """Return the error for a path whose bytes cannot be read."""
+    remedy = "Put the photo back, or leave its row out."
+    return UnreadablePhoto(reason, expected="Expected a regular file with read permission.", remedy=remedy)
 
 
-def unreadable_data(came: str) -> UnreadablePhoto:
+def unreadable_data(reason: str) -> UnreadablePhoto:
     """Return the error for bytes that are not one whole photo."""
-    return UnreadablePhoto(
-        f"A photo is one whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file.",
-        came=came,
-        remedy="Fetch or export the photo again, or leave its row out.",
-    )
+    expected = f"Expected one whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file."
+    remedy = "Fetch or export the photo again, or leave its row out."
+    return UnreadablePhoto(reason, expected=expected, remedy=remedy)
 
 
 def check_size(width: int, height: int, *, num_scans: int = 1) -> None:
-    """Refuse a photo whose header promises more pixels, or more work, than one photo may take."""
+    """Raise UnreadablePhoto if the header states more pixels, or more work, than one photo may take."""
     work = width * height * num_scans
     if width * height > MAX_PIXELS or work > MAX_SCAN_PIXELS:
         scans = f" in {num_scans} scans" if num_scans > 1 else ""
         raise UnreadablePhoto(
-            f"A photo has at most {MAX_PIXELS // 10**6} million pixels in a few scans.",
-            came=f"{width} x {height} pixels{scans}",
+            f"{width} x {height} pixels{scans}",
+            expected=f"Expected at most {MAX_PIXELS // 10**6} million pixels in a few scans.",
             remedy="Shrink the photo, or leave its row out.",
         )
 
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Samples of a pixel by the header's color type."""
+"""Samples of a pixel by the color type in the header."""
 WHOLE = ((0, 0, 1, 1),)
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column, first row, column step and row step of each pass of an interlaced PNG."""
@@ -104,15 +99,8 @@ PIECE_BYTES = 1 << 20
 
 
 def has_all_rows(data: bytes) -> bool:
-    """Return whether the compressed pixels are as many as the header says; takes little memory.
+    """Whether a PNG with whole chunks has as many pixels as its header says; needs little memory.
 
-    Parameters
-    ----------
-    data
-        A PNG whose chunks are whole.
-
-    Examples
-    --------
     >>> import io
     >>> from PIL import Image
     >>> file = io.BytesIO()
@@ -130,7 +118,7 @@ def has_all_rows(data: bytes) -> bool:
 
 
 def _inflated_size(data: bytes, *, up_to: int) -> int:
-    """Count the bytes that the pixel chunks inflate to, piece by piece, and no more than needed."""
+    """Return how many bytes the pixel chunks inflate to, piece by piece, and no more than needed."""
     inflater = zlib.decompressobj()
     size = 0
     for content in _pixel_chunks(data):
@@ -153,7 +141,7 @@ def _pixel_chunks(data: bytes) -> Iterator[memoryview]:
 
 
 BACKGROUND = (255, 255, 255)
-"""White shows through wherever a photo is transparent, as on most pages."""
+"""White shows through transparent parts, as on most web pages."""
 PLUGINS = {
     "JPEG": ("JpegImagePlugin", "JpegImageFile"),
     "PNG": ("PngImagePlugin", "PngImageFile"),
@@ -169,8 +157,8 @@ WHITE_IS_ZERO = 0
 def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tuple[NDArray[np.uint8], int]:
     """Return pixels (H, W, 3) of the first frame, and the EXIF orientation still to be applied.
 
-    What a person may want to know is appended to `findings`. Raises whatever Pillow raises on broken data,
-    and UnreadablePhoto on sizes and depths that are refused.
+    Remarks are appended to `findings`. Raises whatever Pillow raises on broken data, and UnreadablePhoto for
+    refused sizes and depths.
     """
     _require_strict_pillow()
     module, plugin = PLUGINS[format_]
@@ -195,7 +183,7 @@ def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tup
 
 
 def _may_lack_rows(image: "Image") -> bool:
-    """Return whether the last rows are zeros, as rows that never came are; others need no counting."""
+    """Whether the last rows are zeros, as missing rows are; only then the rows need counting."""
     return not all(row.any() for row in np.asarray(image)[-2:])
 
 
@@ -217,7 +205,7 @@ def _to_rgb(image: "Image", findings: list[str]) -> "Image":
 
 
 def _from_deep_grey(image: "Image", bits: int, *, inverted: bool) -> NDArray[np.uint8]:
-    """Keep the highest 8 of 9 to 16 bits, as the decoders of deep RGB take them."""
+    """Return the highest 8 of 9 to 16 bits, like the decoders of deep RGB."""
     grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
     if inverted:
         grey = 255 - grey
@@ -225,14 +213,14 @@ def _from_deep_grey(image: "Image", bits: int, *, inverted: bool) -> NDArray[np.
 
 
 def _channel_bits(data: bytes, format_: str, tags: dict[int, Any]) -> int:
-    """Return the bits of the deepest channel; Pillow drops the lower ones of RGB without a word."""
+    """Return the bits of the deepest channel; Pillow drops the lower ones of RGB silently."""
     if format_ == "PNG":
         return data[24]
     return int(max(tags.get(BITS_PER_SAMPLE, (8,))))
 
 
 def _orientation(image: "Image", tags: dict[int, Any], findings: list[str]) -> int:
-    """Return the EXIF orientation to apply; Pillow has turned TIFF, and only TIFF, upright by itself."""
+    """Return the EXIF orientation to apply; Pillow has turned TIFF, and only TIFF, upright itself."""
     turned = tags.get(ORIENTATION, 1)
     if turned in range(2, 9):
         findings.append(f"turned upright (EXIF orientation {turned})")
@@ -240,13 +228,12 @@ def _orientation(image: "Image", tags: dict[int, Any], findings: list[str]) -> i
 
 
 def _require_strict_pillow() -> None:
-    """Refuse to work where the process told Pillow to let truncated photos pass as grey ones."""
+    """Raise InputError where Pillow is set to decode truncated photos, with grey for the missing part."""
     from PIL import ImageFile
 
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise InputError(
-            "Pillow refuses truncated photos while kiyome reads.",
-            came="PIL.ImageFile.LOAD_TRUNCATED_IMAGES = True",
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True, so truncated photos would pass as whole ones.",
             remedy="Set it to False before reading photos.",
         )
 
@@ -260,8 +247,9 @@ def decode_jpeg(
 ) -> tuple[NDArray[np.uint8], tuple[int, int], int]:
     """Return pixels as stored (H, W, 3), (width, height) before shrinking, and the EXIF orientation.
 
-    The strict decoder takes each warning of libjpeg for an error. What it refuses and Pillow still decodes
-    (flipped bits, false dimensions) is appended to `findings`; what both refuse (truncation) raises.
+    The strict decoder treats each warning of libjpeg as an error. Data that it refuses and Pillow still
+    decodes (flipped bits, wrong dimensions) is appended to `findings`; truncated data, which both refuse,
+    raises.
     """
     import simplejpeg
 
@@ -279,7 +267,7 @@ def decode_jpeg(
     try:
         pixels = simplejpeg.decode_jpeg(data, target, **smallest, strict=True)
     except ValueError:
-        if data.rfind(END_OF_PHOTO) < data.rfind(SCAN):  # Pillow may miss it when the last bytes are cut off
+        if data.rfind(END_OF_PHOTO) < data.rfind(SCAN):  # Pillow may miss this
             raise unreadable_data("truncated JPEG data (no end marker)") from None
         findings.append("damaged JPEG data")
         pixels, _ = decode_with_pillow(data, "JPEG", findings=findings)
@@ -304,7 +292,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _shrink_factor(short_side: int, shrink_to: int | None) -> int:
-    """Return 8, 4, 2 or 1: the other steps that JPEG allows decode slower than the full size."""
+    """Return 8, 4, 2 or 1: other factors of JPEG decode slower than the full size."""
     if shrink_to is None:
         return 1
     return next((factor for factor in (8, 4, 2) if -(-short_side // factor) >= shrink_to), 1)

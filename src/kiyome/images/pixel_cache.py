@@ -1,9 +1,10 @@
-"""Photos decoded and resized once, kept as uint8 in mapped files, for every fold, member, epoch and process.
+"""Photos decoded and resized once, stored as uint8 in mapped files for all folds, members and processes.
 
-    paths ── read_photos ── resize ── parts on disk (pixel_parts.py) ── CachedPhotos ── looks without a copy
+    paths ── read_photos ── resize ── parts on disk (pixel_parts.py) ── CachedPhotos ── reads without a copy
 
-A photo is known by its bytes, not by its name or its table: a table that lost some rows, or that has other
-labels, finds all its photos stored. A stored size, and a version of the decoders, has a folder of its own.
+The key of a photo is the digest of its bytes, not its name or table: a table that lost some rows, or has
+other labels, finds all its photos stored. Each stored size, and each version of the decoders, has its own
+folder.
 """
 
 import hashlib
@@ -30,17 +31,17 @@ from kiyome.progress import Progress, no_progress
 Paths = Sequence[str | PathLike[str]]
 
 LAYOUT = 1
-"""Raise it when photos are decoded or resized in another way: older caches are then left alone."""
+"""Increase it when decoding or resizing changes: older caches are then ignored."""
 MARGIN = 1.15
 PART_BYTES = 128 * 2**20
 NUM_SAMPLED = 96
 SPARE = 1.1
-"""Free space that is asked for, as a multiple of what the sample says."""
+"""Free space required, as a multiple of the estimate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSize:
-    """How large photos are kept; never larger than they came."""
+    """The size at which photos are stored; never larger than the original."""
 
     side: int
     """Pixels of the short side; of both sides if `squash`."""
@@ -49,11 +50,11 @@ class StoredSize:
 
     def __post_init__(self) -> None:
         if self.side < 1:
-            raise InputError("A side has at least one pixel.", came=str(self.side), remedy="Raise the side.")
+            raise InputError(f"side={self.side} is less than one pixel.", remedy="Raise the side.")
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all but the photo that decides the stored pixels."""
+        """Digest of everything besides the photo that decides the stored pixels."""
         decoders = [(name, version(name)) for name in ("pillow", "simplejpeg")]
         return hashlib.sha256(json.dumps([LAYOUT, self.side, self.squash, decoders]).encode()).hexdigest()
 
@@ -69,7 +70,7 @@ class StoredSize:
         return round(factor * height), round(factor * width)
 
     def prepare(self, photo: Photo) -> Pixels:
-        """Return a photo's pixels as stored, C-contiguous; bicubic, with Pillow's filter against aliasing."""
+        """Return a photo's pixels as stored, C-contiguous; bicubic, with Pillow's antialiasing filter."""
         from PIL import Image
 
         height, width = photo.pixels.shape[:2]
@@ -91,19 +92,19 @@ def stored_size(size: int, *, squash: bool = False) -> StoredSize:
 
 @dataclass(frozen=True, kw_only=True)
 class CachedPhotos:
-    """N photos, ready to be cut; a look at a row costs no copy, and many threads may look at once."""
+    """N photos ready to be cropped; reading a row makes no copy, and threads may read at once."""
 
     parts: tuple[Part, ...] = field(repr=False)
     photos: tuple[StoredPhoto | None, ...] = field(repr=False)
     """N photos; None for an unreadable one."""
-    places: NDArray[np.int64] = field(repr=False)
+    offsets: NDArray[np.int64] = field(repr=False)
     """(N, 2) part, and first byte in its pixels."""
     reasons: tuple[str | None, ...] = field(repr=False)
     """N reasons why a photo cannot be read; None for a readable one."""
     num_decoded: int
-    """Photos that were decoded for this; the others were stored already or share their bytes."""
+    """Photos decoded by this call; the others were stored already or share their bytes."""
     notes: tuple[str, ...] = ()
-    """What the user should hear, in plain words: damaged parts that were made anew."""
+    """Messages for the user: damaged parts that were made again."""
     shapes: NDArray[np.int64] = field(init=False, repr=False)
     """(N, 2) heights and widths as stored; zeros for an unreadable photo."""
     checked: NDArray[np.bool_] = field(init=False, repr=False)
@@ -115,7 +116,7 @@ class CachedPhotos:
         object.__setattr__(self, "checked", np.zeros(len(shapes), bool))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Another process looks for itself whether pixels are as they were stored."""
+        """Restore in another process, which checks the pixels again."""
         vars(self).update(state | {"checked": np.zeros(len(state["photos"]), bool)})
 
     @property
@@ -124,30 +125,20 @@ class CachedPhotos:
         return self.shapes[:, 0] > 0
 
     def pixels(self, row: int) -> Pixels:
-        """Return the (H, W, 3) pixels of a row, mapped and read-only; the first look also checks them.
-
-        Raises
-        ------
-        InputError
-            If the photo was set aside.
-        StaleArtifact
-            If the pixels are not those that were stored.
-        """
+        """Return the (H, W, 3) pixels of a row, mapped and read-only; the first read verifies them."""
         photo = self.photos[row]
         if photo is None:
             raise InputError(
-                "Only readable photos have pixels.",
-                came=f"row {row} ({self.reasons[row]})",
+                f"The photo of row {row} is unreadable ({self.reasons[row]}).",
                 remedy="Keep the rows where photos.readable.",
             )
-        part, start = self.places[row].tolist()
+        part, start = self.offsets[row].tolist()
         pixels: Pixels = self.parts[part].pixels[start : start + photo.num_bytes]
         if not self.checked[row]:
             if hashlib.sha256(pixels.data).hexdigest() != photo.pixels_sha256:
                 raise StaleArtifact(
-                    "Cached photos are as they were stored.",
-                    came=f"other pixels in {self.parts[part].path}",
-                    remedy="Remove that file; the next run makes it anew.",
+                    f"{self.parts[part].path} holds other pixels than were stored.",
+                    remedy="Remove that file; the next run makes it again.",
                 )
             self.checked[row] = True
         return pixels.reshape(*photo.shape, 3)
@@ -156,7 +147,7 @@ class CachedPhotos:
 def estimate_bytes(paths: Paths, *, stored: StoredSize, folder: str | PathLike[str]) -> int:
     """Return about how many bytes `cache_photos` would add to `folder`, from an even sample of the photos.
 
-    Exact where all photos have one size, and for 96 photos or fewer that differ.
+    Exact where all photos have one size, and for up to 96 different photos.
 
     >>> estimate_bytes(["no/such.jpg"], stored=stored_size(224), folder="no/such/folder")
     0
@@ -173,31 +164,13 @@ def cache_photos(
     num_threads: int | None = None,
     on_progress: Progress = no_progress,
 ) -> CachedPhotos:
-    """Return all photos, decoded and resized once and mapped from `folder`; unreadable ones are set aside.
+    """Return all photos, decoded and resized once and mapped from `folder`; unreadable ones have a reason.
 
-    What is stored already is not decoded again. After a kill the same call goes on where it was, and ends
-    with the same pixels. Two processes may call at once; both then decode.
+    Stored photos are not decoded again. After a kill the same call continues, and ends with the same pixels.
+    Two processes may call at once; both then decode. `folder` serves any number of tables and sizes.
+    `on_progress` is called with ``("cache photos", done, total)`` after each photo. KiyomeError if the disk
+    is too full for `estimate_bytes`, or the folder cannot be written.
 
-    Parameters
-    ----------
-    paths
-        N photos in the order of the table.
-    stored
-        How large they are kept: ``stored_size(224)`` for views of 224 pixels.
-    folder
-        Where caches are kept, of any number of tables and sizes.
-    num_threads
-        Threads that read and decode; one for each core that this process may use if not given.
-    on_progress
-        Hears ``("cache photos", done, total)`` after each photo.
-
-    Raises
-    ------
-    KiyomeError
-        If the disk has no room for what `estimate_bytes` says, or the folder cannot be written.
-
-    Examples
-    --------
     >>> import tempfile
     >>> from PIL import Image
     >>> folder = Path(tempfile.mkdtemp())
@@ -233,7 +206,7 @@ def cache_photos(
                 full, fresh, fresh_bytes = fresh, [], 0
                 parts.append(write_part(own, full))
             on_progress("cache photos", len(keys), len(paths))
-    finally:  # also when the user stops it: what is done need not be done again
+    finally:  # an interrupted call keeps what it decoded
         if fresh:
             parts.append(write_part(own, fresh))
     return _in_table_order(keys, reasons, parts, num_decoded=num_decoded, notes=notes)
@@ -261,7 +234,7 @@ def _facts_in(parts: Iterable[Part]) -> dict[str, PhotoFacts]:
 
 
 def _missing_bytes(paths: Paths, stored: StoredSize, known: Mapping[str, PhotoFacts]) -> int:
-    """Bytes of the photos that are not stored, guessed from an even sample of all."""
+    """Return the bytes of photos that are not stored, estimated from an even sample of all."""
     if not paths:
         return 0
     num_sampled = min(len(paths), NUM_SAMPLED)
@@ -278,8 +251,8 @@ def _require_room(needed: int, folder: Path) -> None:
         free = shutil.disk_usage(folder).free
     if SPARE * needed > free:
         raise KiyomeError(
-            f"The disk of {folder} has room for the photos as stored, and a tenth more.",
-            came=f"{needed / 1e9:.2f} GB to store, {free / 1e9:.2f} GB free",
+            f"The disk of {folder} is too full: {needed / 1e9:.2f} GB to store, {free / 1e9:.2f} GB free.",
+            expected="A tenth more than the photos take must be free.",
             remedy="Free some space, take another folder, or a smaller training size.",
         )
 
@@ -293,16 +266,16 @@ def _in_table_order(
     notes: Sequence[str],
 ) -> CachedPhotos:
     photos: dict[str | None, StoredPhoto] = {}
-    places: dict[str | None, tuple[int, int]] = {}
+    offsets: dict[str | None, tuple[int, int]] = {}
     for number, part in enumerate(parts):
         start = 0
         for photo in part.photos:
-            photos[photo.sha256], places[photo.sha256] = photo, (number, start)
+            photos[photo.sha256], offsets[photo.sha256] = photo, (number, start)
             start += photo.num_bytes
     return CachedPhotos(
         parts=tuple(parts),
         photos=tuple(photos.get(key) for key in keys),
-        places=np.array([places.get(key, (-1, -1)) for key in keys], np.int64).reshape(-1, 2),
+        offsets=np.array([offsets.get(key, (-1, -1)) for key in keys], np.int64).reshape(-1, 2),
         reasons=tuple(reasons),
         num_decoded=num_decoded,
         notes=tuple(notes),

@@ -1,11 +1,11 @@
-"""Parts of a pixel cache on disk: pixels of some photos, and a list of whose they are.
+"""Parts of a pixel cache on disk: pixels of some photos, and the list of these photos.
 
     <digest>.npy    pixels of R photos, one after the other; (R, H, W, 3) where all shapes are equal
-    <digest>.json   of each: sha256 of the photo's bytes, facts, stored shape, sha256 of the stored pixels
+    <digest>.json   for each: sha256 of the photo's bytes, facts, stored shape, sha256 of the stored pixels
 
-Both are named by the sha256 of the list, which is written last: pixels without a list do not count, so a kill
-loses only the part that was not yet whole. A list that does not fit its name is damaged, and its part is made
-anew; pixels are compared with the list when they are first looked at.
+Both are named by the sha256 of the list, which is written last: pixels without a list are ignored, so a kill
+loses only the unfinished part. A list that does not match its name is damaged, and its part is made again;
+pixels are compared with the list when they are first read.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ DAY = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPhoto:
-    """What the list of a part says of a photo."""
+    """A photo in the list of a part."""
 
     sha256: str
-    """Of the photo's bytes."""
+    """SHA-256 of the photo's bytes."""
     facts: PhotoFacts
     shape: tuple[int, int]
     """Height and width as stored."""
     pixels_sha256: str
-    """Of the pixels as stored."""
+    """SHA-256 of the pixels as stored."""
 
     @property
     def num_bytes(self) -> int:
@@ -47,24 +47,24 @@ class StoredPhoto:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part as it lies on disk; its pixels are mapped and not read."""
+    """A part on disk; its pixels are mapped, not read."""
 
     path: Path
-    """Of the pixels."""
+    """Path of the pixels."""
     pixels: Pixels = field(repr=False)
     """All pixels in one row."""
     photos: tuple[StoredPhoto, ...] = field(repr=False)
     """In stored order."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process maps the pixels again; they do not travel."""
+        """Send paths to another process, which maps the pixels again."""
         return _part_at, (self.path, self.photos)
 
 
 def open_parts(folder: Path, *, repair: bool) -> tuple[list[Part], list[str]]:
-    """Return the whole parts in a folder, and a note of each damaged one, which `repair` removes.
+    """Return the whole parts in a folder, and a note for each damaged one, which `repair` removes.
 
-    Also removes what a kill left behind, once it is a day old.
+    It also removes leftovers of killed processes that are at least a day old.
     """
     parts, notes = [], []
     for path in sorted(folder.glob("*.json")):
@@ -72,7 +72,7 @@ def open_parts(folder: Path, *, repair: bool) -> tuple[list[Part], list[str]]:
         if part:
             parts.append(part)
         else:
-            notes.append(f"a damaged part of the photo cache was made anew: {path.name[:12]}")
+            notes.append(f"a damaged part of the photo cache was made again: {path.name[:12]}")
             _remove([path, path.with_suffix(".npy")], really=repair)
     left = [path for path in folder.glob("*") if is_temporary(path) or not path.with_suffix(".json").exists()]
     _remove([path for path in left if path.stat().st_mtime < time.time() - DAY], really=repair)
@@ -95,7 +95,7 @@ def write_part(folder: Path, photos: Iterable[tuple[StoredPhoto, Pixels]]) -> Pa
 
 
 def _open_part(path: Path) -> Part | None:
-    """The part with this list, or None where list and pixels are not what was written."""
+    """Return the part with this list, or None where list or pixels changed."""
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != path.stem:
         return None

@@ -1,4 +1,4 @@
-"""One pass over many photos: bytes, sha256, pixels, signature, and what the caller makes of them."""
+"""One pass over many photos: bytes, sha256, pixels, signature, and what a given function makes of them."""
 
 import hashlib
 import os
@@ -41,7 +41,7 @@ NAMED_FORMATS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoFacts:
-    """What is worth remembering of a readable photo; its bytes and `shrink_to` decide it, not its name."""
+    """Facts about a readable photo, decided by its bytes and `shrink_to`, not by its name."""
 
     width: int
     """Upright width in pixels."""
@@ -50,11 +50,11 @@ class PhotoFacts:
     format: str
     """JPEG, PNG, WEBP, TIFF, GIF or BMP, by content."""
     findings: tuple[str, ...]
-    """What a person may want to know, in short plain words."""
+    """Remarks for people, in a few plain words."""
     pixels_sha256: str
-    """Of the decoded pixels and their shape, 64 hex digits."""
+    """SHA-256 of the decoded pixels and their shape, 64 hex digits."""
     signature: NDArray[np.uint8]
-    """(SIGNATURE_BYTES,) tiny picture by which near duplicates are found."""
+    """(SIGNATURE_BYTES,) tiny picture for the search of near duplicates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +62,17 @@ class PhotoRecord(Generic[T]):
     """One row of a pass over photos; either `reason` or `facts` is None."""
 
     row: int
-    """Place in the paths that were given."""
+    """Index into the given paths."""
     reason: str | None
-    """Why the photo cannot be read, in short plain words; None for a readable photo."""
+    """Why the photo is unreadable, in a few plain words; None for a readable photo."""
     sha256: str | None
-    """Of the file's bytes, 64 hex digits; None where not even the bytes could be read."""
+    """SHA-256 of the file's bytes, 64 hex digits; None where not even the bytes could be read."""
     facts: PhotoFacts | None
     """None for an unreadable photo."""
     findings: tuple[str, ...]
-    """Those of `facts`, and what the file's name adds to them."""
+    """Those of `facts`, and what the file name adds."""
     prepared: T | None
-    """What `prepare` made of the pixels; None if unreadable, without `prepare`, or already known."""
+    """The result of `prepare`; None if unreadable, without `prepare`, or already known."""
 
 
 def read_photos(
@@ -87,33 +87,19 @@ def read_photos(
     """Yield a record of each photo in the order of `paths`, decoded by threads a few photos ahead.
 
     An unreadable photo is a record with a reason: it never stops the pass and never shifts a row. Pixels are
-    dropped as soon as `prepare` has seen them, so memory stays bounded however many photos there are.
+    dropped after `prepare`, so memory stays bounded.
 
-    Parameters
-    ----------
-    paths
-        Files; one record comes back for each.
-    prepare
-        Called in a thread with each decoded photo; what it returns is `record.prepared`. Its errors end the
-        pass.
-    known
-        Called in a thread with the sha256 of a file's bytes. Where it returns facts, the photo is not decoded
-        and `record.prepared` is None: the caller holds what it needs under that sha256 (``known=cache.get``).
-    shrink_to
-        Let the decoder shrink while the short side keeps at least this many pixels: faster for JPEG.
-    num_threads
-        Threads that read and decode; by default one for each core that this process may use.
-    on_progress
-        Hears ``("read photos", done, total)`` after each photo.
+    `prepare` is called in a thread with each decoded photo and gives `record.prepared`; its errors end the
+    pass. `known` is called in a thread with the sha256 of a file; where it returns facts, the photo is not
+    decoded (``known=cache.get``). `shrink_to` lets JPEG decode faster while the short side keeps so many
+    pixels. `on_progress` is called with ``("read photos", done, total)`` after each photo.
 
-    Examples
-    --------
     >>> [record.reason for record in read_photos(["no/such.jpg", "/"])]
     ['no such file', 'a folder']
     """
     for name, value in (("num_threads", num_threads), ("shrink_to", shrink_to)):
         if value is not None and value < 1:
-            raise InputError(f"{name} is at least 1.", came=str(value), remedy=f"Leave {name} out.")
+            raise InputError(f"{name} is {value}, below 1.", remedy=f"Leave {name} out.")
     threads = min(num_threads or num_cores(), MAX_THREADS)
 
     def read(row: int) -> PhotoRecord[T]:
@@ -131,7 +117,7 @@ def read_photos(
 def _in_order(
     pool: ThreadPoolExecutor, read: Callable[[int], PhotoRecord[T]], num_rows: int, *, ahead: int
 ) -> Iterator[PhotoRecord[T]]:
-    """Yield results in order while only a few photos wait; drop what waits when the caller stops early."""
+    """Yield results in order while only a few photos wait; drop them when the caller stops early."""
     rows = iter(range(num_rows))
     waiting: deque[Future[PhotoRecord[T]]] = deque(pool.submit(read, row) for row in islice(rows, ahead))
     try:
@@ -162,19 +148,20 @@ def _read_one(
             facts = photo_facts(photo)
             prepared = prepare(photo) if prepare else None
     except UnreadablePhoto as error:
-        if is_machine_failure(error):  # set aside, it would make other results than on the next day
+        if is_machine_failure(error):  # as unreadable it would change results for good
             raise KiyomeError(
-                f"{os.fsdecode(path)} could not be read, since the disk or the memory failed.",
-                came=error.came,
-                remedy="Give the same command again. If it comes again, take the photo out of the data.",
+                f"{os.fsdecode(path)} could not be read, since disk or memory failed ({error.reason}).",
+                remedy="Run the same command again. If that fails too, take the photo out of the data.",
             ) from error
-        return PhotoRecord(row=row, reason=error.came, sha256=sha256, facts=None, findings=(), prepared=None)
+        return PhotoRecord(
+            row=row, reason=error.reason, sha256=sha256, facts=None, findings=(), prepared=None
+        )
     findings = (*facts.findings, *_misnamed(path, facts.format))
     return PhotoRecord(row=row, reason=None, sha256=sha256, facts=facts, findings=findings, prepared=prepared)
 
 
 def photo_facts(photo: Photo) -> PhotoFacts:
-    """Return what is worth remembering of a decoded photo."""
+    """Return the facts about a decoded photo."""
     pixels = photo.pixels
     digest = hashlib.sha256(f"{pixels.shape}".encode())
     digest.update(pixels.data)

@@ -1,14 +1,12 @@
 """Losses that expect wrong labels: ``loss_fn(logits, targets) -> (N,)``, one number per sample.
 
-per_sample       what all of them start from: float32, shapes, hard and soft targets
+per_sample       shared by all: float32, shapes, hard and soft targets; OUSM, a mask of samples to learn from
 cross_entropies  cross entropy with label smoothing, focal, bootstrap, CORES2, Taylor softmax
-bounded          absolute error, generalized, Taylor, reverse, symmetric, normalized, active-passive
-bi_tempered      the bi-tempered logistic loss and its softmax
+bounded          absolute error, generalized, Taylor, reverse, symmetric, normalized, active-passive,
+                 bi-tempered
 correction       forward and backward correction with a known T[true, given]
 early_learning   ELR, with a memory of every row
-selection        OUSM: which samples of a batch to learn from
-by_name          the LOSSES and SHORT_NAMES dicts, for recipes
-links            from logits to probabilities, as each loss reads them
+by_name          the LOSSES and SHORT_NAMES dicts, for recipes; links from logits to probabilities
 """
 
 from kiyome.losses.bounded import (

@@ -1,15 +1,24 @@
-"""Losses that a single wrong label can only pull so far. N samples, K classes, p = softmax(logits).
+"""Losses with a limit on the pull of a single wrong label. N samples, K classes, p = softmax(logits).
 
     mean_absolute_error        1 - p                  the most robust, and slow to learn
     generalized_cross_entropy  (1 - p^q) / q          from cross entropy (q to 0) to absolute error (q = 1)
     taylor_cross_entropy       sum (1 - p)^k / k      from absolute error (order 1) to cross entropy
-    reverse_cross_entropy      9.21 (1 - p)           label and prediction change places
+    reverse_cross_entropy      9.21 (1 - p)           with label and prediction swapped
     symmetric_cross_entropy    both directions
     normalized_...             the loss of the target over the sum of the losses of all classes
     active_passive             one that raises p of the target, one that lowers p of the others
+    bi_tempered                bounded by t1, heavy-tailed by t2
 
-Formulas start from log p with no clamp: a clamp at 1e-7 makes the gradient exactly zero where it matters.
-A soft target stands for the mean over its classes; reverse cross entropy compares distributions as they are.
+Formulas start from log p with no clamp: a clamp at 1e-7 makes the gradient exactly zero where it matters. A
+soft target stands for the mean over its classes; reverse cross entropy compares distributions directly.
+
+The bi-tempered logistic loss has
+
+    log_t(x) = (x^(1-t) - 1) / (1 - t)        log at t = 1, bounded below for t < 1
+    exp_t(x) = max(1 + (1-t) x, 0)^(1/(1-t))  exp at t = 1, polynomial tails for t > 1, zeros for t < 1
+    p        = exp_t2(z - lam), lam such that p sums to one
+
+and is computed from log p, so that neither powers near t = 1 nor probabilities near 0 lose digits.
 """
 
 from collections.abc import Callable
@@ -20,7 +29,7 @@ from torch.nn import functional
 
 from kiyome.errors import InputError, choose
 from kiyome.losses.cross_entropies import cross_entropy, focal_of_classes
-from kiyome.losses.per_sample import as_shares, check_number, full_precision, of_target, one_minus_exp
+from kiyome.losses.per_sample import as_probabilities, check_number, full_precision, of_target, one_minus_exp
 
 # Newton on sum(p)^(1-t2) = 1, a straight line for equal logits: 9 steps were the most that any of 250 cases
 # (t2 0.1 to 4, K 2 to 50,000, logits of size 0.01 to 60,000) needed for 1e-6
@@ -30,14 +39,14 @@ NEWTON_STEPS = 12
 def bi_tempered(
     logits: Tensor, targets: Tensor, *, t1: float = 0.8, t2: float = 1.4, label_smoothing: float = 0.0
 ) -> Tensor:
-    """The Bregman divergence (N,) of temperature t1 between the target and a softmax of temperature t2.
+    """Bregman divergence (N,) of temperature t1 between the target and a softmax of temperature t2.
 
     Parameters
     ----------
     logits
         (N, K), any floating type; computed in float32 at least.
     targets
-        (N,) labels or (N, K) shares.
+        (N,) labels or (N, K) probabilities.
     t1
         0 to 1; a hard label costs at most 1 / (1 - t1) below 1.
     t2
@@ -46,11 +55,6 @@ def bi_tempered(
     label_smoothing
         As in `cross_entropy`: torch's way, spread over all K classes. The TensorFlow and JAX code spreads it
         over the K-1 others, so its eps is eps * K / (K - 1) here.
-
-    Raises
-    ------
-    InputError
-        Shapes that do not fit, or temperatures out of order.
 
     Notes
     -----
@@ -70,11 +74,9 @@ def bi_tempered(
     check_number("t2", t2, above=0)
     check_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
     if t2 < t1:
-        raise InputError(
-            "The option t2 is at least t1.", came=f"t1={t1}, t2={t2}", remedy="Raise t2 or lower t1."
-        )
+        raise InputError(f"t2={t2} is below t1={t1}.", remedy="Raise t2 or lower t1.")
     with full_precision(logits, targets) as (z, y):
-        y = as_shares(y, z, label_smoothing=label_smoothing)
+        y = as_probabilities(y, z, label_smoothing=label_smoothing)
         log_p = _log_tempered_softmax(z, t2)
         from_p = (((2 - t1) * log_p).exp() / (2 - t1) - y * _log_t_of_exp(log_p, t1)).sum(1)
         from_y = (
@@ -86,7 +88,7 @@ def bi_tempered(
 def tempered_softmax(logits: Tensor, *, temperature: float) -> Tensor:
     """Probabilities (N, K) with polynomial tails above temperature 1, softmax at 1, exact zeros below.
 
-    What a model trained with `bi_tempered` says at inference, with temperature t2; its argmax is the logits'.
+    The output of a model trained with `bi_tempered`, at temperature t2; its argmax is that of the logits.
 
     >>> tempered_softmax(torch.tensor([[3.0, 0.0, 0.0]]), temperature=4.0)
     tensor([[0.3597, 0.3201, 0.3201]])
@@ -105,7 +107,7 @@ def _log_tempered_softmax(z: Tensor, t: float) -> Tensor:
 
 
 def _normalizer(z: Tensor, t: float) -> Tensor:
-    """Lam (N, 1) with sum exp_t(z - lam) = 1, from the left and never past it; the largest z is 0."""
+    """Lam (N, 1) with sum exp_t(z - lam) = 1, approached from below; the largest z is 0."""
     lam = torch.zeros_like(z[:, :1])
     for _ in range(NEWTON_STEPS):
         log_p = _log_exp_t(z - lam, t)
@@ -128,7 +130,7 @@ def _log_t_of_exp(x: Tensor, t: float) -> Tensor:
     return x if t == 1 else -one_minus_exp((1 - t) * x) / (1 - t)
 
 
-LEAST_SHARE = 1e-4  # stands for log 0; of both official codes, the paper's text has e^-4
+LEAST_PROBABILITY = 1e-4  # stands for log 0; of both official codes, the paper's text has e^-4
 
 
 def mean_absolute_error(logits: Tensor, targets: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ def generalized_cross_entropy(logits: Tensor, targets: Tensor, *, q: float = 0.7
     Parameters
     ----------
     logits, targets
-        (N, K) scores; (N,) labels or (N, K) shares.
+        (N, K) scores; (N,) labels or (N, K) probabilities.
     q
         Above 0, at most 1; larger is more robust and slower to learn.
 
@@ -182,7 +184,7 @@ def taylor_cross_entropy(logits: Tensor, targets: Tensor, *, order: int = 2) -> 
     """
     check_number("order", order, at_least=1, at_most=1000)
     if order != int(order):
-        raise InputError("The option order is a whole number.", came=repr(order), remedy="Correct order.")
+        raise InputError(f"order={order!r} is not a whole number.", remedy="Correct order.")
     with full_precision(logits, targets) as (z, y):
         miss = one_minus_exp(functional.log_softmax(z, 1))
         total = miss / order
@@ -201,7 +203,7 @@ def reverse_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     tensor([4.6052])
     """
     with full_precision(logits, targets) as (z, y):
-        return -(z.softmax(1) * as_shares(y, z).clamp(min=LEAST_SHARE).log()).sum(1)
+        return -(z.softmax(1) * as_probabilities(y, z).clamp(min=LEAST_PROBABILITY).log()).sum(1)
 
 
 def symmetric_cross_entropy(
@@ -212,7 +214,7 @@ def symmetric_cross_entropy(
     Parameters
     ----------
     logits, targets
-        (N, K) scores; (N,) labels or (N, K) shares.
+        (N, K) scores; (N,) labels or (N, K) probabilities.
     alpha, beta
         Weights, at least 0. The paper's CIFAR-10 has 0.1 and 1, its CIFAR-100 6 and 0.1.
 
@@ -274,7 +276,7 @@ def active_passive(
     Parameters
     ----------
     logits, targets
-        (N, K) scores; (N,) labels or (N, K) shares.
+        (N, K) scores; (N,) labels or (N, K) probabilities.
     active
         "normalized_cross_entropy" or "normalized_focal".
     passive

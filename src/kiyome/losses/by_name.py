@@ -1,4 +1,4 @@
-"""The losses by name, as recipes call them."""
+"""The losses by name, for recipes, and their links from logits to probabilities."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,11 +58,11 @@ class Link:
         return probs
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Scores (N, K) in the order of the probabilities: the logits, or log p where that is another."""
+        """Return scores (N, K) in the order of the probabilities: logits, or log p if that differs."""
         return self(logits).log() if self.name == "polynomial" else logits
 
     def as_dict(self) -> dict[str, Any]:
-        """The link as JSON can hold it."""
+        """Return the link as JSON can hold it."""
         return {"name": self.name, **self.options}
 
 
@@ -70,7 +70,7 @@ SOFTMAX = Link()
 
 
 def link_of_loss(loss: str, options: Mapping[str, Any]) -> Link:
-    """The link of a network that was trained with this loss and these options.
+    """Return the link of a network trained with this loss and these options.
 
     >>> link_of_loss("bi_tempered", {"t1": 0.7}), link_of_loss("focal", {}) == SOFTMAX
     (Link(name='tempered_softmax', options={'temperature': 1.4}), True)
@@ -84,19 +84,13 @@ def link_of_loss(loss: str, options: Mapping[str, Any]) -> Link:
 
 
 def stored_link(facts: Mapping[str, Any]) -> Link:
-    """The link that member.json names; softmax where it names none, by which such members were scored.
-
-    Raises
-    ------
-    StaleArtifact
-        Where the link is unknown here.
-    """
+    """Return the link in member.json, softmax for older members; StaleArtifact for an unknown link."""
     options = dict(facts.get("link", SOFTMAX.as_dict()))
     name = options.pop("name", None)
     if name not in LINKS:
         raise StaleArtifact(
-            f"Logits become probabilities by {', '.join(LINKS)}.",
-            came=f"{name!r} in member.json of {facts.get('member')}",
+            f"member.json of {facts.get('member')} has the unknown link {name!r}.",
+            expected=f"Known links are {', '.join(LINKS)}.",
             remedy="Install the version of kiyome that trained this member.",
         )
     return Link(name, options)
@@ -112,12 +106,12 @@ LossFunction = Callable[..., Tensor]
 
 
 def make_loss(name: str, **options: Any) -> LossFunction:
-    """The loss of that name with its options set: a function ``(logits, targets) -> (N,)``.
+    """Return the loss of that name with its options set: a function ``(logits, targets) -> (N,)``.
 
     Parameters
     ----------
     name
-        A key of LOSSES or SHORT_NAMES. "early_learning" gives an EarlyLearning, which wants
+        A key of LOSSES or SHORT_NAMES. "early_learning" gives an EarlyLearning, which takes
         ``(logits, targets, rows)``.
     **options
         The keyword options of that loss, see `loss_options`; the others keep their defaults.
@@ -140,14 +134,12 @@ def make_loss(name: str, **options: Any) -> LossFunction:
         return EarlyLearning(**options)
     loss_fn = partial(LOSSES[name], **options)
     num_classes = len(options.get("transition_matrix", "01"))
-    loss_fn(
-        torch.zeros(1, max(num_classes, 2)), torch.tensor([0])
-    )  # one sample, so that a bad value is told now
+    loss_fn(torch.zeros(1, max(num_classes, 2)), torch.tensor([0]))  # one sample, to check values now
     return loss_fn
 
 
 def loss_options(name: str) -> dict[str, Any]:
-    """The options of a loss with their defaults; `inspect.Parameter.empty` where a value is required.
+    """Return the options of a loss with their defaults; `inspect.Parameter.empty` where a value is required.
 
     >>> loss_options("bi_tempered")
     {'t1': 0.8, 't2': 1.4, 'label_smoothing': 0.0}
@@ -159,7 +151,7 @@ def loss_options(name: str) -> dict[str, Any]:
 
 
 def full_name(name: str) -> tuple[str, dict[str, Any]]:
-    """The key of LOSSES that a name stands for, and the options that a short name sets.
+    """Return the key of LOSSES for a name, and the options that a short name sets.
 
     >>> full_name("sce"), full_name("ls")
     (('symmetric_cross_entropy', {}), ('cross_entropy', {'label_smoothing': 0.1}))
@@ -168,21 +160,26 @@ def full_name(name: str) -> tuple[str, dict[str, Any]]:
         return name, {}
     if name in SHORT_NAMES:
         return SHORT_NAMES[name]
-    must = f"A loss is one of {', '.join(LOSSES)}, or in short {', '.join(SHORT_NAMES)}."
-    raise InputError(must, came=repr(name), remedy=nearest(str(name), [*LOSSES, *SHORT_NAMES]))
+    expected = f"Expected one of {', '.join(LOSSES)}, or in short {', '.join(SHORT_NAMES)}."
+    raise InputError(
+        f"The loss {name!r} is unknown.",
+        expected=expected,
+        remedy=nearest(str(name), [*LOSSES, *SHORT_NAMES]),
+    )
 
 
 def _check_options(name: str, options: dict[str, Any]) -> None:
     known = loss_options(name)
     for option in options:
         if option not in known:
-            must = f"The options of the loss {name} are: {', '.join(known) or 'none'}."
-            raise InputError(must, came=repr(option), remedy=nearest(option, known))
+            expected = f"Its options are: {', '.join(known) or 'none'}."
+            raise InputError(
+                f"The loss {name} has no option {option!r}.", expected=expected, remedy=nearest(option, known)
+            )
     for option, default in known.items():
         if default is Parameter.empty and option not in options:
             raise InputError(
-                f"The loss {name} needs {option}.",
-                came="no value",
+                f"The loss {name} needs the option {option}.",
                 remedy=f"Give {option} a value, in a recipe as loss_options.{option}=VALUE.",
             )
 
@@ -220,4 +217,4 @@ SHORT_NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "rce": ("reverse_cross_entropy", {}),
     "sce": ("symmetric_cross_entropy", {}),
 }
-"""What the field calls them: a key of LOSSES, and options that the name says (`ls`: label smoothing)."""
+"""Abbreviations of the field: a key of LOSSES, and options that the name implies (`ls`: label smoothing)."""

@@ -1,4 +1,4 @@
-"""Cross entropy and its near relatives, which ask it for less confidence. N samples, K classes."""
+"""Cross entropy and variants that ask for less confidence. N samples, K classes."""
 
 from math import factorial
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kiyome.errors import InputError
-from kiyome.losses.per_sample import as_shares, check_number, full_precision, of_target, one_minus_exp
+from kiyome.losses.per_sample import as_probabilities, check_number, full_precision, of_target, one_minus_exp
 
 NO_LABEL_IS_IGNORED = -(2**62)  # torch gives label -100 a loss of zero in silence
 TAYLOR_ORDERS = (2, 4, 6)  # odd ones are negative somewhere, higher ones overflow float32
@@ -21,15 +21,10 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0
     logits
         (N, K), any floating type; computed in float32 at least.
     targets
-        (N,) labels or (N, K) shares.
+        (N,) labels or (N, K) probabilities.
     label_smoothing
-        Share of every target that is spread evenly over all K classes. The TensorFlow repositories spread
-        theirs over the K-1 others: their eps is eps * K / (K - 1) here.
-
-    Raises
-    ------
-    InputError
-        Shapes that do not fit, or a share outside 0 to 1.
+        Part of every target that is spread evenly over all K classes. The TensorFlow repositories spread it
+        over the K-1 others: their eps is eps * K / (K - 1) here.
 
     Examples
     --------
@@ -46,9 +41,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0
 def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0) -> Tensor:
     """(1 - p)^gamma times the cross entropy (N,): samples that are learned already count less.
 
-    The opposite of robust: it turns to the hard samples, wrong labels among them. It is here to compare with,
-    and as a part of `active_passive`. `gamma` is 0 (cross entropy) or at least 1, where the gradient stays
-    finite. A soft target stands for the mean over its classes. Source: Lin et al. 2017, arXiv 1708.02002.
+    The opposite of robust: it favors hard samples, wrong labels among them. It is here for comparison, and as
+    a part of `active_passive`. `gamma` is 0 (cross entropy) or at least 1, where the gradient stays finite. A
+    soft target stands for the mean over its classes. Source: Lin et al. 2017, arXiv 1708.02002.
 
     >>> focal(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     tensor([0.0018])
@@ -58,23 +53,23 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0) -> Tensor:
 
 
 def focal_of_classes(z: Tensor, gamma: float) -> Tensor:
-    """The focal loss (N, K) that each class would have as the target."""
+    """Focal loss (N, K) of each class as the target."""
     check_number("gamma", gamma, at_least=1 if gamma else 0)
     log_p = functional.log_softmax(z, 1)
     return one_minus_exp(log_p) ** gamma * -log_p
 
 
 def bootstrap(logits: Tensor, targets: Tensor, *, given_share: float = 0.95, hard: bool = False) -> Tensor:
-    """Cross entropy (N,) against a mix of the given label and what the model itself believes.
+    """Cross entropy (N,) against a mix of the given label and the model's own prediction.
 
     Parameters
     ----------
     logits, targets
-        (N, K) scores; (N,) labels or (N, K) shares.
+        (N, K) scores; (N,) labels or (N, K) probabilities.
     given_share
-        Share of the given label; the paper takes 0.95 with soft beliefs, 0.8 with hard ones.
+        Weight of the given label; the paper takes 0.95 with soft predictions, 0.8 with hard ones.
     hard
-        Believe the class of the largest logit, a constant, rather than p, which takes part in the gradient.
+        Mix with the class of the largest logit, a constant, rather than p, which takes part in the gradient.
 
     Notes
     -----
@@ -88,16 +83,16 @@ def bootstrap(logits: Tensor, targets: Tensor, *, given_share: float = 0.95, har
     check_number("given_share", given_share, at_least=0, at_most=1)
     with full_precision(logits, targets) as (z, y):
         log_p = functional.log_softmax(z, 1)
-        believed = of_target(log_p, z.argmax(1)) if hard else (log_p.exp() * log_p).sum(1)
-        return -given_share * of_target(log_p, y) - (1 - given_share) * believed
+        predicted = of_target(log_p, z.argmax(1)) if hard else (log_p.exp() * log_p).sum(1)
+        return -given_share * of_target(log_p, y) - (1 - given_share) * predicted
 
 
 def confidence_regularized(logits: Tensor, targets: Tensor, *, beta: float = 2.0) -> Tensor:
     """Cross entropy minus beta times its mean over all classes (N,); it may be negative.
 
-    Label smoothing with the opposite sign: it drives the model to be sure, which sets wrong labels apart. Its
-    authors raise beta from 0 to 2 over epochs 10 to 30, and divide the learning rate by 1 + beta.
-    Source: CORES2, Cheng et al. 2021, arXiv 2010.02347.
+    Label smoothing with the opposite sign: it drives the model to confidence, which sets wrong labels apart.
+    Its authors raise beta from 0 to 2 over epochs 10 to 30, and divide the learning rate by 1 + beta. Source:
+    CORES2, Cheng et al. 2021, arXiv 2010.02347.
 
     >>> confidence_regularized(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), beta=1.0)
     tensor([-1.])
@@ -119,13 +114,13 @@ def taylor_softmax(
     .. warning::
         It keeps neither order nor shifts. With order 2, f is smallest at z = -1 and grows again below: a
         logit of -6 gets more probability than one of 2. So the largest logit need not be the class that this
-        loss favors, and a model trained with it is read through the same polynomial, `polynomial_softmax`.
+        loss favors, and a model trained with it needs the same polynomial at inference, `polynomial_softmax`.
         The published robust loss is `taylor_cross_entropy`.
 
     Parameters
     ----------
     logits, targets
-        (N, K) scores; (N,) labels or (N, K) shares.
+        (N, K) scores; (N,) labels or (N, K) probabilities.
     order
         2, 4 or 6.
     label_smoothing
@@ -139,13 +134,13 @@ def taylor_softmax(
     check_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
     with full_precision(logits, targets) as (z, y):
         log_p = _log_polynomial_softmax(z, order)
-        return -of_target(log_p, as_shares(y, z, label_smoothing=label_smoothing))
+        return -of_target(log_p, as_probabilities(y, z, label_smoothing=label_smoothing))
 
 
 def polynomial_softmax(logits: Tensor, *, order: int = 2) -> Tensor:
     """Probabilities (N, K) by a softmax whose exponential is cut to a polynomial of the logits.
 
-    The link of a network trained with `taylor_softmax`; its argmax need not be the logits'.
+    The link of a network trained with `taylor_softmax`; its argmax may differ from that of the logits.
 
     >>> polynomial_softmax(torch.tensor([[2.0, -6.0]]))
     tensor([[0.2778, 0.7222]])
@@ -158,7 +153,9 @@ def _log_polynomial_softmax(z: Tensor, order: int) -> Tensor:
     """Log p (N, K) with p = f / sum f, f the sum of z^k / k! up to `order`."""
     if order not in TAYLOR_ORDERS:
         raise InputError(
-            "The option order is 2, 4 or 6.", came=repr(order), remedy="Choose one of these orders."
+            f"order={order!r} is unknown.",
+            expected="Expected 2, 4 or 6.",
+            remedy="Choose one of these orders.",
         )
     f = sum((z**k / factorial(k) for k in range(1, order + 1)), torch.ones_like(z))
     return f.log() - f.sum(1, keepdim=True).log()

@@ -1,6 +1,6 @@
-"""Early-learning regularization: what the model believed early holds it back from wrong labels later.
+"""Early-learning regularization: running means of early predictions keep it from fitting wrong labels.
 
-N samples, K classes. Mathematics in a function; the class only remembers and calls it.
+N samples, K classes. The mathematics is a function; the class holds the memory and calls it.
 """
 
 import torch
@@ -14,34 +14,34 @@ LEAST_PROBABILITY = 1e-4  # of the official code; the penalty is at least log 1e
 
 
 def early_learning_penalty(logits: Tensor, beliefs: Tensor) -> Tensor:
-    """log(1 - <beliefs, p>), never positive (N,): the lower, the more the model agrees with what it believed.
+    """log(1 - <beliefs, p>), never positive (N,): the lower, the more p agrees with earlier predictions.
 
     Parameters
     ----------
     logits
         (N, K) scores; computed in float32 at least.
     beliefs
-        (N, K) remembered probabilities, constants; for mixed photos the same mix of two rows' beliefs.
+        (N, K) running means of probabilities, constants; for mixed photos the same mix of two rows' means.
 
     Notes
     -----
-    Where p lies within 1e-4 of 0 or 1 the gradient is zero, as in the official code.
+    Where p is within 1e-4 of 0 or 1 the gradient is zero, as in the official code.
 
     Examples
     --------
     >>> early_learning_penalty(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])).exp()
     tensor([0.5000])
     """
-    with full_precision(logits, beliefs) as (z, remembered):
-        return (1 - (remembered.detach() * _clamped(z)).sum(1)).log()
+    with full_precision(logits, beliefs) as (z, memory):
+        return (1 - (memory.detach() * _clamped(z)).sum(1)).log()
 
 
 class EarlyLearning:
-    """Cross entropy plus `weight` times the early-learning penalty, with a memory of each row's beliefs.
+    """Cross entropy plus `weight` times the early-learning penalty, with a memory of each row's predictions.
 
-    ``loss_fn(logits, targets, rows)`` gives one number per sample. Each call moves the beliefs of its rows,
-    belief <- momentum * belief + (1 - momentum) * p, before they are used; so call it once per training step,
-    never on held-out rows, and save it with every checkpoint.
+    ``loss_fn(logits, targets, rows)`` gives one number per sample. Each call first updates the memory of its
+    rows, belief <- momentum * belief + (1 - momentum) * p; so call it once per training step, never on
+    held-out rows, and save it with every checkpoint.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class EarlyLearning:
     Notes
     -----
     Source: Liu et al. 2020, arXiv 2007.00151. A row appears at most once in a batch. Each process has its own
-    memory: under several, put together after each epoch what each of them saw, as training does.
+    memory; with several processes, combine after each epoch the rows that each has seen, as training does.
 
     Examples
     --------
@@ -76,38 +76,38 @@ class EarlyLearning:
         self.beliefs = torch.zeros(num_rows, num_classes)
 
     def __call__(self, logits: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
-        """The loss (N,) of these samples, after their rows' beliefs have moved."""
+        """Return the loss (N,) of these samples, after the memory of their rows is updated."""
         penalty = early_learning_penalty(logits, self.remember(logits, rows))
         return cross_entropy(logits, targets) + self.weight * penalty
 
     def remember(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """The moved beliefs (N, K) of these rows (N,), which the memory now holds."""
+        """Return the updated memory (N, K) of these rows (N,), and store it."""
         if rows.shape != logits.shape[:1] or rows.dtype not in WHOLE_NUMBERS:
             raise InputError(
-                "Each sample comes with its row in the table, a whole number.",
-                came=f"{rows.dtype} of shape {tuple(rows.shape)} for {len(logits)} samples",
-                remedy="Let the loader give the row index.",
+                f"rows are {rows.dtype} of shape {tuple(rows.shape)} for {len(logits)} samples.",
+                expected="Expected the row in the table of each sample, a whole number.",
+                remedy="Take the row index from the loader.",
             )
         self.beliefs, rows = self.beliefs.to(logits.device), rows.long().to(logits.device)
         with full_precision(logits.detach(), logits.detach()) as (z, _):
             p = _clamped(z)
-            news = ((1 - self.momentum) * p / p.sum(1, keepdim=True)).to(self.beliefs.dtype)
-        moved = self.momentum * self.beliefs.index_select(0, rows) + news
-        self.beliefs.index_copy_(0, rows, moved)
-        return moved
+            update = ((1 - self.momentum) * p / p.sum(1, keepdim=True)).to(self.beliefs.dtype)
+        updated = self.momentum * self.beliefs.index_select(0, rows) + update
+        self.beliefs.index_copy_(0, rows, updated)
+        return updated
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The beliefs (num_rows, K), a copy that later calls do not change."""
+        """Return a copy of the memory (num_rows, K)."""
         return {"beliefs": self.beliefs.detach().clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take up saved beliefs; StaleArtifact if they belong to a table of another size."""
+        """Restore a saved memory; StaleArtifact if it is for a table of another size."""
         shapes = {name: tuple(values.shape) for name, values in state.items()}
         if shapes != {"beliefs": tuple(self.beliefs.shape)}:
             raise StaleArtifact(
-                f"The saved memory holds beliefs of shape {tuple(self.beliefs.shape)}, rows by classes.",
-                came=f"{shapes}",
-                remedy="Resume with the table that the run began with, or begin anew.",
+                f"The saved memory has the shapes {shapes}.",
+                expected=f"Expected beliefs of shape {tuple(self.beliefs.shape)}, rows by classes.",
+                remedy="Resume with the table that the run began with, or begin again.",
             )
         self.beliefs = state["beliefs"].detach().to(self.beliefs, copy=True)
 

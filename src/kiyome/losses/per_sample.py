@@ -1,9 +1,9 @@
-"""What every loss of this room starts from. N samples, K classes.
+"""Shared by all losses: precision, shapes, hard and soft targets. N samples, K classes.
 
 Half precision breaks most robust losses: squares overflow at 256, clamps at 1e-7 round to nothing, quotients
 become inf / inf. So each formula runs in float32 (float64 stays float64), outside autocast, on log p.
 
-Values of targets are the table's promise and are not looked at here: a look would make the GPU wait.
+Values of targets are checked by the table, not here: a check would make the GPU wait.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from kiyome.errors import InputError
 
 @contextmanager
 def full_precision(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits (N, K) in float32 at least and targets to match, with autocast off inside the block.
+    """Yield logits (N, K) in float32 at least and matching targets, with autocast off inside the block.
 
-    Targets are (N,) whole numbers, the hard labels, or (N, K) shares that sum to one, the soft ones.
+    Targets are (N,) whole numbers, the hard labels, or (N, K) probabilities that sum to one, the soft ones.
 
     >>> half, labels = torch.zeros(2, 3, dtype=torch.float16), torch.tensor([0, 2])
     >>> with full_precision(half, labels) as (logits, targets):
@@ -35,7 +35,7 @@ def full_precision(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Te
 
 
 def of_target(values: Tensor, targets: Tensor) -> Tensor:
-    """The value (N,) of each sample's target class; for soft targets the mean over classes, weighted by them.
+    """Value (N,) of each sample's target class; for soft targets the mean over classes, weighted by them.
 
     >>> values = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> of_target(values, torch.tensor([1, 0])), of_target(values, torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
@@ -46,15 +46,15 @@ def of_target(values: Tensor, targets: Tensor) -> Tensor:
     return (targets * values).sum(1)
 
 
-def as_shares(targets: Tensor, like: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Targets as shares (N, K) in the type of `like`; `label_smoothing` of each is spread over all classes.
+def as_probabilities(targets: Tensor, like: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Targets as probabilities (N, K) in the type of `like`, smoothed over all classes.
 
-    >>> as_shares(torch.tensor([1]), torch.zeros(1, 2), label_smoothing=0.2)
+    >>> as_probabilities(torch.tensor([1]), torch.zeros(1, 2), label_smoothing=0.2)
     tensor([[0.1000, 0.9000]])
     """
     num_classes = like.shape[1]
-    shares = functional.one_hot(targets, num_classes).to(like.dtype) if targets.ndim == 1 else targets
-    return shares * (1 - label_smoothing) + label_smoothing / num_classes if label_smoothing else shares
+    probs = functional.one_hot(targets, num_classes).to(like.dtype) if targets.ndim == 1 else targets
+    return probs * (1 - label_smoothing) + label_smoothing / num_classes if label_smoothing else probs
 
 
 def one_minus_exp(x: Tensor) -> Tensor:
@@ -92,25 +92,26 @@ def check_number(
         and (above is None or value > above)
         and (at_most is None or value <= at_most)
     ):
-        raise InputError(
-            f"The option {name} is a number {wanted}.", came=repr(value), remedy=f"Correct {name}."
-        )
+        fault = "out of range" if is_number else "not a number"
+        problem = f"{name}={value!r} is {fault}."
+        raise InputError(problem, expected=f"Expected a number, {wanted}.", remedy=f"Correct {name}.")
 
 
 def _check_shapes(logits: Tensor, targets: Tensor) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
         raise InputError(
-            "Logits are floating numbers of shape (N, K), with at least two classes.",
-            came=f"{logits.dtype} of shape {tuple(logits.shape)}",
+            f"Logits are {logits.dtype} of shape {tuple(logits.shape)}.",
+            expected="Expected floating numbers of shape (N, K), with at least two classes.",
             remedy="Pass the scores that the model gives before softmax.",
         )
     hard = targets.shape == logits.shape[:1] and targets.dtype in WHOLE_NUMBERS
     soft = targets.shape == logits.shape and targets.is_floating_point()
     if not (hard or soft):
         raise InputError(
-            "Targets are N whole numbers, or floating shares of shape (N, K) as the logits have.",
-            came=f"{targets.dtype} of shape {tuple(targets.shape)}, logits of shape {tuple(logits.shape)}",
-            remedy="Pass labels from 0 to K-1, or one row of shares for each sample.",
+            f"Targets are {targets.dtype} of shape {tuple(targets.shape)}, logits have shape"
+            f" {tuple(logits.shape)}.",
+            expected="Expected N whole numbers, or floating probabilities of shape (N, K) like the logits.",
+            remedy="Pass labels from 0 to K-1, or one row of probabilities for each sample.",
         )
 
 
@@ -118,7 +119,7 @@ WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def keep_small_losses(losses: Tensor, *, epoch: int, warmup_epochs: int = 5, num_omitted: int = 1) -> Tensor:
-    """A mask (N,), False at the `num_omitted` largest losses of the batch once the warm-up is over.
+    """Mask (N,), False at the `num_omitted` largest losses of the batch once the warm-up is over.
 
     Late in training, the largest losses of a batch are mostly wrong labels. Take ``losses[mask].mean()``.
 
@@ -127,15 +128,15 @@ def keep_small_losses(losses: Tensor, *, epoch: int, warmup_epochs: int = 5, num
     losses
         (N,), one number per sample, of any loss.
     epoch
-        Counted from 0; up to and without `warmup_epochs` everything is kept.
+        Counted from 0; before `warmup_epochs` everything is kept.
     num_omitted
         How many to leave out of each batch; at least one sample is kept, so a batch of one stays whole.
 
     Notes
     -----
-    Also called OUSM (online uncertainty sample mining). The same number out of a smaller batch is a larger
-    share: 1 of 16 was too many in the cassava solution that reports it. A loss that is not a number is kept,
-    so that it is seen and not masked. (Hard-example mining keeps the largest: the opposite.)
+    Also called OUSM (online uncertainty sample mining). The same number from a smaller batch is a larger
+    fraction: 1 of 16 was too many in the cassava solution that reports it. A loss of NaN is kept, so that it
+    is seen and not masked. (Hard-example mining keeps the largest: the opposite.)
 
     Examples
     --------

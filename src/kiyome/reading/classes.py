@@ -1,4 +1,10 @@
-"""The label columns of a file as numbers 0 to K - 1, with the class names that go with them."""
+"""Which class a text in a label column means, and the label columns of a file as numbers 0 to K - 1.
+
+a list of names the text is a name, or else an index into the list an object key -> name the text is a key, or
+else a name (Kaggle: {"0": "healthy", ...}) an object name -> key the text is a name, or else a key an object
+name -> [text] the text is a name, or else that text, as which submissions write it no class map every text
+that occurs is a class: whole numbers by size, names by alphabet
+"""
 
 import json
 import re
@@ -23,27 +29,27 @@ ClassMapSource = (
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
-_PANDAS_NOTHING = {"nan", "<na>"}
-_NOTHING_AMONG_NUMBERS = {"na", "n/a", "none", "null", "nil", "-", "?"}
+_PANDAS_MISSING = {"nan", "<na>"}
+_MISSING_AMONG_NUMBERS = {"na", "n/a", "none", "null", "nil", "-", "?"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMap:
-    """Class names in order, and the ways to read a text as one of them, the first fitting one holds."""
+    """Class names in order, and tables from texts to labels, the preferred one first."""
 
     names: tuple[str, ...]
-    readings: tuple[dict[str, int], ...]
+    lookups: tuple[dict[str, int], ...]
     origin: str
     label_texts: tuple[str, ...] = ()
-    """How the source of a table of ours wrote each class; empty where the table itself is the source."""
+    """The text of each class in the source of our own table; empty for a stranger's table."""
 
-    def reading(self, texts: Iterable[str]) -> dict[str, int]:
-        """Return the first reading that knows every text, or else the one that knows the most."""
+    def lookup(self, texts: Iterable[str]) -> dict[str, int]:
+        """Return the first lookup that has every text, or else the one that has the most."""
         distinct = set(texts)
-        return max(self.readings, key=lambda reading: len(distinct & reading.keys()))
+        return max(self.lookups, key=lambda lookup: len(distinct & lookup.keys()))
 
     def texts_of_classes(self, texts: Iterable[str]) -> tuple[str, ...]:
-        """Return one text a class, as these texts write it; of several for a class, the most frequent.
+        """Return the text of each class in a column; the most frequent one where there are several.
 
         >>> class_map_from({"0": "healthy", "1": "rust", "2": "rust"}).texts_of_classes(["2", "0", "2", "1"])
         ('0', '2')
@@ -51,22 +57,15 @@ class ClassMap:
         if self.label_texts:
             return self.label_texts
         counts = Counter(texts)
-        reading = self.reading(counts)
-        by_count = sorted(reading, key=lambda text: -counts[text])
-        text_of = {reading[text]: text for text in reversed(by_count)}  # the first of a class stays
+        lookup = self.lookup(counts)
+        by_count = sorted(lookup, key=lambda text: -counts[text])
+        text_of = {lookup[text]: text for text in reversed(by_count)}  # the most frequent stays
         return tuple(text_of[label] for label in range(len(self.names)))
 
 
 def class_map_from(source: ClassMapSource) -> ClassMap:
-    """Read a class map from a JSON file, a mapping or a list of names.
+    """Return the class map in a JSON file, a mapping or a list of names; TableError for another form.
 
-    Raises
-    ------
-    TableError
-        When it is not one of the forms above.
-
-    Examples
-    --------
     >>> class_map_from({"0": "healthy", "1": "blight"}).names
     ('healthy', 'blight')
     >>> class_map_from({"blight": 1, "healthy": 0}).names
@@ -84,8 +83,8 @@ def class_map_from(source: ClassMapSource) -> ClassMap:
         return _list_of_names(list(content), origin)
     except (TypeError, ValueError) as error:
         raise TableError(
-            "A class map is a list of class names, or an object key -> name or name -> number.",
-            came=f"{str(content)[:60]} in {origin}",
+            f"{origin} is no class map ({error}): {str(content)[:60]}.",
+            expected="Expected a list of class names, or an object key -> name or name -> number.",
             remedy='Write it like {"0": "healthy", "1": "blight"}.',
         ) from error
 
@@ -93,57 +92,57 @@ def class_map_from(source: ClassMapSource) -> ClassMap:
 def _json_of_file(path: Path) -> Any:
     def check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):
-            raise ValueError("a key twice")
+            raise ValueError("a key occurs twice")
         return dict(pairs)
 
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=check_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise TableError(
-            "A class map is a JSON file.", came=f"{path}: {error}", remedy="Check the path and the file."
+            f"The class map {path} cannot be read as JSON: {error}.", remedy="Check the path and the file."
         ) from error
 
 
 def _list_of_names(names: list[str], origin: str) -> ClassMap:
     if not names or len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError("names differ and are not empty")
+        raise ValueError("a name is empty or occurs twice")
     by_name = {name: label for label, name in enumerate(names)}
-    by_place = {str(label): label for label in by_name.values()}
-    return ClassMap(names=tuple(names), readings=(by_name, by_place), origin=origin)
+    by_index = {str(label): label for label in by_name.values()}
+    return ClassMap(names=tuple(names), lookups=(by_name, by_index), origin=origin)
 
 
 def _keys_to_names(content: Mapping[Any, Any], origin: str) -> ClassMap:
-    """Several keys may share a name: so classes are merged."""
+    """Return the map of an object key -> name; keys with the same name are merged into one class."""
     keys = [str(key) for key in content]
     by_key = dict(zip(keys, content.values(), strict=True))
     numbers = all(_WHOLE.fullmatch(key) for key in keys)
     names = list(dict.fromkeys(by_key[key] for key in (sorted(keys, key=int) if numbers else keys)))
-    by_name = _list_of_names(names, origin).readings[0]
-    reading = {key: by_name[name] for key, name in by_key.items()}
-    return ClassMap(names=tuple(names), readings=(reading, by_name), origin=origin)
+    by_name = _list_of_names(names, origin).lookups[0]
+    by_key_text = {key: by_name[name] for key, name in by_key.items()}
+    return ClassMap(names=tuple(names), lookups=(by_key_text, by_name), origin=origin)
 
 
 def _names_to_numbers(content: Mapping[Any, int], origin: str) -> ClassMap:
     if len(set(content.values())) < len(content):
-        raise ValueError("numbers differ")
+        raise ValueError("a number occurs twice")
     names = [str(name) for name in sorted(content, key=content.__getitem__)]
-    by_name = _list_of_names(names, origin).readings[0]
+    by_name = _list_of_names(names, origin).lookups[0]
     by_number = {str(content[name]): by_name[str(name)] for name in content}
-    return ClassMap(names=tuple(names), readings=(by_name, by_number), origin=origin)
+    return ClassMap(names=tuple(names), lookups=(by_name, by_number), origin=origin)
 
 
 def _names_to_texts(content: Mapping[Any, Sequence[str]], origin: str) -> ClassMap:
-    by_name = _list_of_names([str(name) for name in content], origin).readings[0]
+    by_name = _list_of_names([str(name) for name in content], origin).lookups[0]
     by_text = {str(text): by_name[str(name)] for name, [text] in content.items()}
     if len(by_text) < len(by_name):
-        raise ValueError("texts differ")
+        raise ValueError("a text occurs twice")
     return ClassMap(
-        names=tuple(by_name), readings=(by_name, by_text), origin=origin, label_texts=tuple(by_text)
+        names=tuple(by_name), lookups=(by_name, by_text), origin=origin, label_texts=tuple(by_text)
     )
 
 
 def classes_that_occur(texts: Iterable[str]) -> ClassMap:
-    """Return the class map that the labels themselves make.
+    """Return the class map of the labels that occur.
 
     >>> classes_that_occur(["10", "9", "10"]).names
     ('9', '10')
@@ -152,29 +151,29 @@ def classes_that_occur(texts: Iterable[str]) -> ClassMap:
     whole = all(_WHOLE.fullmatch(text) for text in distinct)
     names = tuple(sorted(distinct, key=int) if whole else sorted(distinct))
     by_name = {name: label for label, name in enumerate(names)}
-    return ClassMap(names=names, readings=(by_name,), origin="the labels")
+    return ClassMap(names=names, lookups=(by_name,), origin="the labels")
 
 
 def missing_label_texts(texts: Iterable[str]) -> set[str]:
-    """Return the texts that stand for a missing label: empty, pandas's marks, and others among numbers.
+    """Return the texts for a missing label: empty ones, those of pandas, and more where labels are numbers.
 
     >>> sorted(missing_label_texts(["cat", "None", "nan"])), sorted(missing_label_texts(["0", "None", "-1"]))
     (['nan'], ['-1', 'None'])
     """
     distinct = set(texts)
-    nothing = {text for text in distinct if not text.strip() or text.strip().lower() in _PANDAS_NOTHING}
-    among = {text for text in distinct - nothing if text.strip().lower() in _NOTHING_AMONG_NUMBERS}
-    rest = distinct - nothing - among
+    missing = {text for text in distinct if not text.strip() or text.strip().lower() in _PANDAS_MISSING}
+    words = {text for text in distinct - missing if text.strip().lower() in _MISSING_AMONG_NUMBERS}
+    rest = distinct - missing - words
     if rest and all(_WHOLE.fullmatch(text) for text in rest):
-        nothing |= among | {text for text in rest if text.startswith("-")}
-    return nothing
+        missing |= words | {text for text in rest if text.startswith("-")}
+    return missing
 
 
-def twins(names: Iterable[str]) -> list[list[str]]:
-    r"""Return the sets of names that differ only in case, spaces, Unicode form or the way to write a number.
+def similar_names(names: Iterable[str]) -> list[list[str]]:
+    r"""Return groups of names that differ only in case, spaces, Unicode form or the format of a number.
 
-    >>> twins(["cat", "dog", " Cat"]), twins(["1", "01", "1.0", "2"]), len(twins(["cafe\u0301", "caf\u00e9"]))
-    ([[' Cat', 'cat']], [['01', '1', '1.0']], 1)
+    >>> similar_names(["cat", "dog", " Cat"]), similar_names(["1", "01", "1.0", "2"])
+    ([[' Cat', 'cat']], [['01', '1', '1.0']])
     """
     ordered = sorted(names, key=lambda name: (plain_form(name), name))
     groups = [list(group) for _, group in groupby(ordered, key=plain_form)]
@@ -182,7 +181,7 @@ def twins(names: Iterable[str]) -> list[list[str]]:
 
 
 def plain_form(name: str) -> str:
-    """Return what remains of a name when case, spaces and Unicode form are left aside."""
+    """Return a name without differences of case, spaces, Unicode form and number format."""
     text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return str(Fraction(text)) if _NUMBER.fullmatch(text) else text
 
@@ -192,15 +191,9 @@ CLASS_MAPS_BESIDE = ("{stem}.classes.json", "label_num_to_disease_map.json")
 
 
 def label_columns(records: Records, label_column: str | None) -> dict[str, str]:
-    """Which column holds each kind of label; `label` and `given_label` may share one.
-
-    Raises
-    ------
-    TableError
-        When there is no such column.
-    """
+    """Return the column of each kind of label; `label` and `given_label` may share one."""
     given = records.pick(("given_label",)) if label_column is None else None
-    main = records.require(label_column, LABEL_COLUMNS, option="label_column")
+    main = records.require(label_column, LABEL_COLUMNS, option="--label-column")
     columns = {"given_label": given or main, "label": main}
     true = records.pick(("true_label",))
     return columns | ({"true_label": true} if true else {})
@@ -209,46 +202,43 @@ def label_columns(records: Records, label_column: str | None) -> dict[str, str]:
 def read_labels(
     records: Records, columns: dict[str, str], source: ClassMapSource | None
 ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Labels]]:
-    """Class names, how the file writes each, and the labels of each kind; a true label not known is -1.
+    """Return class names, the text of each class, and the labels of each kind; -1 for an unknown true label.
 
-    Raises
-    ------
-    TableError
-        When a label is missing or unknown, when all rows have one label, or when class names are nearly
-        the same and no class map tells them apart.
+    TableError where a label is missing or unknown, all rows have one label, or class names are nearly the
+    same.
     """
     texts = {kind: records.texts(column) for kind, column in columns.items()}
     given = {*texts["given_label"], *texts["label"]}
     known_true = set(texts.get("true_label", ()))
     class_map = _known_map(records, columns["label"], source)
     if class_map is None:
-        nothing = missing_label_texts(given) | (missing_label_texts(known_true) if known_true else set())
-        class_map = _map_of_occurring(records, (given | known_true) - nothing)
+        missing = missing_label_texts(given) | (missing_label_texts(known_true) if known_true else set())
+        class_map = _map_of_occurring(records, (given | known_true) - missing)
     else:
-        nothing = {""}
-    reading = class_map.reading(given | known_true)
-    nothing -= reading.keys()
+        missing = {""}
+    lookup = class_map.lookup(given | known_true)
+    missing -= lookup.keys()
     labels: dict[str, Labels] = {}
     for kind, column in texts.items():
         if kind == "label" and columns["label"] == columns["given_label"]:
             labels[kind] = labels["given_label"]
             continue
         if kind != "true_label":
-            _check_present(records, column, nothing)
-        _check_known(records, column, reading.keys() | nothing, class_map)
-        labels[kind] = np.array([reading.get(text, UNKNOWN) for text in column], np.int32)
+            _check_present(records, column, missing)
+        _check_known(records, column, lookup.keys() | missing, class_map)
+        labels[kind] = np.array([lookup.get(text, UNKNOWN) for text in column], np.int32)
     if np.ptp(labels["given_label"]) == 0:
         only = class_map.names[labels["given_label"][0]]
         raise TableError(
-            "There are at least two classes.",
-            came=f"{only!r} in all {len(records)} rows of {records.source.name}",
+            f"All {len(records)} rows of {records.source.name} have the label {only!r}.",
+            expected="Expected at least two classes.",
             remedy="Give photos of another class, or check which column holds the labels.",
         )
     return class_map.names, class_map.texts_of_classes(chain.from_iterable(texts.values())), labels
 
 
 def _known_map(records: Records, column: str, source: ClassMapSource | None) -> ClassMap | None:
-    """The map that was given, else names inside the file, else a map beside it."""
+    """Return the given map, else names inside the file, else a map beside it."""
     if source is not None:
         return class_map_from(source)
     if "" in records.class_names:
@@ -265,33 +255,32 @@ def class_map_beside(file: Path) -> ClassMap | None:
 
 
 def _map_of_occurring(records: Records, texts: set[str]) -> ClassMap:
-    if alike := twins(texts):
+    if alike := similar_names(texts):
         raise TableError(
-            "Class names differ in more than case, spaces, Unicode form or the way to write a number.",
-            came=f"{' and '.join(map(repr, alike[0]))} in {records.source.name}",
-            remedy="Correct the labels, or name every class with class_map=.",
+            f"{records.source.name} has labels that are nearly equal: {' and '.join(map(repr, alike[0]))}.",
+            expected="Class names must differ in more than case, spaces, Unicode form or number format.",
+            remedy="Correct the labels, or name every class with --class-map.",
         )
     return classes_that_occur(texts)
 
 
-def _check_present(records: Records, column: list[str], nothing: set[str]) -> None:
-    if not nothing.isdisjoint(column):
-        missing = [row for row, text in enumerate(column) if text in nothing]
+def _check_present(records: Records, column: list[str], missing: set[str]) -> None:
+    if not missing.isdisjoint(column):
         records.fail(
-            "Every row has a label.",
-            missing,
-            describe=lambda row: repr(column[row]) if column[row] else "no label,",
-            remedy="Label or delete these rows; a class of such a name is possible with class_map=.",
+            "rows without a label",
+            [row for row, text in enumerate(column) if text in missing],
+            describe=lambda row: repr(column[row]) if column[row] else "",
+            remedy="Label or delete these rows; a class of such a name is possible with --class-map.",
         )
 
 
 def _check_known(records: Records, column: list[str], known: set[str], class_map: ClassMap) -> None:
     if not known.issuperset(column):
-        unknown = [row for row, text in enumerate(column) if text not in known]
         names = ", ".join(class_map.names[:SHOWN]) + (", ..." if len(class_map.names) > SHOWN else "")
         records.fail(
-            f"Every label is in {class_map.origin}, which names {len(class_map.names)} classes: {names}.",
-            unknown,
+            f"labels that are not in {class_map.origin}",
+            [row for row, text in enumerate(column) if text not in known],
+            expected=f"It names {len(class_map.names)} classes: {names}.",
             describe=lambda row: repr(column[row]),
             remedy="Correct these labels, or add them to the class map.",
         )

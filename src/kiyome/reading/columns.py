@@ -1,4 +1,4 @@
-"""The columns of a file as text, exactly as written, and where in the file each row stands."""
+"""The columns of a file as text, exactly as written, and the line or row number of each row."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,62 +12,74 @@ from kiyome.artifacts.escapes import is_unicode, text_of_path
 from kiyome.errors import TableError
 
 SHOWN = 5
-"""So many offending rows are named in a message; the others are counted."""
+"""Most rows or names that a message lists; the others are counted."""
+
+
+def some(texts: Sequence[str]) -> str:
+    """Return the first few texts in quotes, for a message.
+
+    >>> some(list("abcdef"))
+    "'a', 'b', 'c', 'd', 'e', ..."
+    """
+    return ", ".join(map(repr, texts[:SHOWN])) + ", ..." * (len(texts) > SHOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """The columns of one file, and where in it each row stands."""
+    """The columns of one file, and the number of each row in it."""
 
     source: Path
     columns: Mapping[str, list[str]]
-    places: Sequence[int]
+    row_numbers: Sequence[int]
     """The number of each row as an editor shows it: the line in text, the row from 1 in Parquet."""
     unit: str = "line"
     nested: frozenset[str] = frozenset()
-    """Columns that hold lists or objects, and so no text."""
+    """Columns of lists or objects, which have no text."""
     photo_column: str | None = None
-    """The column that holds photo files themselves."""
+    """The column with photos as bytes."""
     class_names: dict[str, Any]
-    """Names that the file itself gives the numbers in a column; under "" the class map of a table of ours."""
+    """Class names in the file for the numbers in a column; under "" the class map of our own table."""
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.row_numbers)
 
-    def place(self, row: int) -> str:
-        """Where a row stands, for people: `line 12`."""
-        return f"{self.unit} {self.places[row]}"
+    def location(self, row: int) -> str:
+        """Return the number of a row, for people: `line 12`."""
+        return f"{self.unit} {self.row_numbers[row]}"
 
     def fail(
-        self, must: str, rows: Iterable[int], *, remedy: str, describe: Callable[[int], str] = lambda _: ""
+        self,
+        faults: str,
+        rows: Iterable[int],
+        *,
+        remedy: str,
+        expected: str = "",
+        describe: Callable[[int], str] = lambda _: "",
     ) -> NoReturn:
-        """Raise a TableError that shows the first rows and counts the others."""
+        """Raise a TableError for faults like "rows without an id": it shows the first and counts the rest."""
         rows = list(rows)
-        shown = [f"{describe(row)} {self.place(row)}".strip() for row in rows[:SHOWN]]
+        shown = [f"{describe(row)} {self.location(row)}".strip() for row in rows[:SHOWN]]
         more = f" and {len(rows) - SHOWN} more rows" if len(rows) > SHOWN else ""
-        raise TableError(must, came=f"in {self.source.name}: {', '.join(shown)}{more}", remedy=remedy)
+        problem = f"{self.source.name} has {faults}: {', '.join(shown)}{more}."
+        raise TableError(problem, expected=expected, remedy=remedy)
 
     def texts(self, column: str) -> list[str]:
-        """One column; refuses lists, NULs and broken Unicode, which no id or label can hold."""
+        """Return one column; TableError for lists, NULs and broken Unicode, which no id or label can hold."""
         if column in self.nested:
             raise TableError(
-                "Ids, labels and groups are single values.",
-                came=f"lists or objects in column {column!r} of {self.source.name}",
+                f"Column {column!r} of {self.source.name} holds lists or objects.",
+                expected="Ids, labels and groups are single values.",
                 remedy="Give one value a row.",
             )
         values = self.columns[column]
         if "\0" in (joined := "".join(values)) or not is_unicode(joined):
             bad = [row for row, text in enumerate(values) if "\0" in text or not is_unicode(text)]
-            self.fail(
-                "Texts are valid Unicode without NUL.",
-                bad,
-                describe=lambda row: repr(values[row]),
-                remedy="Rename these.",
-            )
+            faults = "texts with NUL or broken Unicode"
+            self.fail(faults, bad, describe=lambda row: repr(values[row]), remedy="Rename these.")
         return values
 
     def numbers(self, column: str) -> NDArray[np.float64]:
-        """One column as numbers, exactly; NaN where there is no number."""
+        """Return one column as numbers, exactly; NaN where there is no number."""
         if isinstance(self.columns, ParquetColumns) and self.columns.is_numeric(column):
             return self.columns.numbers(column)
         return np.array([_number(text) for text in self.texts(column)], dtype=np.float64)
@@ -78,15 +90,15 @@ class Records:
         return next((found[name] for name in names if name in found), None)
 
     def require(self, wanted: str | None, known: Sequence[str], *, option: str) -> str:
-        """Return the column that was asked for, or the first known one; refuse when there is none."""
+        """Return the wanted column, or the first known one; TableError when there is none."""
         found = wanted if wanted in self.columns else None
         if wanted is None:
             found = self.pick(known)
         if found is None:
             raise TableError(
-                f"{self.source.name} has a column {wanted or ' or '.join(known)}.",
-                came=f"columns {', '.join(map(repr, self.columns)) or 'without names'}",
-                remedy=f"Name the right column with {option}=.",
+                f"{self.source.name} has no column {wanted or ' or '.join(known)}.",
+                expected=f"Its columns are {', '.join(map(repr, self.columns)) or 'without names'}.",
+                remedy=f"Name the right column with {option}.",
             )
         return found
 
@@ -99,7 +111,7 @@ def _number(text: str) -> float:
 
 
 class ParquetColumns(Mapping[str, list[str]]):
-    """The plain columns of a Parquet file, turned into text one by one and only when asked for."""
+    """The plain columns of a Parquet file, each turned into text when it is first asked for."""
 
     def __init__(self, content: Any, nested: frozenset[str]) -> None:
         self._content = content

@@ -1,14 +1,14 @@
-"""A CSV, JSON Lines or Parquet file as columns of text, exactly as written.
+"""A CSV, JSON Lines or Parquet file, read as columns of text exactly as written.
 
-Nothing is guessed: `001` stays `001`, `NA` stays `NA`, `1e5` stays `1e5`. A cell without content is "".
-What would shift, join or lose cells is an error that names the line.
+Nothing is guessed: `001` stays `001`, `NA` stays `NA`, `1e5` stays `1e5`. A cell without content is "". A
+file whose cells would be shifted, joined or lost is an error that names the line.
 """
 
 import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +23,32 @@ LONGEST_LINE = 1 << 24
 """Bytes; even a header of a million classes has fewer."""
 
 MOST_ROWS = 1 << 26
-"""Of a Parquet file, which can claim any number in a few bytes."""
+"""Limit for Parquet files, which can claim any number in a few bytes."""
 
 SNIFFED_ROWS = 32
-"""So many cells of a binary column are looked at to tell photos from text."""
+"""Cells of a binary column that are read to tell photos from text."""
 
 
 def read_records(path: Path) -> Records:
-    """Read a file of rows by its ending.
-
-    Raises
-    ------
-    TableError
-        When it cannot be read, with the line and what to do.
-    """
+    """Return the columns of a file of rows, read by its ending; TableError names the line and the remedy."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise TableError(
-            f"A table is a file of the kind {', '.join(READERS)}.", came=str(path), remedy="Save it as CSV."
+            f"{path} does not end like a table.",
+            expected=f"Expected {', '.join(READERS)}.",
+            remedy="Save it as CSV.",
         )
     try:
         return reader(path)
     except OSError as error:
         raise TableError(
-            "The table can be opened.",
-            came=f"{path}: {error.strerror or error}",
+            f"{path} cannot be opened: {error.strerror or error}.",
             remedy="Check the path and its permissions.",
         ) from error
 
 
 def _decoded(path: Path) -> str:
-    """The file's text: UTF-8 with or without a mark, or UTF-16 with one."""
+    """Return the file's text: UTF-8 with or without a byte order mark, or UTF-16 with one."""
     _refuse_endless_line(path)
     raw = path.read_bytes()
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -61,29 +56,26 @@ def _decoded(path: Path) -> str:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise TableError(
-            "A table is UTF-8 text.",
-            came=f"byte {raw[error.start]:#04x} in {path.name}, line {_line_of(raw, error.start)}",
+            f"{path.name} is not UTF-8: byte {raw[error.start]:#04x} in line {_line_of(raw, error.start)}.",
             remedy="Save it as UTF-8 (spreadsheets call it 'CSV UTF-8').",
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise TableError(
-            "A table holds no NUL characters.",
-            came=f"one in {path.name}, line {line}",
+            f"{path.name} holds a NUL character in line {line}.",
             remedy="It may be UTF-16, or damaged: save it as UTF-8.",
         )
     return text
 
 
 def _refuse_endless_line(path: Path) -> None:
-    """Refuse a file with a line that is no row of a table, before it is in memory."""
+    """Raise TableError for a line too long for a row of a table, before it is in memory."""
     line = 1
     with open_regular(path) as file:
         while len(block := file.read(LONGEST_LINE)) == LONGEST_LINE:
             if b"\n" not in block and b"\r" not in block:
                 raise TableError(
-                    f"Lines of a table have at most {LONGEST_LINE:,} bytes.",
-                    came=f"more in {path.name}, line {line}",
+                    f"Line {line} of {path.name} has more than {LONGEST_LINE:,} bytes.",
                     remedy="Check that it is the right file.",
                 )
             line += block.count(b"\n")
@@ -99,7 +91,7 @@ def _read_csv(path: Path) -> Records:
 
 
 def _read_plain_csv(text: str, path: Path) -> Records | None:
-    """Read a CSV at once whose cells end where commas and lines do; None where that is not sure."""
+    """Return the records of a CSV without quotes, fast; None where cells may not end at each comma."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -120,16 +112,16 @@ def _read_plain_csv(text: str, path: Path) -> Records | None:
             ),
         )
     except pa.ArrowException:
-        return None  # a line of another width, say: the reader of lines tells which
+        return None  # the line reader finds the faulty line
     columns = [content[number].to_pylist() for number in numbers]
-    return _csv_records(header, columns, range(2, content.num_rows + 2), path, marked="'" in text)
+    return _csv_records(header, columns, range(2, content.num_rows + 2), path, escaped="'" in text)
 
 
 def _read_quoted_csv(text: str, path: Path) -> Records:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, path), strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
-    places: list[int] = []
+    row_numbers: list[int] = []
     begin = 1
     try:
         for cells in reader:
@@ -138,36 +130,36 @@ def _read_quoted_csv(text: str, path: Path) -> Records:
             elif cells:
                 _check_width(cells, header, path, begin)
                 rows.append(cells)
-                places.append(begin)
+                row_numbers.append(begin)
             begin = reader.line_num + 1
     except csv.Error as error:
         raise TableError(
-            "Quotation marks in a CSV are closed, and doubled inside a cell; a cell has at most "
-            f"{csv.field_size_limit():,} characters.",
-            came=f"{error} in {path.name}, from line {begin} on",
+            f"{path.name} cannot be split into cells from line {begin} on: {error}.",
+            expected="Quotation marks must be closed, and doubled inside a cell; a cell has at most"
+            f" {csv.field_size_limit():,} characters.",
             remedy="Correct the quotation marks of that line.",
         ) from error
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in header]
-    return _csv_records(header, columns, places, path, marked=True)
+    return _csv_records(header, columns, row_numbers, path, escaped=True)
 
 
 def _csv_records(
-    header: list[str], columns: list[list[str]], places: Sequence[int], path: Path, *, marked: bool
+    header: list[str], columns: list[list[str]], row_numbers: Sequence[int], path: Path, *, escaped: bool
 ) -> Records:
-    """The records of a CSV, some cells of which may be marked against spreadsheets."""
-    if marked and not path.with_suffix(".classes.json").is_file():  # ours, and exact
+    """Return the records of a CSV, some cells of which may be escaped for spreadsheets."""
+    if escaped and not path.with_suffix(".classes.json").is_file():  # ours, and exact
         columns = [texts_of_cells(column) for column in columns]
     named = {name: column for name, column in zip(header, columns, strict=True) if name}
-    return Records(source=path, columns=named, places=places, class_names={})
+    return Records(source=path, columns=named, row_numbers=row_numbers, class_names={})
 
 
 def _delimiter(text: str, path: Path) -> str:
-    """Comma, unless the header has more semicolons or tabs."""
+    """Return the comma, unless the header has more semicolons or tabs."""
     head = text.lstrip("\r\n").split("\n", 1)[0]
     if not head.strip():
         raise TableError(
-            "A table begins with a line of column names.",
-            came=f"{path.name} without content",
+            f"{path.name} has no content.",
+            expected="Expected a line of column names first.",
             remedy="Check that it is the right file.",
         )
     return max(",;\t", key=head.count)
@@ -175,44 +167,44 @@ def _delimiter(text: str, path: Path) -> str:
 
 def _header(cells: list[str], path: Path) -> list[str]:
     header = [cell.strip() for cell in cells]
-    _check_twice(Counter(name for name in header if name), "Column names differ.", path.name)
+    _check_twice(filter(None, header), "columns", path.name)
     return header
 
 
-def _check_twice(counts: Counter[str], must: str, where: str) -> None:
+def _check_twice(names: Iterable[str], kind: str, where: str) -> None:
+    counts = Counter(names)
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise TableError(must, came=f"{twice[0]!r} {counts[twice[0]]} times in {where}", remedy="Keep one.")
+        raise TableError(f"{where} has {counts[twice[0]]} {kind} {twice[0]!r}.", remedy="Keep one.")
 
 
 def _check_width(cells: list[str], header: list[str], path: Path, line: int) -> None:
     if len(cells) != len(header):
         raise TableError(
-            f"Every line has {len(header)} cells, like the header.",
-            came=f"{len(cells)} in {path.name}, line {line}",
+            f"Line {line} of {path.name} has {len(cells)} cells, the header has {len(header)}.",
             remedy="Put cells that hold a comma in quotation marks, and fill up short lines.",
         )
 
 
 def _read_json_lines(path: Path) -> Records:
     objects: list[dict[str, Any]] = []
-    places: list[int] = []
+    row_numbers: list[int] = []
     for line, text in enumerate(_decoded(path).split("\n"), start=1):
         if text.strip():
             objects.append(_json_object(text, path, line))
-            places.append(line)
+            row_numbers.append(line)
     names = list(dict.fromkeys(name for entry in objects for name in entry))
     nested = {n for entry in objects for n, value in entry.items() if isinstance(value, list | dict)}
     columns = {name: [_json_text(entry.get(name)) for entry in objects] for name in names}
-    return Records(source=path, columns=columns, places=places, nested=frozenset(nested), class_names={})
+    return Records(
+        source=path, columns=columns, row_numbers=row_numbers, nested=frozenset(nested), class_names={}
+    )
 
 
 def _json_object(text: str, path: Path, line: int) -> dict[str, Any]:
-    """One line's object; numbers stay the text that stands there."""
+    """Return the object of one line; numbers stay text as written."""
 
     def check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _check_twice(
-            Counter(key for key, _ in pairs), "Keys of an object differ.", f"{path.name}, line {line}"
-        )
+        _check_twice((key for key, _ in pairs), "keys", f"The object in line {line} of {path.name}")
         return dict(pairs)
 
     try:
@@ -223,9 +215,7 @@ def _json_object(text: str, path: Path, line: int) -> dict[str, Any]:
         entry = None
     if not isinstance(entry, dict):
         raise TableError(
-            "Every line is one JSON object.",
-            came=f"{text[:40]!r} in {path.name}, line {line}",
-            remedy="Write one object a line.",
+            f"Line {line} of {path.name} is no JSON object: {text[:40]!r}.", remedy="Write one object a line."
         )
     return entry
 
@@ -243,7 +233,7 @@ def _read_parquet(path: Path) -> Records:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         schema = file.schema_arrow
-        _check_twice(Counter(schema.names), "Column names differ.", path.name)
+        _check_twice(schema.names, "columns", path.name)
         photos = next((field.name for field in schema if _holds_photos(file, field)), None)
         nested = frozenset(field.name for field in schema if pa.types.is_nested(field.type)) - {photos}
         plain = [field.name for field in schema if field.name not in nested and field.name != photos]
@@ -252,14 +242,13 @@ def _read_parquet(path: Path) -> Records:
         content.validate(full=True)
     except pa.ArrowException as error:
         raise TableError(
-            "The table is a whole Parquet file.",
-            came=f"{path.name}: {str(error).splitlines()[0]}",
+            f"{path.name} is no whole Parquet file: {str(error).splitlines()[0]}.",
             remedy="Copy or write it again.",
         ) from error
     return Records(
         source=path,
         columns=ParquetColumns(content, nested),
-        places=range(1, file.metadata.num_rows + 1),
+        row_numbers=range(1, file.metadata.num_rows + 1),
         unit="row",
         nested=nested,
         photo_column=photos,
@@ -270,14 +259,13 @@ def _read_parquet(path: Path) -> Records:
 def _check_rows(num_rows: int, path: Path) -> None:
     if num_rows > MOST_ROWS:
         raise TableError(
-            f"A table has at most {MOST_ROWS:,} rows.",
-            came=f"{num_rows:,} in {path.name}",
+            f"{path.name} has {num_rows:,} rows, more than {MOST_ROWS:,}.",
             remedy="Check that it is the right file, or work on it in parts.",
         )
 
 
 def _holds_photos(file: Any, field: Any) -> bool:
-    """The struct of bytes and path that Hugging Face's `Image` feature writes, or binary that looks so."""
+    """Whether a column is Hugging Face's `Image` struct of bytes and path, or bytes that look like photos."""
     import pyarrow as pa
 
     if pa.types.is_struct(field.type):
@@ -290,7 +278,7 @@ def _holds_photos(file: Any, field: Any) -> bool:
 
 
 def _names_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, Any]:
-    """Class names that a Parquet file carries: ours, or those of Hugging Face's `ClassLabel` features."""
+    """Return class names in a Parquet file: ours, or those of Hugging Face's `ClassLabel` features."""
     try:
         if CLASS_NAMES_KEY in metadata:
             return {"": json.loads(metadata[CLASS_NAMES_KEY])}

@@ -1,4 +1,4 @@
-"""A finished run, read back: whose rows, which probabilities, which deal of folds. N rows, K classes."""
+"""A finished run, read back: its table, predictions and folds. N rows, K classes."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ GIVE_FOLDS = "Run find again with a column `fold` in the table or in the file of
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinishedRun:
-    """What a run that predicts every row left behind, verified."""
+    """A verified run that predicts every row of its table."""
 
     path: Path
     manifest: Manifest
@@ -43,7 +43,7 @@ class FinishedRun:
 
     @cached_property
     def leaks(self) -> list[str]:
-        """What its own summary tells of labels that reached what is scored on them."""
+        """Leaks stated in the run's own summary: labels that reached the predictions scored on them."""
         summary = self.path / f"{self.command}.json"
         if not summary.is_file():
             return []
@@ -52,39 +52,31 @@ class FinishedRun:
 
     @cached_property
     def right_on_given(self) -> NDArray[np.bool_]:
-        """(N,) rows whose likeliest class is the given label; never the label after cleaning."""
+        """(N,) rows whose most likely class is the given label, never the label after cleaning."""
         right: NDArray[np.bool_] = self.predictions.pred_probs.argmax(axis=1) == self.table.given_labels
         return right
 
     @cached_property
     def folds_digest(self) -> str | None:
-        """As `folds_digest` says of the table."""
+        """`folds_digest` of the table."""
         return folds_digest(self.table)
 
 
 def folds_digest(table: Table) -> str | None:
-    """A digest of which row is held out in which fold; None where nobody knows."""
+    """Return a digest of the fold of every row; None where folds are unknown."""
     return None if table.folds is None else hashlib.sha256(table.folds.tobytes()).hexdigest()
 
 
 def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedRun:
-    """The finished run in a folder, once every file in it is as it was written.
+    """Return the finished run in a folder, with every file verified, and its photos from `images` if given.
 
-    Its photos are looked for in `images`, or where `kiyome.artifacts.manifest.photos_of_run` says.
-
-    Raises
-    ------
-    StaleArtifact
-        When the run was cut off, or a file is missing or changed.
-    InputError
-        When the run predicted no table.
+    StaleArtifact where the run is unfinished or a file is missing or changed, InputError without predictions.
     """
     path = Path(path)
     manifest = verify_run(path)
     if not (path / "predictions").is_dir() or not (path / "table.parquet").is_file():
         raise InputError(
-            "The run predicted the rows of a table.",
-            came=f"a run of '{manifest['command']}' in {path}, without predictions",
+            f"{path} is a run of '{manifest['command']}', without predictions of a table.",
             remedy="Name a run of find or train, or one made from these.",
         )
     table = read_own_table(path / "table.parquet", images=photos_of_run(path, images=images))
@@ -94,30 +86,20 @@ def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedR
 
 
 def check_same_folds(runs: Sequence[FinishedRun]) -> None:
-    """Refuse runs of different rows, given labels or folds: their rows cannot be put side by side.
-
-    Raises
-    ------
-    InputError
-        Naming two runs that differ, and in what.
-    """
-    first = runs[0]
+    """Raise InputError for runs with other rows, given labels or folds: their rows cannot be compared."""
+    first, expected = runs[0], "Compared runs need the same rows, given labels and folds."
     for other in runs[1:]:
-        same_labels = np.array_equal(first.table.given_labels, other.table.given_labels)
         differing = {
             "photos, their order or class names": first.table.fingerprint != other.table.fingerprint,
-            "given labels": not same_labels,
+            "given labels": not np.array_equal(first.table.given_labels, other.table.given_labels),
             "folds": first.folds_digest != other.folds_digest,
         }
-        if any(differing.values()):
-            what = next(name for name, differs in differing.items() if differs)
-            unknown = [run.path for run in (first, other) if what == "folds" and run.folds_digest is None]
-            raise InputError(
-                "Runs that are put side by side share rows, given labels and folds.",
-                came=f"unknown folds in {unknown[0]}"
-                if unknown
-                else f"other {what} in {other.path} than in {first.path}",
-                remedy=GIVE_FOLDS
-                if unknown
-                else f"Run it again on {first.path / 'table.parquet'}, which carries the folds.",
-            )
+        difference = next((name for name, differs in differing.items() if differs), None)
+        unknown = [run.path for run in (first, other) if run.folds_digest is None]
+        if difference == "folds" and unknown:
+            problem = f"The folds of {unknown[0]} are unknown."
+            raise InputError(problem, expected=expected, remedy=GIVE_FOLDS)
+        if difference:
+            remedy = f"Run it again on {first.path / 'table.parquet'}, which has the folds."
+            problem = f"{other.path} has other {difference} than {first.path}."
+            raise InputError(problem, expected=expected, remedy=remedy)

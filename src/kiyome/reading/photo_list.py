@@ -1,4 +1,4 @@
-"""Photos without labels: a test set, or whatever is to be predicted."""
+"""Photos without labels: a test set, or other photos to predict."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ class PhotoList:
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Every column of the sample submission in its order, with N texts; empty for a folder."""
     source: Path | None = None
-    """The sample submission."""
+    """The sample submission, if there is one."""
     notes: tuple[str, ...] = ()
 
 
@@ -41,27 +41,12 @@ def read_photo_list(
 ) -> PhotoList:
     r"""Return the photos of a folder, or those that a file with an id column names, in its order.
 
-    Parameters
-    ----------
-    source
-        A folder, or a CSV or Parquet file such as Kaggle's sample_submission.csv. Its ids stand in a column
-        of a usual name or in the first one, whichever names photos, with or without the file's ending.
-    images
-        The folder that a file's photos lie under. Without it: `<stem>_images`, `test_images`, `test`,
-        `images` or `<stem>` beside the file, the file's own folder, or one of the first three in a folder of
-        `near`, whichever holds the first photos.
-    images_option
-        What the command line calls `images`, for messages; None where it has no such option.
+    The file is a CSV or Parquet file such as Kaggle's sample_submission.csv. Ids are in a column of a usual
+    name or in the first one, whichever names photos, with or without the ending of the file. Its photos are
+    in `images`; without it, in `<stem>_images`, `test_images`, `test`, `images` or `<stem>` beside the file,
+    the file's own folder, or one of the first three in a folder of `near`, whichever holds one of the first
+    photos. `images_option` is the command-line name of `images` for messages, None where there is none.
 
-    Raises
-    ------
-    InputError
-        Where there is no photo.
-    TableError
-        With file and line, where an id has no photo or stands twice.
-
-    Examples
-    --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = (folder / "b.jpg").write_bytes(b""), (folder / "a.jpg").write_bytes(b"")
@@ -71,17 +56,21 @@ def read_photo_list(
     """
     source = Path(source)
     if not source.exists():
-        raise InputError("The photos can be found.", came=f"nothing at {source}", remedy="Check the path.")
+        raise InputError(
+            f"There are no photos at {source}: no such file or folder.", remedy="Check the path."
+        )
     if source.is_dir():
         found, _ = walk_photos(source)
         if not found:
-            raise InputError("A folder holds photos.", came=f"none in {source}", remedy="Check the path.")
+            raise InputError(f"The folder {source} holds no photos.", remedy="Check the path.")
         return PhotoList(
             image_ids=tuple(map(text_of_path, found)), paths=tuple(f"{source}/{path}" for path in found)
         )
     if images is not None and not Path(images).is_dir():
         raise InputError(
-            f"There is a folder with the photos of {source.name}.", came=f"{images}", remedy="Check the path."
+            f"{images} is not a folder.",
+            expected=f"Expected the photos of {source.name}.",
+            remedy="Check the path.",
         )
     records = read_records(source)
     likely = [Path(images)] if images else _likely_folders(source, near)
@@ -100,44 +89,41 @@ def read_photo_list(
 
 
 def _likely_folders(source: Path, near: Sequence[Path]) -> list[Path]:
-    """The folders to look into: near training data only those that are called so hold test photos."""
+    """Return the folders to search; near training data only those named for test photos."""
     names = dict.fromkeys([*TEST_FOLDERS, *IMAGE_FOLDERS])
     folders = [source.parent / name.format(stem=source.stem) for name in names]
     folders.append(source.parent)
-    folders += [place / name.format(stem=source.stem) for place in near for name in TEST_FOLDERS]
+    folders += [folder / name.format(stem=source.stem) for folder in near for name in TEST_FOLDERS]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _where_photos_are(records: Records, likely: Sequence[Path]) -> tuple[str, str, Path]:
-    """The column of ids, the column that names photos, and their folder.
+    """Return the column of ids, the column that names photos, and their folder.
 
-    Ids stand in a column of a usual name, unless only the first column holds different ids that name photos.
+    Ids are in a column of a usual name, unless only the first column holds different ids that name photos.
     """
     usual, first = records.pick(ID_COLUMNS), next(iter(records.columns), None)
     candidates = [column for column in (usual, first) if column is not None]
     if not candidates:
         raise TableError(
-            "The first column holds ids.",
-            came=f"no column with a name in {records.source.name}",
+            f"{records.source.name} has no column with a name.",
             remedy="Begin the file with a line of column names.",
         )
     by_path = records.pick(PATH_COLUMNS)
-    places = [(column, by_path or column, folder) for column in candidates for folder in likely]
+    options = [(column, by_path or column, folder) for column in candidates for folder in likely]
     different = {column for column in candidates if len(set(records.texts(column))) == len(records)}
-    holding = (
-        place for place in places if place[0] in different and _holds(place[2], records.texts(place[1]))
-    )
-    return next(holding, places[0])
+    fitting = (each for each in options if each[0] in different and _holds(each[2], records.texts(each[1])))
+    return next(fitting, options[0])
 
 
 def _holds(folder: Path, names: Sequence[str]) -> bool:
-    """Whether one of the first photos lies in a folder."""
+    """Whether a folder holds one of the first photos."""
     finder = PhotoFinder(folder)
     return any(_path_of(finder, name) for name in names[:100])
 
 
 def _find_photos(records: Records, column: str, root: Path, images_option: str | None) -> list[str]:
-    """The path below `root` of each photo that a column names, each found without its ending only once."""
+    """Return the path below `root` of each photo in a column; no photo may serve two rows."""
     finder, names = PhotoFinder(root), records.texts(column)
     paths = [_path_of(finder, name) for name in names]
     counts = Counter(paths)
@@ -148,19 +134,19 @@ def _find_photos(records: Records, column: str, root: Path, images_option: str |
     }
     if missing := [row for row, reason in reasons.items() if reason]:
         shown = ", ".join(f"{names[row]!r} ({reasons[row]})" for row in missing[:SHOWN])
-        point = f"Point at their folder with {images_option}" if images_option else "Give the folder instead"
+        point = f"Name their folder with {images_option}" if images_option else "Give the folder instead"
         similar = finder.similar(names[missing[0]])
+        end = ", ..." if len(missing) > SHOWN else "."
         raise TableError(
-            "Each id needs a photo.",
-            came=f"{len(missing):,} of {len(names):,} without one in {root}, from column {column!r} of"
-            f" {records.source.name}: {shown}" + ", ..." * (len(missing) > SHOWN),
+            f"{len(missing):,} of {len(names):,} photos in column {column!r} of {records.source.name} are not"
+            f" in {root}: {shown}{end}",
             remedy=f"{point}, or delete these rows." + (f" There is a {similar!r}." if similar else ""),
         )
     return paths
 
 
 def _path_of(finder: PhotoFinder, name: str) -> str:
-    """The path of the photo of this name; or without spaces around it; or without its ending."""
+    """Return the path of the photo with this name; or without spaces around it; or without its ending."""
     stripped = name.strip()
     stem, _ = os.path.splitext(stripped)  # noqa: PTH122
     ways = dict.fromkeys([name, stripped, stem if has_photo_suffix(stripped) else name])
@@ -170,13 +156,10 @@ def _path_of(finder: PhotoFinder, name: str) -> str:
 def _check_ids(records: Records, ids: Sequence[str]) -> None:
     if not ids:
         raise TableError(
-            "There are photos to predict.", came=f"no rows in {records.source.name}", remedy="Check it."
+            f"{records.source.name} has no rows.", expected="Expected photos to predict.", remedy="Check it."
         )
     if twice := [image_id for image_id, count in Counter(ids).items() if count > 1]:
         rows = [row for row, image_id in enumerate(ids) if image_id == twice[0]]
         records.fail(
-            "Each photo to predict has an id of its own.",
-            rows,
-            describe=lambda row: repr(ids[row]),
-            remedy="Keep one row an id.",
+            "an id more than once", rows, describe=lambda row: repr(ids[row]), remedy="Keep one row an id."
         )

@@ -1,4 +1,4 @@
-"""Photos that lie inside a Parquet file, unpacked once into a folder."""
+"""Photos of a data folder: walking over it, finding those that a table names, unpacking them from Parquet."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from kiyome.reading.classes import plain_form
 
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif", ".jp2", ".ppm", ".pgm"),  # rows too, to be set aside and said
+    *(".avif", ".heic", ".heif", ".jp2", ".ppm", ".pgm"),  # rows too, reported as unreadable
 )
 
 SIGNATURES = (
@@ -31,12 +31,12 @@ SIGNATURES = (
 
 
 def suffix_of_photo(head: bytes) -> str:
-    r"""The usual ending for a file that begins with these bytes; empty when it looks like no photo.
+    r"""Return the usual ending for a file that begins with these bytes; empty if it looks like no photo.
 
     >>> suffix_of_photo(b"\xff\xd8\xff\xe0"), suffix_of_photo(b"<html>")
     ('.jpg', '')
     """
-    return next((suffix for at, mark, suffix in SIGNATURES if head.startswith(mark, at)), "")
+    return next((suffix for start, signature, suffix in SIGNATURES if head.startswith(signature, start)), "")
 
 
 def has_photo_suffix(name: str) -> bool:
@@ -45,10 +45,10 @@ def has_photo_suffix(name: str) -> bool:
 
 
 def walk_photos(root: Path) -> tuple[list[str], list[SkippedFile]]:
-    """Every file below `root`: the photos, sorted, and all that is passed over with the reason.
+    """Return every file below `root`: the photos, sorted, and the skipped files with reasons.
 
-    The two lists together count each file and link once. Folders are listed, with a slash at the end, only
-    where they could not be read. Links to folders are not followed, so no photo is read twice.
+    Together they count each file and link once. A folder is listed, with a slash at the end, only where it
+    could not be read. Links to folders are not followed, so no photo is read twice.
     """
     photos: list[str] = []
     skipped: list[SkippedFile] = []
@@ -65,7 +65,7 @@ def walk_photos(root: Path) -> tuple[list[str], list[SkippedFile]]:
 def _files_below(
     root: Path, start: str, skipped: list[SkippedFile]
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """All entries that are no folder; a stack, since folders may nest deeper than Python's calls."""
+    """Yield all entries that are not folders; a stack, since folders may nest deeper than Python's calls."""
     folders = [start]
     while folders:
         folder = folders.pop()
@@ -84,7 +84,7 @@ def _files_below(
 
 
 def _reason_to_skip(entry: os.DirEntry[str], path: str, real_root: str) -> str:
-    """Why a file is no photo of the data set; empty when it is one."""
+    """Return why a file is no photo of the data set; empty if it is one."""
     if any(part.startswith(".") for part in path.split("/")):
         return "hidden file, or in a hidden folder"
     if entry.is_symlink() and (reason := _reason_against_link(entry.path, real_root)):
@@ -116,10 +116,10 @@ def _looks_like_photo(path: str) -> bool:
 
 
 class PhotoFinder:
-    """Finds the file that a table's text means, below one folder; remembers listings it has made.
+    """Finds the file for a text in a table, below one folder, and caches folder listings.
 
-    A text means the file of that name, or else the one file of that name with a photo's ending, or else
-    the file whose escaped name it is (`names.text_of_path`).
+    A text is the name of a file, or else its name without the ending of a photo if only one file fits, or
+    else its escaped name (`escapes.text_of_path`).
     """
 
     def __init__(self, root: Path) -> None:
@@ -129,7 +129,7 @@ class PhotoFinder:
         self._stems: dict[str, dict[str, list[str]]] = {}
 
     def may_find(self, texts: Sequence[str]) -> bool:
-        """Whether anything in the folder is named as some text begins: one look instead of one a text."""
+        """Whether any entry of the folder begins like one of the texts: one listing for all texts."""
         first = {text.partition("/")[0] for text in texts}
         first |= {path_of_text(text) for text in first if "%" in text}
         try:
@@ -139,12 +139,12 @@ class PhotoFinder:
         return not first.isdisjoint(("", ".")) or not _folded(first).isdisjoint(_folded(names))
 
     def find(self, text: str) -> tuple[str, str]:
-        """The path below the folder, and an empty reason; or an empty path and why there is none."""
+        """Return the path below the folder and an empty reason, or an empty path and the reason."""
         if not stays_inside(text):
             return "", LEAVES
         path, reason = self._at(text)
         if path and (escaped := path_of_text(text)) != text and self._at(escaped)[0]:
-            return "", f"two files that may be meant, {text!r} and {escaped!r}"
+            return "", f"ambiguous: files {text!r} and {escaped!r}"
         if path or reason != ABSENT:
             return path, reason
         folder, _, name = text.rpartition("/")
@@ -157,7 +157,7 @@ class PhotoFinder:
         return self._at(escaped) if escaped != text else ("", ABSENT)
 
     def similar(self, text: str) -> str:
-        """A name in the same folder that differs only in case or Unicode form, if there is one."""
+        """Return a name in the same folder that differs only in case or Unicode form, if there is one."""
         folder, _, name = text.rpartition("/")
         names = (other for others in self._photos_by_stem(folder).values() for other in others)
         return next((other for other in names if plain_form(other) == plain_form(name)), "")
@@ -198,7 +198,7 @@ class PhotoFinder:
 
 
 def _folded(names: Iterable[str]) -> set[str]:
-    """The names as a file system sees them that minds neither case nor Unicode form; none holds a NUL."""
+    """Return names without differences of case and Unicode form; none holds a NUL."""
     return set(unicodedata.normalize("NFKC", "\0".join(names)).casefold().split("\0"))
 
 
@@ -207,7 +207,7 @@ LEAVES = "a path that leaves the data folder"
 
 
 def photos_in(folder: str) -> list[str]:
-    """Names in one folder, sorted, that have the ending of a photo; none when it cannot be read."""
+    """Return the names in a folder with the ending of a photo, sorted; none if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if has_photo_suffix(entry.name))
@@ -216,7 +216,7 @@ def photos_in(folder: str) -> list[str]:
 
 
 def photos_without_row(root: Path, paths: Sequence[str], table_name: str) -> list[SkippedFile]:
-    """Photos that lie beside those of the rows and belong to no row."""
+    """Return the photos in the folders of the rows' photos that belong to no row."""
     used = set(paths)
     folders = sorted({path.rpartition("/")[0] for path in used if path})
     beside = (
@@ -226,16 +226,16 @@ def photos_without_row(root: Path, paths: Sequence[str], table_name: str) -> lis
 
 
 BATCH_ROWS = 64
-"""So many photos are in memory at once."""
+"""Most photos in memory at once."""
 
 
 def unpack_photos(
     source: Path, column: str, folder: Path, *, on_progress: Progress = no_progress
 ) -> tuple[list[str], list[str]]:
-    """Put each row's photo into `folder`; return the file names and the paths that the file itself gives.
+    """Write each row's photo into `folder`; return the file names and the paths stated in the file itself.
 
-    A name is made of the row number and a digest of the bytes, so no text from the file becomes a name,
-    and a photo that lies there already, byte for byte, is left alone. Rows without a photo give "".
+    A name is the row number and a digest of the bytes, so no text from the file becomes a name, and a photo
+    that is there already, byte for byte, is not written again. Rows without a photo give "".
     """
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions as a stranger's array or table holds them."""
+"""Out-of-fold predictions in a stranger's array or table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from kiyome.artifacts.storage import (
 )
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
-from kiyome.reading.columns import SHOWN, Records
+from kiyome.reading.columns import SHOWN, Records, some
 from kiyome.reading.files import read_records
 from kiyome.reading.read_table import ID_COLUMNS, fold_column
 
@@ -24,24 +24,11 @@ Numbers = NDArray[np.floating]
 def read_out_of_fold(path: str | Path, table: Table) -> tuple[Table, Predictions]:
     r"""Return the table with the folds of a file of predictions, and the predictions of its rows.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV or Parquet: an id column, and for each class a column named like it (`healthy`, `p_healthy`) or
-        like its number (`0`, `p_0`). The column `fold`, if there, says which folds they were made on; others,
-        such as `label`, are not read. Without an id column, and in a `.npy` array (N, K), rows stand in the
-        table's order.
-    table : Table
-        What the predictions are for.
+    A CSV or Parquet file has an id column, and for each class a column named like it (`healthy`, `p_healthy`)
+    or its number (`0`, `p_0`); a column `fold` gives the folds of the predictions; other columns are not
+    read. Without ids, and in a `.npy` array (N, K), rows are in the table's order. InputError where ids,
+    shape, classes or folds do not fit the table, or a row is not a distribution.
 
-    Raises
-    ------
-    InputError
-        When ids are missing, unknown or doubled, lengths or classes differ, or a row is no distribution; when
-        file and table have folds that differ.
-
-    Examples
-    --------
     >>> import tempfile
     >>> table = Table(root=Path("."), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
     ...               class_names=("healthy", "blight"))
@@ -53,7 +40,7 @@ def read_out_of_fold(path: str | Path, table: Table) -> tuple[Table, Predictions
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError("Predictions are a file.", came=f"nothing at {path}", remedy="Check the path.")
+        raise InputError(f"There is no file of predictions at {path}.", remedy="Check the path.")
     is_array = path.suffix.lower() == ".npy"
     probs, folds = (_array_file(path, table), None) if is_array else _table_file(path, table)
     predictions = Predictions(
@@ -73,9 +60,8 @@ def _check_same_folds(folds: NDArray[np.int16], table: Table, name: str) -> None
         return
     row = int(other.argmax())
     raise InputError(
-        "Predictions were made on the folds that the table has.",
-        came=f"{other.sum():,} rows in other folds, such as {table.image_ids[row]!r}: {folds[row]} in {name},"
-        f" {table.folds[row]} in the table",
+        f"{other.sum():,} predictions were made on other folds than the table's, such as"
+        f" {table.image_ids[row]!r}: {folds[row]} in {name}, {table.folds[row]} in the table.",
         remedy="Remove the column `fold` that is not of these predictions.",
     )
 
@@ -87,14 +73,12 @@ def _array_file(path: Path, table: Table) -> Numbers:
         if is_machine_failure(error):
             raise
         raise InputError(
-            "The predictions are a whole .npy file of numbers.",
-            came=f"{path.name}: {error}",
-            remedy="Save them with np.save.",
+            f"{path.name} is no whole .npy file of numbers: {error}.", remedy="Save it with np.save."
         ) from error
     if probs.shape != (len(table), table.num_classes) or probs.dtype.kind != "f":
         raise InputError(
-            f"{path.name} has {len(table)} rows and {table.num_classes} columns of floats, like the table.",
-            came=f"shape {probs.shape}, {probs.dtype}",
+            f"{path.name} has shape {probs.shape} and type {probs.dtype}.",
+            expected=f"Expected floats, {len(table)} rows and {table.num_classes} columns like the table.",
             remedy="Rows of .npy are matched by position; with ids use CSV or Parquet.",
         )
     if probs.dtype == np.float16:  # half precision sums to one only roughly
@@ -111,19 +95,20 @@ def _table_file(path: Path, table: Table) -> tuple[Numbers, NDArray[np.int16] | 
     ids = _id_column(records, columns, table)
     if ids is None and len(records) != len(table):
         raise InputError(
-            f"{path.name} has an id column, or {len(table)} rows in the table's order.",
-            came=f"{len(records)} rows and columns {', '.join(map(repr, records.columns))}",
+            f"{path.name} has {len(records)} rows and no id column among"
+            f" {', '.join(map(repr, records.columns))}.",
+            expected=f"Without ids, expected {len(table)} rows in the table's order.",
             remedy="Add the column image_id.",
         )
     rows = np.arange(len(table)) if ids is None else _rows_by_id(records, records.texts(ids), table)
     probs = np.stack([records.numbers(column) for column in columns], axis=1)
-    check_distributions(probs, path.name, place=records.place)
+    check_distributions(probs, path.name, name_of_row=records.location)
     folds = None if "fold" in columns else fold_column(records)
     return probs[rows], None if folds is None else folds[rows]
 
 
 def _id_column(records: Records, class_columns: Sequence[str], table: Table) -> str | None:
-    """A column with the name of one, or else one whose cells differ and hold an id of the table."""
+    """Return a column with the name of one, or else one whose cells differ and include an id of the table."""
     others = [name for name in records.columns if name not in class_columns and name not in records.nested]
     known = records.pick([name for name in ID_COLUMNS if name in map(str.lower, others)])
     if known is not None:
@@ -134,7 +119,7 @@ def _id_column(records: Records, class_columns: Sequence[str], table: Table) -> 
 
 
 def _class_columns(records: Records, names: Sequence[str]) -> list[str]:
-    """The file's columns in class order, by the first way of naming that has them all."""
+    """Return the file's columns in class order, by the first naming scheme that has them all."""
     numbers = [str(label) for label in range(len(names))]
     schemes = [list(names), [f"p_{name}" for name in names], numbers, [f"p_{number}" for number in numbers]]
     fitting = [scheme for scheme in schemes if records.columns.keys() >= set(scheme)]
@@ -142,15 +127,16 @@ def _class_columns(records: Records, names: Sequence[str]) -> list[str]:
     if not fitting or _further_classes(records, known):
         expected = ", ".join(schemes[1][:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         raise InputError(
-            f"{records.source.name} has one column for each of {len(names)} classes: {expected}.",
-            came=f"columns {', '.join(map(repr, records.columns))}",
-            remedy="Name them by class or by number, and classes without photos with class_map=.",
+            f"{records.source.name} does not have one column for each of {len(names)} classes, but columns"
+            f" {', '.join(map(repr, records.columns))}.",
+            expected=f"Expected {expected}.",
+            remedy="Name them by class or by number, and classes without photos with --class-map.",
         )
     return known
 
 
 def _further_classes(records: Records, known: Sequence[str]) -> bool:
-    """Whether a column beyond the known ones is named in their way, as `p_5` beside `p_0` to `p_4`."""
+    """Whether another column is named by the same scheme, as `p_5` beside `p_0` to `p_4`."""
     others = [column for column in records.columns if column not in known]
     if all(column.startswith("p_") for column in known):
         return any(column.startswith("p_") for column in others)
@@ -158,7 +144,7 @@ def _further_classes(records: Records, known: Sequence[str]) -> bool:
 
 
 def _rows_by_id(records: Records, ids: Sequence[str], table: Table) -> NDArray[np.intp]:
-    """Where in the file each row of the table stands."""
+    """Return the row in the file of each row of the table."""
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     twice = (
         [image_id for image_id, count in Counter(ids).items() if count > 1] if len(row_of) < len(ids) else []
@@ -167,14 +153,11 @@ def _rows_by_id(records: Records, ids: Sequence[str], table: Table) -> NDArray[n
     unknown = sorted(row_of.keys() - set(table.image_ids))
     problems = {"more than once": twice, "without a row": missing, "not in the table": unknown}
     if any(problems.values()):
-        said = [f"{len(these)} ids {what} ({_first(these)})" for what, these in problems.items() if these]
+        found = [
+            f"{len(these)} ids {problem} ({some(these)})" for problem, these in problems.items() if these
+        ]
         raise InputError(
-            f"{records.source.name} has one row for each photo of the table, by id.",
-            came="; ".join(said),
+            f"The ids of {records.source.name} do not match the table: {'; '.join(found)}.",
             remedy="Give predictions for just these photos, with ids written as in the table.",
         )
     return np.array([row_of[image_id] for image_id in table.image_ids], dtype=np.intp)
-
-
-def _first(ids: Sequence[str]) -> str:
-    return ", ".join(map(repr, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")

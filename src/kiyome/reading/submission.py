@@ -1,6 +1,6 @@
-"""How a submission is written: in the form of its sample, with labels as the contest knows them.
+"""The form of a submission: that of its sample, with labels as the contest writes them.
 
-    columns of the sample beside its ids       what is written
+    columns of the sample besides its ids      content of the submission
     none, or no sample                         labels in a column `label`
     one, of labels                             labels
     one, of numbers from 0 to 1                the probability of one class
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kiyome.errors import InputError
 from kiyome.reading.classes import LABEL_COLUMNS, ClassMap, class_map_beside, class_map_from, plain_form
-from kiyome.reading.columns import SHOWN
+from kiyome.reading.columns import some
 from kiyome.reading.photo_list import PhotoList
 
 FORMS = ("labels", "probabilities")
@@ -28,35 +28,35 @@ NEGATIVE_AND_POSITIVE = (("0", "1"), ("false", "true"), ("no", "yes"), ("negativ
 
 
 class LabelTexts(NamedTuple):
-    """One text for each of K classes, and where they are from."""
+    """One text for each of K classes, and their origin."""
 
     origin: str
-    """In words that follow "labels": "as in the training data"."""
+    """A phrase after "labels": "as in the training data"."""
     texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionForm:
-    """The columns of a submission, and what stands in them."""
+    """The columns of a submission, and their content."""
 
     header: tuple[str, ...]
     """All columns in order, that of the ids among them."""
     id_column: str
     label_texts: tuple[str, ...] = ()
-    """K texts, one of which is written for a photo; empty where probabilities are written."""
+    """K texts, one of which is written for each photo; empty for probabilities."""
     classes: tuple[int, ...] = ()
-    """Whose probability each other column of the header holds."""
+    """The class of each other column of the header."""
     description: str
     notes: tuple[str, ...] = ()
 
     def rows(self, image_ids: Sequence[str], pred_probs: NDArray[np.floating[Any]]) -> Iterator[list[str]]:
-        """The header, then N rows of texts."""
+        """Yield the header, then N rows of texts."""
         yield list(self.header)
-        place = self.header.index(self.id_column)
+        position = self.header.index(self.id_column)
         labels = pred_probs.argmax(axis=1)
         for image_id, label, probs in zip(image_ids, labels, pred_probs, strict=True):
             cells = [self.label_texts[label]] if self.label_texts else list(map(str, probs[[*self.classes]]))
-            yield [*cells[:place], image_id, *cells[place:]]
+            yield [*cells[:position], image_id, *cells[position:]]
 
 
 def known_label_texts(
@@ -66,14 +66,10 @@ def known_label_texts(
     sample: Path | None = None,
     class_map: Path | str | None = None,
 ) -> list[LabelTexts]:
-    """The ways to write the classes of a run: its table's if known, its names, and those of a class map.
+    """Return the texts for the classes of a run: its table's if known, its names, and those of a class map.
 
-    The map is the one that was given, or else one beside the sample that knows these classes.
-
-    Raises
-    ------
-    InputError
-        Where the map that was given does not know these classes.
+    The map is the given one (InputError if it does not fit), or else one beside the sample that knows these
+    classes.
     """
     names = LabelTexts("as class names", tuple(class_names))
     written = LabelTexts("as in the training data", tuple(label_texts)) if label_texts else names
@@ -85,45 +81,32 @@ def known_label_texts(
     mapped = next((found for way in ways if (found := _by_map(known_map, way.texts))), [])
     if class_map is not None and not mapped:
         raise InputError(
-            "A class map for a submission knows the classes of the run.",
-            came=f"{_some(known_map.names)} in {known_map.origin}; the run has {_some(class_names)}",
+            f"{known_map.origin} has the classes {some(known_map.names)}; the run has {some(class_names)}.",
+            expected="A class map for a submission needs the classes of the run.",
             remedy="Name the same classes, or leave the map out.",
         )
     return [*ways, *mapped]
 
 
 def _by_map(class_map: ClassMap, texts: Sequence[str]) -> list[LabelTexts]:
-    """What a map has for classes that are written so; nothing where it does not know them all."""
-    reading = class_map.reading(texts)
-    if not reading.keys() >= set(texts):
+    """Return the texts of a map for classes written so; none if it lacks one of them."""
+    lookup = class_map.lookup(texts)
+    if not lookup.keys() >= set(texts):
         return []
     origin = f"as in {class_map.origin}"
-    others = [{place: text for text, place in reversed(other.items())} for other in class_map.readings]
-    return [LabelTexts(origin, tuple(text_of[reading[text]] for text in texts)) for text_of in others]
+    inverses = [{label: text for text, label in reversed(each.items())} for each in class_map.lookups]
+    return [LabelTexts(origin, tuple(text_of[lookup[text]] for text in texts)) for text_of in inverses]
 
 
 def submission_form(
     listed: PhotoList, ways: Sequence[LabelTexts], *, form: str | None = None
 ) -> SubmissionForm:
-    """How the answer about these photos is written.
+    """Return the form of a submission for these photos; `form` decides where the sample leaves it open.
 
-    Parameters
-    ----------
-    listed
-        The photos, with the columns of their sample submission.
-    ways
-        As `known_label_texts` gives them, the first one preferred.
-    form
-        ``labels`` or ``probabilities``, where the sample leaves it open.
+    `ways` come from `known_label_texts`, the preferred one first. InputError where the sample asks for
+    another form, for classes or labels that the run does not have, or for the probability of an unknown
+    class.
 
-    Raises
-    ------
-    InputError
-        Where the sample asks for another form, for classes or labels that the run does not have, or for the
-        probability of a class that cannot be known.
-
-    Examples
-    --------
     >>> listed = PhotoList(image_ids=("b", "a"), paths=("b.jpg", "a.jpg"), id_column="id",
     ...                    columns={"id": ["b", "a"], "sick": ["0.5", "0.5"], "well": ["0.5", "0.5"]})
     >>> found = submission_form(listed, known_label_texts(("well", "sick"), ("0", "1")))
@@ -131,7 +114,11 @@ def submission_form(
     [['id', 'sick', 'well'], ['b', '0.75', '0.25'], ['a', '0.0', '1.0']]
     """
     if form not in (None, *FORMS):
-        raise InputError(f"A submission holds {' or '.join(FORMS)}.", came=repr(form), remedy="Name one.")
+        raise InputError(
+            f"form={form!r} is unknown.",
+            expected=f"Expected {' or '.join(FORMS)}.",
+            remedy="Name one of them.",
+        )
     columns = [column for column in listed.columns if column != listed.id_column]
     if len(columns) == 1:
         return _one_column(listed, columns[0], ways, form)
@@ -140,9 +127,7 @@ def submission_form(
         raise _not_one_a_class(listed, columns, ways)
     if classes is not None and form == "labels":
         raise InputError(
-            "Labels stand in one column.",
-            came=f"one column a class in {_file(listed)}",
-            remedy="Leave --form out.",
+            f"{_file(listed)} has one column a class, which cannot hold labels.", remedy="Leave --form out."
         )
     if classes is not None:
         return _probabilities(listed, dict(zip(columns, classes, strict=True)), ways)
@@ -150,14 +135,14 @@ def submission_form(
         return _probabilities(listed, {text: k for k, text in enumerate(ways[0].texts)}, ways)
     label = next((column for column in columns if column.lower() in LABEL_COLUMNS), None)
     left_out = [column for column in columns if column != label]
-    note = [f"columns of {_file(listed)} that are not written: {_some(left_out)}"] if left_out else []
+    note = [f"columns of {_file(listed)} that are not written: {some(left_out)}"] if left_out else []
     return _labels(listed, label or LABEL_COLUMNS[0], ways[0], note)
 
 
 def _one_column(
     listed: PhotoList, column: str, ways: Sequence[LabelTexts], form: str | None
 ) -> SubmissionForm:
-    """Labels, or the probability of one class, as the values of the column suggest."""
+    """Return labels, or the probability of one class, as the values of the column suggest."""
     values = sorted({text.strip() for text in listed.columns[column]} - {""})
     positive = _positive(column, ways)
     numbering = next((way for way in ways if _are_numbers(way.texts)), None)
@@ -175,13 +160,13 @@ def _one_column(
     if fitting:
         return _labels(listed, column, fitting)
     if numbering and _are_numbers(values):
-        seen = f"{_some(values)} in {column!r} of {_file(listed)} is no label of the run"
+        seen = f"{some(values)} in {column!r} of {_file(listed)} is no label of the run"
         return _labels(listed, column, numbering, [seen])
     if form == "labels":
         return _labels(listed, column, ways[0])
     raise InputError(
-        f"Nothing says which classes the labels in column {column!r} of {_file(listed)} mean.",
-        came=f"{_some(values)}; the run has {_some(ways[0].texts)}",
+        f"The labels in column {column!r} of {_file(listed)} are not those of the run: {some(values)}; the"
+        f" run has {some(ways[0].texts)}.",
         remedy="Give --class-map FILE, a JSON file such as"
         f' {{"{values[0]}": "{ways[1].texts[0]}", ...}}; or have labels as the run has them with'
         " `kiyome predict --form labels`.",
@@ -191,7 +176,7 @@ def _one_column(
 def _asks_for_probability(
     values: Sequence[str], positive: int | None, numbering: LabelTexts | None, num_classes: int
 ) -> bool:
-    """Whether a column with these values stands for a probability rather than for labels."""
+    """Whether a column with these values is for a probability rather than for labels."""
     if not values or not _are_probabilities(values):
         return False
     if any(float(value) % 1 for value in values):
@@ -202,7 +187,7 @@ def _asks_for_probability(
 
 
 def _positive(column: str, ways: Sequence[LabelTexts]) -> int | None:
-    """The class that a column of probabilities is about: the one in its name, or the second of 0 and 1."""
+    """Return the class of a column of probabilities: the one in its name, or the second of 0 and 1."""
     for way in ways:
         if (named := _class_named(column, way.texts)) is not None:
             return named
@@ -215,7 +200,7 @@ def _positive(column: str, ways: Sequence[LabelTexts]) -> int | None:
 
 
 def _class_named(column: str, texts: Sequence[str]) -> int | None:
-    """The class whose name is the column's, or the only one at its beginning or end, as in `is_sick`."""
+    """Return the class in a column's name: equal, or alone at its beginning or end, as in `is_sick`."""
     name, plain = plain_form(column), list(map(plain_form, texts))
     if name in plain:
         return plain.index(name)
@@ -224,13 +209,13 @@ def _class_named(column: str, texts: Sequence[str]) -> int | None:
 
 
 def _classes_of(columns: Sequence[str], ways: Sequence[LabelTexts]) -> list[int] | None:
-    """The class of each column where they are the K classes, one to one, in one way to write them."""
+    """Return the class of each column if they match the K classes one to one in some way to write them."""
     found = (_one_to_one(columns, way.texts) for way in ways if len(way.texts) == len(columns))
     return next((classes for classes in found if classes), None)
 
 
 def _one_to_one(columns: Sequence[str], texts: Sequence[str]) -> list[int]:
-    """The text of each column, apart from case and one beginning and end that all columns share; or none."""
+    """Return the class of each column, ignoring case and a shared prefix and suffix; empty if none."""
     if set(columns) == set(texts):
         return [texts.index(column) for column in columns]
     plain, wanted = list(map(plain_form, columns)), list(map(plain_form, texts))
@@ -245,7 +230,7 @@ def _one_to_one(columns: Sequence[str], texts: Sequence[str]) -> list[int]:
 
 
 def _is_one_a_class(listed: PhotoList, columns: Sequence[str], ways: Sequence[LabelTexts]) -> bool:
-    """Whether columns stand for classes, though not one to one for those of the run."""
+    """Whether columns are for classes, though not one to one for those of the run."""
     named = any(_class_named(column, way.texts) is not None for way in ways for column in columns)
     return bool(columns) and (named or all(_are_probabilities(listed.columns[name]) for name in columns))
 
@@ -256,11 +241,11 @@ def _not_one_a_class(listed: PhotoList, columns: Sequence[str], ways: Sequence[L
     without = [text for k, text in enumerate(ways[best].texts) if k not in found[best].values()]
     unknown = [column for column, k in found[best].items() if k is None]
     parts = {"no column for": without, "no class called": unknown}
+    found_parts = "; ".join(f"{problem} {some(names)}" for problem, names in parts.items() if names)
+    differences = found_parts or f"columns {some(columns)} for classes {some(ways[best].texts)}"
     return InputError(
-        f"The columns of {_file(listed)} are not the classes of the run.",
-        came="; ".join(f"{what} {_some(names)}" for what, names in parts.items() if names)
-        or f"columns {_some(columns)} for classes {_some(ways[best].texts)}",
-        remedy="Take the sample of the contest that the run was trained for, or say what its columns mean"
+        f"The columns of {_file(listed)} are not the classes of the run: {differences}.",
+        remedy="Take the sample of the contest that the run was trained for, or name the class of each column"
         f' with --class-map FILE, a JSON file such as {{"{columns[0]}": "{ways[1].texts[0]}", ...}}.',
     )
 
@@ -269,12 +254,12 @@ def _no_positive_class(listed: PhotoList, column: str, ways: Sequence[LabelTexts
     names = ways[1].texts
     binary = (
         "Number the classes with --class-map FILE, a JSON file such as"
-        f' {{"{names[0]}": 0, "{names[-1]}": 1}}: the one with 1 is meant then.'
+        f' {{"{names[0]}": 0, "{names[-1]}": 1}}: the class with 1 is taken.'
     )
     several = "Give a sample with one column a class, or one whose column is named like the class."
     return InputError(
-        f"Column {column!r} of {_file(listed)} is for the probability of one class, and nothing says which.",
-        came=f"classes {_some(names)}",
+        f"Column {column!r} of {_file(listed)} is for the probability of one class of {some(names)}, but does"
+        " not tell which.",
         remedy=binary if len(names) == 2 else several,
     )
 
@@ -284,7 +269,7 @@ def _labels(listed: PhotoList, column: str, way: LabelTexts, notes: Sequence[str
         header=_header(listed, [column]),
         id_column=listed.id_column,
         label_texts=way.texts,
-        description=f"labels in column {column!r}, {way.origin}: {_some(way.texts)}",
+        description=f"labels in column {column!r}, {way.origin}: {some(way.texts)}",
         notes=tuple(notes),
     )
 
@@ -300,13 +285,13 @@ def _probabilities(
         header=_header(listed, list(classes)),
         id_column=listed.id_column,
         classes=tuple(classes.values()),
-        description=f"probabilities, one column a class: {_some(shown)}" if others else alone,
+        description=f"probabilities, one column a class: {some(shown)}" if others else alone,
         notes=tuple(notes),
     )
 
 
 def _header(listed: PhotoList, columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns with that of the ids, in the order of the sample."""
+    """Return the columns with that of the ids, in the order of the sample."""
     order = dict.fromkeys([*listed.columns, listed.id_column, *columns])
     return tuple(column for column in order if column in {*columns, listed.id_column})
 
@@ -330,8 +315,3 @@ def _number(text: str) -> float | None:
 
 def _file(listed: PhotoList) -> str:
     return listed.source.name if listed.source else "the sample"
-
-
-def _some(texts: Sequence[str]) -> str:
-    """The first few, in quotes."""
-    return ", ".join(map(repr, texts[:SHOWN])) + ", ..." * (len(texts) > SHOWN)

@@ -309,7 +309,7 @@ def _taken(photos: CachedPhotos, rows: NDArray[np.intp]) -> CachedPhotos:
     return replace(
         photos,
         photos=tuple(photos.photos[row] for row in kept),
-        places=photos.places[rows],
+        offsets=photos.offsets[rows],
         reasons=tuple(photos.reasons[row] for row in kept),
     )
 

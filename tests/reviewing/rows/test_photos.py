@@ -120,7 +120,7 @@ def test_only_photos_in_the_folder_are_opened(of_files, tmp_path: Path, name: st
     (tmp_path / "page.png").write_text("<html><script>alert(1)</script>")
     with pytest.raises(UnreadablePhoto) as error:
         photo_jpeg(of_files([name]), 0, 256)
-    assert reason in error.value.came
+    assert reason in error.value.reason
 
 
 def test_a_name_that_is_not_text_is_opened(of_files, tmp_path: Path) -> None:
