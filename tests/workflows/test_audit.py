@@ -105,12 +105,12 @@ def test_a_gap_is_an_error_with_its_line(sample: SealedSample, lines, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: lines[4].__setitem__(2, "eleven"), r"name of a class.*'eleven' line 5.*classes are 0"),
+        (lambda lines: lines[4].__setitem__(2, "eleven"), r"'eleven' line 5.*name of a class.*classes are 0"),
         (
             lambda lines: lines[4].__setitem__(0, "s000000-0001"),
-            r"those of the sample.*'s000000-0001' line 5",
+            r"rows that are not in the sample: 's000000-0001' line 5",
         ),
-        (lambda lines: lines.append(lines[4]), r"Each row has one answer.*line 5.*line 62"),
+        (lambda lines: lines.append(lines[4]), r"rows with several answers: .*line 5.*line 62"),
         (lambda lines: lines.pop(7), r"Every row of the sample stands in the file.*-0007"),
         (lambda lines: [line.__setitem__(2, "") for line in lines[1:]], r"An audit has answers"),
         (lambda lines: lines[0].__setitem__(2, "label"), r"has no column true_label"),

@@ -181,15 +181,16 @@ def read_answers(path: Path, sample: SealedSample) -> NDArray[np.intp]:
     """
     records = read_records(path)
     for column in (COLUMNS[0], COLUMNS[-1]):
-        records.require(column, (), option="column ")
+        records.require(column, (), option=f"the name {column}")
     rows, answers = ([text.strip() for text in records.texts(column)] for column in (COLUMNS[0], COLUMNS[-1]))
     place_of = {name: place for place, name in enumerate(sample.row_names)}
     _check_rows(records, rows, place_of)
     code_of = {"": UNFILLED, UNSURE_WORD: UNSURE, **{n: k for k, n in enumerate(sample.class_names)}}
     if strange := [line for line, answer in enumerate(answers) if answer not in code_of]:
         records.fail(
-            f"A true label is the name of a class, or '{UNSURE_WORD}'.",
+            "true labels that are not classes",
             strange,
+            expected=f"Expected the name of a class, or '{UNSURE_WORD}'.",
             describe=lambda line: repr(answers[line]),
             remedy=f"The classes are {', '.join(sample.class_names)}.",
         )
@@ -229,7 +230,7 @@ def _check_rows(records: Records, rows: list[str], place_of: dict[str, int]) -> 
     """Each row of the sample once, and no other."""
     if strange := [line for line, name in enumerate(rows) if name not in place_of]:
         records.fail(
-            "Rows are those of the sample.",
+            "rows that are not in the sample",
             strange,
             describe=lambda line: repr(rows[line]),
             remedy="Take the audit.csv that lies with this sample.",
@@ -237,7 +238,7 @@ def _check_rows(records: Records, rows: list[str], place_of: dict[str, int]) -> 
     counts = Counter(rows)
     if twice := [line for line, name in enumerate(rows) if counts[name] > 1]:
         records.fail(
-            "Each row has one answer.", twice, describe=lambda line: rows[line], remedy="Keep one line."
+            "rows with several answers", twice, describe=lambda line: rows[line], remedy="Keep one line."
         )
     if missing := [name for name in place_of if name not in counts]:
         raise InputError(
@@ -260,9 +261,9 @@ def _check_gaps(records: Records, said: NDArray[np.intp], order: NDArray[np.intp
     if len(blank) and (said[blank[0] :] != UNFILLED).any():
         later = blank[blank < np.flatnonzero(said != UNFILLED)[-1]]
         records.fail(
-            "Answers are given from the top down: rows that someone picked are no random sample.",
+            "rows without an answer before answered ones",
             order[later].tolist(),
-            describe=lambda _: "no answer in",
+            expected="Answers must go from the top down: rows that someone picked are no random sample.",
             remedy=f"Fill these, with '{UNSURE_WORD}' where nobody can tell.",
         )
 

@@ -98,8 +98,9 @@ def _verdicts(records: Records) -> list[Verdict]:
     verdicts = _texts(records, "decision")
     if strange := [row for row, verdict in enumerate(verdicts) if verdict not in get_args(Verdict)]:
         records.fail(
-            f"A decision is one of {', '.join(get_args(Verdict))}.",
+            "unknown decisions",
             strange,
+            expected=f"Expected one of {', '.join(get_args(Verdict))}.",
             describe=lambda row: repr(verdicts[row]),
             remedy="Correct it.",
         )
@@ -112,8 +113,9 @@ def _labels(records: Records, verdicts: list[Verdict], class_names: Sequence[str
     pairs = zip(verdicts, labels, strict=True)
     if unlike := [row for row, (verdict, label) in enumerate(pairs) if (verdict == "relabel") != bool(label)]:
         records.fail(
-            "A row that is relabeled has a label, and no other row has one.",
+            "decisions and labels that do not fit",
             unlike,
+            expected="Expected a label for each relabel, and for no other decision.",
             describe=lambda row: f"{verdicts[row]} with label {labels[row]!r},",
             remedy="Name the class beside relabel only.",
         )
@@ -121,7 +123,7 @@ def _labels(records: Records, verdicts: list[Verdict], class_names: Sequence[str
     named = [kept if verdict == "keep" else label for verdict, label, kept in columns]
     if strange := [row for row, name in enumerate(named) if name and name not in class_names]:
         records.fail(
-            "A label is the name of a class.",
+            "labels that are not classes",
             strange,
             describe=lambda row: repr(named[row]),
             remedy=f"The classes are {', '.join(class_names)}.",
