@@ -200,22 +200,25 @@ def test_a_damaged_model_folder_is_named(tmp_path) -> None:
 
 
 TABLES = {
-    "long_cell.csv": (b'image_id,label\na.jpg,"' + b"x" * 50_000_000, "Line 1 of .* has more than"),
-    "many_lines.csv": (b'image_id,label\na.jpg,"' + b"x\n" * 1_000_000, "a cell has at most 131,072 char"),
-    "long_header.csv": (b"a" * 50_000_000, "Line 1 of .* has more than"),
-    "zeros.csv": (bytes(50_000_000), "Line 1 of .* has more than"),
-    "no_lines.jsonl": (b'{"image_id": "' + b"a" * 50_000_000, "Line 1 of .* has more than"),
-    "deep.jsonl": (b"[" * 1_000_000, "Line 1 of .* is no JSON object"),
-    "utf16.csv": (b"\xff\xfe" + b"\x00\xd8" * 10, "is not UTF-8"),
-    "text.parquet": (b"PAR1" + b"x" * 1_000 + b"PAR1", "cannot be opened|no whole Parquet file"),
+    "long_cell.csv": (b'image_id,label\na.jpg,"' + b"x" * 50_000_000, "Line 2 of {} has more than"),
+    "many_lines.csv": (
+        b'image_id,label\na.jpg,"' + b"x\n" * 1_000_000,
+        "{} cannot be split.* a cell has at most 131,072 char",
+    ),
+    "long_header.csv": (b"a" * 50_000_000, "Line 1 of {} has more than"),
+    "zeros.csv": (bytes(50_000_000), "Line 1 of {} has more than"),
+    "no_lines.jsonl": (b'{"image_id": "' + b"a" * 50_000_000, "Line 1 of {} has more than"),
+    "deep.jsonl": (b"[" * 1_000_000, "Line 1 of {} is no JSON object"),
+    "utf16.csv": (b"\xff\xfe" + b"\x00\xd8" * 10, "{} is not UTF-8"),
+    "text.parquet": (b"PAR1" + b"x" * 1_000 + b"PAR1", "{} is no whole Parquet file"),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_file_that_is_no_table_is_told_before_it_fills_the_memory(name, tmp_path) -> None:
-    content, said = TABLES[name]
+    content, message = TABLES[name]
     (tmp_path / name).write_bytes(content)
-    with bounded(megabytes=250), pytest.raises(TableError, match=rf"{said}(.|\n)*{name}") as refused:
+    with bounded(megabytes=250), pytest.raises(TableError, match=rf"^{message.format(name)}") as refused:
         read_records(tmp_path / name)
     assert len(str(refused.value)) < 3_200
 
@@ -226,20 +229,20 @@ def test_a_cell_of_more_than_the_memory_is_told(tmp_path) -> None:
     path.write_bytes(b"image_id,label\n")
     os.truncate(path, 1_500_000_000)
     with bounded(megabytes=120):
-        came = CliRunner().invoke(app, ["find", str(path)])
-    assert (came.exit_code, "train.csv, line 2" in came.stderr) == (2, True)
+        shown = CliRunner().invoke(app, ["find", str(path)])
+    assert (shown.exit_code, "Line 2 of train.csv has more than" in shown.stderr) == (2, True)
 
 
 def test_a_parquet_file_that_claims_rows_without_end_is_refused(tmp_path, monkeypatch) -> None:
     write_parquet(tmp_path / "a.parquet", {"image_id": ["a"] * 1_000})
     monkeypatch.setattr(records, "MOST_ROWS", 999)
-    with pytest.raises(TableError, match=r"at most 999 rows\. Came: 1,000 in a\.parquet"):
+    with pytest.raises(TableError, match=r"a\.parquet has 1,000 rows, more than 999"):
         read_records(tmp_path / "a.parquet")
 
 
 def test_text_of_a_parquet_file_that_is_no_unicode_is_told(tmp_path) -> None:
     write_parquet(tmp_path / "a.parquet", {"image_id": pa.array([b"\xff"]).view(pa.string())})
-    with pytest.raises(TableError, match=r"a whole Parquet file.*a\.parquet"):
+    with pytest.raises(TableError, match=r"a\.parquet is no whole Parquet file"):
         read_records(tmp_path / "a.parquet")
 
 
@@ -265,7 +268,7 @@ ARRAYS = {
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_a_lying_array_is_told_without_foreign_advice(kind, tmp_path, digits) -> None:
     (tmp_path / "lie.npy").write_bytes(ARRAYS[kind])
-    with bounded(), pytest.raises(InputError, match=r"whole \.npy file of numbers.*lie\.npy") as refused:
+    with bounded(), pytest.raises(InputError, match=r"lie\.npy is no whole \.npy file of numbers") as refused:
         read_out_of_fold(tmp_path / "lie.npy", read_table(digits / "train.csv"))
     assert "allow_pickle" not in str(refused.value)
     assert "trust" not in str(refused.value)

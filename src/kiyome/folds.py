@@ -87,8 +87,8 @@ def check_classes_fill_folds(
 
     >>> check_classes_fill_folds([0, 0, 0, 1], num_folds=2, class_names=("healthy", "blight"))
     Traceback (most recent call last):
-    kiyome.errors.InputError: Class 'blight' has 1 row, too few for 2 folds. Give such classes more photos, \
-    merge or drop them, or use fewer folds.
+    kiyome.errors.InputError: There are too few rows for 2 folds: 1 in class 'blight'. Give such classes \
+more photos, merge or drop them, or use fewer folds.
     """
     labels = _as_labels(labels)
     if not 2 <= num_folds <= np.iinfo(np.int16).max:

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.losses import bounded as bi_tempered
-from kiyome.losses import cross_entropy, tempered_softmax
+from kiyome.losses import bi_tempered, cross_entropy, tempered_softmax
 
 examples = settings(derandomize=True, deadline=None, max_examples=60)
 temperatures = st.sampled_from([0.1, 0.5, 0.9, 0.99, 1.0, 1.01, 1.2, 1.4, 2.0, 4.0])

@@ -9,6 +9,7 @@ from kiyome.losses import (
     EarlyLearning,
     active_passive,
     backward_correction,
+    bi_tempered,
     bootstrap,
     confidence_regularized,
     cross_entropy,
@@ -23,7 +24,6 @@ from kiyome.losses import (
     taylor_softmax,
     tempered_softmax,
 )
-from kiyome.losses import bounded as bi_tempered
 
 LOGITS = torch.tensor([[-0.5, 0.1, 2.0], [0.1, 1.5, -5.0], [4.0, -3.0, -6.0]])
 LABELS = torch.tensor([0, 1, 2])

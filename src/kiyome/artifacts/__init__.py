@@ -1,1 +1,1 @@
-"""What lies on disk: tables, predictions, runs; their checks, read and write."""
+"""Artifacts on disk: tables, predictions, runs; their checks, readers and writers."""

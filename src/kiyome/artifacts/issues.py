@@ -55,24 +55,18 @@ def read_issues(path: str | Path, table: Table) -> RankedIssues:
     wanted = ["image_id", "is_label_issue", "probability", "suggested_label", "predicted_label"]
     with reading(path):
         columns = pq.read_table(path, columns=wanted).to_pydict()
-        index_of = {image_id: index for index, image_id in enumerate(columns["image_id"])}
         flags = np.array(columns["is_label_issue"], dtype=np.bool_)
         probability = np.array(columns["probability"], dtype=np.float64)
-    missing = [image_id for image_id in table.image_ids if image_id not in index_of]
+    index_of = {image_id: index for index, image_id in enumerate(columns["image_id"])}
     label_of = {name: label for label, name in enumerate(table.class_names)}
-    named = {*columns["suggested_label"], *columns["predicted_label"]}
-    strange = [name for name in named if name not in label_of]
-    if missing or strange:
+    missing = [image_id for image_id in table.image_ids if image_id not in index_of]
+    unknown = {*columns["suggested_label"], *columns["predicted_label"]} - label_of.keys()
+    if missing or unknown:
         lack = (
-            f"lacks {len(missing)} rows of the table"
-            if missing
-            else f"names the unknown class {strange[0]!r}"
+            f"lacks {len(missing)} rows of the table" if missing else f"has the class {next(iter(unknown))!r}"
         )
-        raise InputError(
-            f"{path} {lack}.",
-            expected="It must cover the rows and classes of the table.",
-            remedy="Run kiyome find on these data.",
-        )
+        expected = "It must cover the rows and classes of the table."
+        raise InputError(f"{path} {lack}.", expected=expected, remedy="Run kiyome find on these data.")
     indices = np.array([index_of[image_id] for image_id in table.image_ids], dtype=np.intp)
     suggested, likely = (
         np.array([label_of[name] for name in columns[column]], dtype=np.int32)[indices]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from kiyome.artifacts.escapes import path_of_text, text_of_path
 from kiyome.artifacts.manifest import (
@@ -46,6 +46,17 @@ TRACKING, REVIEW = "tracking", "review"
 """Folders of trackers' files and of people's decisions, which grow later: they are not sealed."""
 
 
+class RunIdentity(TypedDict):
+    """What makes a run, and names its folder."""
+
+    command: str
+    config: Mapping[str, Any]
+    """Everything that decides the result, as JSON can hold it."""
+    table: Table
+    named_by_user: NotRequired[bool]
+    """Whether another run in the folder is an error; the default."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
     """A run folder that this process has locked; made by `RunFolder.create_or_reopen`."""
@@ -57,20 +68,11 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def create_or_reopen(
-        cls,
-        path: str | Path,
-        *,
-        command: str,
-        config: Mapping[str, Any],
-        table: Table,
-        named_by_user: bool = True,
-    ) -> Iterator["RunFolder"]:
+    def create_or_reopen(cls, path: str | Path, **identity: Unpack[RunIdentity]) -> Iterator["RunFolder"]:
         """Lock the folder of this run while the block runs, and seal its files when the block ends well.
 
         If another run has the folder, that is an InputError where the user chose the name, else the next free
-        one of `path-2`, `path-3` ... is taken. RunBusy if another process has the lock. `config` is what
-        decides the result, as JSON can hold it.
+        one of `path-2`, `path-3` ... is taken. RunBusy if another process has the lock.
 
         >>> import tempfile
         >>> from kiyome.artifacts.storage import write_bytes
@@ -82,8 +84,7 @@ class RunFolder:
         >>> verify_run(folder)["files"]["answer.txt"]["size"]
         2
         """
-        started = new_manifest(command, config, table)
-        folder = Path(path) if named_by_user else _free_path(Path(path), started)
+        folder, started = _folder_of(path, **identity)
         _refuse_other(folder, started)
         make_folder(folder)
         with _locked(folder):
@@ -104,21 +105,13 @@ class RunFolder:
             write_manifest(folder, started | ended)
 
 
-def announce_run(
-    path: str | Path,
-    *,
-    command: str,
-    config: Mapping[str, Any],
-    table: Table,
-    named_by_user: bool = True,
-) -> Path:
+def announce_run(path: str | Path, **identity: Unpack[RunIdentity]) -> Path:
     """Return the folder of a run that several processes share, with its manifest in it and no lock.
 
     Each of them may call at once: they write the same manifest. `RunFolder.create_or_reopen` with the same
     arguments locks the folder when they are done.
     """
-    started = new_manifest(command, config, table)
-    folder = Path(path) if named_by_user else _free_path(Path(path), started)
+    folder, started = _folder_of(path, **identity)
     _refuse_other(folder, started)
     make_folder(folder)
     _remove_linked_folders(folder)
@@ -127,31 +120,24 @@ def announce_run(
     return folder
 
 
-def path_of_run(
-    path: str | Path,
-    *,
-    command: str,
-    config: Mapping[str, Any],
-    table: Table,
-    named_by_user: bool = True,
-) -> Path:
+def path_of_run(path: str | Path, **identity: Unpack[RunIdentity]) -> Path:
     """Return the folder that `RunFolder.create_or_reopen` takes for the same arguments; nothing is made."""
-    return Path(path) if named_by_user else _free_path(Path(path), new_manifest(command, config, table))
+    return _folder_of(path, **identity)[0]
 
 
-def is_finished(
-    path: str | Path,
-    *,
-    command: str,
-    config: Mapping[str, Any],
-    table: Table,
-    named_by_user: bool = True,
-) -> bool:
+def is_finished(path: str | Path, **identity: Unpack[RunIdentity]) -> bool:
     """Whether this run is in its folder already, finished; nothing is made, and no other file is read."""
-    started = new_manifest(command, config, table)
-    folder = Path(path) if named_by_user else _free_path(Path(path), started)
+    folder, started = _folder_of(path, **identity)
     _refuse_other(folder, started)
     return "finished" in (read_manifest(folder) or {})
+
+
+def _folder_of(
+    path: str | Path, *, command: str, config: Mapping[str, Any], table: Table, named_by_user: bool = True
+) -> tuple[Path, Manifest]:
+    """Return the folder that a run takes, and its manifest if it begins now."""
+    started = new_manifest(command, config, table)
+    return (Path(path) if named_by_user else _free_path(Path(path), started)), started
 
 
 def verify_run(path: str | Path) -> Manifest:

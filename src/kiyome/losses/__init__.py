@@ -1,5 +1,8 @@
 """Losses that expect wrong labels: ``loss_fn(logits, targets) -> (N,)``, one number per sample.
 
+Logits are (N, K) scores of any floating type, computed in float32 at least; targets are (N,) labels or (N, K)
+probabilities. Shapes that do not fit and options out of range are an InputError.
+
 per_sample       shared by all: float32, shapes, hard and soft targets; OUSM, a mask of samples to learn from
 cross_entropies  cross entropy with label smoothing, focal, bootstrap, CORES2, Taylor softmax
 bounded          absolute error, generalized, Taylor, reverse, symmetric, normalized, active-passive,

@@ -41,23 +41,10 @@ def bi_tempered(
 ) -> Tensor:
     """Bregman divergence (N,) of temperature t1 between the target and a softmax of temperature t2.
 
-    Parameters
-    ----------
-    logits
-        (N, K), any floating type; computed in float32 at least.
-    targets
-        (N,) labels or (N, K) probabilities.
-    t1
-        0 to 1; a hard label costs at most 1 / (1 - t1) below 1.
-    t2
-        At least t1, and at least 1 where t1 is 1; above 1 the tails are heavy, below 1 far classes get exact
-        zeros.
-    label_smoothing
-        As in `cross_entropy`: torch's way, spread over all K classes. The TensorFlow and JAX code spreads it
-        over the K-1 others, so its eps is eps * K / (K - 1) here.
+    `t1` is 0 to 1; a hard label costs at most 1 / (1 - t1) below 1. `t2` is at least t1, and at least 1 where
+    t1 is 1; above 1 the tails are heavy, below 1 far classes get exact zeros. `label_smoothing` is torch's,
+    as in `cross_entropy`.
 
-    Notes
-    -----
     At t1 = t2 = 1 a hard label gives cross entropy. A soft one gives the Kullback-Leibler divergence, cross
     entropy minus the target's entropy: the formula's own limit, zero where prediction and target agree. Of
     the two official codes JAX does the same and TensorFlow gives cross entropy; gradients are equal.
@@ -65,8 +52,6 @@ def bi_tempered(
     Source: Amid et al. 2019, arXiv 1906.03361, and google/bi-tempered-loss, which finds lam by fixed-point
     steps (5 of them leave sums off by 0.03 at K = 100) where this is Newton's method.
 
-    Examples
-    --------
     >>> bi_tempered(torch.tensor([[2.0, 0.0], [0.0, 9.0]]), torch.tensor([0, 0]))
     tensor([0.1456, 2.6576])
     """
@@ -149,19 +134,9 @@ def mean_absolute_error(logits: Tensor, targets: Tensor) -> Tensor:
 def generalized_cross_entropy(logits: Tensor, targets: Tensor, *, q: float = 0.7) -> Tensor:
     """(1 - p^q) / q of the target (N,): cross entropy as q goes to 0, mean absolute error at q = 1.
 
-    Parameters
-    ----------
-    logits, targets
-        (N, K) scores; (N,) labels or (N, K) probabilities.
-    q
-        Above 0, at most 1; larger is more robust and slower to learn.
+    `q` is above 0, at most 1; larger is more robust and slower to learn. Source: Zhang and Sabuncu 2018,
+    arXiv 1805.07836, without the truncated form.
 
-    Notes
-    -----
-    Source: Zhang and Sabuncu 2018, arXiv 1805.07836, without the truncated form.
-
-    Examples
-    --------
     >>> import torch
     >>> generalized_cross_entropy(torch.zeros(1, 4), torch.tensor([2]), q=0.5)
     tensor([1.])
@@ -211,20 +186,10 @@ def symmetric_cross_entropy(
 ) -> Tensor:
     """Alpha times cross entropy plus beta times reverse cross entropy (N,).
 
-    Parameters
-    ----------
-    logits, targets
-        (N, K) scores; (N,) labels or (N, K) probabilities.
-    alpha, beta
-        Weights, at least 0. The paper's CIFAR-10 has 0.1 and 1, its CIFAR-100 6 and 0.1.
+    The paper's CIFAR-10 has weights 0.1 and 1, its CIFAR-100 6 and 0.1. The two parts differ: in some public
+    copies the second is cross entropy again, which makes the whole a multiple of it. Source: Wang et al.
+    2019, arXiv 1908.06112.
 
-    Notes
-    -----
-    Source: Wang et al. 2019, arXiv 1908.06112. The two parts differ: in some public copies the second is
-    cross entropy again, which makes the whole a multiple of it.
-
-    Examples
-    --------
     >>> import torch
     >>> symmetric_cross_entropy(torch.zeros(1, 2), torch.tensor([0]))
     tensor([4.6745])
@@ -273,24 +238,11 @@ def active_passive(
 ) -> Tensor:
     """A weighted sum (N,) of a loss that raises p of the target and one that lowers p of the others.
 
-    Parameters
-    ----------
-    logits, targets
-        (N, K) scores; (N,) labels or (N, K) probabilities.
-    active
-        "normalized_cross_entropy" or "normalized_focal".
-    passive
-        "reverse_cross_entropy" or "mean_absolute_error".
-    active_weight, passive_weight
-        At least 0. The paper's CIFAR-10 has 1 and 1; its CIFAR-100 10 and 0.1 with reverse cross entropy,
-        10 and 1 with absolute error; gradients are clipped at a norm of 5.
+    `active` is "normalized_cross_entropy" or "normalized_focal", `passive` "reverse_cross_entropy" or
+    "mean_absolute_error". The paper's CIFAR-10 has weights 1 and 1; its CIFAR-100 10 and 0.1 with reverse
+    cross entropy, 10 and 1 with absolute error; gradients are clipped at a norm of 5. Source: Ma et al. 2020,
+    arXiv 2006.13554.
 
-    Notes
-    -----
-    Source: Ma et al. 2020, arXiv 2006.13554.
-
-    Examples
-    --------
     >>> import torch
     >>> active_passive(torch.zeros(1, 2), torch.tensor([0]), passive="mean_absolute_error")
     tensor([1.])

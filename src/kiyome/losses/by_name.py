@@ -10,27 +10,7 @@ import torch
 from torch import Tensor
 
 from kiyome.errors import InputError, StaleArtifact, nearest
-from kiyome.losses.bounded import (
-    active_passive,
-    bi_tempered,
-    generalized_cross_entropy,
-    mean_absolute_error,
-    normalized_cross_entropy,
-    normalized_focal,
-    reverse_cross_entropy,
-    symmetric_cross_entropy,
-    taylor_cross_entropy,
-    tempered_softmax,
-)
-from kiyome.losses.correction import backward_correction, forward_correction
-from kiyome.losses.cross_entropies import (
-    bootstrap,
-    confidence_regularized,
-    cross_entropy,
-    focal,
-    polynomial_softmax,
-    taylor_softmax,
-)
+from kiyome.losses import bounded, correction, cross_entropies
 from kiyome.losses.early_learning import EarlyLearning
 
 
@@ -98,8 +78,8 @@ def stored_link(facts: Mapping[str, Any]) -> Link:
 
 LINKS: dict[str, Callable[..., Tensor]] = {
     "softmax": softmax,
-    "tempered_softmax": tempered_softmax,
-    "polynomial": polynomial_softmax,
+    "tempered_softmax": bounded.tempered_softmax,
+    "polynomial": cross_entropies.polynomial_softmax,
 }
 
 LossFunction = Callable[..., Tensor]
@@ -108,21 +88,10 @@ LossFunction = Callable[..., Tensor]
 def make_loss(name: str, **options: Any) -> LossFunction:
     """Return the loss of that name with its options set: a function ``(logits, targets) -> (N,)``.
 
-    Parameters
-    ----------
-    name
-        A key of LOSSES or SHORT_NAMES. "early_learning" gives an EarlyLearning, which takes
-        ``(logits, targets, rows)``.
-    **options
-        The keyword options of that loss, see `loss_options`; the others keep their defaults.
+    The name is a key of LOSSES or SHORT_NAMES; options that are not given keep their defaults.
+    "early_learning" gives an EarlyLearning, which takes ``(logits, targets, rows)``. InputError for an
+    unknown name or option (it lists the known ones), a missing one, or a value out of range.
 
-    Raises
-    ------
-    InputError
-        An unknown name or option (the message lists the known ones), a missing one, or a value out of bounds.
-
-    Examples
-    --------
     >>> loss_fn = make_loss("bi_tempered", t1=0.8, t2=1.4)
     >>> loss_fn(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     tensor([0.1456])
@@ -185,23 +154,23 @@ def _check_options(name: str, options: dict[str, Any]) -> None:
 
 
 LOSSES: dict[str, LossFunction] = {
-    "active_passive": active_passive,
-    "backward_correction": backward_correction,
-    "bi_tempered": bi_tempered,
-    "bootstrap": bootstrap,
-    "confidence_regularized": confidence_regularized,
-    "cross_entropy": cross_entropy,
+    "active_passive": bounded.active_passive,
+    "backward_correction": correction.backward_correction,
+    "bi_tempered": bounded.bi_tempered,
+    "bootstrap": cross_entropies.bootstrap,
+    "confidence_regularized": cross_entropies.confidence_regularized,
+    "cross_entropy": cross_entropies.cross_entropy,
     "early_learning": EarlyLearning,
-    "focal": focal,
-    "forward_correction": forward_correction,
-    "generalized_cross_entropy": generalized_cross_entropy,
-    "mean_absolute_error": mean_absolute_error,
-    "normalized_cross_entropy": normalized_cross_entropy,
-    "normalized_focal": normalized_focal,
-    "reverse_cross_entropy": reverse_cross_entropy,
-    "symmetric_cross_entropy": symmetric_cross_entropy,
-    "taylor_cross_entropy": taylor_cross_entropy,
-    "taylor_softmax": taylor_softmax,
+    "focal": cross_entropies.focal,
+    "forward_correction": correction.forward_correction,
+    "generalized_cross_entropy": bounded.generalized_cross_entropy,
+    "mean_absolute_error": bounded.mean_absolute_error,
+    "normalized_cross_entropy": bounded.normalized_cross_entropy,
+    "normalized_focal": bounded.normalized_focal,
+    "reverse_cross_entropy": bounded.reverse_cross_entropy,
+    "symmetric_cross_entropy": bounded.symmetric_cross_entropy,
+    "taylor_cross_entropy": bounded.taylor_cross_entropy,
+    "taylor_softmax": cross_entropies.taylor_softmax,
 }
 
 SHORT_NAMES: dict[str, tuple[str, dict[str, Any]]] = {

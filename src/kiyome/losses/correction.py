@@ -21,22 +21,9 @@ MOST_AMPLIFICATION = 1e6  # of rounding errors, by the inverse
 def forward_correction(logits: Tensor, targets: Tensor, *, transition_matrix: ArrayLike) -> Tensor:
     """-log (p T) of the target (N,): the model gives the true class, T turns it into the given label.
 
-    Parameters
-    ----------
-    logits
-        (N, K) scores of the true classes; computed in float32 at least.
-    targets
-        (N,) given labels or (N, K) probabilities. Soft ones take memory for N K^2 numbers.
-    transition_matrix
-        (K, K), T[true, given]; rows sum to one, no column is all zeros.
+    `transition_matrix` is (K, K), T[true, given]; rows sum to one, no column is all zeros; a transposed one
+    usually breaks the row sums. Soft targets take memory for N K^2 numbers.
 
-    Raises
-    ------
-    InputError
-        For another matrix (a transposed one usually breaks the row sums).
-
-    Examples
-    --------
     >>> T = [[0.8, 0.2], [0.4, 0.6]]
     >>> forward_correction(torch.tensor([[99.0, 0.0]]), torch.tensor([1]), transition_matrix=T)
     tensor([1.6094])

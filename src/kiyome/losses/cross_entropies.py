@@ -16,18 +16,9 @@ TAYLOR_ORDERS = (2, 4, 6)  # odd ones are negative somewhere, higher ones overfl
 def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
     """-log p of the target (N,): torch's own cross entropy, with its label smoothing.
 
-    Parameters
-    ----------
-    logits
-        (N, K), any floating type; computed in float32 at least.
-    targets
-        (N,) labels or (N, K) probabilities.
-    label_smoothing
-        Part of every target that is spread evenly over all K classes. The TensorFlow repositories spread it
-        over the K-1 others: their eps is eps * K / (K - 1) here.
+    `label_smoothing` is the part of every target that is spread evenly over all K classes. The TensorFlow
+    repositories spread it over the K-1 others: their eps is eps * K / (K - 1) here.
 
-    Examples
-    --------
     >>> cross_entropy(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), label_smoothing=0.1)
     tensor([0.2269])
     """
@@ -62,21 +53,10 @@ def focal_of_classes(z: Tensor, gamma: float) -> Tensor:
 def bootstrap(logits: Tensor, targets: Tensor, *, given_share: float = 0.95, hard: bool = False) -> Tensor:
     """Cross entropy (N,) against a mix of the given label and the model's own prediction.
 
-    Parameters
-    ----------
-    logits, targets
-        (N, K) scores; (N,) labels or (N, K) probabilities.
-    given_share
-        Weight of the given label; the paper takes 0.95 with soft predictions, 0.8 with hard ones.
-    hard
-        Mix with the class of the largest logit, a constant, rather than p, which takes part in the gradient.
+    `given_share` is the weight of the given label; the paper takes 0.95 with soft predictions, 0.8 with hard
+    ones. `hard` mixes with the class of the largest logit, a constant, rather than p, which takes part in the
+    gradient. Source: Reed et al. 2014, arXiv 1412.6596.
 
-    Notes
-    -----
-    Source: Reed et al. 2014, arXiv 1412.6596.
-
-    Examples
-    --------
     >>> bootstrap(torch.tensor([[2.0, 0.0]]), torch.tensor([1]), given_share=0.8, hard=True)
     tensor([1.7269])
     """
@@ -108,8 +88,8 @@ def taylor_softmax(
 ) -> Tensor:
     """Cross entropy (N,) after a softmax whose exponential is cut to a polynomial of the logits.
 
-    The "Taylor cross entropy" of Kaggle's cassava solutions: p = f / sum f, with f the sum of z^k / k! up to
-    `order`.
+    The "Taylor cross entropy" of Kaggle's cassava solutions, which took a label smoothing of 0.2: p = f / sum
+    f, with f the sum of z^k / k! up to `order` 2, 4 or 6.
 
     .. warning::
         It keeps neither order nor shifts. With order 2, f is smallest at z = -1 and grows again below: a
@@ -117,17 +97,6 @@ def taylor_softmax(
         loss favors, and a model trained with it needs the same polynomial at inference, `polynomial_softmax`.
         The published robust loss is `taylor_cross_entropy`.
 
-    Parameters
-    ----------
-    logits, targets
-        (N, K) scores; (N,) labels or (N, K) probabilities.
-    order
-        2, 4 or 6.
-    label_smoothing
-        As in `cross_entropy`; the cassava solutions took 0.2.
-
-    Examples
-    --------
     >>> taylor_softmax(torch.tensor([[2.0, -6.0]]), torch.tensor([1]))  # the lower logit wins
     tensor([0.3254])
     """

@@ -16,19 +16,9 @@ LEAST_PROBABILITY = 1e-4  # of the official code; the penalty is at least log 1e
 def early_learning_penalty(logits: Tensor, beliefs: Tensor) -> Tensor:
     """log(1 - <beliefs, p>), never positive (N,): the lower, the more p agrees with earlier predictions.
 
-    Parameters
-    ----------
-    logits
-        (N, K) scores; computed in float32 at least.
-    beliefs
-        (N, K) running means of probabilities, constants; for mixed photos the same mix of two rows' means.
+    `beliefs` are (N, K) running means of probabilities, constants; for mixed photos the same mix of two rows'
+    means. Where p is within 1e-4 of 0 or 1 the gradient is zero, as in the official code.
 
-    Notes
-    -----
-    Where p is within 1e-4 of 0 or 1 the gradient is zero, as in the official code.
-
-    Examples
-    --------
     >>> early_learning_penalty(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])).exp()
     tensor([0.5000])
     """
@@ -41,22 +31,13 @@ class EarlyLearning:
 
     ``loss_fn(logits, targets, rows)`` gives one number per sample. Each call first updates the memory of its
     rows, belief <- momentum * belief + (1 - momentum) * p; so call it once per training step, never on
-    held-out rows, and save it with every checkpoint.
+    held-out rows, and save it with every checkpoint. A row appears at most once in a batch. Each process has
+    its own memory; with several processes, combine after each epoch the rows that each has seen, as training
+    does.
 
-    Parameters
-    ----------
-    num_rows, num_classes
-        Size of the memory: one row of K float32 numbers for each row of the table.
-    momentum, weight
-        Called beta and lambda in the paper: 0.7 and 3 on CIFAR-10, 0.9 and 7 on CIFAR-100.
+    `momentum` and `weight` are beta and lambda in the paper: 0.7 and 3 on CIFAR-10, 0.9 and 7 on CIFAR-100.
+    Source: Liu et al. 2020, arXiv 2007.00151.
 
-    Notes
-    -----
-    Source: Liu et al. 2020, arXiv 2007.00151. A row appears at most once in a batch. Each process has its own
-    memory; with several processes, combine after each epoch the rows that each has seen, as training does.
-
-    Examples
-    --------
     >>> loss_fn = EarlyLearning(num_rows=100, num_classes=2)
     >>> logits, targets, rows = torch.tensor([[2.0, 0.0]]), torch.tensor([0]), torch.tensor([42])
     >>> loss_fn(logits, targets, rows), loss_fn(logits, targets, rows)

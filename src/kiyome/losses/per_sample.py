@@ -122,24 +122,12 @@ def keep_small_losses(losses: Tensor, *, epoch: int, warmup_epochs: int = 5, num
     """Mask (N,), False at the `num_omitted` largest losses of the batch once the warm-up is over.
 
     Late in training, the largest losses of a batch are mostly wrong labels. Take ``losses[mask].mean()``.
+    Before `warmup_epochs`, counted from 0, everything is kept; afterwards at least one sample of a batch.
 
-    Parameters
-    ----------
-    losses
-        (N,), one number per sample, of any loss.
-    epoch
-        Counted from 0; before `warmup_epochs` everything is kept.
-    num_omitted
-        How many to leave out of each batch; at least one sample is kept, so a batch of one stays whole.
-
-    Notes
-    -----
     Also called OUSM (online uncertainty sample mining). The same number from a smaller batch is a larger
     fraction: 1 of 16 was too many in the cassava solution that reports it. A loss of NaN is kept, so that it
     is seen and not masked. (Hard-example mining keeps the largest: the opposite.)
 
-    Examples
-    --------
     >>> keep_small_losses(torch.tensor([0.1, 4.0, 0.3]), epoch=7)
     tensor([ True, False,  True])
     >>> keep_small_losses(torch.tensor([0.1, 4.0, 0.3]), epoch=0)

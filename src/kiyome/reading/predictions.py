@@ -72,9 +72,8 @@ def _array_file(path: Path, table: Table) -> Numbers:
     except (OSError, ValueError) as error:
         if is_machine_failure(error):
             raise
-        raise InputError(
-            f"{path.name} is no whole .npy file of numbers: {error}.", remedy="Save it with np.save."
-        ) from error
+        fault = f"is {error}" if isinstance(error, ValueError) else f"cannot be read: {error}"
+        raise InputError(f"{path.name} {fault}.", remedy="Save it with np.save.") from error
     if probs.shape != (len(table), table.num_classes) or probs.dtype.kind != "f":
         raise InputError(
             f"{path.name} has shape {probs.shape} and type {probs.dtype}.",
