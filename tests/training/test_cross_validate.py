@@ -84,7 +84,7 @@ def test_a_member_that_another_process_trains_is_busy(recipe, data, tmp_path):
     (tmp_path / "members").mkdir()
     with (tmp_path / "members" / f".{member.folder_name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(RunBusy, match=r"another one that trains model-fold0-seed0"):
+        with pytest.raises(RunBusy, match=r"Another process is training model-fold0-seed0"):
             train_members([member], tmp_path)
 
 
@@ -95,7 +95,9 @@ def test_a_fold_without_members_is_named(recipe, data, tmp_path):
         out_of_fold(done)
 
 
-@pytest.mark.parametrize(("only", "said"), [("fold=7", "Some member fits"), ("folds=1", "Did you mean fold")])
+@pytest.mark.parametrize(
+    ("only", "said"), [("fold=7", "No member fits fold=7"), ("folds=1", "Did you mean fold")]
+)
 def test_a_pick_that_fits_nothing_is_refused(recipe, data, only, said):
     with pytest.raises(InputError, match=said):
         plan_members([recipe], {recipe.name: data}, only=[only])

@@ -121,7 +121,7 @@ def test_the_command_line_ends_with_a_code_and_a_line_of_their_own(digits, whole
 
 @pytest.mark.parametrize("text", ["8", "8 hours", "h", "-1h", "8h30m", ""])
 def test_another_form_of_a_time_is_told_before_anything_is_read(text, tmp_path):
-    with pytest.raises(InputError, match=r"a number with h, m or s\. Came: .* Say 8h, 30m or 90s"):
+    with pytest.raises(InputError, match=r"limit '.*' is not a number with h, m or s\. Write 8h, 30m or 90s"):
         train(tmp_path / "none", stop_after=text)
 
 

@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_told_before_a_photo_is_read_and_nothing_is_written
         train(contest / "train.csv", changes=FAST, test=lacking, output=tmp_path / "run")
     with pytest.raises(InputError, match="no column for 'the digit 0'"):
         train(contest / "train.csv", changes=FAST, test=wrong, output=tmp_path / "run")
-    with pytest.raises(InputError, match="Came: the sample itself"):
+    with pytest.raises(InputError, match="is the sample itself, which the submission would replace"):
         predict(contest / "run", wrong, output=wrong)
     assert {path.name for path in tmp_path.iterdir()} == {"wrong.csv", "lacking.csv"}
 

@@ -247,7 +247,9 @@ def test_soft_labels_of_an_earlier_run_are_told_as_a_small_leak(trained, digits,
     assert not np.array_equal(result.predictions.pred_probs, trained.predictions.pred_probs)
     for other in ("num_folds=4", "seed=1"):
         seed, change = (1, "seeds=[0]") if other == "seed=1" else (0, other)
-        with pytest.raises(InputError, match=r"Soft labels come from the folds at hand"):
+        with pytest.raises(
+            InputError, match=r"other folds\. Soft labels need predictions from the same folds"
+        ):
             train(
                 digits / "data",
                 changes=[*SMALL, change, f"soft_labels=global:{trained.folder}"],

@@ -122,8 +122,8 @@ def _train_elsewhere(
                 continue
             if not (place / SEAL).is_file():
                 raise InputError(
-                    "All workers see one run folder.",
-                    came=f"no finished {label} in {place}",
+                    f"This process does not see the finished {label} in {place}.",
+                    expected="All workers must share the run folder.",
                     remedy="Name a folder that every host shares with --output.",
                 )
             finished[label] = FinishedMember(member=member, folder=place, facts=facts)
@@ -169,8 +169,7 @@ def _held(place: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunBusy(
-                "One process trains a member.",
-                came=f"another one that trains {place.name}",
+                f"Another process is training {place.name}.",
                 remedy="Wait for it, or pick other members with --members fold=...",
             ) from error
         yield
@@ -224,11 +223,16 @@ def pick_members(members: Sequence[Member], only: Sequence[str]) -> list[Member]
     for text in only:
         key, _, values = text.partition("=")
         if key not in ("fold", "recipe", "seed"):
-            must = "Members are picked by fold=, recipe= or seed=."
-            raise InputError(must, came=repr(text), remedy=nearest(key, ("fold", "recipe", "seed")))
+            raise InputError(
+                f"{text!r} does not pick members.",
+                expected="Expected fold=, recipe= or seed=.",
+                remedy=nearest(key, ("fold", "recipe", "seed")),
+            )
         picked = [member for member in picked if _value(member, key) in values.split(",")]
     if not picked:
-        raise InputError("Some member fits.", came=f"{list(only)}", remedy="Folds and seeds count from 0.")
+        raise InputError(
+            f"No member fits {' '.join(only)}.", remedy="Count folds and seeds from 0, as the recipe does."
+        )
     return picked
 
 
@@ -259,7 +263,7 @@ def cross_validate(
     TimeLimitReached
         Where the limit came first.
     """
-    _check_one_deal(members)
+    _check_same_folds(members)
     finished = train_members(
         members, folder, executor=executor, limit=limit, on_progress=on_progress, on_event=on_event
     )
@@ -292,14 +296,14 @@ def out_of_fold(members: Sequence[FinishedMember]) -> Probs:
         count[member.member.held_out] += 1
     if not count.all():
         fold = int(_folds(members[0].member.data)[count.argmin()])
-        raise InputError("Every row is held out once.", came=f"no member of fold {fold}", remedy="Train it.")
+        raise InputError(f"There is no member of fold {fold}.", remedy="Train it.")
     mean: Probs = (total / count[:, None]).astype(np.float32)
     return mean
 
 
 def _folds(data: TrainingData) -> NDArray[np.int16]:
     if data.table.folds is None:
-        raise InputError("The table is dealt into folds.", came="none", remedy="Call table.with_folds first.")
+        raise InputError("The table has no folds.", remedy="Call table.with_folds first.")
     return data.table.folds
 
 
@@ -307,7 +311,9 @@ def _value(member: Member, key: str) -> str:
     return {"fold": member.held_out_folds, "recipe": member.recipe.name, "seed": str(member.seed)}[key]
 
 
-def _check_one_deal(members: Sequence[Member]) -> None:
-    deals = {(each.data.table.fingerprint, _folds(each.data).tobytes()) for each in members}
-    if len(deals) != 1:
-        raise InputError("All members share one table and deal.", came=f"{len(deals)}", remedy="Use one.")
+def _check_same_folds(members: Sequence[Member]) -> None:
+    splits = {(each.data.table.fingerprint, _folds(each.data).tobytes()) for each in members}
+    if len(splits) != 1:
+        raise InputError(
+            f"The members come from {len(splits)} different tables or splits.", remedy="Use one table."
+        )

@@ -112,7 +112,7 @@ def summarize_dynamics(
     )
 
 
-CALM_DOWN = "Lower learning_rate, or say precision=float32. Nothing of this epoch was kept."
+DIVERGED = "Lower learning_rate, or set precision=float32. Nothing of this epoch was kept."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -270,7 +270,7 @@ def _refuse_not_finite(loss: Tensor, dynamics: EpochDynamics, epoch: int) -> Non
     rows = torch.nonzero(broken | dynamics.margins.isinf()).flatten().tolist()
     at = f", first at row {rows[0]}" if rows else ""
     raise KiyomeError(
-        "The loss stays a finite number.", came=f"{loss.item()} in epoch {epoch + 1}{at}", remedy=CALM_DOWN
+        f"The loss is {loss.item()} in epoch {epoch + 1}{at}, not a finite number.", remedy=DIVERGED
     )
 
 
@@ -280,9 +280,7 @@ def _refuse_broken_weights(state: TrainState, epoch: int) -> None:
     for name, value in chain.from_iterable(module.state_dict().items() for module in modules):
         # a sum is ten times faster, and finite only where all are
         if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
-            raise KiyomeError(
-                "Weights stay finite numbers.", came=f"{name} after epoch {epoch + 1}", remedy=CALM_DOWN
-            )
+            raise KiyomeError(f"{name} is not finite after epoch {epoch + 1}.", remedy=DIVERGED)
 
 
 def _of_all_processes(

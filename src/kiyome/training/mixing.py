@@ -183,14 +183,14 @@ def _by_torchvision(transform: Any, images: Tensor, targets: Tensor, seed: int) 
 def _check(images: Tensor, targets: Tensor) -> None:
     if not images.is_floating_point() or images.ndim != 4:
         raise InputError(
-            "Images to mix are floats of shape (N, C, H, W).",
-            came=f"{images.dtype} of shape {tuple(images.shape)}",
+            f"Images to mix are {images.dtype} of shape {tuple(images.shape)}.",
+            expected="Expected floats of shape (N, C, H, W).",
             remedy="Normalize them first.",
         )
     if not targets.is_floating_point() or targets.ndim != 2 or len(targets) != len(images):
         raise InputError(
-            f"Targets to mix are probabilities of shape ({len(images)}, K).",
-            came=f"{targets.dtype} of shape {tuple(targets.shape)}",
+            f"Targets to mix are {targets.dtype} of shape {tuple(targets.shape)}.",
+            expected=f"Expected probabilities of shape ({len(images)}, K).",
             remedy="Make labels one-hot.",
         )
 
@@ -241,9 +241,9 @@ def _call(model: nn.Module, method: str, *arguments: Tensor) -> Any:
 
 def _no_map(model: nn.Module) -> InputError:
     return InputError(
-        "SnapMix needs a network that ends in a map of features, their mean, and a linear classifier.",
-        came=type(model).__name__,
-        remedy="Take CutMix, or a convolutional network of timm.",
+        f"SnapMix cannot use the network {type(model).__name__}.",
+        expected="Expected one that ends in a map of features, their mean, and a linear classifier.",
+        remedy="Use CutMix, or a convolutional network of timm.",
     )
 
 

@@ -58,7 +58,9 @@ def soften(targets: Shares, pred_probs: NDArray[np.floating], *, given_share: fl
     array([[0.003, 0.219, 0.775, 0.003]], dtype=float32)
     """
     if not 0 <= given_share <= 1:
-        raise InputError("given_share lies in 0 to 1.", came=f"{given_share:g}", remedy="Say 0.7.")
+        raise InputError(
+            f"given_share={given_share:g} is out of range.", expected="Expected 0 to 1.", remedy="Use 0.7."
+        )
     softened: Shares = (given_share * targets + (1 - given_share) * pred_probs).astype(np.float32)
     return softened
 
@@ -85,18 +87,22 @@ def global_soft_targets(table: Table, run: Path, *, given_share: float = 0.7) ->
     verify_run(run)
     predictions = Predictions.load(run / "predictions", table)
     if predictions.kind != "out_of_fold":
-        raise InputError("Soft labels are out of fold.", came=predictions.kind, remedy="Name another run.")
+        raise InputError(
+            f"The predictions of {run} are {predictions.kind}.",
+            expected="Soft labels need out-of-fold predictions.",
+            remedy="Name another run.",
+        )
     theirs = load_table(run / "table.parquet").folds
     if theirs is None:
         raise StaleArtifact(
-            "The run behind soft labels was dealt into folds.",
-            came=f"none in {run}",
+            f"The table of {run} has no folds.",
+            expected="Soft labels need predictions from the same folds.",
             remedy="Name a run that kiyome made from photos.",
         )
     if not np.array_equal(theirs, table.folds if table.folds is not None else []):
         raise InputError(
-            "Soft labels come from the folds at hand.",
-            came=f"another deal in {run}",
+            f"{run} has other folds.",
+            expected="Soft labels need predictions from the same folds.",
             remedy=f"Train on {run / 'table.parquet'}, or train that run again.",
         )
     return soften(
@@ -185,8 +191,9 @@ def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:
     outside = np.asarray(table.folds) != fold
     if not count[outside].all():
         missing = np.unique(np.asarray(table.folds)[outside & (count == 0)]).tolist()
-        came = f"none of folds {fold} and {missing[0]}"
-        raise InputError("Each pair of folds has a member.", came=came, remedy="Train it.")
+        raise InputError(
+            f"The member that holds out folds {fold} and {missing[0]} is missing.", remedy="Train it."
+        )
     probs: Probs = np.full(total.shape, np.nan, np.float32)
     probs[outside] = total[outside] / count[outside, None]
     return probs
@@ -200,14 +207,15 @@ def _check_classes_left(pair: Member) -> None:
     table = pair.data.table
     if len(np.unique(np.asarray(table.folds))) < 3:
         raise InputError(
-            "Nested forms leave out two folds and train on the others.",
-            came="2 folds",
-            remedy="Say num_folds=3 or more.",
+            "There are 2 folds.",
+            expected="A nested recipe holds out two folds and trains on the others.",
+            remedy="Use num_folds=3 or more.",
         )
     gone = np.setdiff1d(table.labels, table.labels[pair.training_rows])
     if len(gone):
         raise InputError(
-            "Nested forms need rows of each class outside any two folds.",
-            came=f"none of {table.class_names[gone[0]]!r} outside folds {pair.fold} and {pair.second_fold}",
-            remedy="Deal other folds, leave the class out, or take a global form.",
+            f"There is no row of {table.class_names[gone[0]]!r} outside folds {pair.fold} and"
+            f" {pair.second_fold}.",
+            expected="A nested recipe needs rows of each class outside any two folds.",
+            remedy="Split with another seed, leave the class out, or use a global form.",
         )

@@ -62,9 +62,8 @@ class TimeLimit:
         parts = re.fullmatch(r"(\d+(?:\.\d+)?)([hms])", text.strip())
         if parts is None:
             raise InputError(
-                "A time to stop after is a number with h, m or s.",
-                came=repr(text),
-                remedy="Say 8h, 30m or 90s, for hours, minutes or seconds.",
+                f"The time limit {text!r} is not a number with h, m or s.",
+                remedy="Write 8h, 30m or 90s, for hours, minutes or seconds.",
             )
         return TimeLimit(text=text.strip(), ends=time() + float(parts[1]) * SECONDS[parts[2]])
 
@@ -106,8 +105,8 @@ def check_executor(executor: Executor) -> None:
     """
     if num_processes() > 1 and not isinstance(executor, Here):
         raise InputError(
-            "Members are shared out by an executor, or batches by torchrun, not both.",
-            came=f"{num_processes()} processes and an executor",
+            f"There are {num_processes()} processes and an executor.",
+            expected="Expected one of both: torchrun shares out batches, an executor members.",
             remedy="Leave --executor out, or torchrun.",
         )
 
@@ -134,8 +133,7 @@ def join_processes() -> "PartialState":
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     if state.num_processes != started:
         raise InputError(
-            "Processes that train together find each other.",
-            came=f"WORLD_SIZE {started}, and {state.num_processes} found",
+            f"WORLD_SIZE is {started}, but {state.num_processes} of these processes found each other.",
             remedy="Start them with torchrun, or with accelerate launch --multi_gpu, also without GPUs.",
         )
     return state

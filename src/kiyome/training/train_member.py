@@ -125,9 +125,9 @@ def _train_together(
     """The same by several processes, each with its share of every batch; the main one writes."""
     if member.recipe.loss.omit_largest:
         raise InputError(
-            "omit_largest= compares the losses of a whole batch, in one process.",
-            came=f"{num_processes()} processes",
-            remedy="Train members apart with --members fold=..., or say omit_largest=0.",
+            f"omit_largest={member.recipe.loss.omit_largest} does not work in {num_processes()} processes:"
+            " it compares the losses of a whole batch.",
+            remedy="Train members apart with --members fold=..., or set omit_largest=0.",
         )
     if is_main_process():
         _remove_leftovers(folder)
@@ -144,8 +144,8 @@ def _train_together(
     if finished := finished_member(member, folder):
         return finished
     raise InputError(
-        "All processes see one run folder.",
-        came=f"no finished {member.label} in {folder}",
+        f"This process does not see the finished {member.label} in {folder}.",
+        expected="All processes must share the run folder.",
         remedy="Name a folder that every host shares with --output.",
     )
 
@@ -396,7 +396,6 @@ def _out_of_memory_told() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise KiyomeError(
-            "A batch fits into memory, in parts if need be.",
-            came=str(error).splitlines()[0][:200] or "not enough memory",
-            remedy="Raise accumulate=, lower batch_size= or image_size=, and give the command again.",
+            f"A batch does not fit into memory: {str(error).splitlines()[0][:200] or 'not enough memory'}.",
+            remedy="Raise accumulate=, lower batch_size= or image_size=, and repeat the command.",
         ) from error

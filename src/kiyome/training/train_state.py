@@ -257,9 +257,9 @@ def save_checkpoint(state: TrainState, folder: Path, *, key: str) -> None:
         write_text(folder / f"{name}.json", json.dumps(facts, indent=2) + "\n")
     except OSError as error:
         raise KiyomeError(
-            f"There is room for a checkpoint of {len(content) / 1e6:.1f} MB.",
-            came=f"{error.strerror or error} in {folder}",
-            remedy="Free some space and give the same command: it goes on after the last whole checkpoint.",
+            f"A checkpoint of {len(content) / 1e6:.1f} MB cannot be written to {folder}:"
+            f" {error.strerror or error}.",
+            remedy="Free some space and repeat the command: it resumes from the last whole checkpoint.",
         ) from error
     for path in sorted(folder.glob("epoch-*.json"))[:-KEPT]:
         path.unlink()

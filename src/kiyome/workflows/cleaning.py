@@ -70,9 +70,10 @@ def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str
         choose("value of labels", labels, LABELS)
     if (labels == "clean-global") != (flags is not None):
         raise InputError(
-            "labels clean-global and flags go together.",
-            came=f"labels {labels or 'as in the recipe'} with {f'flags {flags}' if flags else 'no flags'}",
-            remedy="Say --labels clean-global --flags RUN; or --labels clean, which needs no run.",
+            f"Labels are {labels or 'as in the recipe'}, and there"
+            f" {f'are flags of {flags}' if flags else 'is no run of flags'}.",
+            expected="clean-global needs a run of flags, and nothing else takes one.",
+            remedy="Use --labels clean-global --flags RUN; or --labels clean, which needs no run.",
         )
     if labels is None:
         return []
@@ -243,9 +244,9 @@ def flags_of_run(
         qualities = np.array(columns["label_quality"], np.float64)
     missing = [image_id for image_id in table.image_ids if image_id not in place_of]
     if missing:
-        came = f"{len(missing)} rows without one, such as {missing[0]!r}"
         raise InputError(
-            "The run of flags has a verdict on every row.", came=came, remedy="Run find on these data."
+            f"{run} has no flags for {len(missing)} rows, such as {missing[0]!r}.",
+            remedy="Run `kiyome find` on these data.",
         )
     places = [place_of[image_id] for image_id in table.image_ids]
     return flags[places], qualities[places]

@@ -100,8 +100,8 @@ def export(
     manifest = verify_run(run)
     if manifest["command"] != "train":
         raise InputError(
-            "Models are exported from a run of `kiyome train`.",
-            came=f"a run of {manifest['command']!r} in {run}",
+            f"{run} is a run of {manifest['command']!r}, which has no models.",
+            expected="Expected a run of `kiyome train`.",
             remedy="Name the folder that `kiyome train` wrote.",
         )
     folder = Path(output) if output else run / "onnx"
@@ -148,9 +148,9 @@ def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *,
     difference = float(np.abs(probs - np.concatenate([expected[:1], expected])).max())
     if not difference <= TOLERANCE:  # NaN, too
         raise KiyomeError(
-            f"An ONNX file gives torch's probabilities to within {TOLERANCE:g}.",
-            came=f"{difference:g} between them for {name} on {len(pixels)} photos; it is not written",
-            remedy="Take the folder that timm loads instead, or other versions of torch and onnxruntime.",
+            f"ONNX and torch differ by {difference:g} for {name} on {len(pixels)} photos: not written.",
+            expected=f"Expected probabilities that agree to within {TOLERANCE:g}.",
+            remedy="Use the folder that timm loads instead, or other versions of torch and onnxruntime.",
         )
     return difference
 
@@ -159,7 +159,7 @@ def _photos_to_check(photos: Path | str) -> list[str]:
     """Some photos from all over the set."""
     paths = [path for path in read_photo_list(photos, images_option=None).paths if Path(path).is_file()]
     if not paths:
-        raise InputError("The check needs photos.", came=f"none in {photos}", remedy="Name others.")
+        raise InputError(f"There are no photos in {photos} to check with.", remedy="Name other photos.")
     return [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, NUM_PHOTOS).astype(int))]
 
 
@@ -173,7 +173,7 @@ def _views(paths: list[str], recipe: "Recipe", network: "Network", cache: Path) 
     rows = np.flatnonzero(photos.readable)
     if not len(rows):
         reason = next(reason for reason in photos.reasons if reason)
-        raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Name others.")
+        raise InputError(f"None of the photos can be read: {reason}.", remedy="Name other photos.")
     view = recipe.data.prediction_view(0, crop_pct=network.crop_pct)
     loader = Loader(photos=photos, rows=rows, augment=view, batch_size=len(rows), seed=0)
     return np.concatenate([np.array(batch.pixels) for batch in loader.epoch(view=0)])

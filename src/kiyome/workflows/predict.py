@@ -123,7 +123,8 @@ def predict(
         return _predict_by(source, listed, cache, on_progress)
     if listed.source and Path(output).resolve() == listed.source.resolve():
         raise InputError(
-            "A submission is a file of its own.", came=f"the sample itself, {output}", remedy="Name another."
+            f"{output} is the sample itself, which the submission would replace.",
+            remedy="Name another file with --output.",
         )
     table = source.manifest["table"]
     label_texts = table.get("label_texts")  # runs before 2026-11-28 have names only
@@ -148,8 +149,8 @@ def _source(run: Path) -> _Source:
         return _Source(run, manifest, tuple(map(_source, inputs_of(run, manifest))))
     if manifest["command"] != "train":
         raise InputError(
-            "Photos are predicted by a run of `kiyome train`, or by what was made of such runs.",
-            came=f"a run of {manifest['command']!r} in {run}",
+            f"{run} is a run of {manifest['command']!r}, which has no models.",
+            expected="Expected a run of `kiyome train`, or one that combines such runs.",
             remedy="Name the folder that `kiyome train` wrote.",
         )
     return _Source(run, manifest, ())
@@ -194,7 +195,10 @@ def predict_photos(
 
     members = read_member_facts(run)
     if not members:
-        raise InputError("A run holds finished members.", came=f"none in {run}", remedy="Train first.")
+        raise InputError(
+            f"There is no finished member in {run}.",
+            remedy="Run its training to the end.",
+        )
     total, num_models = np.zeros((len(listed.paths), len(class_names))), 0
     photos_of: dict[StoredSize, CachedPhotos] = {}
     for number, (folder, facts) in enumerate(members, start=1):
@@ -208,7 +212,7 @@ def predict_photos(
         rows = np.flatnonzero(photos.readable)
         if not len(rows):
             reason = next(reason for reason in photos.reasons if reason)
-            raise InputError("Some photo can be read.", came=f"none: {reason}", remedy="Check the photos.")
+            raise InputError(f"None of the photos can be read: {reason}.", remedy="Check the photos.")
         compute = choose_compute(recipe.model.precision)
         for name in facts["models"]:
             network = load_timm_folder(folder / name).with_link(stored_link(facts))

@@ -47,8 +47,7 @@ class Split:
         if not photos.readable.any():
             row, reason = next(iter(photos.set_aside.items()))
             raise InputError(
-                "At least some photos can be read.",
-                came=f"none of {photos.num_photos}; row {row}: {reason}",
+                f"None of {photos.num_photos} photos can be read; row {row}: {reason}.",
                 remedy="Run `kiyome check` for the list.",
             )
         scored = table.take(photos.readable)
