@@ -5,12 +5,11 @@ table ── photos decoded once ── folds ── members: recipe x fold x se
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.run import RunFolder, announce_run, is_finished, path_of_run
@@ -21,15 +20,7 @@ from kiyome.experiments import note_run
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos
 from kiyome.images.reader import PhotoRecord
-from kiyome.progress import (
-    Notes,
-    OnEvent,
-    Progress,
-    ignore_event,
-    ignore_note,
-    no_progress,
-    shows_progress,
-)
+from kiyome.progress import Notes, OnEvent, Progress, ignore_event, ignore_note, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.training.processes import (
@@ -41,22 +32,19 @@ from kiyome.training.processes import (
 )
 from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
-from kiyome.training.tracking import Tracking, check_trackers, tracking
-from kiyome.workflows.cleaning import (
-    apply_nested_cleaning,
-    changes_for_labels,
-    notes_on_rows,
-    num_training_rows,
-    prepare_training_data,
-)
+from kiyome.training.tracking import check_trackers, tracking
+from kiyome.workflows.cleaning import apply_nested_cleaning, changes_for_labels, prepare_training_data
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists
-from kiyome.workflows.predict import predict_photos, write_submission
+from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
 from kiyome.workflows.split import Split
-from kiyome.workflows.train_result import TrainResult, result_of_training, write_trained
+from kiyome.workflows.train_result import TrainResult, result_of_some, result_of_training, write_result
 
 if TYPE_CHECKING:
     from kiyome.training.member import TrainingData
+
+Photos = Mapping[StoredSize, CachedPhotos]
+"""All photos of the table, once for each size that some recipe needs."""
 
 
 @shows_progress
@@ -101,36 +89,35 @@ def train(
     flags
         The folder of a `find` or `train` run, for clean-global only.
     output
-        The run folder; the next free ``runs/NAME-train`` if not given. The same command goes on in its own.
+        The run folder; the next free ``runs/NAME-train`` if not given. The same command resumes in its own.
     test, test_images
         Photos to predict when all members are finished, and their folder; as `photos` and `images` of
         `kiyome.workflows.predict.predict`.
     members
-        Train these only, ``fold=0`` say, and stop: for several processes or machines on one run folder. The
-        same command without it then puts all together. ``fold=0+1`` is a pair behind a nested recipe.
+        Train only these, such as ``fold=0``, for several processes or machines on one run folder. The same
+        command without it then puts all together. ``fold=0+1`` is a pair behind a nested recipe.
     executor
         Where members are trained: ``here``, ``processes:2``, ``ray``, ``slurm:gpu`` and so on, as for
-        `kiyome.executors.choose_executor`. It decides nothing about results.
+        `kiyome.executors.choose_executor`. Results do not depend on it.
     stop_after
         ``8h``, ``30m`` or ``90s``: stop after a whole epoch when another one as long would end after that
-        time, which begins with this call. The same call goes on, to the same result.
+        time, which begins with this call. The same call resumes, to the same result.
     seed
-        A new split into folds by this seed; ``num_folds=`` among the changes asks for a new split, too.
-        Without them the folds are those of the oldest run of the same rows and labels beside the run folder,
-        if there is one; else new ones, as many as the recipe says, by seed 0. A `fold` column in the data
-        comes first.
+        Seed of a new split into folds; ``num_folds=`` among the changes asks for a new split, too. Without
+        them the folds are those of the oldest run of the same rows and labels beside the run folder, if there
+        is one, else a new split by seed 0. A `fold` column in the data comes first.
     cache_folder
         Where decoded photos are kept between runs.
     trackers
         Of ``wandb``, ``trackio``, ``tensorboard``, ``mlflow``: each gets the metrics as well, one tracked run
         a member, below ``tracking/`` in the run folder. Nothing goes over a network unless WANDB_MODE=online,
-        TRACKIO_SPACE_ID, TRACKIO_SERVER_URL or MLFLOW_TRACKING_URI say so. Results stay the same.
+        TRACKIO_SPACE_ID, TRACKIO_SERVER_URL or MLFLOW_TRACKING_URI ask for it. Results stay the same.
     on_progress
         Called as ``on_progress(stage, done, total)``; a stage for each member counts its steps.
     on_event
-        Called with a `MemberEvent` when something becomes of a member, and after each epoch.
+        Called with a `MemberEvent` when the state of a member changes, and after each epoch.
     on_note
-        Called, before photos are read, with each note on what a change to the recipe brings with it.
+        Called, before photos are read, with each note on what a change to the recipe entails.
     progress
         Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
@@ -148,7 +135,7 @@ def train(
     MissingExtra
         With the pip line, where a package is absent.
     KiyomeError
-        Where a training stops; the same command goes on after its last whole epoch.
+        Where a training stops; the same command resumes after its last whole epoch.
     TimeLimitReached
         Where `stop_after` came first; its `folder` is the run folder.
     """
@@ -159,139 +146,180 @@ def train(
     recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)], on_note=notes.append)
     for note in notes:
         on_note(note)
-    place = run_folder_path(data, output, _ending(recipes))
-    cache = Path(cache_folder or default_cache_folder())
-    table = open_table(
-        data,
-        images=images,
-        missing_list=missing_list_path(place),
-        class_map=class_map,
-        id_column=id_column,
-        label_column=label_column,
-        on_progress=on_progress,
-    )
-    to_submit = _to_submit(test, test_images, data, table, class_map) if test else None  # errors come early
-    asks_for_new = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
-    config: dict[str, Any] = {"recipes": [_deciding(each) for each in recipes], "seed": seed or 0}
+    folder = run_folder_path(data, output, _ending(recipes))
+    columns = {"class_map": class_map, "id_column": id_column, "label_column": label_column}
+    missing = missing_list_path(folder)
+    table = open_table(data, images=images, missing_list=missing, on_progress=on_progress, **columns)
+    submission = _Submission.of(test, test_images, data, table, class_map) if test else None
+    is_new_split = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
     identity: dict[str, Any] = {
         "command": "train",
-        "config": {**config, "new_split": True} if asks_for_new else config,
+        "config": _config(recipes, seed or 0, is_new_split=is_new_split),
         "table": table,
         "named_by_user": output is not None,
     }
+    cache = Path(cache_folder or default_cache_folder())
     with main_process_first():
-        check_models(recipes, place, **identity)
-        photos = _cached(table, recipes, cache, on_progress)
+        check_models(recipes, folder, **identity)
+        photos = _cache_photos(table, recipes, cache, on_progress)
     split = Split(
-        run=path_of_run(place, **identity),
+        run=path_of_run(folder, **identity),
         num_folds=recipes[0].data.num_folds,
         seed=seed or 0,
-        is_own=asks_for_new or table.folds is not None,
+        is_own=is_new_split or table.folds is not None,
         fewest=3 if any(recipe.cleaning.is_nested for recipe in recipes) else 2,
     )
-    check = _checked(table, next(iter(photos.values())), on_progress)
-    scored, rows = split.assign(table, check), np.flatnonzero(check.readable)
-    notes = [*notes, *split.note(scored, say=f"num_folds={split.num_folds}")]
-    taken = {recipe.name: _taken(photos[_size_of(recipe)], rows) for recipe in recipes}
-    training_data = prepare_training_data(scored, recipes, taken)
+    check = _check_photos(table, next(iter(photos.values())), on_progress)
+    scored = split.assign(table, check)
+    training = _Training(
+        folder=folder,
+        identity=identity,
+        recipes=recipes,
+        split=split,
+        table=scored,
+        data=prepare_training_data(scored, recipes, _readable_photos(recipes, photos, check)),
+        how={"executor": where, "limit": limit, "on_progress": on_progress},
+        trackers=trackers,
+        on_event=on_event,
+        notes=(*notes, *split.note(scored, say=f"num_folds={split.num_folds}")),
+    )
     if members or not is_main_process():
-        with main_process_first():  # it holds the folder, or has announced it
-            shared = announce_run(place, **identity)
-            split.keep(scored)
-        with tracking(trackers, shared, on_event=on_event) as tracked:
-            how: dict[str, Any] = {"executor": where, "limit": limit, "on_progress": on_progress}
-            some = _some_members(recipes, training_data, shared, members, tracked, **how)
-            return replace(some, notes=(*notes, *some.notes))
-    with (
-        RunFolder.create_or_reopen(place, **identity) as run,
-        tracking(trackers, run.path, on_event=on_event) as tracked,
-    ):
-        from kiyome.training.cross_validate import cross_validate, plan_members
+        return _train_some(training, members)
+    return _train_all(training, photos, check, submission, cache, title=Path(data).resolve().name)
 
-        split.keep(scored)
-        wait_for_everyone()  # others come into the folder now
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Training:
+    """A training that is checked and ready to begin."""
+
+    folder: Path
+    identity: Mapping[str, Any]
+    """Arguments of the run folder: command, settings and table."""
+    recipes: Sequence[Recipe]
+    split: Split
+    table: Table
+    """The rows whose photo can be read, with folds."""
+    data: Mapping[str, "TrainingData"]
+    """For each recipe's name."""
+    how: Mapping[str, Any]
+    """Executor, time limit and progress of `train_members`."""
+    trackers: Sequence[str]
+    on_event: OnEvent
+    notes: tuple[str, ...]
+
+
+def _train_all(
+    training: _Training,
+    photos: Photos,
+    check: PhotoCheck,
+    submission: "_Submission | None",
+    cache: Path,
+    *,
+    title: str,
+) -> TrainResult:
+    """Train every member, write the run folder, and note the experiment in the diary."""
+    from kiyome.training.cross_validate import cross_validate, plan_members
+
+    recipes, table = training.recipes, training.table
+    with (
+        RunFolder.create_or_reopen(training.folder, **training.identity) as run,
+        tracking(training.trackers, run.path, on_event=training.on_event) as tracked,
+    ):
+        training.split.keep(table)
+        wait_for_everyone()  # the other processes enter the folder now
         write_text(run.path / "recipe.toml", recipe_text(recipes))
-        write_photo_lists(run.path, table, check)
-        planned = plan_members(recipes, training_data)
-        how = {"executor": where, "limit": limit, "on_progress": on_progress, "on_event": tracked}
-        taught = apply_nested_cleaning(planned, run.path, **how)
-        trained = cross_validate(taught, run.path, **how)
-        exact = formula_warnings(scored, ["oof.csv", "table.csv"])
-        told = [*notes, *exact, *_notes(photos, run), *tracked.notes]
-        result = result_of_training(run.path, recipes, trained, told)
-        if to_submit is not None:
-            listed, form = to_submit
-            predicted = predict_photos(
-                run.path,
-                listed,
-                class_names=table.class_names,
-                cache_folder=cache,
-                on_progress=on_progress,
-            )
-            submission = write_submission(predicted, form, run.path / "submission.csv")
-            result = replace(result, submission=submission)
-        write_trained(result, trained, recipes, title=Path(data).resolve().name)
+        write_photo_lists(run.path, training.identity["table"], check)
+        how = {**training.how, "on_event": tracked}
+        members = apply_nested_cleaning(plan_members(recipes, training.data), run.path, **how)
+        trained = cross_validate(members, run.path, **how)
+        formulas = formula_warnings(table, ["oof.csv", "table.csv"])
+        notes = [*training.notes, *formulas, *_run_notes(photos, run), *tracked.notes]
+        result = result_of_training(run.path, recipes, trained, notes)
+        if submission is not None:
+            written = submission.write(run.path, table, cache, training.how["on_progress"])
+            result = replace(result, submission=written)
+        write_result(result, trained, recipes, title=title)
     left_out = result.is_kept is not None and not result.is_kept.all()
     note_run(result.folder, leaks=result.leaks, is_kept=result.is_kept if left_out else None)
     return result
 
 
-def check_models(recipes: Sequence[Recipe], place: Path, **identity: Any) -> None:
-    """Refuse models that cannot be built, for want of weights say; a run that is finished needs none.
+def _train_some(training: _Training, only: Sequence[str]) -> TrainResult:
+    """Train the members that `only` picks in a run folder that other processes share."""
+    from kiyome.training.cross_validate import pick_members, plan_members, train_members
+    from kiyome.training.nested import plan_pairs, train_pairs
 
-    Raises
-    ------
-    InputError, MissingExtra
-        As for `kiyome.artifacts.run.is_finished` and `kiyome.training.train_state.check_networks`.
-    """
-    if not is_finished(place, **identity):
+    with main_process_first():  # it holds the folder, or has announced it
+        folder = announce_run(training.folder, **training.identity)
+        training.split.keep(training.table)
+    with tracking(training.trackers, folder, on_event=training.on_event) as tracked:
+        how = {**training.how, "on_event": tracked}
+        planned = plan_members(training.recipes, training.data)
+        picked = pick_members([*plan_pairs(planned), *planned], only)
+        others = [each for each in planned if each not in picked]
+        trained = train_pairs([each for each in picked if each.is_pair], folder, **how)
+        members = apply_nested_cleaning([each for each in picked if not each.is_pair], folder, **how)
+        trained += train_members(members, folder, others=others, **how)
+        notes = [*training.notes, *tracked.notes]
+        return result_of_some(folder, training.recipes, trained, members or planned, notes)
+
+
+class _Submission(NamedTuple):
+    """Test photos and the form in which their predictions are written."""
+
+    photos: PhotoList
+    form: SubmissionForm
+
+    @classmethod
+    def of(
+        cls,
+        test: Path | str,
+        images: Path | str | None,
+        data: Path | str,
+        table: Table,
+        class_map: Path | str | None,
+    ) -> "_Submission":
+        """Return the test photos, found near the training data if need be; errors come before training."""
+        near = (Path(data).parent, Path(data), table.root.parent, table.root)
+        photos = read_photo_list(test, images=images, near=near, images_option="--test-images")
+        texts = known_label_texts(
+            table.class_names, table.label_texts, sample=photos.source, class_map=class_map
+        )
+        return cls(photos, submission_form(photos, texts))
+
+    def write(self, run: Path, table: Table, cache: Path, on_progress: Progress) -> PredictResult:
+        """Predict the photos with the members of a run, and write its submission.csv."""
+        predicted = predict_photos(
+            run, self.photos, class_names=table.class_names, cache_folder=cache, on_progress=on_progress
+        )
+        return write_submission(predicted, self.form, run / "submission.csv")
+
+
+def check_models(recipes: Sequence[Recipe], folder: Path, **identity: Any) -> None:
+    """Refuse models that cannot be built, for lack of weights say; a finished run needs none."""
+    if not is_finished(folder, **identity):
         from kiyome.training.train_state import check_networks
 
         check_networks(recipes)
 
 
-def _to_submit(
-    test: Path | str,
-    images: Path | str | None,
-    data: Path | str,
-    table: Table,
-    class_map: Path | str | None,
-) -> tuple[PhotoList, SubmissionForm]:
-    """The photos to predict, found near the training data if need be, and the form of the submission."""
-    near = (Path(data).parent, Path(data), table.root.parent, table.root)
-    listed = read_photo_list(test, images=images, near=near, images_option="--test-images")
-    ways = known_label_texts(table.class_names, table.label_texts, sample=listed.source, class_map=class_map)
-    return listed, submission_form(listed, ways)
+def _config(recipes: Sequence[Recipe], seed: int, *, is_new_split: bool) -> dict[str, Any]:
+    """The settings that identify a run: all fields of its recipes but `about`, and the seed of its split."""
+    fields = [{key: value for key, value in each.as_dict().items() if key != "about"} for each in recipes]
+    config: dict[str, Any] = {"recipes": fields, "seed": seed}
+    return {**config, "new_split": True} if is_new_split else config
 
 
-def _cached(
-    table: Table, recipes: Sequence[Recipe], cache: Path, on_progress: Progress
-) -> dict[StoredSize, CachedPhotos]:
-    """All photos of the table, once for each size that some recipe needs."""
+def _cache_photos(table: Table, recipes: Sequence[Recipe], cache: Path, on_progress: Progress) -> Photos:
     return {
         size: cache_photos(table.photo_paths(), stored=size, folder=cache, on_progress=on_progress)
-        for size in dict.fromkeys(map(_size_of, recipes))
+        for size in dict.fromkeys(recipe.data.stored_size for recipe in recipes)
     }
 
 
-def _deciding(recipe: Recipe) -> dict[str, Any]:
-    """The fields of a recipe, but what is said about it."""
-    return {key: value for key, value in recipe.as_dict().items() if key != "about"}
-
-
-def _size_of(recipe: Recipe) -> StoredSize:
-    return recipe.data.stored_size
-
-
-def _checked(table: Table, photos: CachedPhotos, on_progress: Progress) -> PhotoCheck:
-    """What the pass that stored the photos found, beside the labels."""
-    names = np.array(table.class_names, object)[table.given_labels].tolist()
-    return check_records(_records(photos), labels=names, on_progress=on_progress)
-
-
-def _records(photos: CachedPhotos) -> list[PhotoRecord[Any]]:
-    """What the pass that stored the photos learned of them."""
-    return [
+def _check_photos(table: Table, photos: CachedPhotos, on_progress: Progress) -> PhotoCheck:
+    """The check of the photos, from the pass that cached them."""
+    records: list[PhotoRecord[Any]] = [
         PhotoRecord(
             row=row,
             reason=reason,
@@ -302,61 +330,33 @@ def _records(photos: CachedPhotos) -> list[PhotoRecord[Any]]:
         )
         for row, (photo, reason) in enumerate(zip(photos.photos, photos.reasons, strict=True))
     ]
+    names = np.array(table.class_names, object)[table.given_labels].tolist()
+    return check_records(records, labels=names, on_progress=on_progress)
 
 
-def _taken(photos: CachedPhotos, rows: NDArray[np.intp]) -> CachedPhotos:
-    kept = rows.tolist()
-    return replace(
-        photos,
-        photos=tuple(photos.photos[row] for row in kept),
-        offsets=photos.offsets[rows],
-        reasons=tuple(photos.reasons[row] for row in kept),
-    )
+def _readable_photos(recipes: Sequence[Recipe], photos: Photos, check: PhotoCheck) -> dict[str, CachedPhotos]:
+    """The photos that can be read, in the size of each recipe, for its name."""
+    rows = np.flatnonzero(check.readable)
 
+    def readable(cached: CachedPhotos) -> CachedPhotos:
+        return replace(
+            cached,
+            photos=tuple(cached.photos[row] for row in rows),
+            offsets=cached.offsets[rows],
+            reasons=tuple(cached.reasons[row] for row in rows),
+        )
 
-def _some_members(
-    recipes: Sequence[Recipe],
-    training_data: Mapping[str, "TrainingData"],
-    place: Path,
-    only: Sequence[str],
-    tracked: Tracking,
-    **how: Any,
-) -> TrainResult:
-    from kiyome.training.cross_validate import pick_members, plan_members, train_members
-    from kiyome.training.nested import plan_pairs, train_pairs
-
-    members = plan_members(recipes, training_data)
-    picked = pick_members([*plan_pairs(members), *members], only)
-    others = [each for each in members if each not in picked]
-    pairs, own = ([each for each in picked if each.is_pair == is_pair] for is_pair in (True, False))
-    how["on_event"] = tracked
-    trained = train_pairs(pairs, place, **how)
-    taught = apply_nested_cleaning(own, place, **how)
-    trained += train_members(taught, place, others=others, **how)
-    return TrainResult(
-        folder=place,
-        table=members[0].data.table,
-        predictions=None,
-        members=tuple(member.facts for member in trained),
-        scores={},
-        num_training_rows=num_training_rows(taught or members),
-        models=tuple(recipe.title for recipe in recipes),
-        notes=(
-            "only some members were trained; the same command without --members puts all together",
-            *notes_on_rows(taught),
-            *tracked.notes,
-        ),
-    )
+    return {recipe.name: readable(photos[recipe.data.stored_size]) for recipe in recipes}
 
 
 def _ending(recipes: Sequence[Recipe]) -> str:
-    """How the name of the run folder ends: with the form that all models share, such as -clean-global."""
-    forms = {recipe.title.removeprefix(recipe.name) for recipe in recipes}
+    """The end of the run folder's name, with the form that all models share, such as -clean-global."""
+    forms = {recipe.cleaning.suffix for recipe in recipes}
     mixed = "-mixed-global" if any("-global" in form for form in forms) else "-mixed"
     return "-train" + (forms.pop() if len(forms) == 1 else mixed)
 
 
-def _notes(photos: Mapping[StoredSize, CachedPhotos], run: RunFolder) -> list[str]:
+def _run_notes(photos: Photos, run: RunFolder) -> list[str]:
     notes = [note for each in photos.values() for note in each.notes]
     for package, (before, now) in run.changed_versions.items():
         notes.append(f"{package} was {before} and is {now}: not bit for bit the same run")

@@ -1,4 +1,4 @@
-"""What a training left behind, and how it is put on disk. N rows, K classes."""
+"""The result of a training, and its files in the run folder. N rows, K classes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from kiyome.workflows.predict import PredictResult
 
 if TYPE_CHECKING:
     from kiyome.training.cross_validate import CrossValidation
-    from kiyome.training.member import FinishedMember
+    from kiyome.training.member import FinishedMember, Member
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainResult:
-    """What a training left behind; everything here is in the run folder, too. N rows, K classes."""
+    """The result of a training, all of which is in the run folder, too. N rows, K classes."""
 
     folder: Path
     table: Table
@@ -33,24 +33,24 @@ class TrainResult:
     predictions: Predictions | None
     """Out of fold; None where only some members were trained."""
     members: tuple[Mapping[str, Any], ...]
-    """What member.json of each says."""
+    """The content of each member.json."""
     scores: Mapping[str, Mapping[str, float]]
     """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows, and
     beside it, where cleaning left rows out, of the others only."""
     num_training_rows: int
-    """Rows that at least one member was taught."""
+    """Rows that at least one member was trained on."""
     models: tuple[str, ...] = ()
-    """Each model's name with the form in which labels reached it; `global` marks a leak."""
+    """Each model's name with the form of its labels; `global` marks a leak."""
     leaks: tuple[str, ...] = ()
-    """What the scores owe to the labels that they are judged on, in words; notes say it, too."""
+    """Ways in which the labels of scored rows reached the models, in words; also among the notes."""
     is_kept: NDArray[np.bool_] | None = None
     """(N,) rows that no member left out for their label."""
     submission: PredictResult | None = None
     notes: tuple[str, ...] = ()
-    """What people should hear."""
+    """Notes for people."""
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "folder": str(self.folder),
             "rows": len(self.table),
@@ -67,17 +67,7 @@ class TrainResult:
 def result_of_training(
     folder: Path, recipes: Sequence[Recipe], trained: "CrossValidation", notes: list[str]
 ) -> TrainResult:
-    """The result of all members, with scores and what people should hear.
-
-    Parameters
-    ----------
-    folder
-        The run folder, where the members lie.
-    recipes, trained
-        What was trained.
-    notes
-        What is known already.
-    """
+    """Return the result of all members, with their scores added."""
     members = [each.member for each in trained.members]
     table = members[0].data.table
     scores = {"all members": _scores(trained.members, trained.pred_probs)}
@@ -109,8 +99,32 @@ def result_of_training(
     )
 
 
+def result_of_some(
+    folder: Path,
+    recipes: Sequence[Recipe],
+    trained: Sequence["FinishedMember"],
+    members: Sequence["Member"],
+    notes: Sequence[str],
+) -> TrainResult:
+    """Return the result where only some members were trained, which has no scores yet."""
+    return TrainResult(
+        folder=folder,
+        table=members[0].data.table,
+        predictions=None,
+        members=tuple(member.facts for member in trained),
+        scores={},
+        num_training_rows=num_training_rows(members),
+        models=tuple(recipe.title for recipe in recipes),
+        notes=(
+            *notes,
+            "only some members were trained; the same command without --members puts all together",
+            *notes_on_rows([each.member for each in trained if not each.member.is_pair]),
+        ),
+    )
+
+
 def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, float]:
-    """Agreement with given labels of all rows, each held out; beside it, of those that no member left out."""
+    """Out-of-fold agreement with given labels, of all rows and of those that no member left out."""
     from kiyome.training.member import agreement
 
     members = [each.member for each in trained]
@@ -125,10 +139,10 @@ def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, floa
     }
 
 
-def write_trained(
+def write_result(
     result: TrainResult, trained: "CrossValidation", recipes: Sequence[Recipe], *, title: str
 ) -> None:
-    """Put all that a training of every member found into its run folder."""
+    """Write a training of every member into its run folder."""
     folder, table = result.folder, result.table
     assert result.predictions is not None  # noqa: S101
     write_scored_table(folder, table, result.predictions)
@@ -153,7 +167,7 @@ def write_trained(
 
 
 def _write_dynamics(trained: "CrossValidation", table: Table, folder: Path) -> None:
-    """training_dynamics as CSV and Parquet: what training said of each row, in the table's order."""
+    """Write the training dynamics of each row as CSV and Parquet, in the table's order."""
     import pyarrow as pa
 
     names = np.array(table.class_names, object)
