@@ -34,10 +34,10 @@ def test_a_member_tells_its_state_loss_agreement_and_time_left():
         ("a", "done before", 1.0, "0.5000", "40.0%", ""),
         ("b", "epoch 2/4", 0.25, "2.0000", "10.0%", "1:30"),
         ("c", "waiting", 0.0, "", "", ""),
-        ("d", "elsewhere, 2/4", 0.5, "1.0000", "20.0%", ""),
+        ("d", "remote, 2/4", 0.5, "1.0000", "20.0%", ""),
     ]
     table.on_event(event("b", "predicting", 4))
-    assert table.cells()[2][:2] == ("b", "predicts")
+    assert table.cells()[2][:2] == ("b", "predicting")
     table.on_event(event("b", "finished", 4))
     assert table.cells()[2] == ("b", "done", 1.0, "0.5000", "40.0%", "")
 
@@ -81,11 +81,11 @@ def test_a_pipe_gets_one_line_an_epoch():
     lines = [re.sub(r"  \d:\d\d left in all", "", line) for line in said.getvalue().splitlines()]
     assert lines == [
         "cache photos: 9",
-        "a  epoch 1/2  loss 2.0000  agrees 10.0%",
-        "a  epoch 2/2  loss 1.0000  agrees 20.0%",
+        "a  epoch 1/2  loss 2.0000  agreement 10.0%",
+        "a  epoch 2/2  loss 1.0000  agreement 20.0%",
         "a  done",
-        r"b\x1b[2J  epoch 1/2  loss 2.0000  agrees 10.0%",
-        r"b\x1b[2J  epoch 2/2  loss 1.0000  agrees 20.0%",
+        r"b\x1b[2J  epoch 1/2  loss 2.0000  agreement 10.0%",
+        r"b\x1b[2J  epoch 2/2  loss 1.0000  agreement 20.0%",
         r"b\x1b[2J  done",
     ]
 

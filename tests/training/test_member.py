@@ -163,7 +163,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(member, tmp_pa
     done = train_member(member, tmp_path / "cut")
     [note] = done.facts["notes"]
     assert (
-        note == "checkpoint epoch-0003 is damaged (other bytes than were written); the one before it is taken"
+        note == "checkpoint epoch-0003 is damaged (other bytes than were written); the one before it is used"
     )
     whole, cut = files_of(tmp_path / "whole"), files_of(tmp_path / "cut")
     assert {name for name in whole if whole[name] != cut[name]} == {"member.json"}  # it holds the note

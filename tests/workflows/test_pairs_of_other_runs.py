@@ -72,7 +72,7 @@ def test_a_changed_share_takes_the_pairs_of_the_run_beside_and_says_so(place, tm
     again, trained = run_train(place, place / "runs" / "b", "max_left_out=0.2")
     alone, trained_alone = run_train(place, tmp_path / "elsewhere", "max_left_out=0.2")
     assert (len(trained), len(trained_alone)) == (0, 3)
-    note = "quick-clean: 3 of 3 pairs of folds were trained in a and taken from there"
+    note = "quick-clean: 3 of 3 pairs of folds were trained in a and copied from there"
     assert (again.notes.count(note), alone.notes.count(note)) == (1, 0)
     assert pairs_of(again.folder) == pairs_of(alone.folder) == pairs_of(place / "runs" / "a")
     assert again.predictions.pred_probs.tobytes() == alone.predictions.pred_probs.tobytes()
@@ -136,7 +136,7 @@ def test_what_is_spoiled_is_trained_and_what_is_whole_beside_it_taken(place, tmp
     monkeypatch.delenv("KIYOME_SEAL_KEY")
     result, trained = run_train(place, tmp_path / "runs" / "new")
     assert len(trained) == 3
-    assert not any("taken from" in note for note in result.notes)
+    assert not any("copied from" in note for note in result.notes)
     assert pairs_of(result.folder) == pairs_of(place / "runs" / "a")
     assert {path.name for path in (result.folder / "nested" / "members" / pairs[0]).iterdir()} == {
         path.name for path in (place / "runs" / "a" / "nested" / "members" / pairs[0]).iterdir()

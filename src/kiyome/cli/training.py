@@ -1,5 +1,6 @@
 """The verbs that train members and use them: train, predict, export, and the flows around training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from kiyome.cli import render
 from kiyome.cli.command import (
     ClassMap,
     Data,
+    Emit,
     ExecutorName,
     IdColumn,
     Images,
@@ -43,13 +45,13 @@ def train(
         ),
     ] = None,
     flags: Annotated[
-        Path | None, typer.Option(help="With clean-global: the run of find or train whose flags are taken.")
+        Path | None, typer.Option(help="With clean-global: the run of find or train whose flags are used.")
     ] = None,
     images: Images = None,
     output: Output = None,
     test: Annotated[
         Path | None,
-        typer.Option(help="Photos to predict: a folder, or a sample submission, whose form is taken."),
+        typer.Option(help="Photos to predict: a folder, or a sample submission, whose form is used."),
     ] = None,
     test_images: Annotated[
         Path | None,
@@ -77,7 +79,7 @@ def train(
 ) -> None:
     """Train models over folds; predict each photo by models that never saw it, and new photos by all.
 
-    Killed at any moment, the same command goes on where it was, and ends with the same result.
+    Killed at any moment, the same command resumes where it was, to the same result.
 
     Examples:
       kiyome train photos/ --recipe quick                minutes on two cores
@@ -89,24 +91,15 @@ def train(
       kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
       kiyome train photos/ --executor processes          one process a GPU; or ray, slurm:PARTITION
       kiyome train photos/ --members fold=0              one of several machines on one --output
-      kiyome train photos/ --stop-after 8h               for sessions of 9 hours; again: it goes on
+      kiyome train photos/ --stop-after 8h               for sessions of 9 hours; run again to resume
       kiyome train photos/ --tracker tensorboard         curves in RUN/tracking, besides metrics.jsonl
       WANDB_MODE=online kiyome train photos/ --tracker wandb
       kiyome train --recipe modern --print-recipe > mine.toml
     """
     with command_output(as_json) as (emit, _), watching() as (on_progress, on_event):
-        wanted = list(changes or [])
         if print_recipe:
-            from kiyome.training.recipe_files import read_recipes, recipe_text
-            from kiyome.workflows.cleaning import changes_for_labels
-
-            wanted = [str(data), *wanted] if "=" in str(data) else wanted
-            notes: list[str] = []
-            wanted += changes_for_labels(labels, flags)
-            recipes = read_recipes(recipe, wanted, on_note=notes.append)
-            summary = {"recipes": {each.name: each.as_dict() for each in recipes}, "notes": notes}
-            text = "".join(f"# note: {note}\n" for note in notes) + recipe_text(recipes)
-            emit(summary, lambda: line(text))
+            first = [str(data)] if "=" in str(data) else []
+            _emit_recipe(emit, recipe, [*first, *(changes or ())], labels, flags)
             return
         from kiyome.training.processes import is_main_process
         from kiyome.workflows.train import train as train_members
@@ -114,7 +107,7 @@ def train(
         result = train_members(
             data,
             recipe=recipe,
-            changes=wanted,
+            changes=changes or (),
             labels=labels,
             flags=flags,
             images=images,
@@ -137,13 +130,27 @@ def train(
             emit(result.summary(), lambda: render.show_train(result))
 
 
+def _emit_recipe(
+    emit: Emit, recipe: str, changes: Sequence[str], labels: str | None, flags: Path | None
+) -> None:
+    """Print the recipe with its changes, as a file that --recipe reads."""
+    from kiyome.training.recipe_files import read_recipes, recipe_text
+    from kiyome.workflows.cleaning import changes_for_labels
+
+    notes: list[str] = []
+    recipes = read_recipes(recipe, [*changes, *changes_for_labels(labels, flags)], on_note=notes.append)
+    summary = {"recipes": {each.name: each.as_dict() for each in recipes}, "notes": notes}
+    text = "".join(f"# note: {note}\n" for note in notes) + recipe_text(recipes)
+    emit(summary, lambda: line(text))
+
+
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
     photos: Annotated[Path, typer.Argument(help="A folder of photos, or a table with their ids.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The submission.")] = Path("submission.csv"),
     sample: Annotated[
         Path | None,
-        typer.Option(help="A sample submission whose ids, order, columns and form are taken."),
+        typer.Option(help="A sample submission whose ids, order, columns and form are used."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -196,7 +203,7 @@ def export(
 ) -> None:
     """Write each model of a training as ONNX, once it gives torch's probabilities on real photos.
 
-    Photos go in as uint8, probabilities come out; a JSON file beside each says classes, size and cut.
+    Photos go in as uint8, probabilities come out; a JSON file beside each lists classes, size and crop.
     timm needs no export: timm.create_model("local-dir:RUN/members/MEMBER/models/EPOCH") loads what is there.
 
     Examples:
@@ -219,7 +226,7 @@ def noise_classifier(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Train models to tell from a photo whether its label was flagged, and say how well that works.
+    """Train models to predict from a photo whether its label was flagged, and score them.
 
     Examples:
       kiyome noise-classifier runs/leaves
@@ -245,14 +252,14 @@ def clean_and_retrain(
     changes: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: epochs=3 ...")] = None,
     recipe: Annotated[str, typer.Option(help="A shipped recipe, or a .toml or .yaml file.")] = "quick",
     action: Annotated[
-        str, typer.Option(help="What becomes of flagged rows: drop, relabel, weight, soften or keep.")
+        str, typer.Option(help="The action on flagged rows: drop, relabel, weight, soften or keep.")
     ] = "drop",
     min_chance: Annotated[
         float, typer.Option(help="Act only where the label is wrong with at least this chance.")
     ] = 0.0,
     max_left_out: MaxLeftOut = 0.5,
     decisions: Annotated[
-        Path | None, typer.Option(help="What people decided: a file with image_id, decision and label.")
+        Path | None, typer.Option(help="Decisions of people: a file with image_id, decision and label.")
     ] = None,
     images: Images = None,
     output: Output = None,
@@ -261,7 +268,7 @@ def clean_and_retrain(
     seed: Seed = None,
     as_json: Json = False,
 ) -> None:
-    """Train, find wrong labels by these members, act on them, train again, blend; the diary tells each step.
+    """Train, find wrong labels by these members, act on them, train again, blend; the diary lists each step.
 
     Examples:
       kiyome clean-and-retrain photos/

@@ -1,7 +1,10 @@
-"""F folds times M members on one deal: each row is predicted by members that never saw it, nor its label.
+"""All members over all folds of one split: each row is predicted by members that saw neither row nor label.
 
-Members are independent: `only` picks some, so that several processes or machines share a run folder; a member
-that another process is training is busy, one that is finished is taken as it is.
+    members ── finished ones are cached ── the others train, here or on an executor ── out of fold
+
+Each member is a unit of work by itself, in a folder named by all that decides it. The process that trains a
+member holds its folder's lock. What other processes write is read about every second, so that listeners get
+the same events of remote members, but for steps within an epoch.
 """
 
 import fcntl
@@ -32,147 +35,10 @@ from kiyome.training.member import (
 )
 from kiyome.training.processes import TimeLimit, is_main_process
 from kiyome.training.recipe import Recipe
-from kiyome.training.train_member import take_finished, train_member
+from kiyome.training.train_member import cached_member, train_member
 
 MEMBERS = "members"
 Unit = tuple[Member, Path, TimeLimit | None]
-
-
-def train_members(
-    members: Sequence[Member],
-    folder: Path,
-    *,
-    below: str = "",
-    others: Sequence[Member] = (),
-    executor: Executor = HERE,
-    limit: TimeLimit | None = None,
-    on_progress: Progress = no_progress,
-    on_event: OnEvent = ignore_event,
-) -> list[FinishedMember]:
-    """The members, finished, each in its folder below ``folder / below / "members"``.
-
-    `on_progress` hears a stage for each member trained here by its label, after each step; `on_event` hears
-    at first that all are waiting, then what becomes of each, and with it what lies on disk of `others`, which
-    other commands see to. Members come out the same, to the last bit, wherever they are trained with as many
-    threads on the same kind of processor.
-
-    Raises
-    ------
-    RunBusy
-        Where another process trains one of them.
-    WorkerLost
-        Where the process or machine of a member died again and again.
-    TimeLimitReached
-        Where the limit came first: each member that was begun stopped after a whole epoch, the others were
-        not begun.
-    """
-    root = folder / below / MEMBERS
-
-    def tell_of_others() -> None:
-        for other in others:
-            on_event(event_on_disk(other, root / other.folder_name))
-
-    def tell(event: MemberEvent) -> None:
-        on_event(event)
-        tell_of_others()
-
-    units = {member.label: (member, root / member.folder_name, limit) for member in members}
-    for member in members if is_main_process() else ():
-        tell(event_of(member, "waiting"))
-    if isinstance(executor, Here):
-
-        def train_here(unit: Unit) -> FinishedMember | None:
-            return _train_held(unit, on_progress=on_progress, on_event=tell)
-
-        trained = [finished for _, finished in executor.run(train_here, units)]
-    else:
-        trained = _train_elsewhere(units, executor, on_event, tell_of_others)
-    finished = [member for member in trained if member is not None]
-    if limit is not None and len(finished) < len(trained):
-        raise TimeLimitReached(
-            f"Training stopped at its limit of {limit.text}. {len(finished)} of {len(trained)} members are"
-            f" finished, every whole epoch is in {folder}.",
-            remedy="The same command goes on there, to the same result.",
-            folder=folder,
-        )
-    return finished
-
-
-def _train_elsewhere(
-    units: Mapping[str, Unit], executor: Executor, on_event: OnEvent, tell_of_others: Callable[[], None]
-) -> list[FinishedMember | None]:
-    finished: dict[str, FinishedMember | None] = {
-        label: taken
-        for label, (member, place, _) in units.items()
-        if (taken := take_finished(member, place, on_event=on_event)) is not None
-    }
-
-    def look() -> None:
-        for label, (member, place, _) in units.items():
-            if label not in finished:
-                on_event(remote_event(member, place))
-        tell_of_others()
-
-    left = {label: unit for label, unit in units.items() if label not in finished}
-    with closing(executor.run(facts_of_trained, left, on_wait=look)) as done:
-        for label, facts in done:
-            member, place, _ = units[label]
-            if facts is None:
-                finished[label] = None
-                continue
-            if not (place / SEAL).is_file():
-                raise InputError(
-                    f"This process does not see the finished {label} in {place}.",
-                    expected="All workers must share the run folder.",
-                    remedy="Name a folder that every host shares with --output.",
-                )
-            finished[label] = FinishedMember(member=member, folder=place, facts=facts)
-            for state in ("learning", "finished"):  # a quick one was perhaps not seen learning
-                on_event(event_of(member, state, metrics_until(place, member.recipe.optimizer.epochs)))
-    return [finished[label] for label in units]
-
-
-def facts_of_trained(unit: Unit) -> dict[str, Any] | None:
-    """What member.json says of a member, once it is finished in its folder: the work of a unit.
-
-    None where the time limit came first.
-    """
-    trained = _train_held(unit)
-    return None if trained is None else trained.facts
-
-
-def _train_held(
-    unit: Unit, *, on_progress: Progress = no_progress, on_event: OnEvent = ignore_event
-) -> FinishedMember | None:
-    member, place, limit = unit
-    place.mkdir(parents=True, exist_ok=True)
-
-    def of_member(stage: str, done: int, total: int) -> None:
-        if stage == "train":
-            on_progress(member.label, done, total)
-
-    with _held(place):
-        try:
-            return train_member(member, place, limit=limit, on_progress=of_member, on_event=on_event)
-        except TimeLimitReached:
-            return None  # so that workers beside it come to the end of their epoch
-
-
-@contextmanager
-def _held(place: Path) -> Iterator[None]:
-    """Hold the member's folder; the system lets go of it however this process ends."""
-    if not is_main_process():
-        yield
-        return
-    with open_in_place(place.with_name(f".{place.name}.lock")) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunBusy(
-                f"Another process is training {place.name}.",
-                remedy="Wait for it, or pick other members with --members fold=...",
-            ) from error
-        yield
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,7 +49,7 @@ class CrossValidation:
     pred_probs: Probs
     """(N, K) out of fold: the mean over the members that did not see the row."""
     by_recipe: Mapping[str, Probs]
-    """The same for each recipe's members alone."""
+    """(N, K) of the members of each recipe alone."""
     dynamics: Dynamics
     """(N,) over the members that did see the row."""
 
@@ -191,17 +57,7 @@ class CrossValidation:
 def plan_members(
     recipes: Sequence[Recipe], data: Mapping[str, TrainingData], *, only: Sequence[str] = ()
 ) -> list[Member]:
-    """The members of a run, recipe by recipe and fold by fold.
-
-    Parameters
-    ----------
-    recipes
-        Of different names.
-    data
-        For each recipe's name.
-    only
-        As for `pick_members`.
-    """
+    """Return the members of a run, recipe by recipe and fold by fold, as far as `only` picks them."""
     members = [
         Member(recipe=recipe, fold=int(fold), seed=seed, data=data[recipe.name])
         for recipe in recipes
@@ -212,13 +68,7 @@ def plan_members(
 
 
 def pick_members(members: Sequence[Member], only: Sequence[str]) -> list[Member]:
-    """The members that fit all of the texts ``fold=0``, ``fold=0,2``, ``recipe=NAME``, ``seed=1``.
-
-    Raises
-    ------
-    InputError
-        Where nothing fits.
-    """
+    """Return the members that fit all of the texts ``fold=0``, ``fold=0,2``, ``recipe=NAME``, ``seed=1``."""
     picked = list(members)
     for text in only:
         key, _, values = text.partition("=")
@@ -230,9 +80,7 @@ def pick_members(members: Sequence[Member], only: Sequence[str]) -> list[Member]
             )
         picked = [member for member in picked if _value(member, key) in values.split(",")]
     if not picked:
-        raise InputError(
-            f"No member fits {' '.join(only)}.", remedy="Count folds and seeds from 0, as the recipe does."
-        )
+        raise InputError(f"No member fits {' '.join(only)}.", remedy="Folds and seeds count from 0.")
     return picked
 
 
@@ -245,24 +93,7 @@ def cross_validate(
     on_progress: Progress = no_progress,
     on_event: OnEvent = ignore_event,
 ) -> CrossValidation:
-    """Train every member and put their out-of-fold probabilities together.
-
-    Parameters
-    ----------
-    members
-        From `plan_members`: of one table and deal, photos stored for the recipe's size.
-    folder
-        Receives ``members/``; what lies there already is taken where it is what would come out.
-    executor, limit, on_progress, on_event
-        As for `train_members`.
-
-    Raises
-    ------
-    InputError
-        Where the members are not of one table and deal.
-    TimeLimitReached
-        Where the limit came first.
-    """
+    """Train every member of one split and put their out-of-fold probabilities together."""
     _check_same_folds(members)
     finished = train_members(
         members, folder, executor=executor, limit=limit, on_progress=on_progress, on_event=on_event
@@ -281,13 +112,7 @@ def cross_validate(
 
 
 def out_of_fold(members: Sequence[FinishedMember]) -> Probs:
-    """Probabilities (N, K): of each row the mean over the members that hold it out.
-
-    Raises
-    ------
-    InputError
-        Where a row is held out by none.
-    """
+    """Probabilities (N, K): for each row the mean over the members that hold it out."""
     table = members[0].member.data.table
     total = np.zeros((len(table), table.num_classes))
     count = np.zeros(len(table))
@@ -299,6 +124,140 @@ def out_of_fold(members: Sequence[FinishedMember]) -> Probs:
         raise InputError(f"There is no member of fold {fold}.", remedy="Train it.")
     mean: Probs = (total / count[:, None]).astype(np.float32)
     return mean
+
+
+def train_members(
+    members: Sequence[Member],
+    folder: Path,
+    *,
+    below: str = "",
+    others: Sequence[Member] = (),
+    executor: Executor = HERE,
+    limit: TimeLimit | None = None,
+    on_progress: Progress = no_progress,
+    on_event: OnEvent = ignore_event,
+) -> list[FinishedMember]:
+    """Return the members, finished, each in its folder below ``folder / below / "members"``.
+
+    `on_progress` gets a stage for each member that trains here, named by its label. `on_event` first gets all
+    members as waiting, then each change, and with it the state on disk of `others`, which other commands
+    train. Members are the same to the last bit wherever they are trained, given as many threads and the same
+    kind of processor.
+
+    Raises
+    ------
+    RunBusy
+        Where another process trains one of them.
+    WorkerLost
+        Where the process or machine of a member died again and again.
+    TimeLimitReached
+        Where the limit came first; each member that was begun stopped after a whole epoch.
+    """
+    root = folder / below / MEMBERS
+
+    def report_others() -> None:
+        for other in others:
+            on_event(event_on_disk(other, root / other.folder_name))
+
+    def report(event: MemberEvent) -> None:
+        on_event(event)
+        report_others()
+
+    units = {member.label: (member, root / member.folder_name, limit) for member in members}
+    for member in members if is_main_process() else ():
+        report(event_of(member, "waiting"))
+    if isinstance(executor, Here):
+
+        def train_here(unit: Unit) -> FinishedMember | None:
+            return _train_locked(unit, on_progress=on_progress, on_event=report)
+
+        trained = [finished for _, finished in executor.run(train_here, units)]
+    else:
+        trained = _train_remotely(units, executor, on_event, report_others)
+    finished = [member for member in trained if member is not None]
+    if limit is not None and len(finished) < len(trained):
+        raise TimeLimitReached(
+            f"Training stopped at its limit of {limit.text}. {len(finished)} of {len(trained)} members are"
+            f" finished, every whole epoch is in {folder}.",
+            remedy="The same command resumes there, to the same result.",
+            folder=folder,
+        )
+    return finished
+
+
+def _train_remotely(
+    units: Mapping[str, Unit], executor: Executor, on_event: OnEvent, report_others: Callable[[], None]
+) -> list[FinishedMember | None]:
+    """Return the members of the units, in their order; None where the time limit came first."""
+    finished: dict[str, FinishedMember | None] = {
+        label: cached
+        for label, (member, folder, _) in units.items()
+        if (cached := cached_member(member, folder, on_event=on_event)) is not None
+    }
+
+    def report() -> None:
+        for label, (member, folder, _) in units.items():
+            if label not in finished:
+                on_event(remote_event(member, folder))
+        report_others()
+
+    left = {label: unit for label, unit in units.items() if label not in finished}
+    with closing(executor.run(train_unit, left, on_wait=report)) as done:
+        for label, facts in done:
+            member, folder, _ = units[label]
+            if facts is None:
+                finished[label] = None
+                continue
+            if not (folder / SEAL).is_file():
+                raise InputError(
+                    f"This process does not see the finished {label} in {folder}.",
+                    expected="All workers must share the run folder.",
+                    remedy="Name a folder that every host shares with --output.",
+                )
+            finished[label] = FinishedMember(member=member, folder=folder, facts=facts)
+            for state in ("learning", "finished"):  # a quick one was perhaps not seen learning
+                on_event(event_of(member, state, metrics_until(folder, member.recipe.optimizer.epochs)))
+    return [finished[label] for label in units]
+
+
+def train_unit(unit: Unit) -> dict[str, Any] | None:
+    """Return the content of a member's member.json once it is finished; None at the time limit."""
+    trained = _train_locked(unit)
+    return None if trained is None else trained.facts
+
+
+def _train_locked(
+    unit: Unit, *, on_progress: Progress = no_progress, on_event: OnEvent = ignore_event
+) -> FinishedMember | None:
+    member, folder, limit = unit
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def of_member(stage: str, done: int, total: int) -> None:
+        if stage == "train":
+            on_progress(member.label, done, total)
+
+    with _locked(folder):
+        try:
+            return train_member(member, folder, limit=limit, on_progress=of_member, on_event=on_event)
+        except TimeLimitReached:
+            return None  # so that workers beside it finish their epoch
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the member's folder; the system frees it however this process ends."""
+    if not is_main_process():
+        yield
+        return
+    with open_in_place(folder.with_name(f".{folder.name}.lock")) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(
+                f"Another process is training {folder.name}.",
+                remedy="Wait for it, or pick other members with --members fold=...",
+            ) from error
+        yield
 
 
 def _folds(data: TrainingData) -> NDArray[np.int16]:

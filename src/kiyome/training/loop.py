@@ -69,7 +69,7 @@ def margins_of(scores: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dynamics:
-    """What all epochs of all members say about each row; NaN where a row was never trained on."""
+    """The dynamics of each row over all epochs and members; NaN where a row was never trained on."""
 
     area_under_margin: NDArray[np.float32]
     """(N,) mean margin over epochs and members; low is suspicious."""
@@ -117,14 +117,14 @@ DIVERGED = "Lower learning_rate, or set precision=float32. Nothing of this epoch
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """What is to be learned, on the device that learns. N rows, K classes."""
+    """Labels, targets and weights of all rows, on the device that trains. N rows, K classes."""
 
     labels: Tensor
-    """(N,) of the table, which training dynamics speak of."""
+    """(N,) of the table, for the training dynamics."""
     probs: Tensor
-    """(N, K) shares, each row's sum is one; soft ones where the recipe softens labels."""
+    """(N, K) target probabilities; soft where the recipe softens labels."""
     weights: Tensor
-    """(N,) of each row's loss."""
+    """(N,) weight of each row's loss."""
 
 
 def fit(
@@ -138,29 +138,11 @@ def fit(
     parts: int = 1,
     on_progress: Progress = no_progress,
 ) -> Iterator[EpochDynamics]:
-    """Train, and yield after each epoch what it said about each row; `state` holds the rest.
+    """Train, and yield the dynamics of each epoch; `state` changes in place and resumes after `epochs_done`.
 
-    Parameters
-    ----------
-    state
-        From `new_train_state`, or brought back from a checkpoint; training goes on after `epochs_done`.
-    loader
-        Over the training rows; each batch is one step of the optimizer, shared by all processes.
-    targets
-        Of all rows of the table.
-    recipe, seed
-        Decide everything else.
-    accelerator
-        Of Hugging Face Accelerate: devices, mixed precision, processes.
-    parts
-        Each batch is passed in so many parts, whose gradients are summed.
-    on_progress
-        Hears ``("train", step, steps)`` after each step.
-
-    Raises
-    ------
-    KiyomeError
-        Where a loss or a weight is not finite; before the epoch is yielded, so nothing of it is kept.
+    Each batch of `loader` is one step of the optimizer, shared by all processes, and is split into `parts`
+    whose gradients are summed. A loss or weight that is not finite is an error before the epoch is yielded,
+    so that nothing of it is kept.
     """
     network = state.network
     model: Any = torch.compile(network.module) if recipe.model.compile else network.module
@@ -247,7 +229,7 @@ def _mixed(
 
 
 def _losses(loss_fn: Any, logits: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
-    """One number a row; a loss with a memory is told which rows they are."""
+    """(n,) losses; one with a memory of each row gets the rows, too."""
     arguments = (logits, targets, rows) if isinstance(loss_fn, EarlyLearning) else (logits, targets)
     losses: Tensor = loss_fn(*arguments)
     return losses
@@ -275,7 +257,7 @@ def _refuse_not_finite(loss: Tensor, dynamics: EpochDynamics, epoch: int) -> Non
 
 
 def _refuse_broken_weights(state: TrainState, epoch: int) -> None:
-    """BatchNorm and averages take up a broken number before the loss shows it; none may reach a file."""
+    """Refuse weights that are not finite: BatchNorm and averages break before the loss shows it."""
     modules = [state.network.module] + ([] if state.average is None else [state.average])
     for name, value in chain.from_iterable(module.state_dict().items() for module in modules):
         # a sum is ten times faster, and finite only where all are
@@ -286,14 +268,14 @@ def _refuse_broken_weights(state: TrainState, epoch: int) -> None:
 def _of_all_processes(
     dynamics: EpochDynamics, state: TrainState, accelerator: "Accelerator"
 ) -> EpochDynamics:
-    """What all processes saw of the epoch together, and what a loss remembers of it; each saw other rows."""
+    """The dynamics of the rows of all processes; the memory of a loss is merged, too."""
     if accelerator.num_processes == 1:
         return dynamics
     seen = ~torch.isnan(dynamics.margins)
     times: Tensor = accelerator.reduce(seen.float(), "sum")
 
     def mean(values: Tensor, unseen: Tensor | float) -> Tensor:
-        """Of each row over the processes that saw it, mostly one."""
+        """The mean of each row over the processes that saw it, mostly one."""
         own = torch.where(_beside(seen, values), values, 0.0)
         total: Tensor = accelerator.reduce(own, "sum")
         return torch.where(_beside(times > 0, values), total / _beside(times, values), unseen)

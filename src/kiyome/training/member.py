@@ -1,4 +1,4 @@
-"""One member: a recipe, a fold and a seed, from the first epoch to probabilities of the rows it never saw.
+"""One member: a recipe, a fold and a seed on given training data; its key, its files and its events.
 
     members/resnext-fold0-seed0-1f3a.../
       checkpoints/           the last two epochs, until the member is finished
@@ -8,9 +8,9 @@
       pred_probs.npy         (n, K) of the fold's rows, the mean over epochs that count and over views
       member.json            written last: key, facts, SHA-256 of all of these
 
-The key holds all that decides the result: recipe, table, labels, targets, deal, photos, fold and seed; and
-the link from logits to probabilities, where it is not softmax. A member with that key and whole files is
-finished, whatever its folder is called.
+The key is a digest of all that decides the result: recipe, table, labels, targets, folds, photos, fold, seed,
+and the link from logits to probabilities if it is not softmax. A member with that key and whole files is
+finished, whatever the name of its folder.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from kiyome.training.recipe import Recipe
 from kiyome.training.train_state import derive_seed
 
 METHOD = 2
-"""Raise it when members come out otherwise from the same recipe: those of before are then not taken."""
+"""To be raised when the same recipe trains other members than before; those of before are then not reused."""
 
 PREDICTION_BATCH = 64
 SEAL = "member.json"
@@ -44,7 +44,7 @@ SEAL = "member.json"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingData:
-    """What the members of a recipe learn from, before folds part them. N rows, K classes."""
+    """The photos and targets of all members of a recipe, before a fold is held out. N rows, K classes."""
 
     table: Table
     """With folds."""
@@ -53,13 +53,13 @@ class TrainingData:
     targets: NDArray[np.float32]
     """(N, K) shares; one-hot unless labels are softened. NaN in the held-out rows of nested forms."""
     in_training: NDArray[np.bool_]
-    """(N,) rows that may be trained on; the others are predicted only."""
+    """(N,) rows that may be trained on; the others are only predicted."""
     notes: tuple[str, ...] = ()
-    """What people should hear of it; decides nothing."""
+    """Notes for people; not part of the digest."""
 
     @cached_property
     def digest(self) -> str:
-        """Of everything here that decides a member."""
+        """Digest of everything here that decides a member."""
         table, parts = self.table, hashlib.sha256()
         weights = b"" if table.weights is None else table.weights.tobytes()
         assert table.folds is not None  # noqa: S101
@@ -78,18 +78,18 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Member:
-    """One model to be: a recipe, a fold and a seed on given data."""
+    """One model to train: a recipe, a fold and a seed on given data."""
 
     recipe: Recipe
     fold: int
     seed: int
     data: TrainingData
     second_fold: int | None = None
-    """Held out as well, by the pairs behind nested forms."""
+    """The second held-out fold of a pair, for nested recipes."""
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """The name for people, such as quick-fold0-seed0."""
         return f"{self.recipe.title}-fold{self.held_out_folds}-seed{self.seed}"
 
     @property
@@ -112,27 +112,27 @@ class Member:
 
     @property
     def folder_name(self) -> str:
-        """Where it lies below `members`."""
+        """The name of the folder below `members`."""
         return f"{self.label}-{self.key[:12]}"
 
     @property
     def link(self) -> Link:
-        """From this member's logits to probabilities, as its loss reads them."""
+        """The link from logits to probabilities that its loss trains."""
         return self.recipe.loss.link
 
     @property
     def own_seed(self) -> int:
-        """Of all that is random in this member."""
+        """The seed of all that is random in this member."""
         return member_seed(self.seed, self.held_out_folds if self.is_pair else self.fold)
 
     @property
     def held_out(self) -> NDArray[np.int64]:
-        """(n,) rows that this member never sees in training."""
+        """(n,) rows that this member does not see in training."""
         return np.flatnonzero(self._holds_out)
 
     @property
     def training_rows(self) -> NDArray[np.int64]:
-        """(m,) rows of the other folds that are taught and have some weight."""
+        """(m,) rows of the other folds that are in training and have a positive weight."""
         table = self.data.table
         has_weight = np.ones(len(table), bool) if table.weights is None else table.weights > 0
         return np.flatnonzero(~self._holds_out & self.data.in_training & has_weight)
@@ -145,12 +145,12 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinishedMember:
-    """A member that was trained; its files are as they were written."""
+    """A trained member, whose files are as they were written."""
 
     member: Member
     folder: Path
     facts: dict[str, Any]
-    """What member.json holds."""
+    """The content of member.json."""
 
     @property
     def pred_probs(self) -> Probs:
@@ -160,7 +160,7 @@ class FinishedMember:
         return probs
 
     def dynamics(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Margins and losses (N,) of one epoch after another."""
+        """Yield margins and losses (N,) of each epoch."""
         for path in sorted((self.folder / "dynamics").glob("epoch-*.safetensors")):
             with reading(path):
                 tensors = safetensors.torch.load_file(path)
@@ -168,18 +168,15 @@ class FinishedMember:
             yield margins, losses
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One entry an epoch."""
+        """Return one entry for each epoch."""
         with reading(path := self.folder / "metrics.jsonl"):
             return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def read_member_facts(run: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The folder of each finished member of a run, and what its member.json holds.
+    """Return the folder of each finished member of a run, and the content of its member.json.
 
-    Raises
-    ------
-    StaleArtifact
-        Where one is not as it was written: the run may be a stranger's.
+    The run may be a stranger's: a member.json that is not as kiyome writes it is a StaleArtifact.
     """
     found = []
     for path in sorted((run / "members").glob(f"*/{SEAL}")):
@@ -195,12 +192,12 @@ def read_member_facts(run: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def member_seed(seed: int, fold: int | str) -> int:
-    """The seed of all that is random in the member of this fold, or pair of folds."""
+    """Return the seed of all that is random in the member of this fold, or pair of folds."""
     return derive_seed(seed, "fold", fold)
 
 
 def finished_member(member: Member, folder: Path) -> FinishedMember | None:
-    """The member where `folder` holds it, finished and unchanged; else None."""
+    """Return the member if `folder` holds it finished and unchanged, else None."""
     try:
         facts = json.loads((folder / SEAL).read_bytes())
         whole = facts["key"] == member.key and all(
@@ -208,33 +205,33 @@ def finished_member(member: Member, folder: Path) -> FinishedMember | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if is_machine_failure(error):
-            raise  # lest hours of training be done again
+            raise  # otherwise hours of training would be repeated
         return None
     return FinishedMember(member=member, folder=folder, facts=facts) if whole else None
 
 
 def event_of(member: Member, state: State, metrics: Sequence[Mapping[str, Any]] = ()) -> MemberEvent:
-    """What listeners are told of a member."""
+    """Return the event of a member in this state."""
     config = {**member.recipe.as_dict(), "fold": member.held_out_folds, "seed": member.seed}
     return MemberEvent(member=member.label, state=state, config=config, metrics=tuple(metrics))
 
 
 def event_on_disk(member: Member, folder: Path) -> MemberEvent:
-    """What lies in the folder of a member that another process sees to, without a look at digests."""
+    """Return the event of a member that another command trains, without checking digests."""
     metrics = metrics_until(folder, member.recipe.optimizer.epochs)
     state: State = "finished" if (folder / SEAL).is_file() else "remote"
     return event_of(member, state, metrics)
 
 
 def remote_event(member: Member, folder: Path) -> MemberEvent:
-    """The same of a member that a worker of ours sees to, or will."""
+    """Return the event of a member that a worker of ours trains, or will train."""
     metrics = metrics_until(folder, member.recipe.optimizer.epochs)
     begun: State = "predicting" if len(metrics) == member.recipe.optimizer.epochs else "learning"
     return event_of(member, begun if folder.is_dir() else "waiting", metrics)
 
 
 def metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
-    """Lines of the epochs that a resumed training does not go through again."""
+    """Return the metrics of the epochs that a resumed training does not repeat."""
     try:
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     except (OSError, ValueError) as error:
@@ -245,7 +242,7 @@ def metrics_until(folder: Path, epochs_done: int) -> list[dict[str, Any]]:
 
 
 def agreement(probs: Probs, labels: NDArray[np.int32], prefix: str) -> dict[str, float]:
-    """Accuracy on the labels and log loss, which may be as wrong as the labels are.
+    """Return accuracy and log loss on the labels, which may be wrong.
 
     >>> agreement(np.float32([[0.5, 0.5], [0.25, 0.75]]), np.int32([1, 1]), "held_out")
     {'held_out_accuracy_on_labels': 0.5, 'held_out_log_loss': 0.490415}

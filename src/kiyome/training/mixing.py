@@ -23,7 +23,7 @@ from kiyome.errors import InputError
 from kiyome.images.augment import Plugin
 
 EVEN = 1e-5
-"""An activation map that varies by less than this share of its size says nothing, and is zero."""
+"""An activation map that varies by less than this share of its size is taken to be zero."""
 TINY = 1e-12
 
 
@@ -216,7 +216,7 @@ def _area(box: tuple[slice, slice]) -> int:
 
 
 def _share_inside(maps: Tensor, box: tuple[slice, slice], *, otherwise: float) -> Tensor:
-    """(N,) share of each map that lies in the box; `otherwise` for a map that says nothing."""
+    """(N,) share of each map that lies in the box; `otherwise` for a map of zeros."""
     share = maps[:, *box].sum(dim=(1, 2)) / maps.sum(dim=(1, 2))
     return torch.where(torch.isfinite(share), share, otherwise)
 

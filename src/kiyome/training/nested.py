@@ -1,4 +1,4 @@
-"""Probabilities that know nothing of an outer fold: what cleaning and softening need to be free of leaks.
+"""Probabilities that are free of an outer fold's labels, for cleaning and softening without leaks.
 
 A member that holds out two folds predicts both and saw no label of either. For the outer fold A,
 
@@ -30,14 +30,14 @@ from kiyome.training.recipe import Recipe
 
 GLOBAL_LEAK = (
     "Soft labels are global: the models behind them saw the labels of the fold that is later held out."
-    " The score comes out too high, the more so the closer models fit; soft_labels=nested does not leak."
+    " The score is too high, the more so the closer models fit; soft_labels=nested does not leak."
 )
 
 Shares = NDArray[np.float32]
 
 
 def hard_targets(labels: NDArray[np.int32], num_classes: int) -> Shares:
-    """One-hot targets (N, K).
+    """Return one-hot targets (N, K).
 
     >>> hard_targets(np.int32([1, 0]), 2)
     array([[0., 1.],
@@ -48,7 +48,7 @@ def hard_targets(labels: NDArray[np.int32], num_classes: int) -> Shares:
 
 
 def soften(targets: Shares, pred_probs: NDArray[np.floating], *, given_share: float = 0.7) -> Shares:
-    """Targets (N, K): `given_share` of the given ones and the rest of the predicted ones.
+    """Return targets (N, K) with a weight of `given_share` on the given ones, the rest on predictions.
 
     Examples
     --------
@@ -66,23 +66,10 @@ def soften(targets: Shares, pred_probs: NDArray[np.floating], *, given_share: fl
 
 
 def global_soft_targets(table: Table, run: Path, *, given_share: float = 0.7) -> Shares:
-    """Targets (N, K) of the table's labels, softened by the out-of-fold probabilities of an earlier run.
+    """Return targets (N, K) of the table's labels, softened by the out-of-fold probabilities of a run.
 
-    Parameters
-    ----------
-    table
-        With folds.
-    run
-        The folder of a finished `train` or `find` run on the same rows and the same folds.
-    given_share
-        Weight of the label.
-
-    Raises
-    ------
-    StaleArtifact
-        When the run did not finish, was changed, or belongs to other rows.
-    InputError
-        When the run was dealt into other folds: then a row's soft label may come from a model that saw it.
+    The run is a finished `train` or `find` on the same rows and folds: in other folds, a row's soft label
+    could come from a model that saw it.
     """
     verify_run(run)
     predictions = Predictions.load(run / "predictions", table)
@@ -115,14 +102,9 @@ NESTED = "nested"
 
 
 def plan_pairs(members: Sequence[Member]) -> list[Member]:
-    """The pairs that stand behind the nested members among these; none where no recipe is nested.
+    """Return the pairs of folds that the nested members among these need.
 
-    A pair follows the plain version of its recipe: given labels as they are, every row taught.
-
-    Raises
-    ------
-    InputError
-        Where there are fewer than three folds, or two folds hold all rows of a class.
+    A pair follows the plain version of its recipe, with the given labels and every row in training.
     """
     pairs = []
     for member in {each.recipe.name: each for each in members if each.recipe.cleaning.is_nested}.values():
@@ -151,9 +133,9 @@ def train_pairs(
     on_progress: Progress = no_progress,
     on_event: OnEvent = ignore_event,
 ) -> list[FinishedMember]:
-    """The pairs, finished, each in its folder below ``folder / "nested" / "members"``, as `train_members`.
+    """Return the pairs, finished, each in its folder below ``folder / "nested" / "members"``.
 
-    One that a run beside has trained with the same key is taken from there (training/reuse.py).
+    One that a run beside this one has trained with the same key is copied (training/reuse.py).
     """
     return train_members(
         pairs,
@@ -169,17 +151,7 @@ def train_pairs(
 def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:
     """Probabilities (N, K) for the training rows of one outer fold; NaN in the rows of the fold itself.
 
-    Parameters
-    ----------
-    pairs
-        Of one recipe; those that hold out `fold` count, the mean over seeds.
-    fold
-        The outer fold: no model behind the result saw a label of it.
-
-    Raises
-    ------
-    InputError
-        Where a pair is missing.
+    The pairs are of one recipe; no model behind the result saw a label of the fold. The mean is over seeds.
     """
     table = pairs[0].member.data.table
     total, count = np.zeros((len(table), table.num_classes)), np.zeros(len(table))

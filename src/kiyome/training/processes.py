@@ -1,4 +1,4 @@
-"""Which of several processes this is, under torchrun or `accelerate launch`; alone, nothing here costs time.
+"""Several processes that train one member together, and the time limit of a training.
 
     torchrun --nproc-per-node 2 -m kiyome train photos/ --output runs/leaves
     accelerate launch --multi_gpu --num_processes 2 -m kiyome train photos/ --output runs/leaves
@@ -26,34 +26,22 @@ SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 @dataclass(kw_only=True, eq=False)
 class TimeLimit:
-    """A moment after which no epoch is begun, nor one that would end after it, as far as can be known.
+    """The moment by which a training ends: no epoch begins that would probably end after it.
 
-    Workers get copies, each of which knows the epochs of its own member only.
+    Workers get copies, each of which knows only the epochs of its own member.
     """
 
     text: str
-    """As the user said it."""
+    """The user's text."""
     ends: float
-    """Seconds since 1970, which processes of all machines count alike."""
+    """Seconds since 1970, which is the same on all machines."""
     longest_epoch: float = 0.0
     """Seconds of the longest epoch so far."""
 
     @staticmethod
     def of(text: "str | TimeLimit | None") -> "TimeLimit | None":
-        """The limit that begins to count now; one that counts already, or none, as it is.
+        """Return the limit that begins now, from a number with its unit (8h, 30m, 90s, 1.5h), or what is one.
 
-        Parameters
-        ----------
-        text
-            A number with its unit: ``8h``, ``30m``, ``90s``, ``1.5h``.
-
-        Raises
-        ------
-        InputError
-            For any other text.
-
-        Examples
-        --------
         >>> round(TimeLimit.of("1.5h").ends - time())
         5400
         """
@@ -78,11 +66,11 @@ class TimeLimit:
 
 
 PATIENCE = timedelta(hours=12)
-"""How long a process waits for the others, one of which predicts and writes."""
+"""The longest wait of a process for the others, one of which predicts and writes."""
 
 
 def num_processes() -> int:
-    """How many processes train one member together; 1 without a launcher.
+    """Return the number of processes that train one member together; 1 without a launcher.
 
     >>> num_processes()
     1
@@ -91,18 +79,12 @@ def num_processes() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes and speaks."""
+    """Whether this is the process that writes and prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def check_executor(executor: Executor) -> None:
-    """Refuse an executor under a launcher: batches are shared out, or members, not both.
-
-    Raises
-    ------
-    InputError
-        Where several processes were started, and an executor would start more.
-    """
+    """Refuse an executor under a launcher, since either batches or members are shared out."""
     if num_processes() > 1 and not isinstance(executor, Here):
         raise InputError(
             f"There are {num_processes()} processes and an executor.",
@@ -112,17 +94,11 @@ def check_executor(executor: Executor) -> None:
 
 
 def join_processes() -> "PartialState":
-    """Accelerate's view of all processes, joined by this one.
+    """Join the other processes and return Accelerate's view of all of them.
 
-    Who asks Accelerate first decides for good whether processes find each other on CPUs, and how long they
-    wait: so everybody asks here.
-
-    Raises
-    ------
-    MissingExtra
-        If Accelerate is not installed.
-    InputError
-        Where the processes that were started do not find each other: each would train by itself.
+    The first call of Accelerate decides for good whether processes find each other on CPUs, and how long they
+    wait; so every caller goes through here. Processes that do not find each other are an error, since each
+    would train by itself.
     """
     try:
         import torch
@@ -156,8 +132,8 @@ def as_main_process_says(answer: bool) -> bool:  # noqa: FBT001
     join_processes()
     from accelerate.utils import broadcast_object_list
 
-    [told] = broadcast_object_list([answer])
-    return bool(told)
+    [shared] = broadcast_object_list([answer])
+    return bool(shared)
 
 
 @contextmanager

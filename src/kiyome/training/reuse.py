@@ -1,11 +1,11 @@
-"""Pairs that another run has trained already: taken from its folder instead of trained again.
+"""Pairs of folds that another run has trained: copied from its folder instead of trained again.
 
     runs/a/nested/members/quick-fold0+1-seed0-0f28.../    finished, and of the same key
-    runs/b/nested/members/quick-fold0+1-seed0-0f28.../    gets a copy, which counts once its digests are right
+    runs/b/nested/members/quick-fold0+1-seed0-0f28.../    gets a copy, once its digests are right
 
-A key holds all that decides a member but its last bits. These depend on versions, processor, threads and
-trained weights, which must be the same, too: a copy is what training would give, byte for byte. What cannot
-be used is left alone. The members of a run itself are always trained in it.
+A key decides a member but for its last bits. These depend on versions, processor, threads and trained
+weights, which must be equal, too: a copy is byte for byte what training would give. A copy that does not fit
+is ignored. The members of a run itself are always trained in it.
 """
 
 import json
@@ -32,8 +32,8 @@ from kiyome.training.recipe import Recipe
 STAGING = ".taken"
 
 
-def surroundings(recipe: Recipe, compute: Compute) -> dict[str, Any]:
-    """What decides the last bits of a member beside its key, as member.json holds it."""
+def environment(recipe: Recipe, compute: Compute) -> dict[str, Any]:
+    """Return what decides the last bits of a member beside its key, as in member.json."""
     is_cpu = compute.device.type == "cpu"
     kind = torch.backends.cpu.get_cpu_capability() if is_cpu else torch.cuda.get_device_name(compute.device)
     weights = Path(recipe.model.weights)
@@ -49,16 +49,14 @@ def surroundings(recipe: Recipe, compute: Compute) -> dict[str, Any]:
 
 
 UNSOUND = (StaleArtifact, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What a spoiled folder raises while it is looked at: its member is trained then."""
+"""The errors of a damaged folder, whose member is then trained."""
 
 
-def take_over(member: Member, folder: Path, compute: Compute) -> None:
-    """Copy the member into its folder where a run beside this one holds it, finished, whole and alike."""
-    wanted = {"key": member.key, "member": member.label, **surroundings(member.recipe, compute)}
+def copy_from_other_run(member: Member, folder: Path, compute: Compute) -> None:
+    """Copy the member into its folder if a run beside this one holds it finished, whole and alike."""
+    wanted = {"key": member.key, "member": member.label, **environment(member.recipe, compute)}
     for run, found in _beside(folder):
-        with suppress(
-            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StaleArtifact
-        ):
+        with suppress(*UNSOUND):
             with open_regular(found / SEAL) as file:
                 facts = json.load(file)
             if {name: facts.get(name) for name in wanted} == wanted:
@@ -68,23 +66,20 @@ def take_over(member: Member, folder: Path, compute: Compute) -> None:
 
 
 def _beside(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Our runs beside the one that the folder lies in, each with the same member's folder there."""
+    """Yield our runs beside the one of this folder, each with the same member's folder there."""
     for own in folder.resolve().parents:
         if (own / MANIFEST).is_file():
-            place = folder.resolve().relative_to(own)
-            others = (run for run in sorted(own.parent.iterdir()) if run != own and (run / place).is_dir())
+            below = folder.resolve().relative_to(own)
+            others = (run for run in sorted(own.parent.iterdir()) if run != own and (run / below).is_dir())
             signed = (run for run in others if (manifest := read_manifest(run)) and is_ours(manifest))
-            yield from ((run, run / place) for run in signed)
+            yield from ((run, run / below) for run in signed)
             return
 
 
 def _copy(member: Member, facts: dict[str, Any], found: Path, folder: Path) -> None:
-    """Copy what the facts name into the folder, member.json last, once the copies prove whole and sound.
+    """Copy the files that the facts name, member.json last, once all copies are whole and sound.
 
-    Raises
-    ------
-    ValueError
-        Where they do not; the folder is then as it was.
+    Otherwise raise a ValueError, with the folder as it was.
     """
     staging = folder / STAGING
     shutil.rmtree(staging, ignore_errors=True)
@@ -107,7 +102,7 @@ def _copy(member: Member, facts: dict[str, Any], found: Path, folder: Path) -> N
 
 
 def _is_sound(finished: FinishedMember) -> bool:
-    """Whether its probabilities and metrics have the shape in which a training writes them."""
+    """Whether probabilities and metrics have the form in which a training writes them."""
     member, probs = finished.member, finished.pred_probs
     shape = (len(member.held_out), member.data.table.num_classes)
     lines = finished.metrics()

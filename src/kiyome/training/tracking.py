@@ -5,10 +5,10 @@
     RUN/tracking/trackio/RUN.db           TRACKIO_DIR=RUN/tracking/trackio trackio show
     RUN/tracking/mlflow/mlflow.db         mlflow ui --backend-store-uri sqlite:///RUN/tracking/mlflow/mlflow.db
 
-One tracked run a member. A tracker is a second copy of metrics.jsonl: where a member goes on after a kill,
-what the tracker held of it is forgotten, and told again from the first epoch, so that no line stands twice.
-Nothing leaves the machine unless the user says so in the tracker's own words: WANDB_MODE=online,
-TRACKIO_SPACE_ID or TRACKIO_SERVER_URL, MLFLOW_TRACKING_URI. A tracker that fails is let go with a note.
+Each member is one tracked run, a second copy of metrics.jsonl. When a member resumes after a kill, its
+tracked run is deleted and logged again from the first epoch, so that no line is there twice. Nothing leaves
+the machine unless the tracker's own variables ask for it: WANDB_MODE=online, TRACKIO_SPACE_ID or
+TRACKIO_SERVER_URL, MLFLOW_TRACKING_URI. A tracker that fails is dropped with a note.
 """
 
 import hashlib
@@ -38,15 +38,6 @@ if TYPE_CHECKING:
 def check_trackers(names: Sequence[str]) -> None:
     """Refuse an unknown tracker, or one whose package is absent, before any work is done.
 
-    Raises
-    ------
-    InputError
-        With the known names.
-    MissingExtra
-        With the pip line.
-
-    Examples
-    --------
     >>> check_trackers(["tensorbord"])
     Traceback (most recent call last):
     kiyome.errors.InputError: The tracker 'tensorbord' is unknown. ... Did you mean tensorboard?
@@ -59,60 +50,59 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Tracking:
-    """A listener for `MemberEvent` that tells them to trackers; made by `tracking`."""
+    """A listener that logs the metrics of each `MemberEvent` to trackers; made by `tracking`."""
 
     def __init__(self, names: Sequence[str], run: Path, on_event: OnEvent) -> None:
         self.notes: list[str] = []
-        """What people should hear: which tracker failed, and when."""
+        """Notes for people on trackers that failed."""
         self._names = list(dict.fromkeys(names))
         self._run, self._on_event = run.resolve(), on_event
         self._open: dict[tuple[str, str], tuple[GeneralTracker, int]] = {}
 
     def __call__(self, event: MemberEvent) -> None:
-        """Pass the event on, then tell every tracker that still works; never raises what a tracker raises."""
+        """Pass the event on, then log it to every tracker that works; errors of trackers become notes."""
         self._on_event(event)
         for name in list(self._names):
             try:
                 with _quiet():
-                    self._tell(name, event)
-            except Exception as error:  # whatever it is, training goes on
+                    self._log(name, event)
+            except Exception as error:  # whatever it is, training continues
                 self._names.remove(name)
-                said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-                self.notes.append(
-                    f"{name} stopped tracking at {event.member} ({said}); metrics.jsonl is whole"
-                )
+                reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+                note = f"{name} stopped tracking at {event.member} ({reason}); metrics.jsonl is whole"
+                self.notes.append(note)
 
     def close(self) -> None:
-        """Let go of trackers whose member did not finish."""
+        """Close the trackers of members that did not finish."""
         while self._open:
             _, (tracker, _) = self._open.popitem()
             with suppress(Exception), _quiet():
                 tracker.finish()
 
-    def _tell(self, name: str, event: MemberEvent) -> None:
-        mark, place = self._run / TRACKING / "told" / name / event.member, (name, event.member)
-        if event.state == "cached" and mark.is_file() and mark.read_text() == str(len(event.metrics)):
+    def _log(self, name: str, event: MemberEvent) -> None:
+        logged, key = self._run / TRACKING / "told" / name / event.member, (name, event.member)
+        if event.state == "cached" and logged.is_file() and logged.read_text() == str(len(event.metrics)):
             return
-        if event.state in ("learning", "cached") and place not in self._open:
-            self._open[place] = (self._start(name, event), 0)
-        if place not in self._open:
+        if event.state in ("learning", "cached") and key not in self._open:
+            self._open[key] = (self._start(name, event), 0)
+        if key not in self._open:
             return
-        tracker, told = self._open[place]
-        for line in event.metrics[told:]:
+        tracker, num_logged = self._open[key]
+        for line in event.metrics[num_logged:]:
             tracker.log(_numbers(line), step=line["epoch"])
-            told += 1
-            self._open[place] = (tracker, told)
+            num_logged += 1
+            self._open[key] = (tracker, num_logged)
         if event.state in ("finished", "cached"):
-            del self._open[place]
+            del self._open[key]
             tracker.finish()
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            write_text(mark, str(told))
+            logged.parent.mkdir(parents=True, exist_ok=True)
+            write_text(logged, str(num_logged))
 
     def _start(self, name: str, event: MemberEvent) -> "GeneralTracker":
         folder = self._run / TRACKING / name
         folder.mkdir(parents=True, exist_ok=True)
         tracker = TRACKERS[name](self._run, folder, event.member)
-        tracker.main_process_only = False  # only the main process hears event; do not ask which one this is
+        tracker.main_process_only = False  # only the main process gets events; do not ask which one this is
         tracker.start()
         tracker.store_init_configuration(_flat(event.config))
         return tracker
@@ -120,7 +110,7 @@ class Tracking:
 
 @contextmanager
 def tracking(names: Sequence[str], run: Path, *, on_event: OnEvent = ignore_event) -> Iterator[Tracking]:
-    """A `Tracking` into ``run / "tracking"`` while the block runs; `on_event` hears all event, too."""
+    """A `Tracking` into ``run / "tracking"`` while the block runs; `on_event` gets all events, too."""
     listener = Tracking(names, run, on_event)
     try:
         yield listener
@@ -174,7 +164,7 @@ def _trackio(run: Path, folder: Path, member: str) -> "GeneralTracker":
 
 
 def _point_trackio_to(folder: Path) -> None:
-    """Trackio reads where to write once, when it is imported; two runs in one process need two places."""
+    """Trackio reads where to write once, when it is imported; two runs in one process need two folders."""
     os.environ["TRACKIO_DIR"] = str(folder)
     try:
         import trackio  # noqa: F401
@@ -192,8 +182,8 @@ def _mlflow(run: Path, folder: Path, member: str) -> "GeneralTracker":
     import mlflow
     from accelerate.tracking import MLflowTracker
 
-    for teller in ("alembic", "mlflow.store.db.utils"):  # of every table that is made
-        logging.getLogger(teller).setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow.store.db.utils"):  # they log every table that is made
+        logging.getLogger(name).setLevel(logging.WARNING)
     if is_local:
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     own_id = _own_id(run, member)
@@ -210,11 +200,11 @@ def _mlflow(run: Path, folder: Path, member: str) -> "GeneralTracker":
 
 
 def _own_id(run: Path, member: str) -> str:
-    """The same for a member of this run folder each time, and another one in any other folder."""
-    place = run / TRACKING / "id"
-    with suppress(FileExistsError), place.open("x") as file:
+    """The id of a member's tracked run: always the same in this run folder, another in any other."""
+    path = run / TRACKING / "id"
+    with suppress(FileExistsError), path.open("x") as file:
         file.write(secrets.token_hex(8))
-    return hashlib.sha256(f"{place.read_text()} {member}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{path.read_text()} {member}".encode()).hexdigest()[:16]
 
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
@@ -251,4 +241,4 @@ TRACKERS: dict[str, Callable[[Path, Path, str], "GeneralTracker"]] = {
     "tensorboard": _tensorboard,
     "mlflow": _mlflow,
 }
-"""By the name of the package: the tracker of a member in a run folder, with what it held of it forgotten."""
+"""By the name of the package: the function that starts a fresh tracked run of a member."""

@@ -1,9 +1,9 @@
-"""A member trained, and gone on with where it was cut off, until its folder is sealed.
+"""One member trained, or resumed where it was cut off, until its folder is sealed.
 
-    learn, with a checkpoint after each epoch ► predict the held-out rows with the epochs that count ► seal
+    train, with a checkpoint after each epoch ► predict the held-out rows with the epochs that count ► seal
 
-A time limit is heeded before the first epoch and after each. Where memory runs out, batches pass in more
-parts. Several processes share every batch; the main one writes.
+The time limit is checked before the first epoch and after each. Where memory runs out, batches are split into
+more parts. Several processes share every batch; the main one writes.
 """
 
 import gc
@@ -46,7 +46,7 @@ from kiyome.training.processes import (
     num_processes,
     wait_for_everyone,
 )
-from kiyome.training.reuse import surroundings, take_over
+from kiyome.training.reuse import copy_from_other_run, environment
 from kiyome.training.train_state import (
     TrainState,
     load_last_checkpoint,
@@ -67,28 +67,21 @@ def train_member(
     on_progress: Progress = no_progress,
     on_event: OnEvent = ignore_event,
 ) -> FinishedMember:
-    """The finished member; what of it lies in `folder` already is not done again.
+    """Return the finished member, resumed from what lies in `folder` already.
 
-    Where memory runs out the batch is passed in twice as many parts, once; member.json says so.
-
-    Raises
-    ------
-    KiyomeError
-        When the loss is not finite, the disk is full, or memory runs out twice. The last whole checkpoint
-        stays, and the same call goes on from it.
-    TimeLimitReached
-        When the limit comes first, likewise.
+    Where memory runs out, the batch is split into twice as many parts, once, with a note in member.json. On
+    every error the last whole checkpoint stays, and the same call resumes from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if finished := take_finished(member, folder, on_event=on_event):
+    if finished := cached_member(member, folder, on_event=on_event):
         return finished
     if member.is_pair:
         with main_process_first():
             if is_main_process():
-                take_over(member, folder, choose_compute(member.recipe.model.precision))
-        if finished := take_finished(member, folder, on_event=on_event):
+                copy_from_other_run(member, folder, choose_compute(member.recipe.model.precision))
+        if finished := cached_member(member, folder, on_event=on_event):
             return finished
-    _heed(limit, member, folder, epochs_done=0)
+    _check_limit(limit, member, folder, epochs_done=0)
     how: dict[str, Any] = {"on_progress": on_progress, "on_event": on_event}
     if num_processes() > 1:
         return _train_together(member, folder, limit, **how)
@@ -96,7 +89,7 @@ def train_member(
     compute = choose_compute(member.recipe.model.precision)
     parts = member.recipe.optimizer.accumulate
     try:
-        notes = _learn(member, folder, compute, parts=parts, limit=limit, **how)
+        notes = _train(member, folder, compute, parts=parts, limit=limit, **how)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -105,13 +98,13 @@ def train_member(
         return _finish(member, folder, compute, notes=notes, parts=parts, **how)
     _free_memory()  # outside of the except, whose traceback holds what is to be freed
     parts *= 2
-    with _out_of_memory_told():
-        notes += _learn(member, folder, compute, parts=parts, limit=limit, **how)
+    with _out_of_memory_as_error():
+        notes += _train(member, folder, compute, parts=parts, limit=limit, **how)
         return _finish(member, folder, compute, notes=notes, parts=parts, **how)
 
 
-def take_finished(member: Member, folder: Path, *, on_event: OnEvent = ignore_event) -> FinishedMember | None:
-    """The member where `folder` holds it, finished and unchanged; else None."""
+def cached_member(member: Member, folder: Path, *, on_event: OnEvent = ignore_event) -> FinishedMember | None:
+    """Return the member if `folder` holds it finished and unchanged, else None."""
     if finished := finished_member(member, folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # where a kill came in between
         if is_main_process():
@@ -122,7 +115,7 @@ def take_finished(member: Member, folder: Path, *, on_event: OnEvent = ignore_ev
 def _train_together(
     member: Member, folder: Path, limit: TimeLimit | None, *, on_progress: Progress, on_event: OnEvent
 ) -> FinishedMember:
-    """The same by several processes, each with its share of every batch; the main one writes."""
+    """Train by several processes, each with its share of every batch; the main one writes."""
     if member.recipe.loss.omit_largest:
         raise InputError(
             f"omit_largest={member.recipe.loss.omit_largest} does not work in {num_processes()} processes:"
@@ -133,8 +126,8 @@ def _train_together(
         _remove_leftovers(folder)
     compute = choose_compute(member.recipe.model.precision)
     parts = member.recipe.optimizer.accumulate
-    with _out_of_memory_told():
-        notes = _learn(
+    with _out_of_memory_as_error():
+        notes = _train(
             member, folder, compute, parts=parts, limit=limit, on_progress=on_progress, on_event=on_event
         )
     if is_main_process():
@@ -151,17 +144,17 @@ def _train_together(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; on a CPU torch says so with a plain RuntimeError.
+    """Whether memory ran out, for which torch raises a plain RuntimeError on a CPU.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
     (True, False)
     """
-    said = str(error)
     known = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in known)
+    is_known_type = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_known_type or any(words in str(error) for words in known)
 
 
-def _learn(
+def _train(
     member: Member,
     folder: Path,
     compute: Compute,
@@ -171,7 +164,7 @@ def _learn(
     on_progress: Progress,
     on_event: OnEvent,
 ) -> list[str]:
-    """Train to the last epoch, with a checkpoint after each; what people should hear."""
+    """Train to the last epoch, with a checkpoint after each, and return notes for people."""
     recipe, table = member.recipe, member.data.table
     accelerator = new_accelerator(compute, frozen_at_times=recipe.optimizer.freeze_batchnorm > 0)
     state = new_train_state(
@@ -214,17 +207,17 @@ def _learn(
         if limit is not None:
             limit.count_epoch(monotonic() - began)
             began = monotonic()
-        _heed(limit, member, folder, epochs_done=state.epochs_done)
+        _check_limit(limit, member, folder, epochs_done=state.epochs_done)
     return notes
 
 
-def _heed(limit: TimeLimit | None, member: Member, folder: Path, *, epochs_done: int) -> None:
-    """Stop in all processes where the limit is reached; after the last epoch predicting is still to come."""
+def _check_limit(limit: TimeLimit | None, member: Member, folder: Path, *, epochs_done: int) -> None:
+    """Stop all processes at the limit; after the last epoch prediction still remains."""
     if limit is not None and as_main_process_says(limit.is_reached):
         raise TimeLimitReached(
             f"Training stopped at its limit of {limit.text}: {member.label} after {epochs_done} of"
             f" {member.recipe.optimizer.epochs} epochs.",
-            remedy="The same call goes on there, to the same result.",
+            remedy="The same call resumes there, to the same result.",
             folder=folder,
         )
 
@@ -236,7 +229,7 @@ def _keep_epoch(
     folder: Path,
     metrics: list[dict[str, Any]],
 ) -> None:
-    """Write what the epoch leaves behind; the checkpoint last, since it says that the epoch is done."""
+    """Write the results of an epoch, the checkpoint last, since it marks the epoch as done."""
     name = f"epoch-{state.epochs_done:04d}"
     tensors = {"margins": dynamics.margins.cpu(), "losses": dynamics.losses.cpu()}
     (folder / "dynamics").mkdir(exist_ok=True)
@@ -259,7 +252,7 @@ def _save_model(member: Member, network: Network, module: torch.nn.Module, folde
 
 
 def _score(member: Member, state: TrainState, dynamics: EpochDynamics, compute: Compute) -> dict[str, Any]:
-    """One line of metrics: how training went, and how the held-out rows are predicted from one plain view."""
+    """One line of metrics, of the training rows and of the held-out rows predicted from one plain view."""
     recipe, held_out = member.recipe, member.held_out
     network = state.network.with_module(state.best_module)
     views = [recipe.data.prediction_view(0, crop_pct=network.crop_pct)]
@@ -295,12 +288,10 @@ def _finish(
     """Predict the held-out rows with each epoch that counts, and seal the folder."""
     metrics = metrics_until(folder, member.recipe.optimizer.epochs)
     on_event(event_of(member, "predicting", metrics))
-    models = _models_that_count(member, folder)
+    models = _models_to_predict_with(member, folder)
     by_view = np.mean([_by_view(member, path, compute, on_progress) for path in models], axis=0)
-    labels = member.data.table.labels[member.held_out]
     with writing(folder / "pred_probs.npy") as file:
         np.save(file, by_view.mean(axis=0, dtype=np.float64).astype(np.float32), allow_pickle=False)
-    num_views = member.recipe.prediction.views
     facts = {
         "key": member.key,
         "member": member.label,
@@ -309,25 +300,35 @@ def _finish(
         "second_fold": member.second_fold,
         "seed": member.seed,
         "parts": parts,
-        **surroundings(member.recipe, compute),
+        **environment(member.recipe, compute),
         "link": member.link.as_dict(),
         "models": [str(path.relative_to(folder)) for path in models],
-        "by_number_of_views": [
-            agreement(by_view[:count].mean(axis=0), labels, "held_out") for count in range(1, num_views + 1)
-        ],
+        "by_number_of_views": _by_number_of_views(member, by_view),
         "notes": notes,
     }
+    _seal(folder, facts)
+    on_event(event_of(member, "finished", metrics))
+    return FinishedMember(member=member, folder=folder, facts=facts)
+
+
+def _by_number_of_views(member: Member, by_view: NDArray[np.float32]) -> list[dict[str, float]]:
+    """Agreement with labels of the mean over the first view, the first two, and so on."""
+    labels = member.data.table.labels[member.held_out]
+    counts = range(1, member.recipe.prediction.views + 1)
+    return [agreement(by_view[:count].mean(axis=0), labels, "held_out") for count in counts]
+
+
+def _seal(folder: Path, facts: dict[str, Any]) -> None:
+    """Write member.json with the digest of every other file, and remove the checkpoints."""
     names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
     kept = [name for name in names if name != SEAL and not name.startswith(CHECKPOINTS)]
     facts["files"] = {name: sha256_of_file(folder / name) for name in kept}
     write_text(folder / SEAL, json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    on_event(event_of(member, "finished", metrics))
-    return FinishedMember(member=member, folder=folder, facts=facts)
 
 
-def _models_that_count(member: Member, folder: Path) -> list[Path]:
-    """The model folders to predict with; where weights are averaged, the one that holds their mean."""
+def _models_to_predict_with(member: Member, folder: Path) -> list[Path]:
+    """The model folders to predict with: one for each epoch that counts, or one that holds their mean."""
     recipe = member.recipe
     last = range(recipe.optimizer.epochs - recipe.prediction.average_last + 1, recipe.optimizer.epochs + 1)
     paths = [folder / "models" / f"epoch-{epoch:04d}" for epoch in last]
@@ -343,24 +344,20 @@ def _models_that_count(member: Member, folder: Path) -> list[Path]:
 
 
 def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progress) -> NDArray[np.float32]:
-    """Probabilities (V, n, K) of the held-out rows, for each view by itself."""
+    """Probabilities (V, n, K) of the held-out rows from each view."""
     network, recipe = load_timm_folder(model).with_link(member.link), member.recipe
     compute.ready(network.module, channels_last=recipe.model.channels_last)
-    views = recipe.prediction_views(crop_pct=network.crop_pct)
-    return np.stack(
-        list(
-            predict_views(
-                network,
-                member.data.photos,
-                member.held_out,
-                views=views,
-                compute=compute,
-                batch_size=PREDICTION_BATCH,
-                seed=member.own_seed,
-                on_progress=on_progress,
-            )
-        )
+    by_view = predict_views(
+        network,
+        member.data.photos,
+        member.held_out,
+        views=recipe.prediction_views(crop_pct=network.crop_pct),
+        compute=compute,
+        batch_size=PREDICTION_BATCH,
+        seed=member.own_seed,
+        on_progress=on_progress,
     )
+    return np.stack(list(by_view))
 
 
 def _targets(member: Member, device: torch.device) -> Targets:
@@ -374,7 +371,7 @@ def _targets(member: Member, device: torch.device) -> Targets:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Clear away what a killed writer left half done."""
+    """Remove the half-written files of a killed writer."""
     for path in folder.rglob(".*"):
         if path.is_dir():
             shutil.rmtree(path)
@@ -389,7 +386,7 @@ def _free_memory() -> None:
 
 
 @contextmanager
-def _out_of_memory_told() -> Iterator[None]:
+def _out_of_memory_as_error() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -1,10 +1,10 @@
-"""A member's state at the end of an epoch, on disk: whole or absent, and known by its digest.
+"""The state of a member in training, its averages of weights, and its checkpoints on disk.
 
     checkpoints/epoch-0003.safetensors    weights, moving average, optimizer, loss memory, scale of fp16
     checkpoints/epoch-0003.json           written last: epoch, key of the member, SHA-256 of the other file
 
-The last two are kept. A file that was damaged is told, and the one before it is taken. Nothing random is
-stored: it comes from the epoch's number.
+The last two are kept. A damaged file gives a note, and the one before it is used. Nothing random is stored:
+all of it comes from the epoch's number.
 """
 
 import copy
@@ -59,18 +59,9 @@ def start_average(module: nn.Module) -> nn.Module:
 def move_average(average: nn.Module, module: nn.Module, *, decay: float, step: int) -> None:
     """Move each weight and buffer of `average` towards those of `module`: average <- d average + (1-d) new.
 
-    Parameters
-    ----------
-    average, module
-        Of the same architecture; buffers that are counts are copied.
-    decay
-        d in the long run.
-    step
-        Steps of the optimizer before this one. Early on d is (1 + step) / (10 + step), as in TensorFlow, so
-        that a short training does not end with the weights that it began with.
+    Early on d is (1 + step) / (10 + step), as in TensorFlow, so that a short training does not end with the
+    weights that it began with; buffers that are counts are copied.
 
-    Examples
-    --------
     >>> one, other = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     >>> _ = nn.init.ones_(other.weight), nn.init.zeros_(one.weight)
     >>> move_average(one, other, decay=0.9, step=1000)
@@ -78,12 +69,12 @@ def move_average(average: nn.Module, module: nn.Module, *, decay: float, step: i
     0.10000000149011612
     """
     kept, new = (list(each.state_dict().values()) for each in (average, module))
-    floats = [place for place, value in enumerate(kept) if value.is_floating_point()]
-    for place, value in enumerate(kept):
+    floats = [index for index, value in enumerate(kept) if value.is_floating_point()]
+    for index, value in enumerate(kept):
         if not value.is_floating_point():
-            value.copy_(new[place])
+            value.copy_(new[index])
     move = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))
-    move([kept[place] for place in floats], [new[place] for place in floats], step)
+    move([kept[index] for index in floats], [new[index] for index in floats], step)
 
 
 def mean_of_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -103,7 +94,7 @@ def mean_of_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]
 
 @dataclass(kw_only=True, eq=False)
 class TrainState:
-    """All that changes while a member learns, and that a checkpoint holds."""
+    """All that changes while a member trains, and that a checkpoint holds."""
 
     network: Network
     optimizer: torch.optim.Optimizer
@@ -111,12 +102,12 @@ class TrainState:
     average: nn.Module | None
     """The moving average of the network, where the recipe asks for one."""
     scaler: "torch.amp.GradScaler | None" = None
-    """Of fp16, whose scale is learned on the way."""
+    """The gradient scaler of fp16."""
     epochs_done: int = 0
 
     @property
     def best_module(self) -> nn.Module:
-        """What predicts: the moving average where there is one."""
+        """The module that predicts: the moving average if there is one."""
         return self.network.module if self.average is None else self.average
 
 
@@ -158,13 +149,7 @@ def new_network(recipe: Recipe, *, num_classes: int, seed: int) -> Network:
 
 
 def check_networks(recipes: Iterable[Recipe]) -> None:
-    """Refuse a recipe whose network cannot be built here; weights that the hub has are fetched on the way.
-
-    Raises
-    ------
-    InputError, MissingExtra
-        As for `build_model`, naming the model.
-    """
+    """Refuse a recipe whose network cannot be built here; weights that the hub has are fetched on the way."""
     for recipe in recipes:
         try:
             new_network(recipe, num_classes=2, seed=0)
@@ -186,7 +171,7 @@ def weight_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]
 
 
 def learning_rate_share(step: int, *, num_steps: int, warmup_steps: float) -> float:
-    """The share of the highest learning rate at a step from 0: a linear rise, then a cosine towards zero.
+    """Return the share of the highest learning rate at a step from 0: a linear rise, then a cosine to zero.
 
     >>> [round(learning_rate_share(step, num_steps=6, warmup_steps=2), 2) for step in range(6)]
     [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
@@ -198,7 +183,7 @@ def learning_rate_share(step: int, *, num_steps: int, warmup_steps: float) -> fl
 
 
 def set_learning_rate(optimizer: Any, recipe: Recipe, *, step: int, num_steps: int) -> None:
-    """Set what this step learns with; a function of the step alone, so there is no state to lose."""
+    """Set the learning rate of this step, which depends on the step alone, so there is no state to lose."""
     warmup_steps = recipe.optimizer.warmup_epochs * num_steps / recipe.optimizer.epochs
     share = learning_rate_share(step, num_steps=num_steps, warmup_steps=min(warmup_steps, num_steps))
     for group in optimizer.param_groups:
@@ -206,15 +191,7 @@ def set_learning_rate(optimizer: Any, recipe: Recipe, *, step: int, num_steps: i
 
 
 def new_accelerator(compute: Compute, *, frozen_at_times: bool = False) -> "Accelerator":
-    """Accelerate's view of devices, processes and precision, for one member.
-
-    Raises
-    ------
-    MissingExtra
-        If Accelerate is not installed.
-    InputError
-        As for `join_processes`.
-    """
+    """Return Accelerate's view of devices, processes and precision, for one member."""
     join_processes()
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
@@ -235,20 +212,14 @@ OPTIMIZERS: dict[str, Any] = {
 KEPT = 2
 GROWTH = "_growth_tracker"
 SCALER = ("scale", GROWTH)
-"""What a gradient scaler learns; the rest of it are constants."""
+"""The state of a gradient scaler; the rest of it is constant."""
 Tensors = dict[str, Tensor]
 
 
 def save_checkpoint(state: TrainState, folder: Path, *, key: str) -> None:
-    """Write the state after `state.epochs_done` epochs into `folder`; older ones than the last go.
-
-    Raises
-    ------
-    KiyomeError
-        When the disk is full; what was there stays whole.
-    """
+    """Write the state after `state.epochs_done` epochs into `folder`, where the last two checkpoints stay."""
     name = f"epoch-{state.epochs_done:04d}"
-    content = safetensors.torch.save({place: _plain(value) for place, value in _tensors_of(state).items()})
+    content = safetensors.torch.save({name: _plain(value) for name, value in _tensors_of(state).items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / f"{name}.safetensors", content)
@@ -267,9 +238,9 @@ def save_checkpoint(state: TrainState, folder: Path, *, key: str) -> None:
 
 
 def load_last_checkpoint(state: TrainState, folder: Path, *, key: str) -> list[str]:
-    """Bring the state to the last whole checkpoint; what was wrong with later ones, in plain words.
+    """Restore the last whole checkpoint of this key, and return notes on damaged ones after it.
 
-    A checkpoint of another member (another key) is none. Without a whole one the state stays as it is.
+    Without a whole one the state stays as it is.
     """
     notes = []
     for path in sorted(folder.glob("epoch-*.json"), reverse=True):
@@ -281,12 +252,12 @@ def load_last_checkpoint(state: TrainState, folder: Path, *, key: str) -> list[s
             if sha256_of_file(tensors_path) != facts["sha256"]:
                 raise ValueError("other bytes than were written")
             tensors = safetensors.torch.load(tensors_path.read_bytes())
-            _bring_back(state, tensors)
+            _restore(state, tensors)
             state.epochs_done = int(facts["epochs_done"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             if is_machine_failure(error):
                 raise
-            notes.append(f"checkpoint {path.stem} is damaged ({error}); the one before it is taken")
+            notes.append(f"checkpoint {path.stem} is damaged ({error}); the one before it is used")
             continue
         if facts["torch"] != torch.__version__:
             notes.append(
@@ -311,7 +282,7 @@ def _tensors_of(state: TrainState) -> Tensors:
     return tensors
 
 
-def _bring_back(state: TrainState, tensors: Tensors) -> None:
+def _restore(state: TrainState, tensors: Tensors) -> None:
     state.network.module.load_state_dict(_under("network", tensors))
     if state.average is not None:
         state.average.load_state_dict(_under("average", tensors))
@@ -320,7 +291,7 @@ def _bring_back(state: TrainState, tensors: Tensors) -> None:
     for name, value in _under("optimizer", tensors).items():
         number, _, key = name.partition(".")
         like = parameters[int(number)]
-        # Fused optimizers read memory as it lies: a state lies as its parameter does.
+        # fused optimizers need moments in the memory layout of their parameter
         moments.setdefault(int(number), {})[key] = (
             torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         )
@@ -329,8 +300,8 @@ def _bring_back(state: TrainState, tensors: Tensors) -> None:
     if isinstance(state.loss_fn, EarlyLearning):
         state.loss_fn.load_state_dict(_under("loss", tensors))
     if state.scaler is not None:
-        was = _under("scaler", tensors)
-        learned = {"scale": was["scale"].item(), GROWTH: int(was[GROWTH])}
+        stored = _under("scaler", tensors)
+        learned = {"scale": stored["scale"].item(), GROWTH: int(stored[GROWTH])}
         state.scaler.load_state_dict({**state.scaler.state_dict(), **learned})
 
 
@@ -344,5 +315,5 @@ def _under(prefix: str, tensors: Tensors) -> Tensors:
 
 
 def _plain(value: Tensor) -> Tensor:
-    """On the CPU, in memory of its own, since safetensors refuses tensors that share."""
+    """A copy on the CPU, since safetensors refuses tensors that share memory."""
     return value.detach().cpu().contiguous().clone()

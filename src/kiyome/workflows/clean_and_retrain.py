@@ -38,11 +38,11 @@ class CleanAndRetrainResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What people should hear of any step, each once."""
+        """Notes of all steps for people, each once."""
         return tuple(dict.fromkeys([*self.first.notes, *self.curated.curated.notes, *self.again.notes]))
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "folder": str(self.folder),
             "flagged": self.found.num_issues,
@@ -80,11 +80,11 @@ def clean_and_retrain(
     data, recipe, changes, images, executor, seed, cache_folder, on_progress, on_event
         As for `train`.
     action, min_chance, max_left_out, decisions
-        As for `kiyome.workflows.curate.curate`: what becomes of flagged rows, and what people decided.
+        As for `kiyome.workflows.curate.curate`: the action on flagged rows, and the decisions of people.
     stop_after
         As for `train`; both trainings share it.
     output
-        The folder of all steps; ``runs/NAME-clean-and-retrain`` if not given. The same command goes on in it.
+        The folder of all steps; ``runs/NAME-clean-and-retrain`` if not given. The same command resumes in it.
     progress
         Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
 
@@ -103,15 +103,15 @@ def clean_and_retrain(
     Notes
     -----
     Each score is on all rows against given labels. The second round still leaks: labels of a held-out fold
-    had a say in what was cleaned. ``train(..., labels="clean")`` is the form that does not.
+    influenced what was cleaned. ``train(..., labels="clean")`` does not leak.
     """
     limit = TimeLimit.of(stop_after)
-    place = run_folder_path(data, output, "-clean-and-retrain")
+    folder = run_folder_path(data, output, "-clean-and-retrain")
     how: dict[str, Any] = {"recipe": recipe, "seed": seed, "cache_folder": cache_folder}
     how |= {"executor": executor, "stop_after": limit, "on_progress": on_progress, "on_event": on_event}
-    first = train(data, images=images, changes=changes, output=place / "first", **how)
+    first = train(data, images=images, changes=changes, output=folder / "first", **how)
     found = find(
-        first.folder / "table.parquet", pred_probs=first.folder / "oof.parquet", output=place / "found"
+        first.folder / "table.parquet", pred_probs=first.folder / "oof.parquet", output=folder / "found"
     )
     curated = curate(
         found.folder,
@@ -119,23 +119,23 @@ def clean_and_retrain(
         min_chance=min_chance,
         max_left_out=max_left_out,
         decisions=decisions,
-        output=place / "curated",
+        output=folder / "curated",
     )
     softened = [f"soft_labels=global:{curated.folder}", "given_share=0"]
     again = train(
         curated.folder / "table.parquet",
         images=first.table.root,
         changes=[*changes, *(softened if curated.curated.targets is not None else ())],
-        output=place / "again",
+        output=folder / "again",
         **how,
     )
-    blended = blend([first.folder, again.folder], output=place / "blended")
+    blended = blend([first.folder, again.folder], output=folder / "blended")
     return CleanAndRetrainResult(
-        folder=place,
+        folder=folder,
         first=first,
         found=found,
         curated=curated,
         again=again,
         blended=blended,
-        history=diary(place),
+        history=diary(folder),
     )

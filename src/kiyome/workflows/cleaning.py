@@ -1,10 +1,10 @@
-"""What the members of a training learn from: which rows, and how much of each label is believed.
+"""The training data of members: which rows are in training, and with which targets.
 
     nested  decided without a label of the fold that a member holds out (training/nested.py)
     global  decided by an earlier run, which saw those labels: a leak, named wherever it is shown
 
-Cleaning takes at most `max_left_out` of a class: where more is flagged, the surest rows are kept, and a note
-says so. N rows, K classes.
+Cleaning leaves out at most `max_left_out` of a class: where more is flagged, the best labels are kept, with a
+note. N rows, K classes.
 """
 
 from collections import Counter
@@ -36,33 +36,26 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 
 LABELS = ("all", "clean", "clean-global")
-"""What `kiyome train --labels` understands."""
+"""The values of `kiyome train --labels`."""
 
 CLEANING_LEAK = (
-    "Cleaning is global: labels of the fold that is later held out had a say in which rows are left out."
-    " The score comes out too high, the more so the closer models fit; leave_out=nested does not leak."
+    "Cleaning is global: labels of the fold that is later held out influenced which rows are left out."
+    " The score is too high, the more so the closer models fit; leave_out=nested does not leak."
 )
 
 CHANGED_LABELS_LEAK = (
-    "Labels were changed before training, with a view of all rows: labels of the held-out fold may have had a"
-    " say. The score may come out too high; soft_labels=nested and leave_out=nested do not leak."
+    "Labels were changed before training, from all rows: labels of the held-out fold may have influenced it."
+    " The score may be too high; soft_labels=nested and leave_out=nested do not leak."
 )
 CHANGED_WEIGHTS_LEAK = (
-    "Rows were weighed before training, or left out by a weight of 0: where labels of all rows decided it,"
-    " those of the held-out fold had a say. The score may come out too high; leave_out=nested does not leak."
+    "Rows were weighted before training, or left out by a weight of 0: if labels of all rows decided it,"
+    " those of the held-out fold influenced it. The score may be too high; leave_out=nested does not leak."
 )
 
 
 def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str]:
-    """The changes to a recipe that stand behind `--labels` and `--flags`; none where neither is given.
+    """Return the changes to a recipe that `--labels` and `--flags` stand for; none where neither is given.
 
-    Raises
-    ------
-    InputError
-        For other words, or where clean-global and a run of flags do not come together.
-
-    Examples
-    --------
     >>> changes_for_labels("clean", None), changes_for_labels("clean-global", "runs/leaves")
     (['leave_out=nested'], ['leave_out=global:runs/leaves'])
     """
@@ -83,21 +76,10 @@ def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str
 def prepare_training_data(
     table: Table, recipes: Sequence[Recipe], photos: Mapping[str, CachedPhotos]
 ) -> dict[str, "TrainingData"]:
-    """What each recipe's members learn from, as far as no training is needed to know it.
+    """Return the training data for each recipe's name, with global forms applied.
 
-    Parameters
-    ----------
-    table
-        With folds.
-    recipes
-        Global forms are applied; nested ones wait for `apply_nested_cleaning`.
-    photos
-        Of the table's rows, for each recipe's name.
-
-    Raises
-    ------
-    InputError, StaleArtifact
-        Where a run that is named does not fit.
+    Nested forms wait for `apply_nested_cleaning`. `photos` holds those of the table's rows
+    for each recipe's name.
     """
     from kiyome.training.member import TrainingData
     from kiyome.training.nested import global_soft_targets, hard_targets
@@ -134,15 +116,10 @@ def apply_nested_cleaning(
     on_progress: Progress = no_progress,
     on_event: OnEvent = ignore_event,
 ) -> list["Member"]:
-    """The members, those of nested recipes trained on data untouched by labels of their held-out fold.
+    """Return the members with training data that no label of their held-out fold has influenced.
 
-    The pairs behind them are trained first, below ``folder / "nested"``, or taken where they are finished, in
-    this run or in one beside it. `on_event` hears of all that is to be done at first.
-
-    Raises
-    ------
-    InputError
-        Where a class has no rows outside two folds.
+    The pairs behind nested recipes are trained first, below ``folder / "nested"``, unless finished in this
+    run or in one beside it. `on_event` first gets all pairs and members as waiting.
     """
     from kiyome.training.member import event_of
     from kiyome.training.nested import plan_pairs, train_pairs
@@ -155,23 +132,23 @@ def apply_nested_cleaning(
         planned, folder, executor=executor, limit=limit, on_progress=on_progress, on_event=on_event
     )
     training_data: dict[tuple[str, int], TrainingData] = {}
-    taught = []
+    cleaned = []
     for member in members:
         name, fold = member.recipe.name, member.fold
         if member.recipe.cleaning.is_nested and (name, fold) not in training_data:
             own = [pair for pair in pairs if pair.member.recipe.name == name]
             training_data[name, fold] = _nested_training_data(member, own)
-        taught.append(replace(member, data=training_data.get((name, fold), member.data)))
-    return taught
+        cleaned.append(replace(member, data=training_data.get((name, fold), member.data)))
+    return cleaned
 
 
 def _nested_training_data(member: "Member", pairs: Sequence["FinishedMember"]) -> "TrainingData":
-    """What a member learns from: nothing of the fold that it holds out, neither targets nor rows taught."""
+    """The training data of a member, with nothing of the fold that it holds out."""
     from kiyome.training.nested import nested_probs, soften
 
     recipe, training_data, fold = member.recipe, member.data, member.fold
     table, outside = training_data.table, _outside(member)
-    pred_probs, notes = nested_probs(pairs, fold), (*training_data.notes, *_notes_on_taken(recipe, pairs))
+    pred_probs, notes = nested_probs(pairs, fold), (*training_data.notes, *_notes_on_copies(recipe, pairs))
     targets, in_training = training_data.targets, training_data.in_training & outside
     if recipe.cleaning.soft_labels == NESTED:
         targets = soften(targets, pred_probs, given_share=recipe.cleaning.given_share)
@@ -187,19 +164,19 @@ def _nested_training_data(member: "Member", pairs: Sequence["FinishedMember"]) -
     return replace(training_data, targets=targets, in_training=in_training, notes=notes)
 
 
-def _notes_on_taken(recipe: Recipe, pairs: Sequence["FinishedMember"]) -> list[str]:
-    """How many pairs of a recipe other runs have trained."""
-    taken = Counter(pair.facts["taken_from"] for pair in pairs if "taken_from" in pair.facts)
+def _notes_on_copies(recipe: Recipe, pairs: Sequence["FinishedMember"]) -> list[str]:
+    """Notes on the pairs of a recipe that other runs have trained."""
+    copied = Counter(pair.facts["taken_from"] for pair in pairs if "taken_from" in pair.facts)
     return [
-        f"{recipe.title}: {count} of {len(pairs)} pairs of folds were trained in {run} and taken from there"
-        for run, count in sorted(taken.items())
+        f"{recipe.title}: {count} of {len(pairs)} pairs of folds were trained in {run} and copied from there"
+        for run, count in sorted(copied.items())
     ]
 
 
 def _capped(
     table: Table, in_training: Mask, quality: NDArray[np.floating[Any]], recipe: Recipe, outside: Mask
 ) -> tuple[Mask, tuple[str, ...]]:
-    """The mask (N,) with no more than the recipe's share of a class left out, and notes where that tells."""
+    """The mask (N,) with at most the recipe's share of a class left out, and notes where that matters."""
     flagged, among = ~in_training, outside & has_weight(table)
     left_out = cap_left_out(
         table.labels, flagged, quality, max_left_out=recipe.cleaning.max_left_out, among=among
@@ -210,24 +187,10 @@ def _capped(
 def flags_of_run(
     run: Path, table: Table, *, method: str = "adaptive"
 ) -> tuple[Mask, NDArray[np.floating[Any]]]:
-    """A mask (N,) of the rows that an earlier run flags, and the quality (N,) of all labels.
+    """Return a mask (N,) of the rows that an earlier run flags, and the quality (N,) of all labels.
 
-    Parameters
-    ----------
-    run
-        The folder of a `find` run, whose own flags are matched by id; or of a `train` run on the same rows,
-        whose out-of-fold predictions are judged by `method`.
-    table
-        The rows at hand.
-    method
-        As for `kiyome.find_label_issues`.
-
-    Raises
-    ------
-    StaleArtifact
-        Where the run did not finish, was changed, or belongs to other rows.
-    InputError
-        Where a `find` run lacks a row of the table.
+    A `find` run brings its own flags, matched by id; the out-of-fold predictions of a `train` run on the same
+    rows are flagged by `method`.
     """
     verify_run(run)
     if not (run / "label_issues.parquet").is_file():
@@ -239,34 +202,34 @@ def flags_of_run(
     path = run / "label_issues.parquet"
     with reading(path):
         columns = pq.read_table(path, columns=["image_id", "is_label_issue", "label_quality"]).to_pydict()
-        place_of = {image_id: place for place, image_id in enumerate(columns["image_id"])}
+        row_of = {image_id: row for row, image_id in enumerate(columns["image_id"])}
         flags = np.array(columns["is_label_issue"], np.bool_)
         qualities = np.array(columns["label_quality"], np.float64)
-    missing = [image_id for image_id in table.image_ids if image_id not in place_of]
+    missing = [image_id for image_id in table.image_ids if image_id not in row_of]
     if missing:
         raise InputError(
             f"{run} has no flags for {len(missing)} rows, such as {missing[0]!r}.",
             remedy="Run `kiyome find` on these data.",
         )
-    places = [place_of[image_id] for image_id in table.image_ids]
-    return flags[places], qualities[places]
+    rows = [row_of[image_id] for image_id in table.image_ids]
+    return flags[rows], qualities[rows]
 
 
 def kept_rows(members: Sequence["Member"]) -> Mask:
-    """A mask (N,) of the rows that no member left out for their label; the ones it holds out do not count."""
+    """Return a mask (N,) of the rows that no member left out for their label, held-out rows aside."""
     kept: Mask = np.all([member.data.in_training | ~_outside(member) for member in members], axis=0)
     return kept
 
 
 def num_training_rows(members: Sequence["Member"]) -> int:
-    """How many rows at least one member was taught."""
+    """Return the number of rows that at least one member is trained on."""
     return len(np.unique(np.concatenate([member.training_rows for member in members])))
 
 
 def leaks_of(recipes: Sequence[Recipe], table: Table) -> tuple[str, ...]:
-    """What scores of these recipes owe to the labels that they are judged on, in words.
+    """Return in words how labels of scored rows can have reached the models of these recipes.
 
-    The table speaks, too: in one that `curate` made, labels or weights are not as they were given.
+    A table that `curate` made counts, too: its labels or weights are not as they were given.
 
     >>> table = Table(root=Path(), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
     ...               class_names=("healthy", "blight"))
@@ -291,7 +254,7 @@ def leaks_of(recipes: Sequence[Recipe], table: Table) -> tuple[str, ...]:
 
 
 def notes_on_rows(members: Sequence["Member"]) -> list[str]:
-    """How many flagged rows each recipe's members left out, fold by fold, and what else to know of them."""
+    """Return notes on the members, with how many flagged rows each recipe left out, fold by fold."""
     notes = [note for member in members for note in member.data.notes]
     for recipe in {member.recipe.name: member.recipe for member in members}.values():
         if not recipe.cleaning.leave_out:

@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from kiyome.training.recipe import Recipe
 
 TOLERANCE = 1e-4
-"""Largest difference between two probabilities that is taken for rounding."""
+"""Largest difference between two probabilities that counts as rounding."""
 NUM_PHOTOS = 32
-"""Each file is checked on so many."""
+"""Number of photos that each file is checked on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """The files that were written, and how near they come to torch."""
+    """The files that were written, and their largest difference from torch."""
 
     folder: Path
     files: tuple[Path, ...]
-    """One a model; beside each a JSON file of the same stem says how to use it."""
+    """One for each model; a JSON file of the same stem describes how to use it."""
     largest_difference: float
     """Between probabilities of ONNX Runtime and of torch, over all files, photos and classes."""
     num_photos: int
-    """What each file was checked on."""
+    """Photos that each file was checked on."""
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "folder": str(self.folder),
             "files": [path.name for path in self.files],
@@ -65,7 +65,7 @@ def export(
 ) -> ExportResult:
     """Write each model of a finished training as ONNX, once its outputs agree with torch's on real photos.
 
-    Each file takes ``photos`` (n, S, S, 3) uint8 RGB, cut as the JSON file beside it says, and gives
+    Each file takes ``photos`` (n, S, S, 3) uint8 RGB, cropped as the JSON file beside it describes, and gives
     ``pred_probs`` (n, K): normalization and the loss's own link from logits to probabilities are inside, any
     n goes. The ensemble is the mean over files, each member counting alike.
 
@@ -74,7 +74,7 @@ def export(
     run
         The folder of a finished `train` run; each file in it is checked first.
     photos
-        Real photos to check with: a folder, or a table with their ids. Some from all over it are taken.
+        Real photos to check with: a folder, or a table with their ids. A sample of them is used.
     output
         Where the files go; ``onnx`` in the run folder if not given.
     cache_folder
@@ -134,19 +134,13 @@ def export(
 
 
 def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *, name: str) -> float:
-    """The largest difference between probabilities of ONNX Runtime and torch, on real photos.
-
-    Raises
-    ------
-    KiyomeError
-        Where it is more than rounding explains.
-    """
+    """Return the largest difference between probabilities of ONNX Runtime and torch on real photos."""
     from kiyome.models.onnx_file import run_onnx, run_torch
 
     expected = run_torch(network, pixels)
-    probs = run_onnx(content, pixels[:1], pixels)  # one alone, too: any number must go
+    probs = run_onnx(content, pixels[:1], pixels)  # one photo alone, too, since n is free
     difference = float(np.abs(probs - np.concatenate([expected[:1], expected])).max())
-    if not difference <= TOLERANCE:  # NaN, too
+    if not difference <= TOLERANCE:  # also NaN
         raise KiyomeError(
             f"ONNX and torch differ by {difference:g} for {name} on {len(pixels)} photos: not written.",
             expected=f"Expected probabilities that agree to within {TOLERANCE:g}.",
@@ -156,7 +150,7 @@ def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *,
 
 
 def _photos_to_check(photos: Path | str) -> list[str]:
-    """Some photos from all over the set."""
+    """Up to 32 photos, evenly spread over the set."""
     paths = [path for path in read_photo_list(photos, images_option=None).paths if Path(path).is_file()]
     if not paths:
         raise InputError(f"There are no photos in {photos} to check with.", remedy="Name other photos.")
@@ -180,7 +174,7 @@ def _views(paths: list[str], recipe: "Recipe", network: "Network", cache: Path) 
 
 
 def _models(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Each model's folder, with the facts of its member."""
+    """Yield each model's folder, with the facts of its member."""
     from kiyome.training.member import read_member_facts
 
     for folder, facts in read_member_facts(run):
@@ -191,7 +185,7 @@ def _models(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _described(
     content: bytes, facts: dict[str, Any], recipe: "Recipe", network: "Network", classes: list[str]
 ) -> dict[str, Any]:
-    """What a program must know to use the file."""
+    """The description that a program needs to use the file."""
     size, whole = recipe.data.image_size, recipe.data.crop == "whole"
     share = 1.0 if whole else network.crop_pct
     return {

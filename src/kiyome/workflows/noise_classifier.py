@@ -1,4 +1,4 @@
-"""From photos alone: would this one be flagged? Out of fold, beside chance and beside the predictor's doubt.
+"""How well flags are predicted from photos alone, out of fold, compared with chance and with doubt.
 
 find run ── flags ── table of two classes, same folds ── train ── out of fold ── precision, recall
 """
@@ -31,18 +31,18 @@ CLASSES = ("not flagged", "flagged")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NoiseClassifierResult:
-    """What photos tell of flags, out of fold."""
+    """How well photos predict flags, out of fold."""
 
     folder: Path
     trained: TrainResult
     by_photo: Detection
     by_doubt: Detection
-    """The plain score: 1 less the largest probability that the flags' own predictor gives."""
+    """The baseline: 1 less the largest probability of the predictor behind the flags."""
     gain: Estimate
     """Average precision by photo less that by doubt."""
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "folder": str(self.folder),
             "by_photo": asdict(self.by_photo),
@@ -65,7 +65,7 @@ def noise_classifier(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> NoiseClassifierResult:
-    """Train members to tell from a photo whether its label was flagged, and say how well that works.
+    """Train members to predict from a photo whether its label was flagged, and score them.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def noise_classifier(
     opened = open_run(run, images=images)
     issues = read_issues(opened.path / "label_issues.parquet", opened.table)
     doubt = 1 - opened.predictions.pred_probs.max(axis=1).astype(np.float64)
-    by_doubt = detection(issues.is_label_issue, doubt)  # what is wrong with the flags is told now
-    place = Path(output) if output else opened.path.with_name(f"{opened.name}-noise-classifier")
+    by_doubt = detection(issues.is_label_issue, doubt)  # errors in the flags come before training
+    folder = Path(output) if output else opened.path.with_name(f"{opened.name}-noise-classifier")
     config = {
         "issues": sha256_of_file(opened.path / "label_issues.parquet"),
         "recipe": str(recipe),
@@ -116,27 +116,27 @@ def noise_classifier(
         "table": opened.table,
         "named_by_user": output is not None,
     }
-    check_models(read_recipes(recipe, changes), place, **identity)
-    with RunFolder.create_or_reopen(place, **identity) as folder:
+    check_models(read_recipes(recipe, changes), folder, **identity)
+    with RunFolder.create_or_reopen(folder, **identity) as run_folder:
         table = _table_of_flags(opened, issues.is_label_issue)
-        write_table(table, folder.path / "flags.parquet")
+        write_table(table, run_folder.path / "flags.parquet")
         trained = train(
-            folder.path / "flags.parquet",
+            run_folder.path / "flags.parquet",
             images=table.root,
             recipe=recipe,
             changes=changes,
-            output=folder.path / "train",
+            output=run_folder.path / "train",
             stop_after=limit,
             cache_folder=cache_folder,
             on_progress=on_progress,
         )
-        result = _judged(folder.path, trained, issues.is_label_issue, doubt, by_doubt)
-        write_text(folder.path / "noise_classifier.json", json.dumps(result.summary(), indent=2))
+        result = _scored(run_folder.path, trained, issues.is_label_issue, doubt, by_doubt)
+        write_text(run_folder.path / "noise_classifier.json", json.dumps(result.summary(), indent=2))
     return result
 
 
 def _table_of_flags(run: FinishedRun, is_flagged: NDArray[np.bool_]) -> Table:
-    """The same rows and folds; the label says whether the row was flagged."""
+    """The same rows and folds, with a label of whether the row was flagged."""
     table = run.table
     return Table(
         root=table.root,
@@ -149,7 +149,7 @@ def _table_of_flags(run: FinishedRun, is_flagged: NDArray[np.bool_]) -> Table:
     )
 
 
-def _judged(
+def _scored(
     folder: Path,
     trained: TrainResult,
     is_flagged: NDArray[np.bool_],
@@ -157,11 +157,11 @@ def _judged(
     by_doubt: Detection,
 ) -> NoiseClassifierResult:
     assert trained.predictions is not None  # noqa: S101 - all members were trained
-    chances = trained.predictions.pred_probs[:, 1]
+    probs = trained.predictions.pred_probs[:, 1]
     return NoiseClassifierResult(
         folder=folder,
         trained=trained,
-        by_photo=detection(is_flagged, chances),
+        by_photo=detection(is_flagged, probs),
         by_doubt=by_doubt,
-        gain=gain_in_average_precision(is_flagged, chances, doubt),
+        gain=gain_in_average_precision(is_flagged, probs, doubt),
     )

@@ -1,10 +1,10 @@
 """From a finished training and new photos to a submission; needs no network and no label."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,34 +18,37 @@ from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.workflows.combination import NEW, check_for_new, combine_new, inputs_of
 
+if TYPE_CHECKING:
+    from kiyome.images.pixel_cache import CachedPhotos
+
 Probs = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PredictResult:
-    """What members of a run say of N photos. K classes."""
+    """Predictions of N photos by the members of a run. K classes."""
 
     photos: PhotoList
     class_names: tuple[str, ...]
     pred_probs: Probs
-    """(N, K) mean over members; the mean of all other rows where a photo cannot be read."""
+    """(N, K) mean over members; for a photo that cannot be read, the mean of all other rows."""
     set_aside: dict[int, str]
     """Row and reason of each photo that cannot be read."""
     num_models: int
     form: SubmissionForm | None = None
-    """How the submission is written; None where none was."""
+    """The form of the submission; None where none was written."""
     output: Path | None = None
     notes: tuple[str, ...] = ()
-    """What people should hear."""
+    """Notes for people."""
 
     @property
     def predicted_labels(self) -> NDArray[np.int64]:
-        """(N,) likeliest class."""
+        """(N,) the likeliest class."""
         labels: NDArray[np.int64] = self.pred_probs.argmax(axis=1)
         return labels
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         names = [self.class_names[label] for label in self.predicted_labels]
         return {
             "photos": len(self.photos.image_ids),
@@ -73,7 +76,7 @@ def predict(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> PredictResult:
-    """What the members of a finished training say of new photos, with a submission file.
+    """Predict new photos with the members of a finished training, and write a submission.
 
     Parameters
     ----------
@@ -87,8 +90,8 @@ def predict(
         training table wrote it. Beside it ``<stem>.probs.parquet`` holds the probabilities. None writes
         nothing.
     sample
-        A sample submission whose ids, order, columns and form are taken, where `photos` is a folder: one
-        column of labels or of the probability of one class, or a column of probabilities for each class.
+        A sample submission that gives ids, order, columns and form, where `photos` is a folder: one column of
+        labels or of the probability of one class, or a column of probabilities for each class.
     images
         The folder that a table's photos lie under. Without it: ``test_images`` or ``test`` beside the table,
         or beside the photos that the run was trained on.
@@ -109,7 +112,7 @@ def predict(
     TableError
         Where an id of the sample has no photo.
     InputError
-        Where columns or labels of the sample are not those of the run, or cannot be told.
+        Where columns or labels of the sample are not those of the run, or are ambiguous.
     """
     source = _source(Path(run))
     trained_on = photos_of_run(run)
@@ -129,7 +132,7 @@ def predict(
     table = source.manifest["table"]
     label_texts = table.get("label_texts")  # runs before 2026-11-28 have names only
     ways = known_label_texts(table["classes"], label_texts, sample=listed.source, class_map=class_map)
-    written = submission_form(listed, ways, form=form)  # what is wrong is told now
+    written = submission_form(listed, ways, form=form)  # errors come before photos are read
     return write_submission(_predict_by(source, listed, cache, on_progress), written, Path(output))
 
 
@@ -142,7 +145,7 @@ class _Source(NamedTuple):
 
 
 def _source(run: Path) -> _Source:
-    """The run with its inputs down to trainings, all checked before the first photo is read."""
+    """Return the run with its inputs down to trainings, all verified before the first photo is read."""
     manifest = verify_run(run)
     if manifest["command"] in NEW:
         check_for_new(run, manifest)
@@ -157,22 +160,22 @@ def _source(run: Path) -> _Source:
 
 
 def _predict_by(source: _Source, listed: PhotoList, cache: Path, on_progress: Progress) -> PredictResult:
-    """What trainings say, combined as the run combined their out-of-fold predictions."""
+    """The predictions of the trainings, combined as the run combined their out-of-fold predictions."""
     if not source.inputs:
         classes = source.manifest["table"]["classes"]
         return predict_photos(
             source.run, listed, class_names=classes, cache_folder=cache, on_progress=on_progress
         )
-    said = [_predict_by(each, listed, cache, on_progress) for each in source.inputs]
-    probs = combine_new(source.run, source.manifest, [each.pred_probs for each in said]).astype(np.float32)
-    first = said[0]
+    inputs = [_predict_by(each, listed, cache, on_progress) for each in source.inputs]
+    probs = combine_new(source.run, source.manifest, [each.pred_probs for each in inputs]).astype(np.float32)
+    first = inputs[0]
     read = [row for row in range(len(probs)) if row not in first.set_aside]
     probs[list(first.set_aside)] = probs[read].mean(axis=0)
     return replace(
         first,
         pred_probs=probs,
-        num_models=sum(each.num_models for each in said),
-        notes=tuple(dict.fromkeys(note for each in said for note in each.notes)),
+        num_models=sum(each.num_models for each in inputs),
+        notes=tuple(dict.fromkeys(note for each in inputs for note in each.notes)),
     )
 
 
@@ -184,51 +187,29 @@ def predict_photos(
     cache_folder: Path,
     on_progress: Progress = no_progress,
 ) -> PredictResult:
-    """What all members that lie in a run folder say of these photos: the mean, each member counting alike."""
+    """Return the mean prediction of all members in a run folder, with equal weight for each member."""
     from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos
-    from kiyome.inference import predict as predict_rows
-    from kiyome.losses import stored_link
-    from kiyome.models import load_timm_folder
-    from kiyome.models.compute import choose_compute
-    from kiyome.training.member import PREDICTION_BATCH, member_seed, read_member_facts
+    from kiyome.training.member import read_member_facts
     from kiyome.training.recipe import Recipe
 
     members = read_member_facts(run)
     if not members:
-        raise InputError(
-            f"There is no finished member in {run}.",
-            remedy="Run its training to the end.",
-        )
-    total, num_models = np.zeros((len(listed.paths), len(class_names))), 0
-    photos_of: dict[StoredSize, CachedPhotos] = {}
+        raise InputError(f"There is no finished member in {run}.", remedy="Run its training to the end.")
+    total = np.zeros((len(listed.paths), len(class_names)))
+    cached: dict[StoredSize, CachedPhotos] = {}
     for number, (folder, facts) in enumerate(members, start=1):
-        recipe = Recipe.of(**facts["recipe"])
-        stored = recipe.data.stored_size
-        if stored not in photos_of:
-            photos_of[stored] = cache_photos(
+        stored = Recipe.of(**facts["recipe"]).data.stored_size
+        if stored not in cached:
+            cached[stored] = cache_photos(
                 listed.paths, stored=stored, folder=cache_folder, on_progress=on_progress
             )
-        photos = photos_of[stored]
+        photos = cached[stored]
         rows = np.flatnonzero(photos.readable)
         if not len(rows):
             reason = next(reason for reason in photos.reasons if reason)
             raise InputError(f"None of the photos can be read: {reason}.", remedy="Check the photos.")
-        compute = choose_compute(recipe.model.precision)
-        for name in facts["models"]:
-            network = load_timm_folder(folder / name).with_link(stored_link(facts))
-            compute.ready(network.module, channels_last=recipe.model.channels_last)
-            views = recipe.prediction_views(crop_pct=network.crop_pct)
-            probs = predict_rows(
-                network,
-                photos,
-                rows,
-                views=views,
-                compute=compute,
-                batch_size=PREDICTION_BATCH,
-                seed=member_seed(facts["seed"], facts["fold"]),
-            )
+        for probs in _predict_by_member(folder, facts, photos, rows):
             total[rows] += probs / (len(facts["models"]) * len(members))
-            num_models += 1
         on_progress("predict", number, len(members))
     total[~photos.readable] = total[rows].mean(axis=0)
     return PredictResult(
@@ -236,13 +217,40 @@ def predict_photos(
         class_names=tuple(class_names),
         pred_probs=total.astype(np.float32),
         set_aside={row: reason for row, reason in enumerate(photos.reasons) if reason},
-        num_models=num_models,
+        num_models=sum(len(facts["models"]) for _, facts in members),
         notes=_notes_on_links([facts for _, facts in members]),
     )
 
 
+def _predict_by_member(
+    folder: Path, facts: dict[str, Any], photos: "CachedPhotos", rows: NDArray[np.intp]
+) -> Iterator[Probs]:
+    """Yield the probabilities (n, K) of these rows from each model of a member."""
+    from kiyome.inference import predict as predict_rows
+    from kiyome.losses import stored_link
+    from kiyome.models import load_timm_folder
+    from kiyome.models.compute import choose_compute
+    from kiyome.training.member import PREDICTION_BATCH, member_seed
+    from kiyome.training.recipe import Recipe
+
+    recipe = Recipe.of(**facts["recipe"])
+    compute = choose_compute(recipe.model.precision)
+    for name in facts["models"]:
+        network = load_timm_folder(folder / name).with_link(stored_link(facts))
+        compute.ready(network.module, channels_last=recipe.model.channels_last)
+        yield predict_rows(
+            network,
+            photos,
+            rows,
+            views=recipe.prediction_views(crop_pct=network.crop_pct),
+            compute=compute,
+            batch_size=PREDICTION_BATCH,
+            seed=member_seed(facts["seed"], facts["fold"]),
+        )
+
+
 def _notes_on_links(members: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """What to say of members that were trained before links were stored, where their loss has its own."""
+    """Notes on members that were trained before links were stored, where their loss has a link of its own."""
     from kiyome.losses import SOFTMAX, link_of_loss
 
     old = [facts["recipe"] for facts in members if "link" not in facts]
@@ -255,7 +263,7 @@ def _notes_on_links(members: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def write_submission(result: PredictResult, form: SubmissionForm, path: Path) -> PredictResult:
-    """The result, written as CSV in this form; all probabilities as Parquet beside it."""
+    """Write the result as CSV in this form, with all probabilities as Parquet beside it."""
     import pyarrow as pa
 
     listed = result.photos

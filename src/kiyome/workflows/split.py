@@ -1,4 +1,4 @@
-"""Which fold each row is in: one table has one split, unless the user asks for another.
+"""The fold of each row: one table has one split, unless the user asks for another.
 
     `fold` column or the run folder's own table or the oldest run of the same table beside it or new
 
@@ -23,21 +23,21 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How the readable rows of a table get their folds."""
+    """The source of the folds of a table's readable rows."""
 
     run: Path
     """The run folder, which need not exist yet."""
     num_folds: int
-    """Of a new split."""
+    """Folds of a new split."""
     seed: int
-    """Of a new split."""
+    """Seed of a new split."""
     is_own: bool
     """Whether the user gave folds, or asked for a new split."""
     fewest: int = 2
-    """An earlier split into fewer folds is not taken."""
+    """The least number of folds of an earlier split that is reused."""
 
     def assign(self, table: Table, photos: PhotoCheck) -> Table:
-        """Return the rows that can be read, with folds that part neither groups nor near duplicates.
+        """Return the rows that can be read, with folds that split neither groups nor near duplicates.
 
         Raises
         ------
@@ -67,11 +67,11 @@ class Split:
         return scored.with_folds(folds)
 
     def keep(self, table: Table) -> None:
-        """Put the table into the run folder, where the same command finds its folds again."""
+        """Write the table into the run folder, where the same command finds its folds again."""
         write_table(table, self.run / "table.parquet")
 
     def note(self, table: Table, *, say: str) -> list[str]:
-        """Return whose folds the table has, where they are an earlier run's; `say` asks for new ones."""
+        """Return a note on folds of an earlier run; `say` is the option that asks for new ones."""
         first = None if self.is_own else first_run_on_folds(self.run.parent, table)
         if first is None or first == self.run.name:
             return []
@@ -80,7 +80,7 @@ class Split:
         return [f"the {num_folds} folds of {self.run.parent / first}{instead}; {say} makes a new split"]
 
     def _earlier(self, scored: Table, groups: Ints) -> NDArray[np.int16] | None:
-        """Return the folds that were kept or that the oldest run has, where they part no group."""
+        """Return the folds of this run folder or of the oldest run, where they split no group."""
         kept = folds_of_run(self.run, scored)
         candidates = folds_beside(self.run.parent, scored) if kept is None else [kept]
         return next((folds for folds in candidates if self._fits(folds, groups)), None)
