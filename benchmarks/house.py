@@ -34,16 +34,16 @@ probs = "{0}/predictions/pred_probs.npy"
 
 def runs(tag):
     find, trained, other = (work / tag / name for name in ("find", "train", "other"))
-    kiyome.train(work / "digits", changes=[*changes, "loss=sce"], output=other, progress=False)
+    kiyome.train(work / "digits", changes=[*changes, "loss=sce"], output=other)
     yield "find --pred-probs", lambda: kiyome.find(
         work / "first/find/table.parquet", pred_probs=probs.format(work / "first/find"),
-        output=work / tag / "arrays", progress=False)
-    yield "train", lambda: kiyome.train(work / "digits", changes=changes, output=trained, progress=False)
+        output=work / tag / "arrays")
+    yield "train", lambda: kiyome.train(work / "digits", changes=changes, output=trained)
     yield "evaluate", lambda: kiyome.evaluate(trained, output=work / tag / "evaluate")
     yield "blend", lambda: kiyome.blend([trained, other], output=work / tag / "blend")
 
 def find(tag):
-    options = {"backbone": "tiny", "cache_folder": work / "cache", "progress": False}
+    options = {"backbone": "tiny", "cache_folder": work / "cache"}
     return kiyome.find(work / "digits", output=work / tag / "find", **options)
 
 def files_entered(call):

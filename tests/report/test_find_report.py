@@ -233,6 +233,7 @@ def test_photos_carry_the_chance_that_the_command_line_says(make_report: Make) -
     page = render_report(dataclasses.replace(report, probability=np.full(300, 0.9998)))
     photos = page[page.index('id="photos"') : page.index('id="matrix"')]
     assert photos.count("&gt;99\u00a0%") == len(report.ranking)
+    assert "0.001" not in page, "a caption counts in other units than the cards"
     assert "score" not in photos.replace('class="score"', "")
 
 

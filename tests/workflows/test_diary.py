@@ -91,6 +91,13 @@ def test_the_page_draws_differences_and_leaderboards(twelve: Path, browser) -> N
     assert rows.count() == 12
     assert rows.first.locator("th").inner_text().startswith("run-with-a-long-name-1")
     assert rows.first.locator("svg.bar circle").count() == 1
+    headline = page.locator(".answer").inner_text()
+    assert headline.startswith("The best of 12 experiments is run-with-a-long-name-1: it agrees with ")
+    assert headline.endswith("of the labels, significantly better than the baseline.")
+    finished = json.loads(shown(twelve, "--json"))["experiments"][1]["finished"]
+    assert finished[:16].replace("T", " ") in rows.first.inner_text()
+    lines = [row.evaluate("row => row.getBoundingClientRect().height / 24") for row in rows.all()]
+    assert max(lines) < 4
     assert page.get_by_text(f"leak 1: {LEAK}").count() == 1
     assert page.locator("figure svg circle").count() == 12
     page.close()

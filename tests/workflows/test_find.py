@@ -147,8 +147,8 @@ def test_a_precision_flags_fewer_rows_and_is_kept(
 def test_a_wrong_method_or_precision_is_heard_before_any_work(tmp_path: Path) -> None:
     for options, message in (
         ({"method": "magic"}, "The method .* is unknown. Expected one of adaptive, prune"),
-        ({"precision": 90}, "A precision lies between 0 and 1"),
-        ({"precision": 0.9, "method": "both"}, "only. Came: precision=0.9 with both"),
+        ({"precision": 90}, "precision=90 is no precision. Expected a number above 0 and below 1"),
+        ({"precision": 0.9, "method": "both"}, r"The method both has no precision \(precision=0.9\)"),
     ):
         with pytest.raises(InputError, match=message):
             find(tmp_path / "nowhere", **options)
@@ -172,5 +172,5 @@ def test_a_class_smaller_than_the_folds_is_named(digits: tuple[Path, np.ndarray]
 def test_a_file_and_a_backbone_exclude_each_other(
     found: kiyome.FindResult, digits: tuple[Path, np.ndarray]
 ) -> None:
-    with pytest.raises(InputError, match="Leave one of them out"):
+    with pytest.raises(InputError, match=r"^Both predictions and a backbone .* Leave out --pred-probs, or"):
         find(digits[0], pred_probs=found.folder / "oof.csv", backbone="tiny")
