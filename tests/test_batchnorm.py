@@ -43,7 +43,7 @@ def train_one_step(model, optimizer, seed, *, set_to_none=True):
 
 
 def batchnorm_names(model):
-    """Names of affine parameters and of statistics, told from the layers' kind."""
+    """Names of affine parameters and of statistics, by the kind of layer."""
     layers = {name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
     affine = {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
     return affine, {

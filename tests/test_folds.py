@@ -25,8 +25,10 @@ def test_without_groups_folds_differ_by_at_most_one_row_a_class(labels, num_fold
     assume(counts[counts > 0].min() >= num_folds)
     folds = assign_folds(labels, num_folds=num_folds, seed=seed)
     assert folds.dtype == np.int16
-    dealt = [np.bincount(np.array(labels)[folds == f], minlength=len(counts)) for f in range(num_folds)]
-    assert np.ptp(dealt, axis=0).max() <= 1
+    counts_by_fold = [
+        np.bincount(np.array(labels)[folds == f], minlength=len(counts)) for f in range(num_folds)
+    ]
+    assert np.ptp(counts_by_fold, axis=0).max() <= 1
     assert np.ptp(np.bincount(folds, minlength=num_folds)) <= 1
     assert np.array_equal(folds, assign_folds(np.array(labels), num_folds=num_folds, seed=seed))
 
@@ -45,7 +47,7 @@ def test_groups_stay_together_and_balance_is_no_worse_than_scikit_learn(seed, nu
     for fold, (_, held_out) in enumerate(StratifiedGroupKFold(num_folds).split(labels, labels, groups)):
         peer[held_out] = fold
     assert all(len(set(folds[groups == g].tolist())) == 1 for g in set(groups.tolist()))
-    ours, theirs = (shares(labels, deal, num_folds).var(axis=0).sum() for deal in (folds, peer))
+    ours, theirs = (shares(labels, split, num_folds).var(axis=0).sum() for split in (folds, peer))
     assert ours <= theirs + 1e-12
 
 
@@ -55,7 +57,7 @@ def test_a_big_group_is_evened_out_by_the_rows_that_are_alone():
     assert np.bincount(folds).tolist() == [50, 25, 25, 25, 25]
 
 
-def test_another_seed_gives_another_deal():
+def test_another_seed_gives_another_split():
     labels = np.arange(100) % 2
     assert not np.array_equal(assign_folds(labels, seed=0), assign_folds(labels, seed=1))
 

@@ -94,15 +94,15 @@ def test_lost_facts_are_named(tmp_path, damage):
 
 
 def test_out_of_fold_files_read_back_by_id(tmp_path):
-    dealt = table(folds=[0, 1, 0, 1])
-    write_out_of_fold(predictions(), dealt, tmp_path)
+    with_folds = table(folds=[0, 1, 0, 1])
+    write_out_of_fold(predictions(), with_folds, tmp_path)
     with (tmp_path / "oof.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["image_id", "label", "fold", "p_cat", "p_dog", "p_=cow", "pred"]
     assert rows[3] == ["=x", "=cow", "0", "0.0", "0.0", "1.0", "=cow"]
     assert pq.read_table(tmp_path / "oof.parquet").column_names == rows[0]
     for name in ("oof.csv", "oof.parquet"):
-        back = read_pred_probs(tmp_path / name, dealt)
+        back = read_pred_probs(tmp_path / name, with_folds)
         assert np.array_equal(back.pred_probs, PROBS)
         turned = table(image_ids=IDS[::-1])
         assert np.array_equal(read_pred_probs(tmp_path / name, turned).pred_probs, PROBS[::-1])

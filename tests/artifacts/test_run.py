@@ -48,7 +48,7 @@ def contents(folder):
     }
 
 
-def test_the_manifest_says_how_the_run_was_made(tmp_path):
+def test_the_manifest_records_how_the_run_was_made(tmp_path):
     manifest = verify_run(finished_run(tmp_path / "run"))
     assert manifest["command"] == "find"
     assert manifest["config"] == {"seed": 0, "backbone": "tiny", "source": "photos"}
@@ -220,7 +220,7 @@ def test_a_run_that_is_not_there_leads_to_those_beside(tmp_path):
         verify_run(tmp_path / "leaves-trian")
 
 
-def test_other_versions_are_said_when_a_run_is_taken_up_again(tmp_path):
+def test_other_versions_are_reported_when_a_run_is_reopened(tmp_path):
     folder = finished_run(tmp_path / "run")
     with open_run(folder) as run:
         assert run.changed_versions == {}

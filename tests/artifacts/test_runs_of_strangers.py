@@ -136,7 +136,7 @@ def test_a_misshapen_manifest_is_no_run(received, changes) -> None:
 
 
 @pytest.mark.parametrize("signature", [None, 7, "", "\u00e9", "\udce9", "0" * 64], ids=ascii)
-def test_no_signature_of_a_stranger_is_taken_for_ones_own(signature) -> None:
+def test_no_signature_of_a_stranger_is_accepted(signature) -> None:
     assert not is_signed(b"manifest", signature)
 
 

@@ -102,9 +102,9 @@ def test_workers_end_with_their_parent(how, tmp_path):
         assert parent.poll() is None
         time.sleep(0.05)
     parent.send_signal(how)
-    said = parent.communicate(timeout=20)[1].decode()
+    output = parent.communicate(timeout=20)[1].decode()
     assert parent.returncode == -how
-    assert said.count("Traceback") == (how == signal.SIGINT)  # the parent's own
+    assert output.count("Traceback") == (how == signal.SIGINT)  # the parent's own
     assert_dead(int(place.read_text()))
 
 
@@ -128,7 +128,7 @@ def test_ray_shares_a_gpu_only_where_asked(ray):
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-def test_slurm_without_a_cluster_says_so(tmp_path):
+def test_slurm_without_a_cluster_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"slurm:local tries it on this machine"):
         dict(OnSlurm(folder=tmp_path / "jobs").run(work.double, {"a": 1}))
 

@@ -67,17 +67,17 @@ def test_findings_are_counted_by_kind_and_photo(tmp_path: Path):
     }
 
 
-def test_without_labels_nothing_is_said_of_classes(folder: Path):
+def test_without_labels_there_are_no_counts_of_classes(folder: Path):
     check = check_photos(sorted(folder.iterdir()))
     assert check.class_counts == {}
     assert check.conflicting_groups == {}
 
 
 def test_progress_tells_both_stages(folder: Path):
-    heard: list[tuple[str, int, int]] = []
-    check_photos(sorted(folder.iterdir()), on_progress=lambda *said: heard.append(said))
-    assert heard[8] == ("read photos", 9, 9)
-    assert heard[-1] == ("find duplicates", 5, 5)
+    calls: list[tuple[str, int, int]] = []
+    check_photos(sorted(folder.iterdir()), on_progress=lambda *call: calls.append(call))
+    assert calls[8] == ("read photos", 9, 9)
+    assert calls[-1] == ("find duplicates", 5, 5)
 
 
 def test_a_label_too_few_is_refused_before_anything_is_read():

@@ -58,8 +58,8 @@ def test_all_eight_orientations_give_the_same_upright_pixels(format_, how, toler
     photo = decode_photo(encoded(stored, format_, exif=exif(orientation), **how))
     assert (photo.width, photo.height) == (80, 60)
     assert np.abs(photo.pixels.astype(int) - RGB).max() <= tolerance
-    said = (f"turned upright (EXIF orientation {orientation})",)
-    assert photo.findings == (said if orientation > 1 else ())
+    finding = (f"turned upright (EXIF orientation {orientation})",)
+    assert photo.findings == (finding if orientation > 1 else ())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -139,7 +139,7 @@ def test_limits_hold_on_both_sides():
         check_size(10_000, 10_000, num_scans=30)
 
 
-def test_formats_are_told_by_content():
+def test_formats_are_known_by_content():
     for format_ in FORMATS:
         assert photo_format(encoded(Image.fromarray(RGB), format_)) == format_
     with pytest.raises(

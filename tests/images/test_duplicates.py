@@ -86,7 +86,7 @@ def test_order_of_rows_does_not_matter(seed: int):
     assert (same_plain == ((mixed.groups[:, None] == mixed.groups) & (mixed.groups >= 0))).all()
 
 
-def test_exact_near_alone_and_unreadable_are_told_apart():
+def test_exact_near_alone_and_unreadable_are_distinguished():
     rng = np.random.default_rng(1)
     signatures = photo_like(rng, 8)
     signatures[4] = shaken(rng, signatures[1:2], 1)[0]
@@ -138,10 +138,10 @@ def test_thousands_of_look_alikes_neither_join_nor_take_long():
 
 
 def test_progress_ends_at_the_number_of_distinct_pictures():
-    heard: list[tuple[str, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     signatures = photo_like(np.random.default_rng(6), 9)
-    duplicate_groups(signatures, names(9), on_progress=lambda *said: heard.append(said))
-    assert heard == [("find duplicates", 9, 9)]
+    duplicate_groups(signatures, names(9), on_progress=lambda *call: calls.append(call))
+    assert calls == [("find duplicates", 9, 9)]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_signature_hardly_depends_on_shrinking():
     assert np.abs(whole.signature.astype(int) - shrunk.signature).max() <= 2
 
 
-def test_scanned_digits_are_not_taken_for_copies():
+def test_scanned_digits_are_no_copies():
     """1,797 scans of 8 x 8 pixels: few are near, although many show the same digit."""
     from sklearn.datasets import load_digits
 

@@ -103,9 +103,9 @@ def test_errors_of_prepare_reach_the_caller(folder: Path):
 
 
 def test_progress_counts_every_photo(folder: Path):
-    heard: list[tuple[str, int, int]] = []
-    list(read_photos(paths_of(folder), on_progress=lambda *said: heard.append(said)))
-    assert heard == [("read photos", done, 60) for done in range(1, 61)]
+    calls: list[tuple[str, int, int]] = []
+    list(read_photos(paths_of(folder), on_progress=lambda *call: calls.append(call)))
+    assert calls == [("read photos", done, 60) for done in range(1, 61)]
 
 
 @pytest.mark.parametrize("argument", ["num_threads", "shrink_to"])

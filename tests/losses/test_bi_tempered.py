@@ -73,7 +73,7 @@ def test_the_soft_label_choice_is_the_limit_of_the_formula():
 
 
 @pytest.mark.parametrize(("t1", "bound"), [(0.8, 5.0), (0.5, 2.0), (0.0, 1.0)])
-def test_a_hard_label_costs_at_most_what_t1_says(t1, bound):
+def test_a_hard_label_costs_at_most_the_bound_of_t1(t1, bound):
     logits = torch.tensor([[6e4, -6e4, 0.0], [50.0, -50.0, 0.0], [2.0, 0.0, 1.0]])
     losses = bi_tempered(logits, torch.tensor([1, 1, 1]), t1=t1, t2=1.0)
     assert (losses <= bound + 1e-5).all()

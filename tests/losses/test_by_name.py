@@ -1,4 +1,4 @@
-"""Recipes call losses by name; what they get wrong is told when the loss is made."""
+"""Recipes call losses by name; mistakes are errors when the loss is made."""
 
 import inspect
 
@@ -28,7 +28,7 @@ def test_every_name_is_the_functions_own_and_public():
         assert function.__name__ in losses.__all__
 
 
-def test_every_default_can_be_said():
+def test_every_default_can_be_given():
     for name in LOSSES:
         options = {
             key: value for key, value in loss_options(name).items() if value is not inspect.Parameter.empty
@@ -77,7 +77,7 @@ def test_a_missing_option_is_named():
         make_loss("early_learning", num_classes=3)
 
 
-def test_a_bad_value_is_told_when_the_loss_is_made():
+def test_a_bad_value_is_an_error_when_the_loss_is_made():
     with pytest.raises(
         InputError, match=r"q='0\.7' is not a number\. Expected a number, above 0 and at most 1"
     ):

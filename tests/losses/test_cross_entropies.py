@@ -1,4 +1,4 @@
-"""Cross entropy's relatives reduce to it, and the Taylor softmax does what its warning says."""
+"""Cross entropy's relatives reduce to it, and the Taylor softmax behaves as in its warning."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The memory moves as the paper says, only where it should, and comes back from disk as it was."""
+"""The memory is updated as in the paper, only for its rows, and survives a save."""
 
 import pytest
 import torch

@@ -85,7 +85,7 @@ def test_scores_are_logits_where_these_keep_the_order_of_probabilities():
     assert link_of_loss("taylor_softmax", {}).scores(logits).argmax() == 1
 
 
-def test_a_link_of_another_version_is_told():
+def test_a_link_of_another_version_is_an_error():
     with pytest.raises(
         StaleArtifact,
         match=r"member.json of quick-fold0 has the unknown link 'probit'\. Known links are softmax, ",

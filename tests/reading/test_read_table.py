@@ -257,7 +257,7 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(csv_with_photos, tmp_path
         (None, ("0", "1"), [1, 0], ("0", "1")),
     ],
 )
-def test_a_class_map_says_what_labels_mean(csv_with_photos, tmp_path, class_map, names, labels, texts):
+def test_a_class_map_gives_labels_their_meaning(csv_with_photos, tmp_path, class_map, names, labels, texts):
     path = csv_with_photos(tmp_path, "image_id,label\na.jpg,1\nb.jpg,0\n", *GOOD_PHOTOS)
     table = read_table(path, class_map=class_map)
     assert (table.class_names, table.label_texts) == (names, texts)

@@ -18,7 +18,7 @@ plain = st.text("a1 .-'=;_ä葉", max_size=4)
 
 
 def outcome(read, path):
-    """What is read, or what is said against it."""
+    """The columns and row numbers, or the error."""
     try:
         found = read(path)
     except TableError as error:
@@ -51,7 +51,7 @@ def test_a_large_plain_csv_is_read_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["5.jpg", "5.jpg,1,2", '"5.jpg,1', "", "5\r.jpg,1"])
-def test_a_line_that_is_not_plain_is_told_as_before(tmp_path, line):
+def test_a_line_that_is_not_plain_has_the_error_of_the_line_reader(tmp_path, line):
     path = tmp_path / "train.csv"
     rows = [f"{n}.jpg,{n % 3}" for n in range(5)]
     path.write_bytes("\n".join(["id,label", *rows, line, "6.jpg,0", ""]).encode())

@@ -59,7 +59,7 @@ def test_labels_that_nothing_explains_are_refused_and_never_alphabetical_numbers
     "content",
     [{"5": "rust", "6": "blight", "7": "healthy"}, {"rust": 5, "healthy": 7, "blight": 6}],
 )
-def test_a_class_map_says_what_the_samples_numbers_mean(content, tmp_path):
+def test_a_class_map_gives_the_numbers_of_a_sample_their_meaning(content, tmp_path):
     (tmp_path / "label_num_to_disease_map.json").write_text(json.dumps(content))
     sample = tmp_path / "sample.csv"
     beside = known_label_texts(NAMES, NAMES, sample=sample)
@@ -136,7 +136,7 @@ def test_one_column_of_a_binary_target_holds_the_probability_of_the_positive_cla
     assert form.description == f"the probability of {BINARY[positive]!r} in column {column!r}"
 
 
-def test_labels_0_and_1_in_a_sample_are_labels_and_a_guess_is_told():
+def test_labels_0_and_1_in_a_sample_are_labels_and_a_guess_is_noted():
     ways = known_label_texts(BINARY, ("0", "1"))
     form = submission_form(listed(target=["0", "1"]), ways)
     assert written(form, 0.25, 0.75)[1] == ["b", "1"]
@@ -162,13 +162,13 @@ def test_a_probability_whose_class_is_not_known_is_refused_until_a_map_numbers_t
     )
 
 
-def test_columns_that_say_nothing_about_the_form_are_left_out_and_told():
+def test_columns_without_meaning_for_the_form_are_left_out_and_noted():
     form = submission_form(listed(sex=["f", "m"], label=["0", "1"], age=["40", "70"]), NUMBERED)
     assert written(form, 0, 1, 0) == (["id", "label"], ["b", "1"])
     assert "'sex', 'age'" in form.notes[0]
 
 
-def test_the_form_may_be_said_where_no_sample_decides():
+def test_the_form_can_be_given_where_no_sample_decides():
     form = submission_form(PhotoList(image_ids=("b", "a"), paths=("", "")), NUMBERED, form="probabilities")
     assert written(form, 0.5, 0.25, 0.25) == (["image_id", "0", "1", "2"], ["b", "0.5", "0.25", "0.25"])
     with pytest.raises(InputError, match=r"form='probs' is unknown. Expected labels or probabilities"):
