@@ -94,7 +94,10 @@ def test_options_that_are_given_count(changes, options):
             ["loss=gce", "loss_options={label_smoothing=0.1}"],
             "The loss generalized_cross_entropy has no option",
         ),
-        (["loss=gce", "loss_options.label_smoothing=0.1"], "entropy are: q. Came: 'label_smoothing'."),
+        (
+            ["loss=gce", "loss_options.label_smoothing=0.1"],
+            "entropy has no option 'label_smoothing'. Its options are: q.",
+        ),
         (
             ["loss=elr", "mixing=mix_up"],
             "mixing='mix_up' does not go with loss='early_learning', which remembers each photo by itself.",

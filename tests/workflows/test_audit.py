@@ -98,7 +98,9 @@ def test_unsure_rows_and_a_stopped_audit_are_said(sample: SealedSample, lines, t
 
 def test_a_gap_is_an_error_with_its_line(sample: SealedSample, lines, tmp_path: Path) -> None:
     lines[5][2] = ""
-    with pytest.raises(InputError, match=r"from the top down.*no answer in line 6"):
+    with pytest.raises(
+        InputError, match=r"rows without an answer before answered ones: line 6\. .*from the top down"
+    ):
         audit(written(lines, tmp_path / "filled.csv"), sample=sample.folder)
 
 
@@ -127,7 +129,7 @@ def test_a_changed_design_is_refused(sample: SealedSample, lines, tmp_path: Path
     before = design.read_bytes()
     design.write_bytes(before.replace(b'"seed": 0', b'"seed": 1'))
     try:
-        with pytest.raises(StaleArtifact, match=r"design\.json changed"):
+        with pytest.raises(StaleArtifact, match=r"design\.json is missing or was changed"):
             audit(written(lines, tmp_path / "filled.csv"), sample=sample.folder)
     finally:
         design.write_bytes(before)

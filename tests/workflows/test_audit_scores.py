@@ -113,7 +113,7 @@ def test_a_stale_audit_is_refused(tmp_path: Path, leaves, run_of) -> None:
     (folder / "audit.json").write_text(json.dumps(told))
     design = (folder / "design.json").read_bytes()
     (folder / "design.json").write_bytes(design.replace(b'"seed": 0', b'"seed": 1'))
-    with pytest.raises(StaleArtifact, match=r"design\.json changed"):
+    with pytest.raises(StaleArtifact, match=r"design\.json is missing or was changed"):
         evaluate(run)
     with pytest.raises(InputError, match="An audit has answers"):
         read_audit(run)

@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_told_before_a_photo_is_read_and_nothing_is_written
     wrong = write_sample(tmp_path / "wrong.csv", ["image_id", *DIGITS[1:], "scab"], TEST, 0)
     lacking = write_sample(tmp_path / "lacking.csv", ["image_id", "label"], [*TEST, "x", "y"], 0)
     for sample, error, message in (
-        (wrong, InputError, "Came: no column for 'the digit 0'; no class called 'scab'"),
+        (wrong, InputError, ": no column for 'the digit 0'; no class called 'scab'"),
         (
             lacking,
             TableError,

@@ -99,7 +99,7 @@ def test_a_copy_of_the_hubs_cache_without_links_is_enough(tmp_path):
     [
         (["weights=none.safetensors"], "Came: quick: no file none.safetensors"),
         (["architecture=test_efficientnet", "weights={}"], "holds the tensors of timm's test_efficientnet"),
-        (["architecture=resnet19"], "Came: quick: 'resnet19'. Did you mean resnet18"),
+        (["architecture=resnet19"], "quick: The backbone 'resnet19' is unknown."),
     ],
 )
 def test_a_network_that_cannot_be_built_is_told_first(digits, tmp_path, changes, words):
