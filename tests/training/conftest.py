@@ -27,7 +27,7 @@ def data(tmp_path_factory):
 
 
 def training_data_of(table, photos):
-    """TrainingData with hard targets and every row taught."""
+    """TrainingData with hard targets and every row in training."""
     targets = np.eye(table.num_classes, dtype=np.float32)[table.labels]
     return TrainingData(table=table, photos=photos, targets=targets, in_training=np.ones(len(table), bool))
 

@@ -103,10 +103,10 @@ def test_a_pick_that_fits_nothing_is_refused(recipe, data, only, said):
         plan_members([recipe], {recipe.name: data}, only=[only])
 
 
-def test_rows_that_are_not_taught_are_predicted_and_not_learned(recipe, data, tmp_path):
+def test_rows_that_are_not_in_training_are_only_predicted(recipe, data, tmp_path):
     recipe = recipe.with_fields(epochs=1)
-    taught = np.arange(120) % 4 != 0
-    data = dataclasses.replace(data, in_training=taught)
+    in_training = np.arange(120) % 4 != 0
+    data = dataclasses.replace(data, in_training=in_training)
     result = cross_validate(plan_members([recipe], {recipe.name: data}), tmp_path)
-    assert (result.dynamics.passes > 0).tolist() == taught.tolist()
+    assert (result.dynamics.passes > 0).tolist() == in_training.tolist()
     np.testing.assert_allclose(result.pred_probs.sum(axis=1), 1, atol=1e-5)

@@ -62,7 +62,7 @@ def digits(tmp_path_factory):
     return table.with_folds(assign_folds(table.labels, num_folds=FOLDS)), photos
 
 
-def taught(digits, folder, *, labels=None, **fields):
+def cleaned(digits, folder, *, labels=None, **fields):
     """The members of a recipe on these labels, with what each learns from."""
     table, photos = digits
     table = table if labels is None else table.with_labels(labels)
@@ -89,8 +89,8 @@ def test_labels_of_a_fold_have_no_say_in_what_its_member_learns_from(digits, tmp
     Nor where cleaning is capped: the surest flagged rows are kept by the training part alone.
     """
     forms = {"soft_labels": "nested", "leave_out": "nested", **FLAGS, "max_left_out": share}
-    before = taught(digits, tmp_path / "before", **forms)
-    after = taught(digits, tmp_path / "after", labels=altered(digits[0], digits[0].folds == fold), **forms)
+    before = cleaned(digits, tmp_path / "before", **forms)
+    after = cleaned(digits, tmp_path / "after", labels=altered(digits[0], digits[0].folds == fold), **forms)
     for one, other in zip(before, after, strict=True):
         untouched = one.fold == fold
         assert same(one.data.targets, other.data.targets) == untouched
@@ -110,7 +110,7 @@ def test_labels_of_a_fold_have_no_say_in_what_its_member_learns_from(digits, tmp
 def test_labels_of_a_fold_have_no_say_in_its_predictions_either(digits, tmp_path):
     own, probs = digits[0].folds == 1, []
     for name, labels in (("before", None), ("after", altered(digits[0], own))):
-        members = taught(digits, tmp_path / name, labels=labels, soft_labels="nested")
+        members = cleaned(digits, tmp_path / name, labels=labels, soft_labels="nested")
         probs.append(cross_validate(members, tmp_path / name).pred_probs)
     assert same(probs[0][own], probs[1][own])
     assert not same(probs[0][~own], probs[1][~own])
@@ -123,7 +123,7 @@ def test_global_forms_do_leak_so_that_the_proof_could_fail(digits, tmp_path):
     for name, labels in (("before", table.labels), ("after", altered(table, ~outside))):
         run = plain_run(table.with_labels(labels), tmp_path / name)
         forms = {"soft_labels": f"global:{run}", "leave_out": f"global:{run}", **FLAGS}
-        learned = taught(digits, tmp_path, labels=labels, **forms)[0].data
+        learned = cleaned(digits, tmp_path, labels=labels, **forms)[0].data
         found.append((learned.targets[outside], learned.in_training[outside]))
     assert not same(found[0][0], found[1][0])
     assert not same(found[0][1], found[1][1])
@@ -139,7 +139,7 @@ def plain_run(table, folder):
 
 
 def test_pairs_are_the_plain_recipe_and_serve_both_folds(digits, tmp_path):
-    members = taught(digits, tmp_path, soft_labels="nested", given_share=0.6, seeds=(0, 1))
+    members = cleaned(digits, tmp_path, soft_labels="nested", given_share=0.6, seeds=(0, 1))
     places = sorted(path.name for path in (tmp_path / "nested" / "members").iterdir() if path.is_dir())
     assert len(places) == 2 * FOLDS * (FOLDS - 1) // 2
     assert places[0].startswith("model-fold0+1-seed0-")
@@ -162,7 +162,7 @@ def fail(*step):
 
 
 def test_flags_are_those_of_the_training_part_alone(digits, tmp_path):
-    members = taught(digits, tmp_path, leave_out="nested", **FLAGS)
+    members = cleaned(digits, tmp_path, leave_out="nested", **FLAGS)
     pairs = train_pairs(plan_pairs(members), tmp_path)
     table = digits[0]
     for member in members:
@@ -208,7 +208,7 @@ def test_two_folds_are_too_few(digits):
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_cleaning_leaves_out_a_share_of_a_class_and_keeps_the_surest_rows(digits, tmp_path, share):
     forms = {"leave_out": "nested", "flag_method": "predicted_neq_given", "max_left_out": share}
-    members = taught(digits, tmp_path, **forms)
+    members = cleaned(digits, tmp_path, **forms)
     pairs, labels = train_pairs(plan_pairs(members), tmp_path), digits[0].labels
     for member in members:
         rows, probs = np.flatnonzero(digits[0].folds != member.fold), nested_probs(pairs, member.fold)
@@ -236,7 +236,7 @@ def test_global_cleaning_is_capped_in_every_training_part(digits, tmp_path):
     table, share = digits[0], 0.1
     run = plain_run(table, tmp_path / "plain")
     forms = {"leave_out": f"global:{run}", "flag_method": "predicted_neq_given", "max_left_out": share}
-    members = taught(digits, tmp_path, **forms)
+    members = cleaned(digits, tmp_path, **forms)
     flagged, _ = flags_of_run(run, table, method="predicted_neq_given")
     left_out = ~members[0].data.in_training
     assert left_out[~flagged].sum() == 0
@@ -257,7 +257,7 @@ def test_a_class_never_loses_all_its_rows(digits, tmp_path):
     labels = table.labels % 2
     labels[first] = 2
     forms = {"leave_out": "nested", "flag_method": "predicted_neq_given", "max_left_out": 1.0}
-    for member in taught(digits, tmp_path, labels=labels.astype(np.int32), **forms):
+    for member in cleaned(digits, tmp_path, labels=labels.astype(np.int32), **forms):
         assert np.isin(first, member.training_rows).any()
 
 
@@ -357,7 +357,7 @@ def test_a_global_form_is_marked_wherever_it_shows(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("action", "leaks", "num_taught"),
+    ("action", "leaks", "num_training_rows"),
     [
         ("drop", [CHANGED_WEIGHTS_LEAK], NUM_PHOTOS - 3),
         ("weight", [CHANGED_WEIGHTS_LEAK], NUM_PHOTOS),
@@ -366,7 +366,7 @@ def test_a_global_form_is_marked_wherever_it_shows(data, tmp_path, monkeypatch):
     ],
 )
 def test_a_table_that_was_curated_is_marked_wherever_its_score_shows(
-    data, tmp_path, action, leaks, num_taught
+    data, tmp_path, action, leaks, num_training_rows
 ):
     path, root, folder = data
     table = read_table(path, images=root)
@@ -376,7 +376,7 @@ def test_a_table_that_was_curated_is_marked_wherever_its_score_shows(
     write_table(curate_table(table, issues, action=action).table, tmp_path / "curated.csv")
     result = run_train((tmp_path / "curated.csv", root, folder), "epochs=1", output=tmp_path / "run")
     assert list(result.leaks) == result.summary()["leaks"] == leaks
-    assert result.num_training_rows == num_taught
+    assert result.num_training_rows == num_training_rows
     [entry] = read_diary(tmp_path)
     assert list(entry.leaks) == leaks
     page = (tmp_path / "run" / "report.html").read_text("utf-8")

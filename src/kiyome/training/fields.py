@@ -91,4 +91,4 @@ KINDS: dict[Any, tuple[str, str]] = {
     tuple: ("a list of different whole numbers", "[0, 1]"),
     dict: ("a table", "{key = value}"),
 }
-"""What people call each type, and an example."""
+"""The words for each type, and an example."""

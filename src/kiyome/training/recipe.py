@@ -179,7 +179,7 @@ class Cleaning(Group):
 
     @property
     def suffix(self) -> str:
-        """The end of a model's title, such as -clean; `global` marks a leak."""
+        """The end of a model's title, such as -clean; `global` means a leak."""
         parts = {"clean": self.leave_out, "soft": self.soft_labels}
         return "".join(
             f"-{word}" if form == NESTED else f"-{word}-global" for word, form in parts.items() if form
@@ -223,12 +223,12 @@ class Optimizer(Group, renamed={"name": "optimizer"}):
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction(Group):
-    """What is averaged into a member's probabilities."""
+    """The averages behind a member's probabilities."""
 
     average_last: Count = 1
     """Number of last epochs that count in the prediction."""
     average: Literal["predictions", "weights"] = "predictions"
-    """What of those epochs is averaged: their predictions (as many models), or their weights (one model)."""
+    """Average the predictions of those epochs (as many models), or their weights (one model)."""
     views: Annotated[int, Between(1, 1000)] = 1
     """Views of each photo at prediction, the plain one and random ones, whose mean counts."""
 
@@ -322,7 +322,7 @@ class Recipe(Group):
 
     @property
     def title(self) -> str:
-        """The name of the model with the form of its labels, such as quick-clean; `global` marks a leak."""
+        """The name of the model with the form of its labels, such as quick-clean; `global` means a leak."""
         return self.name + self.cleaning.suffix
 
     @property

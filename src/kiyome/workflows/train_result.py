@@ -40,7 +40,7 @@ class TrainResult:
     num_training_rows: int
     """Rows that at least one member was trained on."""
     models: tuple[str, ...] = ()
-    """Each model's name with the form of its labels; `global` marks a leak."""
+    """Each model's name with the form of its labels; `global` means a leak."""
     leaks: tuple[str, ...] = ()
     """Ways in which the labels of scored rows reached the models, in words; also among the notes."""
     is_kept: NDArray[np.bool_] | None = None
