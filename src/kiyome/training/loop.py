@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kiyome.artifacts.table import Table
 from kiyome.batchnorm import batchnorm_frozen, freeze_batchnorm, unfreeze_batchnorm
 from kiyome.errors import KiyomeError
 from kiyome.images.loader import Batch, Loader
@@ -125,6 +126,16 @@ class Targets:
     """(N, K) target probabilities; soft where the recipe softens labels."""
     weights: Tensor
     """(N,) weight of each row's loss."""
+
+    @classmethod
+    def of(cls, table: Table, probs: NDArray[np.float32], device: torch.device) -> "Targets":
+        """Return copies of a table's labels and weights, and of its targets, on the device."""
+        weights = np.ones(len(table), np.float32) if table.weights is None else table.weights.copy()
+        return cls(
+            labels=torch.from_numpy(table.labels.astype(np.int64)).to(device),
+            probs=torch.from_numpy(probs.copy()).to(device),
+            weights=torch.from_numpy(weights).to(device),
+        )
 
 
 def fit(

@@ -15,6 +15,7 @@ finished, whatever the name of its folder.
 
 import hashlib
 import json
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,15 +24,19 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
 from numpy.typing import NDArray
 
+from kiyome.artifacts.manifest import versions
 from kiyome.artifacts.predictions import floored_log
 from kiyome.artifacts.storage import is_machine_failure, map_array, reading, sha256_of_file
 from kiyome.artifacts.table import Table
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
 from kiyome.losses import SOFTMAX, Link
+from kiyome.models.compute import Compute
 from kiyome.progress import MemberEvent, State
+from kiyome.training.processes import num_processes
 from kiyome.training.recipe import Recipe
 from kiyome.training.train_state import derive_seed
 
@@ -194,6 +199,22 @@ def read_member_facts(run: Path) -> list[tuple[Path, dict[str, Any]]]:
 def member_seed(seed: int, fold: int | str) -> int:
     """Return the seed of all that is random in the member of this fold, or pair of folds."""
     return derive_seed(seed, "fold", fold)
+
+
+def environment(recipe: Recipe, compute: Compute) -> dict[str, Any]:
+    """Return what decides the last bits of a member beside its key, as in member.json."""
+    is_cpu = compute.device.type == "cpu"
+    kind = torch.backends.cpu.get_cpu_capability() if is_cpu else torch.cuda.get_device_name(compute.device)
+    weights = Path(recipe.model.weights)
+    return {
+        "processes": num_processes(),
+        "threads": torch.get_num_threads(),
+        "device": compute.device.type,
+        "precision": compute.precision,
+        "processor": f"{platform.machine()} {kind}",
+        "versions": versions(),
+        "weights_sha256": sha256_of_file(weights) if recipe.model.weights and weights.is_file() else None,
+    }
 
 
 def finished_member(member: Member, folder: Path) -> FinishedMember | None:

@@ -41,23 +41,9 @@ class Mixed(NamedTuple):
 def mix_up(images: Tensor, targets: Tensor, *, seed: int, alpha: float = 1.0) -> Mixed:
     """Return each image blended with the one before it, by one share ~ Beta(alpha, alpha) for the batch.
 
-    Parameters
-    ----------
-    images
-        (N, C, H, W) floats, normalized or not.
-    targets
-        (N, K) probabilities; one-hot for plain labels.
-    seed
-        Decides the share and nothing else; `derive_seed` makes one of run and step.
-    alpha
-        Above 0; with small values one of the two images nearly vanishes.
+    The seed alone decides the share (`derive_seed` makes one of run and step); with small values of alpha one
+    of the two images nearly vanishes. Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
 
-    References
-    ----------
-    Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018; `torchvision.transforms.v2.MixUp`.
-
-    Examples
-    --------
     >>> mixed = mix_up(torch.zeros(3, 3, 8, 8), torch.eye(3), seed=0)
     >>> mixed.targets.sum(dim=1), mixed.weights
     (tensor([1., 1., 1.]), tensor([1., 1., 1.]))
@@ -70,15 +56,9 @@ def mix_up(images: Tensor, targets: Tensor, *, seed: int, alpha: float = 1.0) ->
 def cut_mix(images: Tensor, targets: Tensor, *, seed: int, alpha: float = 1.0) -> Mixed:
     """Return each image with a box from the one before it, labels weighted by area; one box for the batch.
 
-    The box has a share ~ Beta(alpha, alpha) of the area, before it is clipped at the border. Arguments as for
-    `mix_up`.
+    The box has a share ~ Beta(alpha, alpha) of the area, before it is clipped at the border. Yun et al.,
+    CutMix, ICCV 2019.
 
-    References
-    ----------
-    Yun et al., CutMix, ICCV 2019; `torchvision.transforms.v2.CutMix`.
-
-    Examples
-    --------
     >>> mixed = cut_mix(torch.zeros(3, 3, 8, 8), torch.eye(3), seed=0)
     >>> mixed.targets.sum(dim=1), mixed.weights
     (tensor([1., 1., 1.]), tensor([1., 1., 1.]))
@@ -93,36 +73,15 @@ def snap_mix(images: Tensor, targets: Tensor, *, seed: int, model: nn.Module, be
 
     A label weighs the share of its class activation that the mixed image shows: of image i what lies outside
     the box that is covered, of its partner what lies inside the box that was cut out. The two need not sum to
-    one. Where a map is even or not finite its label weighs by area. One pair of boxes for the batch.
+    one. Where a map is even or not finite its label weighs by area. One pair of boxes for the batch, each
+    with a share ~ Beta(beta, beta) of the area.
 
-    Parameters
-    ----------
-    images, targets, seed
-        As for `mix_up`.
-    model
-        As timm makes them: `forward_features` gives a map, `get_classifier` a linear layer on its channels.
-        It is asked once more, without gradient and in evaluation mode: BatchNorm statistics stay as they are.
-    beta
-        Both boxes have a share ~ Beta(beta, beta) of the area, before they are clipped at the border.
+    The model is as timm makes them, with a map from `forward_features` and a linear `get_classifier`; it runs
+    once more, without gradient and in evaluation mode. For cross entropy ``weights`` makes the loss the
+    paper's a CE(y_i) + b CE(y_j) exactly. The authors' code counts two images of one class twice; the paper
+    does not, nor does this. Huang, Wang and Tao, SnapMix: Semantically Proportional Mixing for Augmenting
+    Fine-grained Data, AAAI 2021.
 
-    Raises
-    ------
-    InputError
-        If the network has no such map, as vision transformers have none.
-
-    Notes
-    -----
-    For cross entropy, with label smoothing too, ``weights`` makes the loss the paper's a CE(y_i) + b CE(y_j)
-    exactly, for it is linear in the target. The authors' code counts two images of one class twice; the paper
-    does not, nor does this.
-
-    References
-    ----------
-    Huang, Wang and Tao, SnapMix: Semantically Proportional Mixing for Augmenting Fine-grained Data,
-    AAAI 2021.
-
-    Examples
-    --------
     >>> from kiyome.models.tiny_net import KiyomeTiny
     >>> mixed = snap_mix(torch.rand(3, 3, 32, 32), torch.eye(3), seed=0, model=KiyomeTiny(num_classes=3))
     >>> mixed.images.shape, mixed.weights.shape
@@ -150,12 +109,8 @@ def activation_maps(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor
     """Return (N, H, W) maps from 0 up of where in each image the network sees the classes of its target.
 
     The positive part of the features, weighted by what the classifier gives them for the target, enlarged to
-    the image, less its smallest value. The network runs in evaluation mode without gradient and is left as it
-    was.
-
-    References
-    ----------
-    Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.
+    the image, less its smallest value (Zhou et al., Learning Deep Features for Discriminative Localization,
+    CVPR 2016). The network runs in evaluation mode without gradient and is left as it was.
     """
     with torch.no_grad(), _evaluating(model):
         features = _call(model, "forward_features", images).float()
@@ -250,19 +205,9 @@ def _no_map(model: nn.Module) -> InputError:
 def from_torchvision(transform: Any) -> Plugin:
     """Return a torchvision v2 transform of uint8 images as a plug-in for `Augment`.
 
-    Parameters
-    ----------
-    transform
-        A callable from a (3, S, S) uint8 tensor to one of the same shape and type, such as `v2.AugMix()` or
-        `v2.RandAugment()`. Its randomness comes from torch's generator alone, as in torchvision.
+    It maps (3, S, S) uint8 to the same, with all randomness from torch's generator, which the plug-in seeds
+    and restores, so that a view depends on seed, epoch and row here, too. Such a step runs on one thread.
 
-    Notes
-    -----
-    The plug-in sets torch's generator from its seed and puts it back afterwards, so that a view depends on
-    seed, epoch and row here too. Such a step costs what it costs in torchvision, on one thread.
-
-    Examples
-    --------
     >>> from torchvision.transforms import v2
     >>> invert = from_torchvision(v2.RandomInvert(p=1.0))
     >>> invert(np.zeros((1, 1, 3), np.uint8), 7)

@@ -157,26 +157,13 @@ def read_recipes(
 ) -> tuple[Recipe, ...]:
     """Return one Recipe for each model of a recipe.
 
-    Parameters
-    ----------
-    source
-        The name of a shipped recipe (`shipped_recipes`), or a file that ends in .toml, .yaml or .yml.
-    overrides
-        Texts ``key=value``, values as in TOML; text needs no quotes. They hold for every model, and
-        ``NAME.key=value`` for the one of that name. ``augment.cutout=0.5`` reaches into a table.
-    on_note
-        Called with notes for people. Of the recipe's loss_options another loss keeps those that it
-        has; mixing, average_last and accumulate follow a changed loss, epochs and batch_size.
+    `source` is the name of a shipped recipe (`shipped_recipes`), or a file that ends in .toml, .yaml or .yml.
+    `overrides` are texts ``key=value``, values as in TOML, text without quotes too; they hold for every
+    model, and ``NAME.key=value`` for the one of that name. ``augment.cutout=0.5`` reaches into a table.
+    `on_note` gets a note where other fields follow: loss_options and mixing follow a changed loss,
+    average_last and accumulate follow epochs and batch_size. Unknown names and values out of bounds are an
+    InputError.
 
-    Raises
-    ------
-    InputError
-        With the known names, where a recipe, a field or a value is unknown or out of bounds.
-    MissingExtra
-        For YAML without PyYAML.
-
-    Examples
-    --------
     >>> [recipe] = read_recipes("quick", ["epochs=1", "loss_options.label_smoothing=0.2"])
     >>> recipe.name, recipe.optimizer.epochs, recipe.loss.options
     ('quick', 1, {'label_smoothing': 0.2})

@@ -10,7 +10,6 @@ is ignored. The members of a run itself are always trained in it.
 
 import json
 import math
-import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,34 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from kiyome.artifacts.escapes import stays_inside
-from kiyome.artifacts.manifest import MANIFEST, is_ours, read_manifest, versions
-from kiyome.artifacts.storage import open_regular, sha256_of_file, write_text, writing
+from kiyome.artifacts.manifest import MANIFEST, is_ours, read_manifest
+from kiyome.artifacts.storage import open_regular, write_text, writing
 from kiyome.errors import StaleArtifact
 from kiyome.models.compute import Compute
-from kiyome.training.member import SEAL, FinishedMember, Member, finished_member
-from kiyome.training.processes import num_processes
-from kiyome.training.recipe import Recipe
+from kiyome.training.member import SEAL, FinishedMember, Member, environment, finished_member
 
 STAGING = ".taken"
-
-
-def environment(recipe: Recipe, compute: Compute) -> dict[str, Any]:
-    """Return what decides the last bits of a member beside its key, as in member.json."""
-    is_cpu = compute.device.type == "cpu"
-    kind = torch.backends.cpu.get_cpu_capability() if is_cpu else torch.cuda.get_device_name(compute.device)
-    weights = Path(recipe.model.weights)
-    return {
-        "processes": num_processes(),
-        "threads": torch.get_num_threads(),
-        "device": compute.device.type,
-        "precision": compute.precision,
-        "processor": f"{platform.machine()} {kind}",
-        "versions": versions(),
-        "weights_sha256": sha256_of_file(weights) if recipe.model.weights and weights.is_file() else None,
-    }
 
 
 UNSOUND = (StaleArtifact, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)

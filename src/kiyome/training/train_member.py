@@ -34,6 +34,7 @@ from kiyome.training.member import (
     FinishedMember,
     Member,
     agreement,
+    environment,
     event_of,
     finished_member,
     metrics_until,
@@ -46,7 +47,7 @@ from kiyome.training.processes import (
     num_processes,
     wait_for_everyone,
 )
-from kiyome.training.reuse import copy_from_other_run, environment
+from kiyome.training.reuse import copy_from_other_run
 from kiyome.training.train_state import (
     TrainState,
     load_last_checkpoint,
@@ -75,12 +76,8 @@ def train_member(
     folder.mkdir(parents=True, exist_ok=True)
     if finished := cached_member(member, folder, on_event=on_event):
         return finished
-    if member.is_pair:
-        with main_process_first():
-            if is_main_process():
-                copy_from_other_run(member, folder, choose_compute(member.recipe.model.precision))
-        if finished := cached_member(member, folder, on_event=on_event):
-            return finished
+    if member.is_pair and (finished := _copied_member(member, folder, on_event)):
+        return finished
     _check_limit(limit, member, folder, epochs_done=0)
     how: dict[str, Any] = {"on_progress": on_progress, "on_event": on_event}
     if num_processes() > 1:
@@ -101,6 +98,14 @@ def train_member(
     with _out_of_memory_as_error():
         notes += _train(member, folder, compute, parts=parts, limit=limit, **how)
         return _finish(member, folder, compute, notes=notes, parts=parts, **how)
+
+
+def _copied_member(member: Member, folder: Path, on_event: OnEvent) -> FinishedMember | None:
+    """Return a member that a run beside this one has trained, copied from there."""
+    with main_process_first():
+        if is_main_process():
+            copy_from_other_run(member, folder, choose_compute(member.recipe.model.precision))
+    return cached_member(member, folder, on_event=on_event)
 
 
 def cached_member(member: Member, folder: Path, *, on_event: OnEvent = ignore_event) -> FinishedMember | None:
@@ -175,22 +180,11 @@ def _train(
     metrics = metrics_until(folder, state.epochs_done)
     if accelerator.is_main_process:
         on_event(event_of(member, "learning", metrics))
-    rows = member.training_rows
-    loader = Loader(
-        photos=member.data.photos,
-        rows=rows,
-        augment=recipe.data.training_view(),
-        batch_size=recipe.optimizer.batch_size,
-        seed=member.own_seed,
-        shuffle=True,
-        drop_last=len(rows) % recipe.optimizer.batch_size == 1,  # BatchNorm needs two
-        rank=accelerator.process_index,
-        num_ranks=accelerator.num_processes,
-    )
+    loader = _new_loader(member, rank=accelerator.process_index, num_ranks=accelerator.num_processes)
     epochs = fit(
         state,
         loader,
-        _targets(member, accelerator.device),
+        Targets.of(member.data.table, member.data.targets, accelerator.device),
         recipe=recipe,
         accelerator=accelerator,
         seed=member.own_seed,
@@ -209,6 +203,21 @@ def _train(
             began = monotonic()
         _check_limit(limit, member, folder, epochs_done=state.epochs_done)
     return notes
+
+
+def _new_loader(member: Member, *, rank: int, num_ranks: int) -> Loader:
+    recipe, rows = member.recipe, member.training_rows
+    return Loader(
+        photos=member.data.photos,
+        rows=rows,
+        augment=recipe.data.training_view(),
+        batch_size=recipe.optimizer.batch_size,
+        seed=member.own_seed,
+        shuffle=True,
+        drop_last=len(rows) % recipe.optimizer.batch_size == 1,  # BatchNorm needs two
+        rank=rank,
+        num_ranks=num_ranks,
+    )
 
 
 def _check_limit(limit: TimeLimit | None, member: Member, folder: Path, *, epochs_done: int) -> None:
@@ -358,16 +367,6 @@ def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progres
         on_progress=on_progress,
     )
     return np.stack(list(by_view))
-
-
-def _targets(member: Member, device: torch.device) -> Targets:
-    table = member.data.table
-    weights = np.ones(len(table), np.float32) if table.weights is None else table.weights.copy()
-    return Targets(
-        labels=torch.from_numpy(table.labels.astype(np.int64)).to(device),
-        probs=torch.from_numpy(member.data.targets.copy()).to(device),
-        weights=torch.from_numpy(weights).to(device),
-    )
 
 
 def _remove_leftovers(folder: Path) -> None:

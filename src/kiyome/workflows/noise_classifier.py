@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.issues import read_issues
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
-from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.run import RunFolder, RunIdentity
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.estimates import Estimate
@@ -110,7 +110,7 @@ def noise_classifier(
         "recipe": str(recipe),
         "changes": list(changes),
     }
-    identity: dict[str, Any] = {
+    identity: RunIdentity = {
         "command": "noise-classifier",
         "config": config,
         "table": opened.table,

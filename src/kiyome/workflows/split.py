@@ -37,13 +37,7 @@ class Split:
     """The least number of folds of an earlier split that is reused."""
 
     def assign(self, table: Table, photos: PhotoCheck) -> Table:
-        """Return the rows that can be read, with folds that split neither groups nor near duplicates.
-
-        Raises
-        ------
-        InputError
-            Where no photo can be read, or a class has too few rows for the folds.
-        """
+        """Return the rows that can be read, with folds that split neither groups nor near duplicates."""
         if not photos.readable.any():
             row, reason = next(iter(photos.set_aside.items()))
             raise InputError(

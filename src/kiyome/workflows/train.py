@@ -7,12 +7,12 @@ table ── photos decoded once ── folds ── members: recipe x fold x se
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 
 from kiyome.artifacts.escapes import formula_warnings
-from kiyome.artifacts.run import RunFolder, announce_run, is_finished, path_of_run
+from kiyome.artifacts.run import RunFolder, RunIdentity, announce_run, is_finished, path_of_run
 from kiyome.artifacts.storage import default_cache_folder, write_text
 from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
@@ -152,7 +152,7 @@ def train(
     table = open_table(data, images=images, missing_list=missing, on_progress=on_progress, **columns)
     submission = _Submission.of(test, test_images, data, table, class_map) if test else None
     is_new_split = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
-    identity: dict[str, Any] = {
+    identity: RunIdentity = {
         "command": "train",
         "config": _config(recipes, seed or 0, is_new_split=is_new_split),
         "table": table,
@@ -193,8 +193,7 @@ class _Training:
     """A training that is checked and ready to begin."""
 
     folder: Path
-    identity: Mapping[str, Any]
-    """Arguments of the run folder: command, settings and table."""
+    identity: RunIdentity
     recipes: Sequence[Recipe]
     split: Split
     table: Table
@@ -295,7 +294,7 @@ class _Submission(NamedTuple):
         return write_submission(predicted, self.form, run / "submission.csv")
 
 
-def check_models(recipes: Sequence[Recipe], folder: Path, **identity: Any) -> None:
+def check_models(recipes: Sequence[Recipe], folder: Path, **identity: Unpack[RunIdentity]) -> None:
     """Refuse models that cannot be built, for lack of weights say; a finished run needs none."""
     if not is_finished(folder, **identity):
         from kiyome.training.train_state import check_networks
