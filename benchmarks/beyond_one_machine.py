@@ -132,7 +132,7 @@ def embed(folder: Path, executor: str, number: str) -> str:
     found = find_labels(
         folder / "photos", backbone="lite0", output=output, cache_folder=cache, executor=executor
     )
-    return hashlib.sha256(np.asarray(found.evidence.features).tobytes()).hexdigest()
+    return hashlib.sha256(np.asarray(found.scored.features).tobytes()).hexdigest()
 
 
 def write_table(folder: Path) -> None:

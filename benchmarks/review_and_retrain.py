@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 import kiyome
-from kiyome.decisions.current import Standing
-from kiyome.decisions.items import Secret, Subject, read_subject
-from kiyome.decisions.store import Act
+from kiyome.decisions.consensus import open_store
+from kiyome.decisions.current import CurrentDecisions
+from kiyome.decisions.items import ReviewItems, Secret, read_items
+from kiyome.decisions.store import Decision
 from kiyome.noise.transition import class_dependent_transition, inject_label_noise
-from kiyome.reviewing.queue import Asked, Queue
-from kiyome.workflows.consensus import opened_store
+from kiyome.reviewing.queue import Queue, QueueFilter
 from mango_find import unpack
 from measured import SHARED_DATA, show
 
@@ -64,14 +64,14 @@ def one_seed(place: Path, true_labels: np.ndarray, seed: int) -> Scores:
     labels = inject_label_noise(true_labels, class_dependent_transition(8, 0.1, rng), rng)
     first = find(place, write_labels(place, labels, f"seed{seed}.csv"), f"run{seed}", seed)
     scores = {"nothing reviewed": scored(first, true_labels)}
-    subject = read_subject(first.folder)
+    items = read_items(first.folder)
     for order, rounds in (("suspicion", REVIEWED), ("gain", (AT,)), ("random", (AT,))):
-        rows = Queue(subject, Secret(key=b"random" + bytes([seed]))).rows(
-            Asked(order=order), Standing(subject)
+        rows = Queue(items, Secret(key=b"random" + bytes([seed]))).rows(
+            QueueFilter(order=order), CurrentDecisions(items)
         )
         store = f"sqlite:///{place}/{order}{seed}.sqlite"
         for start, stop in pairwise((0, *rounds)):
-            review(first.folder, subject, rows[start:stop], true_labels, store)
+            review(first.folder, items, rows[start:stop], true_labels, store)
             curated = kiyome.curate(first.folder, store=store, output=place / f"{order}{seed}-{stop}")
             again = find(place, curated.folder / "table.parquet", f"again-{order}{seed}-{stop}", seed)
             scores[f"first {stop} by {order}"] = scored(again, true_labels)
@@ -100,21 +100,21 @@ def find(place: Path, table: Path, name: str, seed: int) -> kiyome.FindResult:
     )
 
 
-def review(folder: Path, subject: Subject, rows: np.ndarray, true_labels: np.ndarray, store: str) -> None:
+def review(folder: Path, items: ReviewItems, rows: np.ndarray, true_labels: np.ndarray, store: str) -> None:
     """Keep what is right and relabel the rest, as someone who knows would."""
     acts = []
     for row in rows.tolist():
-        truth, given = true_labels[int(subject.image_ids[row][:4])], int(subject.given_labels[row])
-        label = None if truth == given else subject.class_names[truth]
+        truth, given = true_labels[int(items.image_ids[row][:4])], int(items.given_labels[row])
+        label = None if truth == given else items.class_names[truth]
         verdict = "keep" if label is None else "relabel"
-        acts.append(Act(image_id=subject.image_ids[row], version=0, verdict=verdict, label=label))
-    with opened_store(folder, subject, store) as opened:
+        acts.append(Decision(image_id=items.image_ids[row], version=0, verdict=verdict, label=label))
+    with open_store(folder, items, store) as opened:
         opened.append(
             acts,
             key=f"rows-{rows[0]}-{len(rows)}",
             reviewer="script",
-            run=subject.run,
-            table_content=subject.table_content,
+            run=items.run,
+            table_content=items.table_content,
             seen={},
         )
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.decisions.items import Subject
+from kiyome.decisions.items import ReviewItems
 from measured import SHARED_DATA, show
 
 NUM_FILES, NUM_ROWS = 20_000, 100_000
@@ -148,7 +148,7 @@ def write_photos(folder: Path) -> None:
                 number += 1
 
 
-def subject_of(folder: Path, num_rows: int) -> Subject:
+def items_of(folder: Path, num_rows: int) -> ReviewItems:
     """A review of so many rows, their labels and probabilities drawn at random."""
     rng, num_classes = np.random.default_rng(0), 18
     probs = rng.dirichlet(np.full(num_classes, 0.3), num_rows).astype(np.float32)
@@ -156,7 +156,7 @@ def subject_of(folder: Path, num_rows: int) -> Subject:
     likely = probs.argmax(axis=1).astype(np.int32)
     own = probs[np.arange(num_rows), given].astype(np.float64)
     ids = [f"{row:06d}.jpg" for row in range(num_rows)]
-    return Subject(
+    return ReviewItems(
         run=f"rows-{num_rows}",
         title=f"{num_rows:,} photos",
         blind=False,
@@ -183,17 +183,17 @@ def serve_rows(folder: Path, num_rows: int) -> None:
     """What `kiyome review` serves, and its address on the first line."""
     from kiyome.decisions.store import open_decisions
     from kiyome.reviewing.app import make_app
-    from kiyome.reviewing.server import serve, take_place
-    from kiyome.reviewing.session import open_desk
+    from kiyome.reviewing.server import open_endpoint, serve
+    from kiyome.reviewing.session import open_session
 
-    subject = subject_of(folder / "photos", num_rows)
-    place = take_place(port=0)
+    items = items_of(folder / "photos", num_rows)
+    place = open_endpoint(port=0)
     store = open_decisions(
-        folder / f"{num_rows}.sqlite", fingerprint=subject.fingerprint, class_names=subject.class_names
+        folder / f"{num_rows}.sqlite", fingerprint=items.fingerprint, class_names=items.class_names
     )
-    with store, open_desk(subject, store, folder=folder, name="Ann") as desk:
+    with store, open_session(items, store, folder=folder, name="Ann") as session:
         print(place.address, flush=True)
-        serve(make_app(desk), place, csrf=desk.csrf, cookie_key=desk.secret.visitors)
+        serve(make_app(session), place, csrf=session.csrf, cookie_key=session.secret.visitors)
 
 
 if __name__ == "__main__":

@@ -89,8 +89,8 @@ class Client:
             self.sent.add(key)
             status, answer = self.acted(route, body)
             if status == 200:
-                self.answered[key] = answer["decided"]
-            for each in answer.get("decided", answer.get("current", [])):
+                self.answered[key] = answer["decisions"]
+            for each in answer.get("decisions", answer.get("current", [])):
                 self.versions[each["row"]] = each["version"]
         self.hang_up()
 

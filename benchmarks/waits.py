@@ -14,11 +14,11 @@ from time import perf_counter
 
 import numpy as np
 
-from kiyome.decisions.current import Standing
-from kiyome.decisions.items import Subject
+from kiyome.decisions.current import CurrentDecisions
+from kiyome.decisions.items import ReviewItems
 from kiyome.folds import assign_folds
 from kiyome.reviewing.neighbors import Neighbors
-from kiyome.reviewing.queue import Asked, Queue
+from kiyome.reviewing.queue import Queue, QueueFilter
 from measured import show
 
 
@@ -33,11 +33,11 @@ def waits() -> Iterator[tuple[str, int, Callable[[], object]]]:
     """What is waited for, how often it is timed, and how it is done."""
     yield "kiyome --help", 11, lambda: subprocess.run(HELP, check=True, stdout=subprocess.DEVNULL)
     rng = np.random.default_rng(0)
-    subject = a_million_rows(rng)
-    queue, standing = Queue(subject), Standing(subject)
-    asked = Asked(order="suspicion", given="class 1", flagged=True, min_chance=0.2, state="open")
-    queue.rows(asked, standing)
-    yield "1,000,000 rows of a review filtered and put in line", 21, lambda: queue.rows(asked, standing)
+    items = a_million_rows(rng)
+    queue, current = Queue(items), CurrentDecisions(items)
+    asked = QueueFilter(order="suspicion", given="class 1", flagged=True, min_chance=0.2, state="open")
+    queue.rows(asked, current)
+    yield "1,000,000 rows of a review filtered and put in line", 21, lambda: queue.rows(asked, current)
     with tempfile.TemporaryDirectory() as folder:
         features = rng.normal(size=(100_000, 320)) / np.arange(1, 321)  # as of a network
         np.save(Path(folder) / "features.npy", features.astype(np.float16))
@@ -50,13 +50,13 @@ def waits() -> Iterator[tuple[str, int, Callable[[], object]]]:
 HELP = (sys.executable, "-m", "kiyome", "--help")
 
 
-def a_million_rows(rng: np.random.Generator) -> Subject:
+def a_million_rows(rng: np.random.Generator) -> ReviewItems:
     """A review of rows without photos, a tenth of them flagged."""
     num_rows, num_classes = 1_000_000, 5
     ids = [f"{row}.jpg" for row in range(num_rows)]
     given = rng.integers(num_classes, size=num_rows).astype(np.int32)
     chance = rng.random(num_rows)
-    return Subject(
+    return ReviewItems(
         run="r", title="r", blind=False, audit=None, image_ids=ids, shown_ids=ids,
         class_names=tuple(f"class {number}" for number in range(num_classes)), fingerprint="0" * 64,
         table_content="", photo_root=Path(), photo_paths=[""] * num_rows, ranking=np.argsort(-chance),

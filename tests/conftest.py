@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from kiyome.decisions.events import Event
-from kiyome.decisions.items import Subject
+from kiyome.decisions.items import ReviewItems
 
 SHARED = Path(__file__).parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -196,7 +196,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def made_subject(
     num_rows: int, num_classes: int = 3, *, blind: bool = False, seed: int = 0, **changes: Any
-) -> Subject:
+) -> ReviewItems:
     """Rows with random labels, guesses and chances; a blind one has none of them."""
     rng = np.random.default_rng(seed)
     pred_probs = rng.dirichlet(np.ones(num_classes), num_rows).astype(np.float32)
@@ -228,14 +228,14 @@ def made_subject(
         "photo_paths": [""] * num_rows,
         "ranking": np.arange(num_rows),
     }
-    return Subject(**(values | ({} if blind else known) | changes))
+    return ReviewItems(**(values | ({} if blind else known) | changes))
 
 
 class MadeLog:
     """Writes events as a store would: numbers and sequences go up by one."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, items: ReviewItems) -> None:
+        self.items = items
         self.events: list[Event] = []
 
     def append(
@@ -251,8 +251,8 @@ class MadeLog:
         key = f"batch {len(self.events)}"
         when = START + timedelta(seconds=len(self.events) if at is None else at)
         for row, said in acts.items():
-            image_id = self.subject.image_ids[row]
-            is_label = said is not None and said in self.subject.class_names
+            image_id = self.items.image_ids[row]
+            is_label = said is not None and said in self.items.class_names
             before = [e for e in self.events if e.reviewer == reviewer and e.image_id == image_id]
             self.events.append(
                 Event(
@@ -276,7 +276,7 @@ class MadeLog:
 
 
 @pytest.fixture(scope="session")
-def subject_of() -> Callable[..., Subject]:
+def items_of() -> Callable[..., ReviewItems]:
     """Makes subjects."""
     return made_subject
 

@@ -22,7 +22,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    shown = run(verb, "--help")
+    shown = run(*verb.split(), "--help")
     assert shown.returncode == 0
     assert f"  kiyome {verb}" in shown.stdout
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kiyome.artifacts.issues import Issues
 from kiyome.artifacts.table import Table
-from kiyome.curation import Decision, curate_table
+from kiyome.curation import curate_table
+from kiyome.decisions.events import Decision
 from kiyome.errors import InputError
 
 N, K = 12, 3
@@ -72,10 +73,10 @@ def test_softened_labels_lean_by_the_chance_of_being_wrong() -> None:
 
 def test_people_come_before_flags_and_the_unsure_are_left_alone() -> None:
     said = {
-        "0.jpg": Decision(verdict="keep"),
-        "4.jpg": Decision(verdict="unsure"),
-        "1.jpg": Decision(verdict="relabel", label=2),
-        "2.jpg": Decision(verdict="drop"),
+        "0.jpg": Decision(image_id="0.jpg", verdict="keep"),
+        "4.jpg": Decision(image_id="4.jpg", verdict="unsure"),
+        "1.jpg": Decision(image_id="1.jpg", verdict="relabel", label="c"),
+        "2.jpg": Decision(image_id="2.jpg", verdict="drop"),
     }
     curated = curate_table(leaves(), found(0, 4, 8), action="drop", decisions=said)
     assert curated.actions[[0, 1, 2, 4, 8]].tolist() == ["keep", "relabel", "drop", "keep", "drop"]
@@ -116,11 +117,15 @@ def test_flags_take_a_share_of_a_class_and_the_surest_rows_stay(
 
 
 def test_what_people_decided_stands_whatever_share_it_takes() -> None:
-    said = {f"{row}.jpg": Decision(verdict="drop") for row in (0, 3, 6)}
+    said = {f"{row}.jpg": Decision(image_id=f"{row}.jpg", verdict="drop") for row in (0, 3, 6)}
     curated = curate_table(leaves(), found(9), action="drop", decisions=said)
     assert curated.table.weights[[0, 3, 6, 9]].tolist() == [0, 0, 0, 1]  # the last row is not taken by a flag
-    with pytest.raises(InputError, match=r"leave no row .* Came: all 4 rows of 'a' dropped or relabeled"):
-        curate_table(leaves(), found(), decisions=said | {"9.jpg": Decision(verdict="relabel", label=1)})
+    with pytest.raises(InputError, match=r"drop or relabel all 4 rows of 'a'\. Expected at least one row"):
+        curate_table(
+            leaves(),
+            found(),
+            decisions=said | {"9.jpg": Decision(image_id="9.jpg", verdict="relabel", label="b")},
+        )
 
 
 def test_rows_that_an_earlier_version_dropped_count_no_more() -> None:
@@ -140,24 +145,27 @@ def test_a_class_without_rows_loses_nothing() -> None:
     assert curate_table(table, issues).num_changed == {}
 
 
+UNKNOWN = Decision(image_id="x.jpg", verdict="keep")
+MOSS = Decision(image_id="0.jpg", verdict="relabel", label="moss")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"action": "erase"}, "The action .* is unknown. Expected one of keep, drop"),
-        ({"action": "soften"}, "soften without pred_probs"),
-        ({"action": "drop", "pred_probs": np.ones((N, K)) / K}, "drop with pred_probs"),
-        ({"decisions": {"x.jpg": Decision(verdict="keep")}}, "1 other ids, such as 'x.jpg'"),
-        ({"decisions": {"0.jpg": Decision(verdict="relabel", label=9)}}, "label 9"),
-        ({"max_left_out": 37.0}, "max_left_out=37 is no share .* Give a number from 0 to 1"),
+        ({"action": "soften"}, "action='soften' came without pred_probs"),
+        ({"action": "drop", "pred_probs": np.ones((N, K)) / K}, "action='drop' came with pred_probs"),
+        (
+            {"decisions": {"x.jpg": Decision(image_id="x.jpg", verdict="keep")}},
+            "1 decisions are about ids that are not in the table, such as 'x.jpg'",
+        ),
+        (
+            {"decisions": {"0.jpg": Decision(image_id="0.jpg", verdict="relabel", label="moss")}},
+            "The label 'moss' is not a class",
+        ),
+        ({"max_left_out": 37.0}, "max_left_out=37 is not a proportion. Expected a number from 0 to 1"),
     ],
 )
 def test_bad_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         curate_table(leaves(), found(0), **options)
-
-
-def test_a_decision_is_whole() -> None:
-    with pytest.raises(InputError, match="The decision is not one of"):
-        Decision(verdict="maybe")
-    with pytest.raises(InputError, match="A row that is relabeled has a label"):
-        Decision(verdict="relabel")

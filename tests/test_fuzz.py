@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kiyome.artifacts.manifest import read_manifest
-from kiyome.decisions.exchange.formats import read_said
+from kiyome.decisions.exchange.formats import parse_file
 from kiyome.decisions.journal import read_journal
 from kiyome.errors import KiyomeError
 from kiyome.reading.files import read_records
@@ -40,7 +40,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "t.jsonl": read_records,
     "run.json": lambda path: read_manifest(path.parent),
     "j.jsonl": read_journal,
-    **dict.fromkeys(("s.json", "f.json", "c.xml", "d.csv"), lambda path: read_said(path, ["a", "b"])),
+    **dict.fromkeys(("s.json", "f.json", "c.xml", "d.csv"), lambda path: parse_file(path, ["a", "b"])),
 }
 ODD = (b"", b"\0", b"\xff", b"[" * 500, b'"', b"'", b"\n", b"\r", b"&a *a", b"!!int", b"1e999", b"9" * 5000)
 

@@ -11,7 +11,7 @@ import pytest
 
 from kiyome.artifacts.manifest import read_manifest, write_manifest
 from kiyome.artifacts.storage import sha256_of_file, write_parquet
-from kiyome.decisions.items import read_subject
+from kiyome.decisions.items import read_items
 from kiyome.errors import KiyomeError
 from kiyome.testing import write_digits
 from kiyome.workflows.audit import audit
@@ -67,7 +67,7 @@ def seal_anew(run: Path, file: Path) -> None:
 VERBS: dict[str, Callable[[Path], object]] = {
     "evaluate": evaluate,
     "curate": curate,
-    "review": read_subject,
+    "review": read_items,
     "audit": audit,
     "blend": lambda run: blend([run, run]),
     "predict": lambda run: predict(run, run.parent / "digits" / "train_images", output=None),

@@ -57,8 +57,8 @@ TAKEN_FOR_GRANTED = {
     "kiyome evaluate runs/leaves-train": ["kiyome train train.csv -o runs/leaves-train"],
     "kiyome audit runs/leaves-train-audit": ["fill runs/leaves-train-audit/audit.csv"],
     "kiyome evaluate runs/next --against runs/leaves-train": ["kiyome train train.csv loss=elr -o runs/next"],
-    "kiyome decisions runs/photos --import annotations.xml --as cvat": [
-        "kiyome decisions runs/photos --export annotations.xml --format cvat"
+    "kiyome decisions import runs/photos annotations.xml --as cvat": [
+        "kiyome decisions export runs/photos annotations.xml --format cvat"
     ],
 }
 """Line -> what a reader has done by then, as the page says: commands, or answers to an audit."""

@@ -29,7 +29,15 @@ from .workflows.combination import CombinedResult
 from .workflows.combine import blend, calibrate, stack
 from .workflows.correct import correct
 from .workflows.curate import CurateResult, curate
-from .workflows.decisions import DecisionsResult, export_decisions, import_decisions, show_decisions
+from .workflows.decisions import (
+    DecisionsResult,
+    backup_decisions,
+    export_decisions,
+    import_decisions,
+    repair_decisions,
+    restore_decisions,
+    show_decisions,
+)
 from .workflows.demo import DemoResult, demo
 from .workflows.diary import DiaryResult, diary
 from .workflows.evaluate import evaluate
@@ -74,6 +82,7 @@ __all__ = [
     "audit_sample",
     "audited_accuracy",
     "audited_difference",
+    "backup_decisions",
     "blend",
     "calibrate",
     "check",
@@ -104,6 +113,8 @@ __all__ = [
     "predict",
     "rank_label_issues",
     "read_diary",
+    "repair_decisions",
+    "restore_decisions",
     "review",
     "rows_to_audit",
     "score_predictions",

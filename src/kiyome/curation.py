@@ -1,14 +1,14 @@
-"""Issues and people's decisions -> a new version of the table, to train on again. N rows, K classes.
+"""Label issues and people's decisions -> a new version of the table, to train on again. N rows, K classes.
 
     keep       the row stays as it is
-    drop       weight 0: never taught, still predicted and scored
+    drop       weight 0: never trained on, still predicted and scored
     relabel    the label becomes another class
-    weight     weight * (1 - chance that the label is wrong)
-    soften     target = (1 - chance) * label + chance * out-of-fold probabilities
+    weight     weight * (1 - probability that the label is wrong)
+    soften     target = (1 - probability) * label + probability * out-of-fold probabilities
 
 No row leaves the table and given labels stay, so a cleaning step never chooses the rows, or the labels, that
-it is judged on. What people decided comes before what was flagged; a row that they keep has its given label
-again, whatever an earlier version made of it. Flags take at most a share of a class: the surest rows stay.
+it is scored on. People's decisions override flags; a row that they keep has its given label again, whatever
+an earlier version made of it. Flags remove at most a part of each class: the rows of highest quality stay.
 """
 
 from collections.abc import Mapping
@@ -20,51 +20,33 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.issues import Issues
 from kiyome.artifacts.table import Table
+from kiyome.decisions.events import Decision, refuse_unknown_labels
 from kiyome.errors import InputError, choose
 
 Action = Literal["keep", "drop", "relabel", "weight", "soften"]
-Verdict = Literal["keep", "drop", "relabel", "unsure"]
 Mask = NDArray[np.bool_]
 
 MAX_LEFT_OUT = 0.5
-"""The share of a class's rows that flags may take, unless told otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What a person said of one row."""
-
-    verdict: Verdict
-    label: int | None = None
-    """The class of a row that is relabeled."""
-
-    def __post_init__(self) -> None:
-        choose("decision", self.verdict, get_args(Verdict))
-        if (self.verdict == "relabel") != (self.label is not None):
-            raise InputError(
-                "A row that is relabeled has a label, and no other row has one.",
-                came=f"{self.verdict} with label {self.label}",
-                remedy="Name the class beside relabel only.",
-            )
+"""The default proportion of a class's rows that flags may remove."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Curated:
-    """The new version, and what became of each row."""
+class CuratedTable:
+    """The new version of a table, with the action on each row."""
 
     table: Table
     actions: NDArray[np.object_]
     """(N,) of Action."""
     by_people: Mask
-    """(N,) rows that a person decided about."""
+    """(N,) rows with a decision by people."""
     targets: NDArray[np.float32] | None = None
     """(N, K) softened labels; None where nothing was softened."""
     notes: tuple[str, ...] = ()
-    """What people should hear: the classes of which more rows were flagged than `max_left_out` lets go."""
+    """Messages about classes with more flagged rows than `max_left_out` allows to remove."""
 
     @property
     def num_changed(self) -> dict[str, int]:
-        """How many rows each action changed."""
+        """Number of rows that each action changed."""
         names, counts = np.unique(self.actions[self.actions != "keep"].astype(str), return_counts=True)
         return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
@@ -78,35 +60,15 @@ def curate_table(
     decisions: Mapping[str, Decision] | None = None,
     pred_probs: NDArray[np.floating] | None = None,
     max_left_out: float = MAX_LEFT_OUT,
-) -> Curated:
-    """The next version of a table.
+) -> CuratedTable:
+    """Return the next version of a table of N rows, which stays as it is.
 
-    Parameters
-    ----------
-    table
-        N rows; it stays as it is.
-    issues
-        What was found about the same rows.
-    action
-        What becomes of flagged rows that nobody decided about; "keep" leaves them to people.
-    min_chance
-        Act only where the label is wrong with at least this chance.
-    decisions
-        By image id. An unsure row is kept.
-    pred_probs
-        (N, K) out of fold; needed to soften.
-    max_left_out
-        The largest share of a class's rows that flags may drop or relabel, and never all of them; rows that
-        people took do not count. Where more are flagged, those that are most probably right stay as they are,
-        and `notes` say so.
+    `action` is for flagged rows without a decision, where the label is wrong with a probability of at least
+    `min_chance`; soften needs out-of-fold `pred_probs` (N, K). `decisions` are by image id; an unsure row is
+    kept. Flags drop or relabel at most the proportion `max_left_out` of a class's rows, and never all; rows
+    that people changed do not count. Where more are flagged, those that are most probably right stay, and
+    `notes` list them.
 
-    Raises
-    ------
-    InputError
-        For unknown names, a share outside 0..1, or when people's decisions leave no row of a class.
-
-    Examples
-    --------
     >>> from pathlib import Path
     >>> table = Table(root=Path("."), image_ids=["a", "b", "c"], paths=[""] * 3, given_labels=[0, 0, 1],
     ...               class_names=("healthy", "blight"))
@@ -114,18 +76,19 @@ def curate_table(
     ...                 suggested_labels=np.array([0, 1, 1]))
     >>> curate_table(table, issues, action="relabel").table.labels.tolist()
     [0, 1, 1]
-    >>> curate_table(table, issues, decisions={"b": Decision(verdict="keep")}).num_changed
+    >>> curate_table(table, issues, decisions={"b": Decision(image_id="b", verdict="keep")}).num_changed
     {}
     """
     _check_options(action, pred_probs, max_left_out)
     actions = np.full(len(table), "keep", dtype=object)
     actions[issues.is_label_issue & (issues.probability >= min_chance)] = action
     labels, by_people = issues.suggested_labels.astype(np.int32), np.zeros(len(table), dtype=np.bool_)
-    for row, decision in _rows_decided(table, decisions or {}).items():
+    label_of = {name: label for label, name in enumerate(table.class_names)}
+    for row, decision in _by_row(table, decisions or {}).items():
         by_people[row] = True
         if decision.verdict in ("keep", "relabel"):
             actions[row] = "relabel"
-            labels[row] = table.given_labels[row] if decision.label is None else decision.label
+            labels[row] = table.given_labels[row] if decision.label is None else label_of[decision.label]
         else:
             actions[row] = "drop" if decision.verdict == "drop" else "keep"
     actions[(actions == "relabel") & (labels == table.labels)] = "keep"
@@ -142,7 +105,7 @@ def curate_table(
     )
     _check_classes_left(table, curated)
     done = "relabeled" if action == "relabel" else "left out"
-    return Curated(
+    return CuratedTable(
         table=curated,
         actions=actions,
         by_people=by_people,
@@ -159,7 +122,7 @@ def cap_left_out(
     max_left_out: float,
     among: Mask,
 ) -> Mask:
-    """A mask (N,) of the flagged rows to leave out: of each class's rows `among` a share at most, never all.
+    """Return a mask (N,) of the flagged rows to leave out: of each class's rows `among` a part, never all.
 
     Where more are flagged, rows of the highest quality (N,) are kept; of equal ones, the later.
 
@@ -180,7 +143,7 @@ def cap_left_out(
 def notes_on_cap(
     table: Table, flagged: Mask, left_out: Mask, *, among: Mask, done: str = "left out"
 ) -> tuple[str, ...]:
-    """A sentence for each class of whose rows `among` fewer are left out than flagged."""
+    """Return a message for each class of whose rows `among` fewer are left out than flagged."""
     num_rows, num_flagged, num_left_out = (
         np.bincount(table.labels[rows], minlength=table.num_classes)
         for rows in (among, among & flagged, among & left_out)
@@ -193,28 +156,28 @@ def notes_on_cap(
 
 
 def has_weight(table: Table) -> Mask:
-    """(N,) rows that teach."""
+    """Return a mask (N,) of the rows to train on."""
     return np.ones(len(table), np.bool_) if table.weights is None else np.asarray(table.weights > 0)
 
 
 def _check_classes_left(before: Table, after: Table) -> None:
-    """Refuse a version in which nothing is left to learn a class from that had rows: flags never do that."""
+    """Raise an InputError where a class has no row left to train on, which flags alone never do."""
     had, left = (
         np.bincount(table.labels[has_weight(table)], minlength=table.num_classes) for table in (before, after)
     )
     for label in np.flatnonzero((had > 0) & (left == 0)):
         raise InputError(
-            "People's decisions leave no row to learn a class from.",
-            came=f"all {had[label]} rows of {before.class_names[label]!r} dropped or relabeled",
-            remedy="Keep one of them, or take the class out of the data.",
+            f"People's decisions drop or relabel all {had[label]} rows of {before.class_names[label]!r}.",
+            expected="Expected at least one row of each class to train on.",
+            remedy="Keep one of them, or remove the class from the data.",
         )
 
 
 def _weights(
-    table: Table, actions: NDArray[np.object_], chance: NDArray[np.float64]
+    table: Table, actions: NDArray[np.object_], probability: NDArray[np.float64]
 ) -> NDArray[np.float32] | None:
-    """Weights (N,) after dropping and weighing down; none where there were none and nothing is weighed."""
-    factors = np.select([actions == "drop", actions == "weight"], [0.0, 1 - chance], default=1.0)
+    """Return weights (N,) after drop and weight; None where all are 1 and the table has none."""
+    factors = np.select([actions == "drop", actions == "weight"], [0.0, 1 - probability], default=1.0)
     if table.weights is None and (factors == 1).all():
         return None
     weights: NDArray[np.float32] = (factors if table.weights is None else table.weights * factors).astype(
@@ -224,47 +187,41 @@ def _weights(
 
 
 def _targets(
-    table: Table, actions: NDArray[np.object_], chance: NDArray[np.float64], pred_probs: NDArray[np.floating]
+    table: Table,
+    actions: NDArray[np.object_],
+    probability: NDArray[np.float64],
+    pred_probs: NDArray[np.floating],
 ) -> NDArray[np.float32]:
-    """Targets (N, K): labels, and softened ones in the rows that are softened."""
-    share = np.where(actions == "soften", chance, 0.0)[:, np.newaxis]
+    """Return targets (N, K): one-hot labels, and softened ones where the action is soften."""
+    part = np.where(actions == "soften", probability, 0.0)[:, np.newaxis]
     hard = np.eye(table.num_classes)[table.labels]
-    targets: NDArray[np.float32] = ((1 - share) * hard + share * pred_probs).astype(np.float32)
+    targets: NDArray[np.float32] = ((1 - part) * hard + part * pred_probs).astype(np.float32)
     return targets
 
 
-def _rows_decided(table: Table, decisions: Mapping[str, Decision]) -> dict[int, Decision]:
+def _by_row(table: Table, decisions: Mapping[str, Decision]) -> dict[int, Decision]:
     row_of = {image_id: row for row, image_id in enumerate(table.image_ids)}
     unknown = [image_id for image_id in decisions if image_id not in row_of]
     if unknown:
         raise InputError(
-            "Decisions are about rows of the table.",
-            came=f"{len(unknown)} other ids, such as {unknown[0]!r}",
-            remedy="Take decisions of a review of this run.",
+            f"{len(unknown)} decisions are about ids that are not in the table, such as {unknown[0]!r}.",
+            remedy="Pass decisions of a review of this run.",
         )
-    beyond = [
-        d.label for d in decisions.values() if d.label is not None and not 0 <= d.label < table.num_classes
-    ]
-    if beyond:
-        raise InputError(
-            f"Labels lie in 0..{table.num_classes - 1}.",
-            came=f"label {beyond[0]}",
-            remedy="Correct the decision.",
-        )
+    refuse_unknown_labels(list(decisions.values()), table.class_names)
     return {row_of[image_id]: decision for image_id, decision in decisions.items()}
 
 
 def _check_options(action: str, pred_probs: NDArray[np.floating] | None, max_left_out: float) -> None:
     if not 0 <= max_left_out <= 1:
         raise InputError(
-            f"max_left_out={max_left_out:g} is no share of a class's rows.",
-            came=f"{max_left_out:g}",
-            remedy="Give a number from 0 to 1.",
+            f"max_left_out={max_left_out:g} is not a proportion.",
+            expected="Expected a number from 0 to 1.",
+            remedy="Correct it.",
         )
     choose("action", action, get_args(Action))
     if (action == "soften") != (pred_probs is not None):
         raise InputError(
-            "Softening leans on out-of-fold probabilities, which nothing else needs.",
-            came=f"{action} {'with' if pred_probs is not None else 'without'} pred_probs",
+            f"action={action!r} came {'with' if pred_probs is not None else 'without'} pred_probs.",
+            expected="Expected out-of-fold probabilities to soften labels, and for nothing else.",
             remedy="Pass pred_probs with action='soften' only.",
         )

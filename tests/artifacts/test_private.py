@@ -21,10 +21,10 @@ import json, os, sys
 from pathlib import Path
 
 import kiyome
-from kiyome.decisions.store import Act
-from kiyome.workflows.consensus import opened_store
+from kiyome.decisions.store import Decision
+from kiyome.decisions.consensus import open_store
 from kiyome.workflows.decisions import backup_decisions
-from kiyome.decisions.items import read_subject
+from kiyome.decisions.items import read_items
 
 
 class Stop(Exception):
@@ -44,9 +44,9 @@ for folder, blind in ((run, True), (run, False), (sample, True)):
         kiyome.review(folder, blind=blind, port=0, group=group, on_open=stop)
     except Stop:
         pass
-subject = read_subject(run)
-with opened_store(run, subject) as store:  # so that what SQLite puts beside its file is there
-    act = Act(image_id=subject.image_ids[0], version=0, verdict="keep", label=None)
+subject = read_items(run)
+with open_store(run, subject) as store:  # so that what SQLite puts beside its file is there
+    act = Decision(image_id=subject.image_ids[0], version=0, verdict="keep", label=None)
     store.append([act], key="k", reviewer="Ann", run="run", table_content="", seen={})
     ours = [run / "review", sample, *(run / "review").rglob("*"), *sample.rglob("*")]
     print(json.dumps({str(path.relative_to(place)): path.stat().st_mode for path in ours}))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from kiyome.artifacts.manifest import MANIFEST, is_signed, photos_of_run, read_manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
-from kiyome.decisions.items import read_subject
+from kiyome.decisions.items import read_items
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.reading.finished_run import open_run
 from kiyome.reviewing.thumbnails import photo_jpeg
@@ -76,7 +76,7 @@ def test_a_run_from_elsewhere_opens_no_folder_that_nobody_named(received, verb, 
     monkeypatch.chdir(received)
     with pytest.raises(InputError, match=r"was not made by this user.* If you trust .*: --images"):
         NEEDS_PHOTOS[verb](received)
-    assert read_subject(received).photo_root != Path(photos or "/")
+    assert read_items(received).photo_root != Path(photos or "/")
 
 
 def test_a_run_from_elsewhere_is_read_without_its_photos(received) -> None:
@@ -86,11 +86,11 @@ def test_a_run_from_elsewhere_is_read_without_its_photos(received) -> None:
 
 def test_who_names_the_folder_gets_the_photos(received, made) -> None:
     named = made / "photos" / "digits" / "train_images"
-    subject = read_subject(received, images=named)
-    assert photo_jpeg(subject, 0, 256).startswith(b"\xff\xd8")
+    items = read_items(received, images=named)
+    assert photo_jpeg(items, 0, 256).startswith(b"\xff\xd8")
     assert len(list((audit_sample(received, n=10, images=named).folder / "photos").iterdir())) == 10
     with pytest.raises(InputError, match="There is no folder at images='nowhere'"):
-        read_subject(received, images="nowhere")
+        read_items(received, images="nowhere")
 
 
 @pytest.mark.parametrize("near", ["beside the run", "below the current folder"])

@@ -106,7 +106,7 @@ def test_a_sample_that_was_filled_is_audited(run: str) -> None:
 
 def test_imported_decisions_are_curated() -> None:
     Path("decisions.csv").write_text("image_id,decision,label,reviewer\ndigit_0003.png,relabel,7,Ann\n")
-    (then,) = next_steps("decisions runs/found --import decisions.csv")
+    (then,) = next_steps("decisions import runs/found decisions.csv")
     assert "1 rows decided by people" in emit(then)
 
 
@@ -114,9 +114,9 @@ def test_imported_decisions_are_curated() -> None:
     "command", ["find digits --backbone tiny -o runs/found", "find labels.csv --pred-probs oof.csv -o runs/a"]
 )
 def test_what_was_found_is_reviewed(command: str) -> None:
-    from kiyome.decisions.items import read_subject
+    from kiyome.decisions.items import read_items
 
     (then,) = next_steps(command)
     verb, run = then.split()
     assert verb == "review"
-    assert len(read_subject(Path(run))) == 100
+    assert len(read_items(Path(run))) == 100

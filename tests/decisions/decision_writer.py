@@ -3,7 +3,7 @@
 import sys
 from itertools import count
 
-from kiyome.decisions.store import Act, open_decisions
+from kiyome.decisions.store import Decision, open_decisions
 
 if __name__ == "__main__":  # doctest imports every module
     url, reviewer, turns = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -15,7 +15,8 @@ if __name__ == "__main__":  # doctest imports every module
     for turn in range(first, first + turns) if turns else count(first):
         rows = (f"{turn % 3}.png", f"{turn % 3} twin.png")
         acts = [
-            Act(image_id=row, version=versions.get(row, 0), verdict="relabel", label="cat") for row in rows
+            Decision(image_id=row, version=versions.get(row, 0), verdict="relabel", label="cat")
+            for row in rows
         ]
         key = f"{reviewer} {turn}"
         written = store.append(

@@ -12,10 +12,10 @@ from kiyome.decisions.agreement import (
     agreement,
     cohen_kappa,
     common_codes,
-    consensus,
+    consensus_codes,
     overall_agreement,
 )
-from kiyome.decisions.current import DROP, KEEP, LABEL, NOTHING, UNSURE, Standing
+from kiyome.decisions.current import DROP, KEEP, LABEL, NONE, UNSURE, CurrentDecisions
 from kiyome.errors import InputError
 from kiyome.estimates import wilson_interval
 
@@ -48,7 +48,7 @@ def test_full_agreement_has_the_width_of_wilson() -> None:
 def test_no_common_row_and_unequal_answers() -> None:
     assert cohen_kappa([], []).value is None
     with pytest.raises(
-        InputError, match=r"Two raters answered the same rows\. Came: shapes \(2,\) and \(1,\)"
+        InputError, match=r"two raters have the shapes \(2,\) and \(1,\)\. Expected one answer of each"
     ):
         cohen_kappa([0, 1], [0])
 
@@ -66,9 +66,7 @@ def test_intervals_cover_the_truth(kappa: float, num_rows: int, prior: tuple[flo
 
 @settings(derandomize=True, deadline=None)
 @given(
-    st.lists(
-        st.lists(st.sampled_from([NOTHING, UNSURE, DROP, KEEP, LABEL, LABEL + 1]), min_size=4, max_size=4)
-    )
+    st.lists(st.lists(st.sampled_from([NONE, UNSURE, DROP, KEEP, LABEL, LABEL + 1]), min_size=4, max_size=4))
 )
 def test_consensus_is_that_of_a_count(rows: list[list[int]]) -> None:
     outcomes = np.array(rows, np.int32).reshape(len(rows), 4).T
@@ -76,7 +74,7 @@ def test_consensus_is_that_of_a_count(rows: list[list[int]]) -> None:
     for row, said in enumerate(rows):
         sure = Counter(code for code in said if code > UNSURE)
         if not sure:
-            expected = UNSURE if UNSURE in said else NOTHING
+            expected = UNSURE if UNSURE in said else NONE
             assert (unanimous[row], majority[row]) == (expected, expected)
             continue
         [(best, votes), *_] = sure.most_common()
@@ -91,17 +89,17 @@ def test_a_rule_that_nobody_knows() -> None:
         common_codes(np.zeros((1, 1), np.int32), "loudest")
 
 
-def test_agreement_of_three(subject_of, log_of) -> None:
-    subject = subject_of(6, given_labels=np.array([0, 0, 1, 1, 2, 2], np.int32))
-    standing, log = Standing(subject), log_of(subject)
-    assert (agreement(standing), overall_agreement(standing)) == ([], None)
-    assert consensus(standing).tolist() == [NOTHING] * 6
-    standing.take(log.append("Ann", {0: "keep", 1: "drop", 2: "class 0", 3: "unsure"}))
-    standing.take(log.append("Bob", {0: "class 0", 1: "drop", 2: "keep", 3: "keep", 4: "drop"}))
-    standing.take(log.append("Cem", {2: "class 0", 5: "unsure"}))
-    pairs = {(pair.a, pair.b): (pair.kappa.num_rows, pair.kappa.num_agreed) for pair in agreement(standing)}
+def test_agreement_of_three(items_of, log_of) -> None:
+    items = items_of(6, given_labels=np.array([0, 0, 1, 1, 2, 2], np.int32))
+    current, log = CurrentDecisions(items), log_of(items)
+    assert (agreement(current), overall_agreement(current)) == ([], None)
+    assert consensus_codes(current).tolist() == [NONE] * 6
+    current.apply(log.append("Ann", {0: "keep", 1: "drop", 2: "class 0", 3: "unsure"}))
+    current.apply(log.append("Bob", {0: "class 0", 1: "drop", 2: "keep", 3: "keep", 4: "drop"}))
+    current.apply(log.append("Cem", {2: "class 0", 5: "unsure"}))
+    pairs = {(pair.a, pair.b): (pair.kappa.num_rows, pair.kappa.num_agreed) for pair in agreement(current)}
     assert pairs == {("Ann", "Bob"): (3, 2), ("Ann", "Cem"): (1, 1), ("Bob", "Cem"): (1, 0)}
-    assert overall_agreement(standing) == 3 / 5
-    assert consensus(standing).tolist() == [LABEL, DROP, DISPUTED, LABEL + 1, DROP, UNSURE]
-    assert consensus(standing, rule="majority")[2] == LABEL
-    assert standing.disputed.tolist() == (consensus(standing) == DISPUTED).tolist()
+    assert overall_agreement(current) == 3 / 5
+    assert consensus_codes(current).tolist() == [LABEL, DROP, DISPUTED, LABEL + 1, DROP, UNSURE]
+    assert consensus_codes(current, rule="majority")[2] == LABEL
+    assert current.disputed.tolist() == (consensus_codes(current) == DISPUTED).tolist()

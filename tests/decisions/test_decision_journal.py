@@ -11,7 +11,7 @@ import sqlalchemy
 
 from kiyome.decisions.engine import PRAGMAS
 from kiyome.decisions.journal import read_journal
-from kiyome.decisions.store import Act, open_decisions, restore_decisions
+from kiyome.decisions.store import Decision, open_decisions, restore_log
 from kiyome.errors import InputError, StaleArtifact
 
 
@@ -20,7 +20,7 @@ def opened(place, fingerprint="f" * 64):
 
 
 def decide(store, *image_ids, key, version=0):
-    acts = [Act(image_id=i, version=version, verdict="relabel", label="cat") for i in image_ids]
+    acts = [Decision(image_id=i, version=version, verdict="relabel", label="cat") for i in image_ids]
     return store.append(acts, key=key, reviewer="Ann", run="r", table_content="c", seen={"view": "one"})
 
 
@@ -88,14 +88,17 @@ def changed(line, **changes):
     [
         (
             lambda lines: [*lines[:-1], changed(lines[-1], reviewer="Eve")],
-            "line 5, which the database does not",
+            "Line 5 of the journal is not in the database",
         ),
-        (lambda lines: [*lines, changed(lines[-1], number=6)], "line 6, which the database does not"),
-        (lambda lines: lines[1:], "4 lines for 5 events"),
-        (lambda lines: [lines[0], *lines], "6 lines for 5 events"),
-        (lambda lines: [*lines[:-1], b"garbage"], "a line that is no event: b'garbage'"),
-        (lambda lines: [*lines[:-1], b"[1]"], "a line that is no event"),
-        (lambda lines: [*lines[:-1], b'{"review": 3}'], "a line that is no event"),
+        (
+            lambda lines: [*lines, changed(lines[-1], number=6)],
+            "Line 6 of the journal is not in the database",
+        ),
+        (lambda lines: lines[1:], "The journal has 4 lines for 5 events"),
+        (lambda lines: [lines[0], *lines], "The journal has 6 lines for 5 events"),
+        (lambda lines: [*lines[:-1], b"garbage"], "The line b'garbage' is not an event"),
+        (lambda lines: [*lines[:-1], b"[1]"], "The line .* is not an event"),
+        (lambda lines: [*lines[:-1], b'{"review": 3}'], "The line .* is not an event"),
     ],
 )
 def test_a_journal_of_another_store_is_noticed_at_open(filled, change, said):
@@ -103,16 +106,16 @@ def test_a_journal_of_another_store_is_noticed_at_open(filled, change, said):
     journal_of(filled).write_bytes(b"\n".join(lines) + b"\n")
     with pytest.raises(StaleArtifact, match=said) as caught:
         opened(filled)
-    assert "kiyome decisions RUN --restore JOURNAL" in caught.value.remedy
+    assert "kiyome decisions restore RUN JOURNAL" in caught.value.remedy
 
 
 def test_a_lost_database_comes_back_from_its_journal(filled):
     before, other = events_of(filled), events_of(filled, "e" * 64)
     journal = journal_of(filled).read_bytes()
     filled.unlink()
-    with pytest.raises(InputError, match=r"was there before the store .* decisions RUN --restore JOURNAL"):
+    with pytest.raises(InputError, match=r"but no database .* decisions restore RUN JOURNAL"):
         opened(filled)
-    assert restore_decisions(journal_of(filled), filled) == 5
+    assert restore_log(journal_of(filled), filled) == 5
     assert (events_of(filled), events_of(filled, "e" * 64)) == (before, other)
     assert journal_of(filled).read_bytes() == journal
     with opened(filled) as store:
@@ -125,10 +128,10 @@ def test_a_damaged_database_is_named_and_comes_back(filled):
     raw = bytearray(filled.read_bytes())
     raw[4096:12288] = b"\xff" * 8192
     filled.write_bytes(raw)
-    with pytest.raises(StaleArtifact, match="A store of decisions is a whole SQLite database"):
+    with pytest.raises(StaleArtifact, match="The store of decisions is a damaged SQLite database"):
         opened(filled)
     filled.rename(filled.with_name("damaged"))
-    restore_decisions(journal_of(filled), filled)
+    restore_log(journal_of(filled), filled)
     assert events_of(filled) == before
 
 
@@ -142,16 +145,16 @@ def test_what_is_no_database_is_named(place):
 @pytest.mark.parametrize(
     ("line", "changes", "said"),
     [
-        (0, {"number": 7}, "event 7 in line 1"),
-        (1, {"reviewer": "Eve"}, "line 1: events of one act that differ"),
-        (1, {"decided_at": "2020"}, "line 1: events of one act that differ"),
-        (3, {"verdict": "maybe"}, "line 4: A verdict is keep"),
-        (3, {"image_id": 4}, "line 4: An image id"),
-        (3, {"sequence": None}, "line 4"),
-        (3, {"seen": None}, "line 4: What was seen"),
-        (3, {"review": None}, "a line that is no event"),
-        (3, {"surprise": 1}, "a line that is no event"),
-        (2, {"image_id": "a"}, "line 1: An act decides once about a row"),
+        (0, {"number": 7}, "Line 1 of the journal holds event 7"),
+        (1, {"reviewer": "Eve"}, "Line 1 of the journal belongs to a batch whose events differ"),
+        (1, {"decided_at": "2020"}, "Line 1 of the journal belongs to a batch whose events differ"),
+        (3, {"verdict": "maybe"}, "Line 4 .* damaged: The verdict 'maybe' is unknown"),
+        (3, {"image_id": 4}, "Line 4 .* damaged: The image id cannot be 4"),
+        (3, {"sequence": None}, "Line 4 .* damaged"),
+        (3, {"seen": None}, "Line 4 .* damaged: seen cannot be"),
+        (3, {"review": None}, "The line .* is not an event"),
+        (3, {"surprise": 1}, "The line .* is not an event"),
+        (2, {"image_id": "a"}, "Line 1 .* damaged: The batch has two decisions about one row"),
     ],
 )
 def test_a_changed_line_is_not_restored(filled, tmp_path, line, changes, said):
@@ -160,17 +163,17 @@ def test_a_changed_line_is_not_restored(filled, tmp_path, line, changes, said):
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_bytes(b"\n".join(lines) + b"\n")
     with pytest.raises(StaleArtifact, match=said):
-        restore_decisions(wrong, tmp_path / "restored.sqlite")
+        restore_log(wrong, tmp_path / "restored.sqlite")
     assert not (tmp_path / "restored.sqlite").exists()
 
 
 def test_restoring_needs_a_journal_and_an_empty_store(filled, tmp_path):
-    with pytest.raises(InputError, match="no file"):
-        restore_decisions(tmp_path / "none.jsonl", tmp_path / "new.sqlite")
-    with pytest.raises(InputError, match=r"restored into an empty store\. Came: a store with 5 events"):
-        restore_decisions(journal_of(filled), filled)
+    with pytest.raises(InputError, match="There is no journal"):
+        restore_log(tmp_path / "none.jsonl", tmp_path / "new.sqlite")
+    with pytest.raises(InputError, match=r"already has 5 events\. Expected an empty store"):
+        restore_log(journal_of(filled), filled)
     (tmp_path / "empty.jsonl").write_bytes(b"")
-    assert restore_decisions(tmp_path / "empty.jsonl", tmp_path / "new.sqlite") == 0
+    assert restore_log(tmp_path / "empty.jsonl", tmp_path / "new.sqlite") == 0
 
 
 def test_a_backup_is_whole_while_others_write(place, tmp_path):
@@ -202,7 +205,7 @@ def test_a_backup_is_whole_while_others_write(place, tmp_path):
 
 
 def test_a_backup_replaces_nothing_and_postgresql_has_its_own(filled, new_postgres_database):
-    with opened(filled) as store, pytest.raises(InputError, match="which exists"):
+    with opened(filled) as store, pytest.raises(InputError, match="exists already"):
         store.backup(filled)
     with opened(new_postgres_database()) as store:
         assert store.journal is None
@@ -270,7 +273,7 @@ def test_every_commit_and_checkpoint_holds_the_lock_of_all_writers(place):
 
 def test_an_old_sqlite_is_refused_and_others_need_no_warning(filled, monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
-    with pytest.raises(InputError, match=r"SQLite 3\.37 or newer"):
+    with pytest.raises(InputError, match=r"Decisions need SQLite 3\.37 or newer"):
         opened(filled).__enter__()
 
 

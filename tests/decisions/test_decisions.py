@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.decisions.engine import bring_up_to_date, new_engine, url_of
-from kiyome.decisions.store import Act, Event, open_decisions
-from kiyome.decisions.tables import EVENTS, METADATA
+from kiyome.decisions.log import EVENTS, METADATA
+from kiyome.decisions.store import Decision, Event, open_decisions
 from kiyome.errors import DecisionConflict, InputError, StoreUnavailable
 
 CLASSES = ("cat", "dog", "<img src=x onerror=alert(1)>")
@@ -26,11 +26,11 @@ def opened(url, fingerprint="f" * 64):
 
 
 def keep(image_id, version=0):
-    return Act(image_id=image_id, version=version, verdict="keep", label=None)
+    return Decision(image_id=image_id, version=version, verdict="keep", label=None)
 
 
 def relabel(image_id, label, version=0):
-    return Act(image_id=image_id, version=version, verdict="relabel", label=label)
+    return Decision(image_id=image_id, version=version, verdict="relabel", label=label)
 
 
 def decide(store, *acts, key, reviewer="Ann", **changes):
@@ -69,7 +69,9 @@ def test_what_is_appended_is_read_back_as_it_was(store, store_url):
 def test_a_stale_version_is_a_conflict_and_nothing_is_written(store):
     first = decide(store, keep("a"), keep("b"), key="k1")
     decide(store, keep("a"), key="other reviewers do not matter", reviewer="Bob")
-    with pytest.raises(DecisionConflict, match="2 of 3 rows that 'Ann' decided elsewhere") as caught:
+    with pytest.raises(
+        DecisionConflict, match="2 of 3 rows have newer decisions by 'Ann', such as 'b'"
+    ) as caught:
         decide(store, keep("c"), keep("b"), relabel("a", "dog"), key="k2")
     assert caught.value.current == [first[1], first[0]]
     with pytest.raises(DecisionConflict) as caught:
@@ -89,14 +91,14 @@ def test_a_key_names_one_act(store):
         lambda: decide(store, relabel("a", "cat"), keep("b"), key="k1", milliseconds=5, reviewer="Bob"),
         lambda: decide(store, keep("b", version=1), key="k1"),
     ):
-        with pytest.raises(InputError, match=r"A key names one act\. Came: the key 'k1' with another act"):
+        with pytest.raises(InputError, match=r"The key 'k1' was used before for another batch"):
             other()
     assert store.events_after() == written
 
 
 def test_undo_and_redo_are_events_about_ones_own_batches(store):
     decide(store, keep("a"), key="k1")
-    nothing = Act(image_id="a", version=1, verdict=None, label=None)
+    nothing = Decision(image_id="a", version=1, verdict=None, label=None)
     undone = decide(store, nothing, key="k2", kind="undo", undoes="k1")
     redone = decide(store, keep("a", version=2), key="k3", kind="redo", undoes="k2")
     assert [(e.kind, e.undoes, e.verdict) for e in undone + redone] == [
@@ -147,7 +149,9 @@ def test_any_sequence_of_acts_replays_to_what_a_plain_model_says(hypothesis_stor
             stale = how == "stale"
             label = "dog" if verdict == "relabel" else None
             acts = [
-                Act(image_id=row, version=len(model[reviewer, row]) + stale, verdict=verdict, label=label)
+                Decision(
+                    image_id=row, version=len(model[reviewer, row]) + stale, verdict=verdict, label=label
+                )
                 for row in rows
             ]
             if stale:
@@ -174,33 +178,33 @@ def hypothesis_store(new_store_url):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"reviewer": ""}, "A reviewer's name has 1 to 64 characters"),
-        ({"reviewer": " Ann"}, "no blank around it"),
+        ({"reviewer": ""}, "The reviewer's name cannot be ''. Expected 1 to 64 characters"),
+        ({"reviewer": " Ann"}, "no blank at either end"),
         ({"reviewer": "A\tB"}, "no control character"),
         ({"reviewer": "A\u2028B"}, "no control character"),
         ({"reviewer": "n" * 65}, "1 to 64 characters"),
         ({"reviewer": "A\0"}, "valid Unicode without NUL"),
         ({"reviewer": "A\ud800"}, "valid Unicode without NUL"),
         ({"reviewer": None}, "valid Unicode without NUL"),
-        ({"key": ""}, "The key of an act has 1 to 200 characters"),
+        ({"key": ""}, "The key of the batch cannot be ''. Expected 1 to 200 characters"),
         ({"key": "k" * 201}, "1 to 200"),
-        ({"kind": "update"}, "known kind"),
-        ({"kind": "undo"}, "name the batch"),
-        ({"undoes": "k0"}, "name the batch"),
-        ({"run": "r\udce9"}, "name of a run"),
-        ({"milliseconds": -1}, "Milliseconds"),
-        ({"milliseconds": 2**53}, "Milliseconds"),
-        ({"milliseconds": 1.5}, "Milliseconds"),
-        ({"milliseconds": True}, "Milliseconds"),
-        ({"seen": {"chance": float("nan")}}, "What was seen"),
-        ({"seen": {"chance": float("inf")}}, "What was seen"),
-        ({"seen": {"name": "half \ud800"}}, "What was seen"),
-        ({"seen": {"a": ["NUL \0"]}}, "What was seen"),
-        ({"seen": {"k\0": 1}}, "What was seen"),
-        ({"seen": {1: 2}}, "What was seen"),
-        ({"seen": {"a": {2}}}, "What was seen"),
-        ({"seen": {"a": "x" * 20_000}}, "16,384 characters at most"),
-        ({"seen": ["no object"]}, "What was seen"),
+        ({"kind": "update"}, "The kind 'update' is unknown. Expected one of decide, undo, redo, import"),
+        ({"kind": "undo"}, "undoes is None for the kind undo. Expected the key of a batch"),
+        ({"undoes": "k0"}, "undoes is 'k0' for the kind decide. Expected the key of a batch"),
+        ({"run": "r\udce9"}, "The name of the run cannot be"),
+        ({"milliseconds": -1}, "is not a valid value for milliseconds. Expected a whole number"),
+        ({"milliseconds": 2**53}, "is not a valid value for milliseconds. Expected a whole number"),
+        ({"milliseconds": 1.5}, "is not a valid value for milliseconds. Expected a whole number"),
+        ({"milliseconds": True}, "is not a valid value for milliseconds. Expected a whole number"),
+        ({"seen": {"chance": float("nan")}}, "seen cannot be .* Expected a JSON object"),
+        ({"seen": {"chance": float("inf")}}, "seen cannot be .* Expected a JSON object"),
+        ({"seen": {"name": "half \ud800"}}, "seen cannot be .* Expected a JSON object"),
+        ({"seen": {"a": ["NUL \0"]}}, "seen cannot be .* Expected a JSON object"),
+        ({"seen": {"k\0": 1}}, "seen cannot be .* Expected a JSON object"),
+        ({"seen": {1: 2}}, "seen cannot be .* Expected a JSON object"),
+        ({"seen": {"a": {2}}}, "seen cannot be .* Expected a JSON object"),
+        ({"seen": {"a": "x" * 20_000}}, "at most 16,384 characters"),
+        ({"seen": ["no object"]}, "seen cannot be .* Expected a JSON object"),
     ],
 )
 def test_what_a_database_would_bend_is_refused_before(shared_store, changes, said):
@@ -223,25 +227,39 @@ def test_what_was_seen_may_not_nest_without_end(store):
 @pytest.mark.parametrize(
     ("acts", "said"),
     [
-        ([], "about a row or more"),
-        ([keep("a"), keep("a")], "decides once about a row"),
-        ([keep("")], "An image id is not empty"),
-        ([keep("a\0")], "An image id is valid Unicode"),
-        ([keep("a\udce9")], "An image id is valid Unicode"),
-        ([keep("é" * 1025)], "2,048 bytes in UTF-8 at most"),
-        ([keep("a", version=-1)], "The version of a row"),
-        ([keep("a", version=True)], "The version of a row"),
-        ([relabel("a", "Cat")], "A label is the name of a class. Came: 'Cat'. Choose one of 'cat', 'dog'"),
-        ([relabel("a", None)], "A label comes with the verdict relabel"),
-        ([Act(image_id="a", version=0, verdict="keep", label="cat")], "A label comes with"),
-        ([Act(image_id="a", version=0, verdict=None, label=None)], "only an undo or a redo may leave none"),
-        ([Act(image_id="a", version=0, verdict="maybe", label=None)], "A verdict is keep"),
+        ([], "The batch has no decisions"),
+        ([keep("a"), keep("a")], "two decisions about one row"),
+        ([keep("")], "The image id is empty"),
+        ([keep("a\0")], "The image id cannot be .* Expected valid Unicode"),
+        ([keep("a\udce9")], "The image id cannot be .* Expected valid Unicode"),
+        ([keep("é" * 1025)], "at most 2,048 bytes in UTF-8"),
+        ([keep("a", version=-1)], "is not a valid value for the version of a row"),
+        ([keep("a", version=True)], "is not a valid value for the version of a row"),
+        ([relabel("a", "Cat")], "The label 'Cat' is not a class .* The classes are 'cat', 'dog'"),
+        (
+            [Decision(image_id="a", version=0, verdict=None, label=None)],
+            "about 'a' has no verdict. Only an undo or a redo may leave none",
+        ),
     ],
 )
 def test_acts_that_mean_nothing_are_refused(shared_store, acts, said):
     with pytest.raises(InputError, match=said):
         shared_store.append(acts, key="k1", reviewer="Ann", **FACTS)
     assert shared_store.events_after() == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "label", "message"),
+    [
+        ("relabel", None, "The verdict relabel comes with no label. Expected a label with relabel"),
+        ("keep", "cat", "The verdict keep comes with the label 'cat'. Expected a label with relabel"),
+        (None, "cat", "The verdict None comes with the label 'cat'"),
+        ("maybe", None, "The verdict 'maybe' is unknown. Expected one of keep, relabel, drop, unsure"),
+    ],
+)
+def test_a_decision_is_whole(verdict, label, message):
+    with pytest.raises(InputError, match=message):
+        Decision(image_id="a", verdict=verdict, label=label)
 
 
 def test_text_is_kept_to_the_letter_and_case(store):
@@ -281,7 +299,7 @@ def test_a_bulk_act_and_one_larger_than_a_statement_takes(store):
     acts = [keep(f"{row}.png") for row in range(12_000)]
     written = decide(store, *acts, key="all", kind="import")
     assert [event.number for event in written] == list(range(1, 12_001))
-    with pytest.raises(DecisionConflict, match="12,000 of 12,000 rows"):
+    with pytest.raises(DecisionConflict, match="12,000 of 12,000 rows have newer decisions"):
         decide(store, *acts, key="again", kind="import")
 
 
@@ -374,10 +392,8 @@ def test_a_store_of_a_newer_version_is_refused(store_url):
     engine.dispose()
     with pytest.raises(InputError) as caught:
         opened(store_url)
-    assert caught.value.must.startswith(
-        "A store of decisions is opened by the version of kiyome that made it"
-    )
-    assert caught.value.came == "a store at revision 9999, this version knows up to 0001"
+    assert caught.value.problem == "The store of decisions is at revision 9999, made by a newer kiyome."
+    assert caught.value.expected == "This version reads revisions up to 0001."
     assert caught.value.remedy == "Update kiyome: pip install -U kiyome"
 
 
@@ -470,7 +486,9 @@ def test_first_opens_at_the_same_instant_make_one_store(store_url):
     ],
 )
 def test_what_is_no_store_is_refused_without_showing_a_password(url):
-    with pytest.raises(InputError, match="a file of SQLite or a database of PostgreSQL") as caught:
+    with pytest.raises(
+        InputError, match="is neither a file of SQLite nor a database of PostgreSQL"
+    ) as caught:
         opened(url)
     assert "secret" not in str(caught.value)
 
@@ -480,7 +498,7 @@ def test_a_server_that_is_away_is_said_without_its_password(tmp_path):
     with pytest.raises(StoreUnavailable) as caught:
         opened(f"postgresql://ann:secret@/db?host={tmp_path}")
     assert "secret" not in str(caught.value)
-    assert caught.value.remedy.startswith("Look to its disk or server")
+    assert caught.value.remedy.startswith("Check its disk or server")
 
 
 def test_events_are_values():

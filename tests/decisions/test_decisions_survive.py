@@ -16,7 +16,7 @@ import pytest
 
 from kiyome.decisions.engine import url_of
 from kiyome.decisions.journal import read_journal
-from kiyome.decisions.store import Act, open_decisions, restore_decisions
+from kiyome.decisions.store import Decision, open_decisions, restore_log
 from kiyome.errors import StoreUnavailable
 
 WRITER = Path(__file__).with_name("decision_writer.py")
@@ -90,7 +90,7 @@ def test_processes_that_decide_at_once_wait_for_each_other(store_url, processes)
 
 
 def decide(store, number):
-    act = Act(image_id=f"{number}.png", version=0, verdict="keep", label=None)
+    act = Decision(image_id=f"{number}.png", version=0, verdict="keep", label=None)
     return store.append(
         [act], key=str(number), reviewer="Bob", run="r", table_content="c", seen={"pad": "x" * 2000}
     )
@@ -125,7 +125,7 @@ def test_a_full_disk_is_said_and_everything_answered_stays(tmp_path):
         with files_no_larger_than(300_000):
             saved, error = decide_until_refused(store)
         assert 5 < len(saved) < 500
-        assert error.remedy.startswith("Look to its disk or server, then repeat the act")
+        assert error.remedy.startswith("Check its disk or server, then send the same batch again")
         assert str(place) in error.came
         assert store.events_after() == saved
         repeated = decide(store, len(saved))
@@ -174,7 +174,7 @@ def test_a_read_only_folder_is_said():
         for store in ("old.sqlite", "new.sqlite"):
             command = [sys.executable, "-c", code, f"sqlite:///{folder / store}"]
             shown = subprocess.run(command, capture_output=True, text=True)
-            assert "StoreUnavailable: The store of decisions can be read and written." in shown.stderr
+            assert "StoreUnavailable: The store of decisions sqlite:///" in shown.stderr
             assert "Permission denied" in shown.stderr
 
 
@@ -187,6 +187,6 @@ def test_a_store_goes_from_one_engine_to_the_other_by_its_journal(store_url, new
     with opened(store_url) as store:
         store.write_journal(tmp_path / "journal.jsonl")
     for target in (f"sqlite:///{tmp_path}/new.sqlite", new_postgres_database()):
-        assert restore_decisions(tmp_path / "journal.jsonl", target) == len(events)
+        assert restore_log(tmp_path / "journal.jsonl", target) == len(events)
         assert assert_all_is_there(target, keys) == events
         assert url_of(target).database

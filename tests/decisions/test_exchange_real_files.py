@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
+from kiyome.decisions.exchange.answers import ParsedFile, parse_json
 from kiyome.decisions.exchange.cvat import read_cvat
 from kiyome.decisions.exchange.fiftyone import read_fiftyone
-from kiyome.decisions.exchange.formats import read_said
+from kiyome.decisions.exchange.formats import parse_file
 from kiyome.decisions.exchange.label_studio import labeling_interface, read_label_studio
-from kiyome.decisions.exchange.values import Reading, parse_json
 from kiyome.errors import InputError
 
 CLASSES = ("healthy", "rust")
 
 
-def said(reading: Reading) -> list[tuple[str, str | None, str]]:
-    return [(each.photo, each.label or each.verdict, each.reviewer) for each in reading.said]
+def said(reading: ParsedFile) -> list[tuple[str, str | None, str]]:
+    return [(each.image_id, each.label or each.verdict, each.reviewer) for each in reading.decisions]
 
 
 def choice(*labels: str, question: str = "choice", **more: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def annotation(who: Any, *result: dict[str, Any], cancelled: bool = False) -> di
     }
 
 
-def read_tasks(*tasks: Any) -> Reading:
+def read_tasks(*tasks: Any) -> ParsedFile:
     return read_label_studio(list(tasks), CLASSES)
 
 
@@ -75,7 +75,7 @@ def test_label_studio_json_with_annotators_by_number_and_address() -> None:
         ("leaves/a b.jpg", "unsure", "10"),
         ("opensource/leaves/1.jpg", "healthy", "10"),
     ]
-    assert reading.passed_over == {}
+    assert reading.skipped == {}
 
 
 def test_label_studio_tasks_that_say_nothing_are_counted() -> None:
@@ -89,7 +89,7 @@ def test_label_studio_tasks_that_say_nothing_are_counted() -> None:
         {"data": {"image": "old.jpg"}, "completions": [{"result": [choice("rust")], "id": 5}]},
     )
     assert said(reading) == [("leaf_1.jpg", "rust", "1"), ("old.jpg", "rust", "")]
-    assert reading.passed_over == {
+    assert reading.skipped == {
         "tasks without an annotation": 1,
         "annotations without a choice": 2,
         "annotations with several labels": 2,
@@ -111,7 +111,7 @@ def test_label_studio_short_exports(tmp_path: Path) -> None:
     several = {**record, "choice": {"choices": ["rust", "healthy"]}, "annotator": "a@b.org"}
     reading = read_tasks(record, several)
     assert said(reading) == [("x.jpg", "rust", "2")]
-    assert reading.passed_over == {"annotations with several labels": 1}
+    assert reading.skipped == {"annotations with several labels": 1}
     path = tmp_path / "project.csv"
     path.write_text(
         '"annotation_id","annotator","choice","created_at","id","image","lead_time","updated_at",'
@@ -120,30 +120,33 @@ def test_label_studio_short_exports(tmp_path: Path) -> None:
         '13,"a@b.org","{""choices"": [""rust"", ""healthy""]}","2024",8,"y.jpg",3.1,"2024","False"\n'
         '14,"2","","2024",9,"z.jpg",3.1,"2024","True"\n'
     )
-    reading = read_said(path, CLASSES)
+    reading = parse_file(path, CLASSES)
     assert said(reading) == [("x.jpg", "rust", "2"), ("z.jpg", "unsure", "2")]
-    assert reading.passed_over == {"annotations with several labels": 1}
+    assert reading.skipped == {"annotations with several labels": 1}
     path.with_suffix(".tsv").write_text(path.read_text().replace(",", "\t").replace("\t ", ", "))
-    assert said(read_said(path.with_suffix(".tsv"), CLASSES)) == said(reading)
+    assert said(parse_file(path.with_suffix(".tsv"), CLASSES)) == said(reading)
 
 
 @pytest.mark.parametrize(
-    ("content", "came"),
+    ("content", "message"),
     [
-        (b"[1]", "a list of something else"),
-        (b'"a"', "came: str|Came: str"),
+        (b"[1]", "is not a list of tasks. Expected a JSON list of objects"),
+        (b'"a"', "is not a list of tasks. Expected a JSON list of objects"),
         (b"{", "Expecting property name"),
         (b"\xff\xfe", "codec can't decode"),
-        (b"[" * 100_000, "nesting|recursion"),
-        (json.dumps([task(annotation(1, choice("Rust")))]).encode(), "only 'Rust'"),
+        (b"[" * 100_000, "nested too deeply|recursion"),
+        (
+            json.dumps([task(annotation(1, choice("Rust")))]).encode(),
+            "No answer is a class of the table: 'Rust'",
+        ),
         (
             json.dumps([task(annotation(1, choice("rust"), choice("rust", question="again")))]).encode(),
-            "the questions 'again', 'choice'",
+            "The questions 'again', 'choice' all have classes",
         ),
     ],
 )
-def test_what_is_no_label_studio_export_is_refused(content: bytes, came: str) -> None:
-    with pytest.raises(InputError, match=came):
+def test_what_is_no_label_studio_export_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_label_studio(parse_json(content, "Label Studio"), CLASSES)
 
 
@@ -179,7 +182,7 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
 def test_cvat_tags_of_people_are_taken_and_the_rest_is_counted() -> None:
     reading = read_cvat(CVAT.encode())
     assert said(reading) == [("cat/1.jpg", "rust", ""), ("cat/2.jpg", "healthy", "")]
-    assert reading.passed_over == {
+    assert reading.skipped == {
         "images without a tag": 2,
         "images with several tags": 1,
         "tags made by models": 1,
@@ -191,32 +194,38 @@ BOMB = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
 
 
 @pytest.mark.parametrize(
-    ("content", "came"),
+    ("content", "message"),
     [
-        (f'<!DOCTYPE x [<!ENTITY e0 "ha">{BOMB}]><annotations>&e9;</annotations>', "a document type"),
+        (
+            f'<!DOCTYPE x [<!ENTITY e0 "ha">{BOMB}]><annotations>&e9;</annotations>',
+            "declares a document type",
+        ),
         (
             '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><annotations>&e;</annotations>',
-            "a document type",
+            "declares a document type",
         ),
-        ('<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><annotations/>', "a document type"),
+        (
+            '<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><annotations/>',
+            "declares a document type",
+        ),
         ("<annotations>&e;</annotations>", "undefined entity"),
         ("<annotations><image>", "no element found"),
-        ("<html/>", "the element <html>"),
-        ('<annotations><track id="0" label="rust"/></annotations>', "tracks of a video"),
-        ("PK\x03\x04", "a ZIP archive"),
+        ("<html/>", "The CVAT file begins with <html>. Expected <annotations>"),
+        ('<annotations><track id="0" label="rust"/></annotations>', "holds tracks of a video"),
+        ("PK\x03\x04", "is a ZIP archive"),
         ("", "no element found"),
         ("[]", "syntax error"),
     ],
 )
-def test_xml_that_nobody_should_send_is_refused_unread(content: str, came: str) -> None:
-    with pytest.raises(InputError, match=came):
+def test_xml_that_nobody_should_send_is_refused_unread(content: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_cvat(content.encode())
 
 
 def test_files_too_large_to_be_read_whole_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiyome.decisions.exchange.values.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("kiyome.decisions.exchange.answers.MAX_BYTES", 1 << 20)
     for read in (read_cvat, lambda content: parse_json(content, "FiftyOne")):
-        with pytest.raises(InputError, match=r"at most 1 MiB\. Came: 2 MiB"):
+        with pytest.raises(InputError, match=r"2 MiB or more\. Expected at most 1 MiB"):
             read(b" " * (2 << 20))
 
 
@@ -231,52 +240,52 @@ def test_fiftyone_targets_in_all_their_forms() -> None:
     }
     reading = read_fiftyone({"classes": list(CLASSES), "labels": labels})
     assert said(reading) == [("cat/1", "rust", ""), ("cat/3", "healthy", ""), ("cat/5", "rust", "")]
-    assert reading.passed_over == {"photos without a label": 2, "photos with several labels": 1}
+    assert reading.skipped == {"photos without a label": 2, "photos with several labels": 1}
     assert not reading.names_have_endings
     by_name = read_fiftyone({"classes": None, "labels": {"cat/1": "rust"}})
     assert said(by_name) == [("cat/1", "rust", "")]
 
 
 @pytest.mark.parametrize(
-    ("document", "came"),
+    ("document", "message"),
     [
-        ({"labels": []}, "labels of type list"),
+        ({"labels": []}, "dict with labels of type list"),
         ([], "list with labels of type NoneType"),
-        ({"classes": ["a"], "labels": {"x": 1}}, "1 for 'x' with 1 classes"),
-        ({"classes": ["a"], "labels": {"x": -1}}, "-1 for 'x'"),
-        ({"classes": ["a"], "labels": {"x": True}}, "True for 'x'"),
-        ({"classes": None, "labels": {"x": 0}}, "0 for 'x' with 0 classes"),
-        ({"classes": ["a"], "labels": {"x": {"label": {}}}}, "for 'x'"),
+        ({"classes": ["a"], "labels": {"x": 1}}, "The FiftyOne label 1 of 'x' is not one of 1 classes"),
+        ({"classes": ["a"], "labels": {"x": -1}}, "-1 of 'x'"),
+        ({"classes": ["a"], "labels": {"x": True}}, "True of 'x'"),
+        ({"classes": None, "labels": {"x": 0}}, "0 of 'x' is not one of 0 classes"),
+        ({"classes": ["a"], "labels": {"x": {"label": {}}}}, "of 'x' is not one of"),
     ],
 )
-def test_what_is_no_fiftyone_file_is_refused(document: Any, came: str) -> None:
-    with pytest.raises(InputError, match=came):
+def test_what_is_no_fiftyone_file_is_refused(document: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_fiftyone(document)
 
 
 @pytest.mark.parametrize(
-    ("lines", "came"),
+    ("lines", "message"),
     [
-        ("photo,decision\na,keep\n", "no image_id"),
+        ("photo,decision\na,keep\n", "said.csv has no column image_id"),
         ("image_id,decision\na,maybe\n", "'maybe' line 2"),
         ("image_id,decision,label\na,relabel,\n", "relabel with label '', line 2"),
         ("image_id,decision,label\na,keep,rust\n", "keep with label 'rust', line 2"),
     ],
 )
 def test_columns_that_say_nothing_sound_are_refused_with_the_line(
-    tmp_path: Path, lines: str, came: str
+    tmp_path: Path, lines: str, message: str
 ) -> None:
     (tmp_path / "said.csv").write_text(lines)
-    with pytest.raises(InputError, match=came):
-        read_said(tmp_path / "said.csv", CLASSES)
+    with pytest.raises(InputError, match=message):
+        parse_file(tmp_path / "said.csv", CLASSES)
 
 
 def test_a_file_of_another_kind_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "said.xlsx").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"Decisions come as \.csv.*'said\.xlsx'"):
-        read_said(tmp_path / "said.xlsx", CLASSES)
+    with pytest.raises(InputError, match=r"'said\.xlsx' is not a file of decisions. Expected \.csv"):
+        parse_file(tmp_path / "said.xlsx", CLASSES)
     with pytest.raises(InputError, match="No such file"):
-        read_said(tmp_path / "gone.json", CLASSES)
+        parse_file(tmp_path / "gone.json", CLASSES)
     labels = json.dumps({"classes": CLASSES, "labels": {"a": 1}})
     (tmp_path / "labels.json").write_text(labels)
-    assert said(read_said(tmp_path / "labels.json", CLASSES)) == [("a", "rust", "")]
+    assert said(parse_file(tmp_path / "labels.json", CLASSES)) == [("a", "rust", "")]

@@ -11,10 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kiyome.artifacts.escapes import FORMULA_STARTS
+from kiyome.decisions.events import Decision
+from kiyome.decisions.exchange.answers import ParsedFile, ReviewedRows, row_finder, without_ending
 from kiyome.decisions.exchange.columns import COLUMNS
 from kiyome.decisions.exchange.cvat import NOT_XML
-from kiyome.decisions.exchange.formats import FORMATS, format_named, format_of_file, read_said
-from kiyome.decisions.exchange.values import Held, Reading, Reviewed, row_finder, without_ending
+from kiyome.decisions.exchange.formats import FORMATS, format_named, format_of_file, parse_file
 from kiyome.errors import InputError
 from kiyome.reading.files import read_records
 
@@ -46,7 +47,7 @@ people = st.sampled_from(["anna", "=ben", "ц", "a,b"])
 
 
 @st.composite
-def reviews(draw: st.DrawFn) -> Reviewed:
+def reviews(draw: st.DrawFn) -> ReviewedRows:
     ids = draw(st.lists(names, min_size=1, max_size=6, unique=True))
     classes = tuple(draw(st.lists(names, min_size=2, max_size=4, unique=True)))
     num_rows, num_classes = len(ids), len(classes)
@@ -60,13 +61,19 @@ def reviews(draw: st.DrawFn) -> Reviewed:
         label = draw(st.sampled_from(others)) if verdict == "relabel" else None
         seconds = draw(st.none() | st.floats(0, 1e6))
         decided.append(
-            Held(row=row, verdict=verdict, label=label, reviewer=reviewer, seconds=seconds, run="r,1")
+            Decision(
+                image_id=ids[row], verdict=verdict, label=label, reviewer=reviewer, seconds=seconds, run="r,1"
+            )
         )
-    by_row: dict[int, list[Held]] = {}
+    by_id: dict[str, list[Decision]] = {}
     for each in decided:
-        by_row.setdefault(each.row, []).append(each)
-    agreed = {row: all_[0] for row, all_ in by_row.items() if len({(d.verdict, d.label) for d in all_}) == 1}
-    return Reviewed(
+        by_id.setdefault(each.image_id, []).append(each)
+    agreed = {
+        image_id: all_[0]
+        for image_id, all_ in by_id.items()
+        if len({(d.verdict, d.label) for d in all_}) == 1
+    }
+    return ReviewedRows(
         run="run",
         class_names=classes,
         image_ids=ids,
@@ -74,7 +81,7 @@ def reviews(draw: st.DrawFn) -> Reviewed:
         given_labels=given_labels,
         suggested_labels=np.array(draw(labels)),
         probability=np.linspace(0, 1, num_rows),
-        decided=decided,
+        decisions=decided,
         agreed=agreed,
     )
 
@@ -84,35 +91,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("exchange")
 
 
-def read_back(reviewed: Reviewed, name: str, place: Path) -> Reading:
+def read_back(reviewed: ReviewedRows, name: str, place: Path) -> ParsedFile:
     path = place / FORMATS[name].file_name
     path.write_bytes(FORMATS[name].write(reviewed).content)
-    return read_said(path, reviewed.class_names)
+    return parse_file(path, reviewed.class_names)
 
 
-def rows_of(reading: Reading, reviewed: Reviewed) -> list[int | None]:
+def rows_of(parsed: ParsedFile, reviewed: ReviewedRows) -> list[int | None]:
     find_row = row_finder(
-        list(reviewed.image_ids), list(reviewed.photo_names), endings=reading.names_have_endings
+        list(reviewed.image_ids), list(reviewed.photo_names), endings=parsed.names_have_endings
     )
-    return [find_row(said.photo) for said in reading.said]
+    return [find_row(each.image_id) for each in parsed.decisions]
 
 
 @pytest.mark.parametrize("name", ["csv", "parquet", "jsonl"])
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(reviewed=reviews())
-def test_columns_come_back_exactly(name: str, place: Path, reviewed: Reviewed) -> None:
-    reading = read_back(reviewed, name, place)
-    assert rows_of(reading, reviewed) == [each.row for each in reviewed.decided]
-    for said, each in zip(reading.said, reviewed.decided, strict=True):
-        assert (said.reviewer, said.photo) == (each.reviewer, reviewed.image_ids[each.row])
-        assert said.label == reviewed.label_of(each)
-        assert said.verdict == (each.verdict if said.label is None else None)
+def test_columns_come_back_exactly(name: str, place: Path, reviewed: ReviewedRows) -> None:
+    parsed = read_back(reviewed, name, place)
+    assert rows_of(parsed, reviewed) == [reviewed.row_of[each.image_id] for each in reviewed.decisions]
+    for found, each in zip(parsed.decisions, reviewed.decisions, strict=True):
+        assert (found.reviewer, found.image_id) == (each.reviewer, each.image_id)
+        assert found.label == reviewed.label_of(each)
+        assert found.verdict == (each.verdict if found.label is None else "relabel")
 
 
 @pytest.mark.parametrize("name", ["csv", "corrected"])
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(reviewed=reviews())
-def test_a_spreadsheet_runs_no_cell(name: str, reviewed: Reviewed) -> None:
+def test_a_spreadsheet_runs_no_cell(name: str, reviewed: ReviewedRows) -> None:
     content = FORMATS[name].write(reviewed).content.decode()
     header, *rows = csv.reader(io.StringIO(content, newline=""))
     assert tuple(header) == (COLUMNS if name == "csv" else ("image_id", "label"))
@@ -121,47 +128,49 @@ def test_a_spreadsheet_runs_no_cell(name: str, reviewed: Reviewed) -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(reviewed=reviews())
-def test_label_studio_keeps_reviewers_apart(place: Path, reviewed: Reviewed) -> None:
-    reading = read_back(reviewed, "label_studio", place)
-    assert rows_of(reading, reviewed) == [each.row for each in reviewed.decided]
-    for said, each in zip(reading.said, reviewed.decided, strict=True):
-        assert said.reviewer == each.reviewer
-        assert (said.label, said.verdict) == (
-            (reviewed.label_of(each), None) if reviewed.label_of(each) is not None else (None, "unsure")
-        )
+def test_label_studio_keeps_reviewers_apart(place: Path, reviewed: ReviewedRows) -> None:
+    parsed = read_back(reviewed, "label_studio", place)
+    assert rows_of(parsed, reviewed) == [reviewed.row_of[each.image_id] for each in reviewed.decisions]
+    for found, each in zip(parsed.decisions, reviewed.decisions, strict=True):
+        assert found.reviewer == each.reviewer
+        assert found.label == (label := reviewed.label_of(each))
+        assert found.verdict == ("unsure" if label is None else "relabel")
 
 
 @pytest.mark.parametrize("name", ["cvat", "fiftyone"])
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(reviewed=reviews())
-def test_one_label_a_photo_comes_back_where_people_agree(name: str, place: Path, reviewed: Reviewed) -> None:
+def test_one_label_a_photo_comes_back_where_people_agree(
+    name: str, place: Path, reviewed: ReviewedRows
+) -> None:
     ids, classes = reviewed.image_ids, reviewed.class_names
     if name == "cvat":
         assume(not any(NOT_XML.search(text) for text in (*ids, *classes)))
     else:
         assume(len({without_ending(image_id) for image_id in ids}) == len(ids))
     written = FORMATS[name].write(reviewed)
-    reading = read_back(reviewed, name, place)
-    said = dict(zip(rows_of(reading, reviewed), [said.label for said in reading.said], strict=True))
-    assert said == reviewed.agreed_labels()
-    decided_rows = {each.row for each in reviewed.decided}
-    assert sum(written.left_out.values()) == len(decided_rows) - len(said)
-    assert sum(reading.passed_over.values()) == len(ids) - len(said)
+    parsed = read_back(reviewed, name, place)
+    rows = [reviewed.image_ids[row] for row in rows_of(parsed, reviewed) if row is not None]
+    labels = dict(zip(rows, [each.label for each in parsed.decisions], strict=True))
+    assert labels == reviewed.agreed_labels()
+    decided_ids = {each.image_id for each in reviewed.decisions}
+    assert sum(written.left_out.values()) == len(decided_ids) - len(labels)
+    assert sum(parsed.skipped.values()) == len(ids) - len(labels)
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(reviewed=reviews())
 def test_corrected_labels_are_the_given_ones_but_for_what_people_agree_on(
-    place: Path, reviewed: Reviewed
+    place: Path, reviewed: ReviewedRows
 ) -> None:
     assert FORMATS["corrected"].write_raw is not None
     content = FORMATS["corrected"].write_raw(reviewed).content.decode()
     header, *rows = csv.reader(io.StringIO(content, newline=""))
     assert header == ["image_id", "label"]
     expected = []
-    for row, image_id in enumerate(reviewed.image_ids):
-        agreed = reviewed.agreed.get(row)
-        label = reviewed.given_label(row)
+    for image_id in reviewed.image_ids:
+        agreed = reviewed.agreed.get(image_id)
+        label = reviewed.given_label(image_id)
         if agreed is not None and agreed.verdict == "relabel":
             label = agreed.label
         if agreed is None or agreed.verdict != "drop":
@@ -173,7 +182,7 @@ def test_corrected_labels_are_the_given_ones_but_for_what_people_agree_on(
 
 
 def test_label_studio_tasks_carry_the_suggestion_and_where_the_photo_lies() -> None:
-    reviewed = Reviewed(
+    reviewed = ReviewedRows(
         run="leaves",
         class_names=("healthy", "rust"),
         image_ids=["a b.jpg", "c.jpg"],
@@ -181,7 +190,9 @@ def test_label_studio_tasks_carry_the_suggestion_and_where_the_photo_lies() -> N
         given_labels=np.array([0, 1]),
         suggested_labels=np.array([1, 1]),
         probability=np.array([0.75, 0.1]),
-        decided=[Held(row=0, verdict="relabel", label="rust", reviewer="anna", seconds=1.5)],
+        decisions=[
+            Decision(image_id="a b.jpg", verdict="relabel", label="rust", reviewer="anna", seconds=1.5)
+        ],
     )
     first, second = json.loads(FORMATS["label_studio"].write(reviewed).content)
     assert first["data"]["image"] == "/data/local-files/?d=x/a%20b.jpg"
@@ -194,9 +205,9 @@ def test_label_studio_tasks_carry_the_suggestion_and_where_the_photo_lies() -> N
 
 
 def test_an_audit_goes_out_without_labels_that_stay_sealed() -> None:
-    decided = [Held(row=0, verdict="unsure", reviewer="anna")]
-    blind = Reviewed(
-        run="r-audit", class_names=("a", "b"), image_ids=["s1"], photo_names=["s1.jpg"], decided=decided
+    decided = [Decision(image_id="s1", verdict="unsure", reviewer="anna")]
+    blind = ReviewedRows(
+        run="r-audit", class_names=("a", "b"), image_ids=["s1"], photo_names=["s1.jpg"], decisions=decided
     )
     for name in ("csv", "jsonl", "label_studio", "cvat", "fiftyone"):
         content = FORMATS[name].write(blind).content
@@ -205,18 +216,16 @@ def test_an_audit_goes_out_without_labels_that_stay_sealed() -> None:
 
 
 def test_names_that_a_format_cannot_hold_are_refused() -> None:
-    def named(*ids: str) -> Reviewed:
-        return Reviewed(run="r", class_names=("a", "b"), image_ids=ids, photo_names=ids)
+    def named(*ids: str) -> ReviewedRows:
+        return ReviewedRows(run="r", class_names=("a", "b"), image_ids=ids, photo_names=ids)
 
-    with pytest.raises(InputError, match=r"XML holds no control characters.*'bell\\x07'"):
+    with pytest.raises(InputError, match=r"The name 'bell\\x07' and 0 more have control characters"):
         FORMATS["cvat"].write(named("bell\x07"))
-    with pytest.raises(
-        InputError, match=r"without the ending.*1 names that several photos have, such as 'x'"
-    ):
+    with pytest.raises(InputError, match=r"1 names of photos differ in the ending .* such as 'x'"):
         FORMATS["fiftyone"].write(named("x.jpg", "x.png"))
     with pytest.raises(InputError, match=r"The format .* is unknown. Expected one of csv, parquet, jsonl"):
         format_named("excel")
-    with pytest.raises(InputError, match="The ending says the format"):
+    with pytest.raises(InputError, match=r"The ending of 'a\.xlsx' does not tell the format"):
         format_of_file(Path("a.xlsx"))
 
 

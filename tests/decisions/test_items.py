@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kiyome.artifacts.audit_folder import is_audit_folder
-from kiyome.decisions.items import ALONE, Subject, read_subject
+from kiyome.decisions.items import ALONE, ReviewItems, read_items
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.reading.finished_run import open_run
 from kiyome.reviewing.thumbnails import photo_jpeg
@@ -39,29 +39,29 @@ def sample(found: FindResult) -> Iterator[SealedSample]:
 
 
 def test_a_run_of_find_is_read_as_it_was_found(found: FindResult) -> None:
-    subject = read_subject(found.folder)
-    assert (subject.run, subject.blind, subject.audit) == ("run", False, None)
-    assert len(subject) == 205
-    assert list(subject.image_ids) == list(subject.shown_ids) == found.table.image_ids.tolist()
-    assert subject.ranking.tolist() == found.ranking.tolist()
-    assert subject.given_labels.tolist() == found.table.given_labels.tolist()
-    assert subject.suggested_labels.tolist() == found.suggested_labels.tolist()
-    assert subject.likely_labels.tolist() == found.predicted_labels.tolist()
-    assert subject.is_label_issue.tolist() == found.is_label_issue.tolist()
-    assert subject.probability == pytest.approx(found.probability)
-    assert np.array_equal(subject.pred_probs, found.pred_probs)
-    assert np.array_equal(subject.features, found.scored.features)
-    assert (subject.fingerprint, subject.table_content) == (
+    items = read_items(found.folder)
+    assert (items.run, items.blind, items.audit) == ("run", False, None)
+    assert len(items) == 205
+    assert list(items.image_ids) == list(items.shown_ids) == found.table.image_ids.tolist()
+    assert items.ranking.tolist() == found.ranking.tolist()
+    assert items.given_labels.tolist() == found.table.given_labels.tolist()
+    assert items.suggested_labels.tolist() == found.suggested_labels.tolist()
+    assert items.likely_labels.tolist() == found.predicted_labels.tolist()
+    assert items.is_label_issue.tolist() == found.is_label_issue.tolist()
+    assert items.probability == pytest.approx(found.probability)
+    assert np.array_equal(items.pred_probs, found.pred_probs)
+    assert np.array_equal(items.features, found.scored.features)
+    assert (items.fingerprint, items.table_content) == (
         found.table.fingerprint,
         found.table.content_digest,
     )
-    assert subject.row_of[subject.image_ids[7]] == 7
-    assert subject.label_of[subject.class_names[3]] == 3
+    assert items.row_of[items.image_ids[7]] == 7
+    assert items.label_of[items.class_names[3]] == 3
 
 
 def test_large_arrays_are_mapped_and_not_copied(found: FindResult) -> None:
-    subject = read_subject(found.folder)
-    for array in (subject.pred_probs, subject.features):
+    items = read_items(found.folder)
+    for array in (items.pred_probs, items.features):
         base = array
         while isinstance(base.base, np.ndarray):
             base = base.base
@@ -70,24 +70,24 @@ def test_large_arrays_are_mapped_and_not_copied(found: FindResult) -> None:
 
 
 def test_duplicates_are_found_by_id_whatever_the_id(found: FindResult) -> None:
-    subject = read_subject(found.folder)
+    items = read_items(found.folder)
     expected = found.scored.photos.duplicates.groups
     assert (expected >= 0).sum() >= 10
-    for row in range(len(subject)):
+    for row in range(len(items)):
         same = set(np.flatnonzero(expected == expected[row]).tolist()) if expected[row] >= 0 else {row}
-        group = subject.duplicate_groups[row]
+        group = items.duplicate_groups[row]
         assert same == (
-            {row} if group == ALONE else set(np.flatnonzero(subject.duplicate_groups == group).tolist())
+            {row} if group == ALONE else set(np.flatnonzero(items.duplicate_groups == group).tolist())
         )
 
 
-def hidden(subject: Subject) -> dict[str, object]:
-    names = [field.name for field in fields(Subject) if field.default is None]
-    return {name: getattr(subject, name) for name in names}
+def hidden(items: ReviewItems) -> dict[str, object]:
+    names = [field.name for field in fields(ReviewItems) if field.default is None]
+    return {name: getattr(items, name) for name in names}
 
 
 def test_a_blind_run_holds_nothing_but_photos_in_a_random_order(found: FindResult) -> None:
-    blind, open_ = read_subject(found.folder, blind=True), read_subject(found.folder)
+    blind, open_ = read_items(found.folder, blind=True), read_items(found.folder)
     assert set(hidden(blind).values()) == {None}
     assert len(hidden(blind)) == 8
     assert sorted(blind.image_ids) == sorted(open_.image_ids)
@@ -97,21 +97,21 @@ def test_a_blind_run_holds_nothing_but_photos_in_a_random_order(found: FindResul
     path_of = dict(zip(open_.image_ids, open_.photo_paths, strict=True))
     assert [path_of[image_id] for image_id in blind.image_ids] == list(blind.photo_paths)
     assert blind.fingerprint == open_.fingerprint  # its decisions are those of the same table
-    assert list(read_subject(found.folder, blind=True).image_ids) == list(blind.image_ids)
+    assert list(read_items(found.folder, blind=True).image_ids) == list(blind.image_ids)
 
 
 def test_a_sample_is_read_without_a_label(sample: SealedSample) -> None:
-    subject = read_subject(sample.folder)
+    items = read_items(sample.folder)
     assert is_audit_folder(sample.folder)
-    assert (subject.blind, subject.audit, subject.title) == (True, "run", "run")
-    assert list(subject.image_ids) == list(subject.shown_ids) == sample.row_names
-    assert set(hidden(subject).values()) == {None}
-    assert subject.class_names == sample.class_names
+    assert (items.blind, items.audit, items.title) == (True, "run", "run")
+    assert list(items.image_ids) == list(items.shown_ids) == sample.row_names
+    assert set(hidden(items).values()) == {None}
+    assert items.class_names == sample.class_names
     photo = open_run(sample.folder.parent / "run").table.photo_paths()[sample.design.rows[0]]
-    assert Path(subject.photo_paths[0]).read_bytes() == Path(photo).read_bytes()
-    assert photo_jpeg(subject, 29, 256)[:2] == b"\xff\xd8"
-    other = read_subject(sample.folder.parent / "run", blind=True)
-    assert subject.fingerprint != other.fingerprint
+    assert Path(items.photo_paths[0]).read_bytes() == Path(photo).read_bytes()
+    assert photo_jpeg(items, 29, 256)[:2] == b"\xff\xd8"
+    other = read_items(sample.folder.parent / "run", blind=True)
+    assert items.fingerprint != other.fingerprint
 
 
 def test_a_sample_that_was_changed_is_refused(sample: SealedSample, tmp_path: Path) -> None:
@@ -120,14 +120,14 @@ def test_a_sample_that_was_changed_is_refused(sample: SealedSample, tmp_path: Pa
     photo = next((copy / "photos").iterdir())
     photo.write_bytes(photo.read_bytes() + b"0")
     with pytest.raises(StaleArtifact, match="changed or missing"):
-        read_subject(copy)
+        read_items(copy)
 
 
 def test_a_run_without_issues_says_what_to_do(found: FindResult, tmp_path: Path) -> None:
     from kiyome.workflows.combine import calibrate
 
     with pytest.raises(InputError, match=r"labels that kiyome find judged.*Run: kiyome find .*--pred-probs"):
-        read_subject(calibrate(found.folder, output=tmp_path / "calibrated").folder)
+        read_items(calibrate(found.folder, output=tmp_path / "calibrated").folder)
 
 
 def test_predictions_alone_have_no_photos_features_or_duplicates(found: FindResult, tmp_path: Path) -> None:
@@ -138,5 +138,5 @@ def test_predictions_alone_have_no_photos_features_or_duplicates(found: FindResu
     ]
     given.write_text("\n".join([*lines, ""]))
     run = find(given, pred_probs=found.folder / "oof.parquet", output=tmp_path / "run")
-    subject = read_subject(run.folder)
-    assert (subject.features, subject.duplicate_groups, set(subject.photo_paths)) == (None, None, {""})
+    items = read_items(run.folder)
+    assert (items.features, items.duplicate_groups, set(items.photo_paths)) == (None, None, {""})

@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import is_temporary, sha256_of_file
 from kiyome.decisions.journal import read_journal
-from kiyome.decisions.store import open_decisions, restore_decisions
+from kiyome.decisions.store import open_decisions, restore_log
 from kiyome.errors import StaleArtifact
 
 FIND = ("kiyome", "find", "train.csv", "--pred-probs", "probs.npy", "-o", "run")
 TRAIN = ("kiyome", "train", "train.csv", "architecture=tiny", "pretrained=false", "image_size=32", "epochs=1")
-DECISIONS = ("kiyome", "decisions", "run")
+DECISIONS = ("kiyome", "decisions")
 CHANGING = ("started", "finished", "seconds", "resumed", "signature", "seal")
 
 
@@ -32,16 +32,16 @@ class Verb:
     """A file that the command makes, and refuses to make again."""
 
 
-IMPORT = (*DECISIONS, "--import", "ann.csv")
-LINES = (*DECISIONS, "--backup", "b.jsonl")
-RESTORE = (*DECISIONS, "--restore", "b.jsonl", "--store", "sqlite:///new.sqlite")
+IMPORT = (*DECISIONS, "import", "run", "ann.csv")
+LINES = (*DECISIONS, "backup", "run", "b.jsonl")
+RESTORE = (*DECISIONS, "restore", "run", "b.jsonl", "--store", "sqlite:///new.sqlite")
 VERBS = {
     "find": Verb(FIND),
     "curate": Verb(("kiyome", "curate", "run", "--action", "relabel", "-o", "next"), (FIND,)),
     "import": Verb(IMPORT, (FIND,)),
-    "append": Verb((*DECISIONS, "--import", "bob.csv"), (FIND, IMPORT)),
-    "export": Verb((*DECISIONS, "--export", "out.csv"), (FIND, IMPORT)),
-    "backup": Verb((*DECISIONS, "--backup", "b.sqlite"), (FIND, IMPORT), once="b.sqlite"),
+    "append": Verb((*DECISIONS, "import", "run", "bob.csv"), (FIND, IMPORT)),
+    "export": Verb((*DECISIONS, "export", "run", "out.csv"), (FIND, IMPORT)),
+    "backup": Verb((*DECISIONS, "backup", "run", "b.sqlite"), (FIND, IMPORT), once="b.sqlite"),
     "lines": Verb(LINES, (FIND, IMPORT), once="b.jsonl"),
     "restore": Verb(RESTORE, (FIND, IMPORT, LINES), once="new.sqlite"),
     "find photos": Verb(("kiyome", "find", "train.csv", "--backbone", "tiny", "-o", "run")),
@@ -172,5 +172,5 @@ def rows_of(store: Path) -> list[tuple]:
 
 def rows_rebuilt_from(journal: Path) -> list[tuple]:
     with TemporaryDirectory() as folder:
-        restore_decisions(journal, Path(folder) / "new.sqlite")
+        restore_log(journal, Path(folder) / "new.sqlite")
         return rows_of(Path(folder) / "new.sqlite")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kiyome.decisions.journal import read_journal
-from kiyome.decisions.store import Act, open_decisions
+from kiyome.decisions.store import Decision, open_decisions
 from kiyome.errors import StoreUnavailable
 
 WRITER = Path(__file__).parents[1] / "decisions" / "decision_writer.py"
@@ -91,5 +91,5 @@ def decide_without_end(store, answered):
 
 
 def decide(store, number):
-    act = Act(image_id=f"{number}.png", version=0, verdict="keep", label=None)
+    act = Decision(image_id=f"{number}.png", version=0, verdict="keep", label=None)
     store.append([act], key=str(number), reviewer="Bob", run="r", table_content="c", seen={})

@@ -12,7 +12,7 @@ import pytest
 from kiyome.artifacts.run import RunFolder, announce_run, verify_run
 from kiyome.artifacts.storage import write_bytes
 from kiyome.artifacts.table import Table
-from kiyome.decisions.store import Act, open_decisions, restore_decisions
+from kiyome.decisions.store import Decision, open_decisions, restore_log
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 
 EVENT = (
@@ -28,7 +28,7 @@ def opened(path: Path):
 
 def decide(path: Path, key: str = "k1") -> None:
     with opened(path) as store:
-        act = Act(image_id=key, version=0, verdict="relabel", label="cat")
+        act = Decision(image_id=key, version=0, verdict="relabel", label="cat")
         store.append([act], key=key, reviewer="Ann", run="r", table_content="c", seen={})
 
 
@@ -81,7 +81,7 @@ def test_restoring_leaves_a_foreign_file_beside_the_new_store_alone(tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "d.jsonl").write_bytes(b"notes of mine")
     with pytest.raises(StaleArtifact, match="no event"):
-        restore_decisions(tmp_path / "d.jsonl", tmp_path / "new" / "d.sqlite")
+        restore_log(tmp_path / "d.jsonl", tmp_path / "new" / "d.sqlite")
     assert contents(tmp_path / "new") == {"d.jsonl": b"notes of mine"}
 
 
@@ -190,10 +190,10 @@ def kiyome(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 WRITERS = {
-    "import": ["decisions", "runs/a", "--import", "answers.csv", "--as", "Ann"],
-    "restore": ["decisions", "runs/a", "--restore", "metadata.jsonl"],
-    "export": ["decisions", "runs/a", "--export", "out.csv"],
-    "backup": ["decisions", "runs/a", "--backup", "saved.jsonl"],
+    "import": ["decisions", "import", "runs/a", "answers.csv", "--as", "Ann"],
+    "restore": ["decisions", "restore", "runs/a", "metadata.jsonl"],
+    "export": ["decisions", "export", "runs/a", "out.csv"],
+    "backup": ["decisions", "backup", "runs/a", "saved.jsonl"],
     "curate": ["curate", "runs/a", "--action", "keep"],
     "find": ["find", "train.csv", "--pred-probs", "oof.csv", "-o", "runs/b"],
     "find-again": ["find", "train.csv", "--pred-probs", "oof.csv", "-o", "runs/a"],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kiyome.decisions.items import Subject
+from kiyome.decisions.items import ReviewItems
 
 CSRF, HOST = "csrf-" + "c" * 32, "127.0.0.1:8642"
 OWN = ("host", HOST), ("sec-fetch-site", "same-origin")
@@ -66,13 +66,13 @@ class Asker:
         """Somebody who opened the page of an app, with a jar of cookies of their own."""
         return Browser(app)
 
-    def opened(self, subject: Subject, folder: Path) -> Any:
+    def opened(self, items: ReviewItems, folder: Path) -> Any:
         """An open review in a folder, for as long as the block runs."""
-        return contextmanager(opened)(subject, folder)
+        return contextmanager(opened)(items, folder)
 
-    def guarded(self, desk: Any, **rules: Any) -> Any:
+    def guarded(self, session: Any, **rules: Any) -> Any:
         """The app of a desk behind its guard."""
-        return guarded(desk, **rules)
+        return guarded(session, **rules)
 
 
 class Browser:
@@ -181,7 +181,7 @@ def photo_paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def subject(photo_paths: list[str]) -> Subject:
+def items(photo_paths: list[str]) -> ReviewItems:
     """Rows of every kind of photo, with hostile ids and class names."""
     rng, num_rows, num_classes = np.random.default_rng(1), len(photo_paths), len(CLASSES)
     probs = rng.dirichlet(np.ones(num_classes), num_rows).astype(np.float32)
@@ -189,7 +189,7 @@ def subject(photo_paths: list[str]) -> Subject:
     likely = probs.argmax(axis=1).astype(np.int32)
     ids = ["../../etc/passwd", "a%2Fb", "caf%E9.png", "<b>x</b>", "=1+1", "\u202egnp.a", "a\tb", "d'\"", "n"]
     ids += [f"image-{row}" for row in range(len(ids), num_rows)]
-    return Subject(
+    return ReviewItems(
         run="leaves",
         title="<script>alert(8)</script>",
         blind=False,
@@ -214,59 +214,59 @@ def subject(photo_paths: list[str]) -> Subject:
 
 
 @pytest.fixture(scope="session")
-def blind_subject(subject: Subject) -> Subject:
+def blind_subject(items: ReviewItems) -> ReviewItems:
     """The same photos, and nothing else."""
-    num_rows = len(subject)
-    return Subject(
+    num_rows = len(items)
+    return ReviewItems(
         run="leaves",
         title="leaves",
         blind=True,
         audit=None,
-        image_ids=subject.image_ids,
+        image_ids=items.image_ids,
         shown_ids=[f"photo {n}" for n in range(num_rows)],
         class_names=CLASSES,
         fingerprint="b" * 64,
         table_content="t" * 64,
-        photo_root=subject.photo_root,
-        photo_paths=subject.photo_paths,
+        photo_root=items.photo_root,
+        photo_paths=items.photo_paths,
         ranking=np.arange(num_rows),
     )
 
 
 @pytest.fixture
-def desk(subject: Subject, tmp_path: Path) -> Iterator[Any]:
+def session(items: ReviewItems, tmp_path: Path) -> Iterator[Any]:
     """An open review with a store of its own."""
-    yield from opened(subject, tmp_path)
+    yield from opened(items, tmp_path)
 
 
 @pytest.fixture
-def blind_desk(blind_subject: Subject, tmp_path: Path) -> Iterator[Any]:
+def blind_desk(blind_subject: ReviewItems, tmp_path: Path) -> Iterator[Any]:
     """An open blind review."""
     yield from opened(blind_subject, tmp_path)
 
 
-def opened(subject: Subject, folder: Path) -> Iterator[Any]:
+def opened(items: ReviewItems, folder: Path) -> Iterator[Any]:
     """A desk, for as long as it is used."""
     from kiyome.decisions.store import open_decisions
-    from kiyome.reviewing.session import open_desk
+    from kiyome.reviewing.session import open_session
 
     store = open_decisions(
-        folder / "decisions.sqlite", fingerprint=subject.fingerprint, class_names=subject.class_names
+        folder / "decisions.sqlite", fingerprint=items.fingerprint, class_names=items.class_names
     )
-    with store, open_desk(subject, store, folder=folder, name="Ann") as desk:
-        yield replace(desk, csrf=CSRF)
+    with store, open_session(items, store, folder=folder, name="Ann") as session:
+        yield replace(session, csrf=CSRF)
 
 
-def guarded(desk: Any, **rules: Any) -> Any:
+def guarded(session: Any, **rules: Any) -> Any:
     """The app of a desk behind its guard."""
     from kiyome.reviewing.app import make_app
     from kiyome.reviewing.guard import Guard, Rules
 
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]"})
-    return Guard(app=make_app(desk), rules=Rules(hosts=hosts, csrf=CSRF, **rules))
+    return Guard(app=make_app(session), rules=Rules(hosts=hosts, csrf=CSRF, **rules))
 
 
 @pytest.fixture
-def app(desk: Any) -> Any:
+def app(session: Any) -> Any:
     """What is served."""
-    return guarded(desk)
+    return guarded(session)

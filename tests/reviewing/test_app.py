@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kiyome.decisions.items import Subject
-from kiyome.reviewing.session import MOST_QUEUES
+from kiyome.decisions.items import ReviewItems
+from kiyome.reviewing.session import MAX_SNAPSHOTS
 
 
 def keep(row: int, version: int = 0, **other: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def test_a_decision_is_kept_and_shown(app: Any, ask: Any) -> None:
     )
     assert answer.status == 200
     assert answer.json == {
-        "decided": [
+        "decisions": [
             {"row": 3, "verdict": "keep", "label": None, "version": 1},
             {"row": 4, "verdict": "relabel", "label": label, "version": 1},
         ],
@@ -44,28 +44,28 @@ def test_a_decision_is_kept_and_shown(app: Any, ask: Any) -> None:
     ]
 
 
-def test_what_was_seen_is_written_down_as_the_server_knows_it(app: Any, ask: Any, desk: Any) -> None:
+def test_what_was_seen_is_written_down_as_the_server_knows_it(app: Any, ask: Any, session: Any) -> None:
     ask.post(app, "/api/decisions", act(keep(0), seen={"order": "gain", "view": "grid", "blind": True}))
-    event = desk.store.events_after()[0]
+    event = session.store.events_after()[0]
     assert event.seen == {"order": "gain", "view": "grid", "blind": False, "position": None}
     assert (event.run, event.table_content) == ("leaves", "t" * 64)
 
 
-def test_the_same_act_again_is_written_once(app: Any, ask: Any, desk: Any) -> None:
+def test_the_same_act_again_is_written_once(app: Any, ask: Any, session: Any) -> None:
     first = ask.post(app, "/api/decisions", act(keep(0), keep(1)))
     assert ask.post(app, "/api/decisions", act(keep(0), keep(1))).body == first.body
     other = ask.post(app, "/api/decisions", act(keep(0)))
-    assert (other.status, "key" in other.json["error"]["must"]) == (422, True)
-    assert len(desk.store.events_after()) == 2
+    assert (other.status, "key" in other.json["error"]["problem"]) == (422, True)
+    assert len(session.store.events_after()) == 2
 
 
-def test_a_stale_decision_is_refused_with_what_stands(app: Any, ask: Any, desk: Any) -> None:
+def test_a_stale_decision_is_refused_with_what_stands(app: Any, ask: Any, session: Any) -> None:
     ask.post(app, "/api/decisions", act(keep(0)))
     answer = ask.post(app, "/api/decisions", act(keep(1), {**keep(0), "verdict": "drop"}, key="k2"))
     assert answer.status == 409
     assert answer.json["current"] == [{"row": 0, "verdict": "keep", "label": None, "version": 1}]
-    assert {*answer.json["error"]} == {"must", "came", "remedy"}
-    assert len(desk.store.events_after()) == 1
+    assert {*answer.json["error"]} == {"problem", "expected", "remedy"}
+    assert len(session.store.events_after()) == 1
 
 
 def test_people_do_not_overwrite_each_other(app: Any, ask: Any) -> None:
@@ -82,7 +82,7 @@ def test_people_do_not_overwrite_each_other(app: Any, ask: Any) -> None:
     assert ask.get(app, "/api/review")["reviewers"] == ["Ann", "Bob"]
 
 
-def test_undo_and_redo_walk_through_acts_and_are_safe_to_send_again(app: Any, ask: Any, desk: Any) -> None:
+def test_undo_and_redo_walk_through_acts_and_are_safe_to_send_again(app: Any, ask: Any, session: Any) -> None:
     ask.post(app, "/api/decisions", act(keep(0), keep(1), key="one"))
     ask.post(app, "/api/decisions", act({**keep(0, 1), "verdict": "drop"}, key="two"))
 
@@ -90,19 +90,19 @@ def test_undo_and_redo_walk_through_acts_and_are_safe_to_send_again(app: Any, as
         return ask.post(app, f"/api/{route}", {"key": key, "reviewer": reviewer})
 
     undone = step("undo", "u1")
-    assert undone.json["decided"] == [{"row": 0, "verdict": "keep", "label": None, "version": 3}]
+    assert undone.json["decisions"] == [{"row": 0, "verdict": "keep", "label": None, "version": 3}]
     assert step("undo", "u1").body == undone.body
-    assert [each["verdict"] for each in step("undo", "u2").json["decided"]] == [None, None]
+    assert [each["verdict"] for each in step("undo", "u2").json["decisions"]] == [None, None]
     assert ask.get(app, "/api/rows/1", "me=Ann")["mine"] == {"verdict": None, "label": None, "version": 2}
     assert step("undo", "u3").status == 404
     assert step("undo", "b1", "Bob").status == 404  # nobody undoes what others did
-    assert [each["verdict"] for each in step("redo", "r1").json["decided"]] == ["keep", "keep"]
-    assert step("redo", "r2").json["decided"][0]["verdict"] == "drop"
+    assert [each["verdict"] for each in step("redo", "r1").json["decisions"]] == ["keep", "keep"]
+    assert step("redo", "r2").json["decisions"][0]["verdict"] == "drop"
     assert step("redo", "r3").status == 404
     for route, key, reviewer in (("redo", "u1", "Ann"), ("undo", "u1", "Bob"), ("undo", "one", "Ann")):
         assert step(route, key, reviewer).status == 422, "a key names one act"
     assert ask.get(app, "/api/rows/0", "me=Ann")["mine"]["verdict"] == "drop"
-    assert len(desk.store.events_after()) == 9
+    assert len(session.store.events_after()) == 9
 
 
 def test_a_queue_stands_still_while_one_works_through_it(app: Any, ask: Any) -> None:
@@ -118,14 +118,14 @@ def test_a_queue_stands_still_while_one_works_through_it(app: Any, ask: Any) -> 
     assert ask(app, "GET", "/api/queue", query="queue=no-such-queue").status == 410
 
 
-def test_old_queues_are_let_go(app: Any, ask: Any, desk: Any) -> None:
+def test_old_queues_are_let_go(app: Any, ask: Any, session: Any) -> None:
     name = ask.get(app, "/api/queue", "count=1")["queue"]
-    for number in range(1, MOST_QUEUES + 1):  # everyone is left with other rows
+    for number in range(1, MAX_SNAPSHOTS + 1):  # everyone is left with other rows
         rows = [row for row in range(12) if number >> row & 1]
         ask.post(app, "/api/decisions", act(*map(keep, rows), key=f"k{number}", reviewer=f"R{number}"))
         ask.get(app, "/api/queue", f"count=1&state=left&me=R{number}")
     assert ask(app, "GET", "/api/queue", query=f"queue={name}").status == 410
-    assert len(desk._frozen) == MOST_QUEUES
+    assert len(session._snapshots) == MAX_SNAPSHOTS
 
 
 def test_a_deep_link_finds_the_page_of_its_row(app: Any, ask: Any) -> None:
@@ -137,11 +137,11 @@ def test_a_deep_link_finds_the_page_of_its_row(app: Any, ask: Any) -> None:
     assert (beyond["rows"], beyond["total"]) == ([], 13)
 
 
-def test_the_matrix_counts_rows(app: Any, ask: Any, subject: Subject) -> None:
+def test_the_matrix_counts_rows(app: Any, ask: Any, items: ReviewItems) -> None:
     counts = np.array(ask.get(app, "/api/matrix")["counts"])
-    assert subject.given_labels is not None
-    assert subject.likely_labels is not None
-    pairs = zip(subject.given_labels, subject.likely_labels, strict=True)
+    assert items.given_labels is not None
+    assert items.likely_labels is not None
+    pairs = zip(items.given_labels, items.likely_labels, strict=True)
     expected = np.zeros_like(counts)
     for given, likely in pairs:
         expected[given, likely] += 1
@@ -150,7 +150,7 @@ def test_the_matrix_counts_rows(app: Any, ask: Any, subject: Subject) -> None:
     ask.post(app, "/api/decisions", act(keep(0), {**keep(1), "verdict": "relabel", "label": ask.classes[2]}))
     reviewed = np.array(ask.get(app, "/api/matrix", "reading=reviewed")["counts"])
     assert reviewed.sum() == 2
-    assert reviewed[subject.given_labels[1], 2] >= 1
+    assert reviewed[items.given_labels[1], 2] >= 1
 
 
 @pytest.mark.parametrize("name", ["csv", "parquet", "jsonl", "corrected", "label_studio", "cvat", "fiftyone"])
@@ -242,7 +242,7 @@ def test_a_defect_shows_nothing_of_itself(app: Any, ask: Any) -> None:
     app.app.add_api_route("/api/fail", fail)
     answer = ask(app, "GET", "/api/fail")
     assert answer.status == 500
-    assert answer.json["error"]["came"] == "The server failed; its log says why."
+    assert answer.json["error"]["problem"] == "The server failed; its log has the reason."
     assert b"secret" not in answer.body
     assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -252,36 +252,36 @@ def test_there_is_no_schema_to_read(app: Any, ask: Any) -> None:
         assert ask(app, "GET", path).status == 404
 
 
-def test_a_store_that_cannot_be_read_is_said_so(app: Any, ask: Any, desk: Any, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_read_is_said_so(app: Any, ask: Any, session: Any, tmp_path: Path) -> None:
     ask.post(app, "/api/decisions", act(keep(0)))
     for file in tmp_path.glob("decisions.sqlite*"):
         file.write_bytes(b"no database" * 1000)
     answer = ask.post(app, "/api/decisions", act(keep(1), key="k2"))
     assert answer.status == 503
-    assert {*answer.json["error"]} == {"must", "came", "remedy"}
+    assert {*answer.json["error"]} == {"problem", "expected", "remedy"}
 
 
 def test_servers_on_one_store_agree(
-    subject: Subject, tmp_path: Path, ask: Any, new_postgres_database: Any
+    items: ReviewItems, tmp_path: Path, ask: Any, new_postgres_database: Any
 ) -> None:
     from dataclasses import replace
 
     from kiyome.decisions.store import open_decisions
-    from kiyome.reviewing.session import open_desk
+    from kiyome.reviewing.session import open_session
 
     url, about = (
         new_postgres_database(),
-        {"fingerprint": subject.fingerprint, "class_names": subject.class_names},
+        {"fingerprint": items.fingerprint, "class_names": items.class_names},
     )
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     with (
         open_decisions(url, **about) as here,
         open_decisions(url, **about) as there,
-        open_desk(subject, here, folder=tmp_path / "a") as one,
-        open_desk(subject, there, folder=tmp_path / "b") as two,
+        open_session(items, here, folder=tmp_path / "a") as one,
+        open_session(items, there, folder=tmp_path / "b") as two,
     ):
-        apps = [ask.guarded(replace(desk, csrf=ask.csrf)) for desk in (one, two)]
+        apps = [ask.guarded(replace(session, csrf=ask.csrf)) for session in (one, two)]
         for number in range(10):
             sent = act(keep(number), key=f"k{number}", reviewer=f"R{number % 2}")
             assert ask.post(apps[number % 2], "/api/decisions", sent).status == 200

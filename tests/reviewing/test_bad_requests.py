@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from PIL import Image
 
-from kiyome.decisions.items import Subject
-from kiyome.reviewing.routes.schemas import MOST_ENTRIES
+from kiyome.decisions.items import ReviewItems
+from kiyome.reviewing.routes.decisions import MAX_ENTRIES
 
 BAD_PATHS = [
     *("../", "..", "/etc/passwd", "//etc/passwd", "..\\..\\secret.jpg", "%2e%2e%2fsecret.jpg"),
@@ -78,7 +78,7 @@ BAD_ACTS: list[Any] = [
     *(act(KEEP, milliseconds=value) for value in (-1, 1.5, "3", 10**23, True, [1])),
     *(act(KEEP, seen=value) for value in (None, [], "x", {"view": "x" * 99}, {"other": 1}, {"position": -1})),
     *(act(KEEP, seen={"view": text}) for text in ("\0", "\ud800")),
-    *([], 1, "x", act(*[KEEP] * (MOST_ENTRIES + 1))),
+    *([], 1, "x", act(*[KEEP] * (MAX_ENTRIES + 1))),
 ]
 BAD_BODIES = [
     *(b"9" * 5000, b"", b"{", b"[" * 100_000, b"nul", b"null", b"\xff\xfe", b"\x00", b'{"key": NaN}'),
@@ -104,15 +104,15 @@ BAD_QUESTIONS = [
 
 
 @pytest.fixture(scope="module")
-def app(subject: Subject, tmp_path_factory: pytest.TempPathFactory, ask: Any) -> Iterator[Any]:
+def app(items: ReviewItems, tmp_path_factory: pytest.TempPathFactory, ask: Any) -> Iterator[Any]:
     """One review for all: nothing here changes it."""
-    with ask.opened(subject, tmp_path_factory.mktemp("review")) as desk:
-        yield ask.guarded(desk)
-        assert desk.store.events_after() == []
+    with ask.opened(items, tmp_path_factory.mktemp("review")) as session:
+        yield ask.guarded(session)
+        assert session.store.events_after() == []
 
 
 def is_refusal(answer: Any) -> bool:
-    return answer.status in (400, 404, 422) and {*answer.json["error"]} == {"must", "came", "remedy"}
+    return answer.status in (400, 404, 422) and {*answer.json["error"]} == {"problem", "expected", "remedy"}
 
 
 @pytest.mark.parametrize("sent", BAD_ACTS, ids=lambda sent: json.dumps(sent)[:60])
@@ -149,8 +149,8 @@ def test_no_path_leads_to_a_file(app: Any, ask: Any) -> None:
 
 
 @pytest.mark.parametrize("side", [256, 800, 1600, 3200])
-def test_photos_are_written_anew_or_not_at_all(app: Any, ask: Any, subject: Subject, side: int) -> None:
-    for row in range(len(subject)):
+def test_photos_are_written_anew_or_not_at_all(app: Any, ask: Any, items: ReviewItems, side: int) -> None:
+    for row in range(len(items)):
         for path, longest in ((f"/photos/{row}", min(side, 400)), (f"/thumbnails/{row}", 256)):
             answer = ask(app, "GET", path, query=f"side={side}" * path.startswith("/photos"))
             assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
@@ -162,7 +162,7 @@ def test_photos_are_written_anew_or_not_at_all(app: Any, ask: Any, subject: Subj
                     assert (image.format, max(image.size)) == ("JPEG", longest)
             else:
                 assert is_refusal(answer)
-                assert "/" not in answer.json["error"]["came"]
+                assert "/" not in answer.json["error"]["problem"]
 
 
 @pytest.mark.parametrize("side", ["100", "0", "-1", "1e9", "x", "9" * 20, "", "800&side=x"])
@@ -172,10 +172,10 @@ def test_photos_come_in_four_sizes(app: Any, ask: Any, side: str) -> None:
 
 @pytest.mark.parametrize("mode", ["POSITIVE", "NEGATIVE"])
 @pytest.mark.parametrize("examples", [6, pytest.param(100, marks=pytest.mark.slow)])
-def test_no_generated_request_makes_the_server_fail(desk: Any, ask: Any, mode: str, examples: int) -> None:
+def test_no_generated_request_makes_the_server_fail(session: Any, ask: Any, mode: str, examples: int) -> None:
     """D11: every operation of the schema, with what it allows and with what it forbids; a fixed seed."""
     schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
-    app = ask.guarded(desk)  # of its own: what the schema allows is written
+    app = ask.guarded(session)  # of its own: what the schema allows is written
     schema = schemathesis.openapi.from_dict(app.app.openapi())
     statuses: Counter[int] = Counter()
     for found in schema.get_all_operations():

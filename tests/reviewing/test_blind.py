@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kiyome.decisions.items import Subject, read_subject, review_secret
+from kiyome.decisions.items import ReviewItems, read_items, review_secret
 from kiyome.errors import StaleArtifact
 from kiyome.reviewing.routes.page import static_files
 from kiyome.testing import write_digits
 from kiyome.workflows.audit_sample import audit_sample, read_sample
 from kiyome.workflows.find import find
 
-HIDDEN = {"given", "suggested", "chance", "flagged", "likely", "others", "disputed", "flagged_decided"}
+HIDDEN = {"given", "suggested", "probability", "flagged", "likely", "others", "disputed", "flagged_decided"}
 STATES = ("left", "mine", "open", "decided", "all")
 CLOSED = ["/api/matrix", "/api/matrix?reading=reviewed", "/api/agreement"]
 EXPORTS = [
@@ -49,12 +49,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["run", "sample"])
-def blind(run: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Subject:
+def blind(run: Path, tmp_path: Path, request: pytest.FixtureRequest) -> ReviewItems:
     """A run that is reviewed blind, and a sample for an audit."""
     if request.param == "run":
-        return read_subject(run, blind=True)
+        return read_items(run, blind=True)
     audit_sample(run, n=40, output=tmp_path / "sample")
-    return read_subject(tmp_path / "sample")
+    return read_items(tmp_path / "sample")
 
 
 def values_of(answer: Any) -> list[tuple[str, Any]]:
@@ -67,11 +67,11 @@ def values_of(answer: Any) -> list[tuple[str, Any]]:
 
 
 def test_no_answer_tells_a_label_a_guess_or_a_colleague(
-    blind: Subject, run: Path, tmp_path: Path, ask: Any
+    blind: ReviewItems, run: Path, tmp_path: Path, ask: Any
 ) -> None:
-    seeing = read_subject(run)
-    with ask.opened(blind, tmp_path) as desk:
-        app = ask.guarded(desk)
+    seeing = read_items(run)
+    with ask.opened(blind, tmp_path) as session:
+        app = ask.guarded(session)
         ann, zoe = ask.browser(app), ask.browser(app)
         label = blind.class_names[3]
         for browser, reviewer, verdict in ((zoe, "Zoe", "relabel"), (ann, "Ann", "drop")):
@@ -113,7 +113,7 @@ def test_what_tells_of_all_is_closed(blind_desk: Any, ask: Any, path: str) -> No
     route, _, query = path.partition("?")
     answer = ask(ask.guarded(blind_desk), "GET", route, query=query)
     assert answer.status == 403
-    assert answer.json["error"]["must"].startswith("A blind review shows")
+    assert answer.json["error"]["problem"].startswith("A blind review shows")
 
 
 def test_no_question_tells_by_what_it_finds(blind_desk: Any, ask: Any) -> None:
@@ -165,7 +165,7 @@ def test_a_name_belongs_to_the_browser_that_used_it_first(blind_desk: Any, ask: 
     ]
     for answer in answers:
         assert answer.status == 423
-        assert answer.json["error"]["must"].startswith("In a blind review a name belongs to")
+        assert answer.json["error"]["expected"].startswith("In a blind review a name belongs to")
         assert "current" not in answer.json
         assert b"drop" not in answer.body
     assert len(blind_desk.store.events_after()) == 1
@@ -259,34 +259,34 @@ def test_a_link_to_the_page_takes_no_name_away(blind_desk: Any, ask: Any) -> Non
     assert ann.get("/api/rows/3", "me=Ann")["mine"]["verdict"] == "keep"
 
 
-def test_where_everyone_is_shown_names_are_taken_on_trust(desk: Any, ask: Any) -> None:
-    app = ask.guarded(desk)
+def test_where_everyone_is_shown_names_are_taken_on_trust(session: Any, ask: Any) -> None:
+    app = ask.guarded(session)
     ann, bob = ask.browser(app), ask.browser(app)
     assert decide(ann, "Ann", 3).status == 200
     assert ann.cookies == {}
-    assert "browser" not in desk.store.events_after()[0].seen
+    assert "browser" not in session.store.events_after()[0].seen
     assert bob.get("/api/rows/3", "me=Ann")["mine"]["verdict"] == "keep"
     assert bob.post("/api/undo", {"key": "u", "reviewer": "Ann"}).status == 200
 
 
-def places_in_table(blind: Subject, seeing: Subject) -> np.ndarray:
+def places_in_table(blind: ReviewItems, seeing: ReviewItems) -> np.ndarray:
     return np.array([seeing.row_of[image_id] for image_id in blind.image_ids])
 
 
 def test_rows_of_a_run_lie_in_no_order_of_the_table(run: Path) -> None:
-    seeing, blind = read_subject(run), read_subject(run, blind=True)
+    seeing, blind = read_items(run), read_items(run, blind=True)
     places = places_in_table(blind, seeing)
     assert sorted(places) == list(range(len(seeing)))
     assert abs(np.corrcoef(places, np.arange(len(places)))[0, 1]) < 0.3
 
 
 def test_the_order_is_that_of_the_folder_and_of_no_other(run: Path, tmp_path: Path) -> None:
-    here, copies = read_subject(run, blind=True), [tmp_path / name for name in ("with", "without")]
-    assert read_subject(run, blind=True).image_ids == here.image_ids
+    here, copies = read_items(run, blind=True), [tmp_path / name for name in ("with", "without")]
+    assert read_items(run, blind=True).image_ids == here.image_ids
     for copy in copies:
         shutil.copytree(run, copy)
     (copies[1] / "review" / "secret").unlink()
-    carried, new = (read_subject(copy, blind=True) for copy in copies)
+    carried, new = (read_items(copy, blind=True) for copy in copies)
     assert carried.image_ids == here.image_ids
     assert new.image_ids != here.image_ids
 
@@ -343,9 +343,9 @@ def most_labels_told(labels: np.ndarray, seeds: Iterable[int]) -> float:
 
 
 def test_nothing_that_is_sent_or_lies_open_tells_how_rows_were_shuffled(
-    blind: Subject, run: Path, tmp_path: Path, ask: Any
+    blind: ReviewItems, run: Path, tmp_path: Path, ask: Any
 ) -> None:
-    seeing = read_subject(run)
+    seeing = read_items(run)
     assert (np.diff(seeing.given_labels) >= 0).all()  # as in every set of class folders
     if blind.audit is None:
         labels = seeing.given_labels[places_in_table(blind, seeing)]
@@ -354,8 +354,8 @@ def test_nothing_that_is_sent_or_lies_open_tells_how_rows_were_shuffled(
         sample = read_sample(tmp_path / "sample")
         labels = sample.labels[sample.design.rows]
         seen = [path for path in sample.folder.rglob("*") if path.suffix != ".parquet"]
-    with ask.opened(blind, tmp_path) as desk:
-        told = b" ".join(sent_by(ask.guarded(desk), ask, len(blind)))
+    with ask.opened(blind, tmp_path) as session:
+        told = b" ".join(sent_by(ask.guarded(session), ask, len(blind)))
     assert seeing.fingerprint[:16].encode() not in told
     assert blind.fingerprint[:16].encode() not in told
     told += b" ".join(str(path).encode() + path.read_bytes() for path in seen if path.is_file())

@@ -98,24 +98,24 @@ def test_methods_are_allowed_by_name(app: Any, ask: Any) -> None:
             assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST"), (path, method)
 
 
-def test_no_change_comes_from_elsewhere(app: Any, ask: Any, desk: Any) -> None:
+def test_no_change_comes_from_elsewhere(app: Any, ask: Any, session: Any) -> None:
     kinds = ("application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "")
     body = b'{"key": "k", "reviewer": "Ann", "entries": [{"row": 0, "version": 0, "verdict": "keep"}]}'
     for path, origin, kind in product(routes_of(app), FOREIGN, kinds):
         headers = [("host", HOST), *origin, ("x-csrf-token", ask.csrf), ("content-type", kind)]
         assert ask(app, "POST", path, headers=headers, body=body).status == 403, (path, origin, kind)
-    assert desk.store.events_after() == []
+    assert session.store.events_after() == []
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "csrf-", "undefined", "\xff"])
-def test_no_change_comes_without_the_pages_token(app: Any, ask: Any, desk: Any, token: str | None) -> None:
+def test_no_change_comes_without_the_pages_token(app: Any, ask: Any, session: Any, token: str | None) -> None:
     for path in routes_of(app):
         said = [] if token is None else [("x-csrf-token", token)]
         doubled = [("x-csrf-token", ask.csrf), ("x-csrf-token", ask.csrf)]
         cookie = [("cookie", f"x-csrf-token={ask.csrf}")]
         for headers in (said, doubled, cookie):
             assert ask(app, "POST", path, headers=[*ask.own, *headers], body=b"{}").status == 403, path
-    assert desk.store.events_after() == []
+    assert session.store.events_after() == []
 
 
 def test_our_own_page_may_decide_with_or_without_fetch_metadata(app: Any, ask: Any) -> None:
@@ -156,21 +156,21 @@ def test_every_answer_carries_the_headers_of_safety(app: Any, ask: Any) -> None:
         )
 
 
-def test_get_changes_nothing(app: Any, ask: Any, desk: Any) -> None:
+def test_get_changes_nothing(app: Any, ask: Any, session: Any) -> None:
     for path, method in product(routes_of(app), ("GET", "HEAD")):
         answer = ask(app, method, path, query="me=Ann&key=k&reviewer=Ann")
         assert answer.status < 500
         assert method == "GET" or answer.body == b""
-    assert desk.store.events_after() == []
+    assert session.store.events_after() == []
 
 
 TOKEN = "t" * 32
 
 
 @pytest.fixture
-def closed(desk: Any, ask: Any) -> Any:
+def closed(session: Any, ask: Any) -> Any:
     """A review whose visitors must know a token."""
-    return ask.guarded(desk, token=TOKEN, cookie="kiyome-8642")
+    return ask.guarded(session, token=TOKEN, cookie="kiyome-8642")
 
 
 def test_nobody_comes_in_without_the_token(closed: Any, ask: Any) -> None:
@@ -235,8 +235,8 @@ def test_a_redirect_stays_on_this_server(closed: Any, ask: Any) -> None:
         assert "\n" not in answer.headers["location"]
 
 
-def test_addresses_may_be_hosts_where_the_server_listens_everywhere(desk: Any, ask: Any) -> None:
-    everywhere = ask.guarded(desk, any_address=True)
+def test_addresses_may_be_hosts_where_the_server_listens_everywhere(session: Any, ask: Any) -> None:
+    everywhere = ask.guarded(session, any_address=True)
     for host, status in {
         "10.1.2.3:8642": 200,
         "[fe80::1]": 200,

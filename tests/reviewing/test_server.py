@@ -13,7 +13,7 @@ from kiyome.errors import InputError
 from kiyome.reviewing import guard
 from kiyome.reviewing import server as patience
 from kiyome.reviewing.guard import MAX_BODY, MAX_HEAD, Guard, Rules
-from kiyome.reviewing.server import DEFAULT_PORT, config_of, is_loopback, take_place
+from kiyome.reviewing.server import DEFAULT_PORT, config_of, is_loopback, open_endpoint
 
 CSRF = "c" * 32
 RULES = Rules(hosts=frozenset({"127.0.0.1"}), csrf=CSRF)
@@ -39,14 +39,14 @@ def running() -> Iterator[int]:
 @contextmanager
 def serving() -> Iterator[tuple[int, Server]]:
     """A server in a thread, with its port."""
-    place = take_place(port=0)
+    endpoint = open_endpoint(port=0)
     server = Server(config_of(Guard(app=count_body, rules=RULES)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [endpoint.listener]})
     thread.start()
     try:
         while not server.started:
             time.sleep(0.01)
-        yield place.port, server
+        yield endpoint.port, server
     finally:
         server.should_exit = True
         thread.join(timeout=20)
@@ -73,9 +73,9 @@ def get(port: int) -> int:
 
 
 def test_only_this_machine_can_reach_the_usual_place() -> None:
-    place = take_place(port=0)
-    with place.listener as listener:
-        assert listener.getsockname() == ("127.0.0.1", place.port)
+    endpoint = open_endpoint(port=0)
+    with endpoint.listener as listener:
+        assert listener.getsockname() == ("127.0.0.1", endpoint.port)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.connect(("192.0.2.1", 9))  # sends nothing; tells our own outer address
@@ -83,19 +83,19 @@ def test_only_this_machine_can_reach_the_usual_place() -> None:
                 pytest.skip("this machine has no other address")
             outer = probe.getsockname()[0]
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((outer, place.port), timeout=5)
+            socket.create_connection((outer, endpoint.port), timeout=5)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])
 def test_every_address_gets_a_token(host: str) -> None:
-    place = take_place(host, 0)
-    place.listener.close()
-    assert place.token is not None
-    assert len(place.token) >= 32
-    assert place.address.endswith(f"/?token={place.token}")
-    rules = place.rules(CSRF)
+    endpoint = open_endpoint(host, 0)
+    endpoint.listener.close()
+    assert endpoint.token is not None
+    assert len(endpoint.token) >= 32
+    assert endpoint.address.endswith(f"/?token={endpoint.token}")
+    rules = endpoint.rules(CSRF)
     assert rules.any_address is (host != "127.0.0.1")
-    assert rules.token == place.token
+    assert rules.token == endpoint.token
     assert "localhost" in rules.hosts
 
 
@@ -103,28 +103,28 @@ def test_every_address_gets_a_token(host: str) -> None:
     "token", ["short", "fifteen-letters", "a token with blanks in it", "ä" * 20, "x&y=" * 9]
 )
 def test_a_token_that_is_short_or_odd_is_refused(token: str) -> None:
-    with pytest.raises(InputError, match="A token has at least 16 letters"):
-        take_place(token=token)
+    with pytest.raises(InputError, match=r"The token of .* is not valid. Expected at least 16 letters"):
+        open_endpoint(token=token)
 
 
 def test_only_loopback_goes_without_a_token() -> None:
-    place = take_place(port=0, no_token=True)
-    place.listener.close()
-    assert (place.token, place.rules(CSRF).token) == (None, None)
-    assert place.address == f"http://127.0.0.1:{place.port}/"
-    for host, token, came in (
-        ("0.0.0.0", None, "--no-token with --host 0.0.0.0"),
-        ("127.0.0.1", "t" * 20, "--no-token with a token"),
+    endpoint = open_endpoint(port=0, no_token=True)
+    endpoint.listener.close()
+    assert (endpoint.token, endpoint.rules(CSRF).token) == (None, None)
+    assert endpoint.address == f"http://127.0.0.1:{endpoint.port}/"
+    for host, token, problem in (
+        ("0.0.0.0", None, "--no-token came with --host 0.0.0.0"),
+        ("127.0.0.1", "t" * 20, "--no-token came with a token"),
     ):
-        with pytest.raises(InputError, match=rf"only on loopback.*Came: {came}"):
-            take_place(host, 0, token, no_token=True)
+        with pytest.raises(InputError, match=rf"{problem}.*on loopback only"):
+            open_endpoint(host, 0, token, no_token=True)
 
 
 def test_a_browser_stays_in_over_a_restart_unless_another_token_is_chosen() -> None:
     def cookie(token: str | None = None, key: bytes = b"of this review") -> str:
-        place = take_place(port=0, token=token)
-        place.listener.close()
-        return place.rules(CSRF, cookie_key=key).cookie_value
+        endpoint = open_endpoint(port=0, token=token)
+        endpoint.listener.close()
+        return endpoint.rules(CSRF, cookie_key=key).cookie_value
 
     assert cookie() == cookie() != cookie(key=b"of another review")
     assert cookie("t" * 20) == cookie("t" * 20) != cookie("u" * 20) != cookie()
@@ -147,17 +147,17 @@ def test_a_taken_port_gives_way_to_a_free_one_unless_it_was_named() -> None:
     except OSError:
         usual = socket.socket()  # another program has it, which is what we need
     with usual:
-        place = take_place()
-        place.listener.close()
-        assert place.port_was_taken
-        assert place.port != DEFAULT_PORT
+        endpoint = open_endpoint()
+        endpoint.listener.close()
+        assert endpoint.port_was_taken
+        assert endpoint.port != DEFAULT_PORT
         with pytest.raises(InputError, match=f"127.0.0.1, port {DEFAULT_PORT}: Address already in use"):
-            take_place(port=DEFAULT_PORT)
+            open_endpoint(port=DEFAULT_PORT)
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(InputError, match="Name an address of this machine"):
-        take_place("192.0.2.1", 0)
+        open_endpoint("192.0.2.1", 0)
 
 
 @pytest.mark.parametrize("head_seconds", [0.5, 3600])

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from kiyome.artifacts.audit_folder import AUDIT_FILE
 from kiyome.cli import app
-from kiyome.decisions.items import read_subject
-from kiyome.decisions.store import Act
+from kiyome.decisions.consensus import open_store
+from kiyome.decisions.items import read_items
+from kiyome.decisions.store import Decision
 from kiyome.errors import InputError
 from kiyome.testing import write_digits
 from kiyome.workflows.audit import audit
 from kiyome.workflows.audit_sample import SealedSample, audit_sample
-from kiyome.workflows.consensus import opened_store
 from kiyome.workflows.decisions import export_decisions
 from kiyome.workflows.find import find
 
@@ -44,19 +44,19 @@ def folder(drawn, tmp_path: Path) -> Path:
 
 
 def answer(folder: Path, reviewer: str, said: dict[int, str], version: int = 0) -> None:
-    subject = read_subject(folder)
+    items = read_items(folder)
     (folder / "review").mkdir(exist_ok=True)
     words = ("unsure", "keep", "drop")
     acts = [
-        Act(
-            image_id=subject.image_ids[row],
+        Decision(
+            image_id=items.image_ids[row],
             version=version,
             verdict=word if word in words else "relabel",
             label=None if word in words else word,
         )
         for row, word in said.items()
     ]
-    with opened_store(folder, subject) as opened:
+    with open_store(folder, items) as opened:
         opened.append(
             acts,
             key=f"{reviewer}{version}{sorted(said)}",
@@ -97,7 +97,7 @@ def test_disputes_are_named_and_must_be_settled(folder: Path, truth) -> None:
     other = next(name for name in set(truth) if name != truth[2])
     answer(folder, "Ann", dict(enumerate(truth)))
     answer(folder, "Ben", {2: other, 5: "unsure", 7: truth[7]})
-    name = read_subject(folder).image_ids[2]
+    name = read_items(folder).image_ids[2]
     with pytest.raises(
         InputError, match=rf"1 disputed rows \({name}: '{truth[2]}' by Ann, '{other}' by Ben\)"
     ):

@@ -1,9 +1,9 @@
 """The command line: each verb calls the function of the same name, and only this room prints or exits.
 
-finding · training · combining · scoring · reviewing    the verbs, with their options and examples
-command                                                 options that verbs share, progress, errors, exit codes
-member_table                                            the members of a training, live
-render                                                  results as text
+finding · training · combining · scoring · reviewing · decisions    the verbs, with their options and examples
+command         options that verbs share, progress, errors, exit codes
+member_table    the members of a training, live
+render          results as text
 """
 
 from collections.abc import Callable
@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
+from kiyome.cli import decisions
 from kiyome.cli.combining import blend, calibrate, correct, stack
 from kiyome.cli.command import visible
 from kiyome.cli.finding import check, curate, demo, find
-from kiyome.cli.reviewing import decisions, review
+from kiyome.cli.reviewing import review
 from kiyome.cli.scoring import audit, audit_sample, diary, evaluate
 from kiyome.cli.training import clean_and_retrain, export, noise_classifier, predict, train
 
@@ -25,7 +26,12 @@ VERBS: dict[str, Callable[..., None]] = {
     "find": find,
     "check": check,
     "review": review,
-    "decisions": decisions,
+    "decisions show": decisions.show,
+    "decisions export": decisions.export,
+    "decisions import": decisions.import_,
+    "decisions backup": decisions.backup,
+    "decisions restore": decisions.restore,
+    "decisions repair": decisions.repair,
     "train": train,
     "predict": predict,
     "export": export,
@@ -51,9 +57,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+decisions_app = typer.Typer(
+    cls=decisions.DecisionsGroup,
+    help="Show the decisions about a run, exchange them with other tools, back them up, restore them.",
+    no_args_is_help=True,
+)
+app.add_typer(decisions_app, name="decisions")
+GROUPS = {"": app, "decisions": decisions_app}
+
 for _name, _verb in VERBS.items():
+    _group, _, _command = _name.rpartition(" ")
     # The backspace tells click to keep the lines of the examples apart.
-    app.command(_name, help=(getdoc(_verb) or "").replace("Examples:", "\b\nExamples:"))(_verb)
+    _help = (getdoc(_verb) or "").replace("Examples:", "\b\nExamples:")
+    GROUPS[_group].command(_command, help=_help)(_verb)
 
 
 def _print_version(asked: bool) -> None:

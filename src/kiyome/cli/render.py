@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kiyome.workflows.train_result import TrainResult
 if TYPE_CHECKING:
     from kiyome.decisions.agreement import Pair
-    from kiyome.workflows.consensus import PeopleDecided
-    from kiyome.workflows.decisions import DecisionsResult, Exchanged
+    from kiyome.decisions.consensus import Consensus
+    from kiyome.workflows.decisions import DecisionsResult, TransferResult
 
 
 def chance(value: float) -> str:
@@ -283,16 +283,17 @@ SHOWN = 20
 
 
 def show_decisions(result: "DecisionsResult") -> None:
-    """Counts by reviewer, agreement of each two, and the disputed rows."""
+    """Print counts by reviewer, the agreement of each two, and the disputed rows."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows, decided = len(result.subject), len({held.row for held in result.held})
+    rows, decided = len(result.items), len({each.image_id for each in result.decisions})
     line(f"{decided:,} of {rows:,} rows decided, {len(result.disputed):,} disputed")
     if result.num_skipped:
-        line(f"{result.num_skipped:,} events skipped: photos or classes not in the table (see --repair)")
+        reason = "photos or classes that are not in the table (see kiyome decisions repair)"
+        line(f"{result.num_skipped:,} events skipped: {reason}")
     shown = Table("reviewer", box=SIMPLE, pad_edge=False)
     verdicts = ("keep", "relabel", "drop", "unsure")
     for verdict in verdicts:
@@ -306,8 +307,8 @@ def show_decisions(result: "DecisionsResult") -> None:
         line(_agreement(pair))
     disputes = result.disputes()
     for dispute in disputes[:SHOWN]:
-        said = ", ".join(f"{label} ({name})" for name, label in dispute["said"].items())
-        line(f"disputed  {dispute['image_id']}: {said}")
+        answers = ", ".join(f"{label} ({name})" for name, label in dispute["decisions"].items())
+        line(f"disputed  {dispute['image_id']}: {answers}")
     if len(disputes) > SHOWN:
         line(f"          and {len(disputes) - SHOWN:,} more; --json names all")
 
@@ -327,31 +328,33 @@ def _agreement(pair: "Pair") -> str:
     return f"{agreed}, kappa {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f})"
 
 
-def show_people(people: "PeopleDecided | None", run: Path) -> None:
-    """Who decided, and what they dispute, after a curation."""
+def show_people(people: "Consensus | None", run: Path) -> None:
+    """Print who decided, and how many rows they dispute, after a curation."""
     if people is None:
         return
     if names := [name for name in people.reviewers if name]:
         line(f"Decided by {', '.join(names)}")
     if people.disputed:
-        line(f"{len(people.disputed):,} rows that people dispute stay as they are: kiyome decisions {run}")
+        line(
+            f"{len(people.disputed):,} rows that people dispute stay as they are: kiyome decisions show {run}"
+        )
 
 
-def show_export_of_decisions(written: "Exchanged") -> None:
-    """How much went into the file, and what did not."""
-    line(f"{written.decisions:,} decisions stand")
+def show_export_of_decisions(written: "TransferResult") -> None:
+    """Print how many decisions are in the file, and what is not."""
+    line(f"{written.decisions:,} decisions")
     _left_out(written.left_out, "not in the file")
-    if written.to_know:
-        line(written.to_know)
+    if written.hint:
+        line(written.hint)
     line(f"File      {written.file}")
 
 
-def show_import_of_decisions(taken: "Exchanged", run: Path) -> None:
-    """How much is new, by reviewer, and what was passed over."""
+def show_import_of_decisions(taken: "TransferResult", run: Path) -> None:
+    """Print how many decisions are new, by reviewer, and what was skipped."""
     line(f"{taken.decisions:,} decisions added")
     for name, number in taken.by_reviewer.items():
         line(f"  {number:>6,}  {name}")
-    _left_out(taken.left_out, "not taken")
+    _left_out(taken.left_out, "skipped")
     line(f"Then      kiyome curate {run}")
 
 

@@ -1,17 +1,15 @@
-"""The verbs of the review: its page, and what people decided there."""
+"""The verb of the review page."""
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kiyome.cli import render
-from kiyome.cli.command import Group, Json, Raw, Store, command_output, line, visible
+from kiyome.cli.command import Group, Store, command_output, line, visible
 
 if TYPE_CHECKING:
-    from kiyome.decisions.agreement import Rule
     from kiyome.workflows.review import OpenReview
 
 
@@ -31,7 +29,7 @@ def review(
         typer.Option(
             envvar="KIYOME_TOKEN",
             help="What visitors must know; made at random if not given. Other users of this machine see what "
-            "stands on a command line, not what stands in the variable.",
+            "is on a command line, not what is in the variable.",
         ),
     ] = None,
     no_token: Annotated[
@@ -39,22 +37,17 @@ def review(
         typer.Option("--no-token", help="Let in every user and program of this machine; not with --host."),
     ] = False,
     blind: Annotated[
-        bool, typer.Option("--blind", help="Show photos only, in random order: no label, guess or colleague.")
+        bool,
+        typer.Option("--blind", help="Show photos only, in random order: no label or prediction."),
     ] = False,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            envvar="KIYOME_STORE",
-            help="sqlite:///PATH or postgresql://USER@HOST/DB for the decisions; in the run if not given.",
-        ),
-    ] = None,
+    store: Store = None,
     images: Annotated[
-        Path | None, typer.Option(help="Where the photos lie, if the run was moved or came from others.")
+        Path | None, typer.Option(help="The folder of the photos, if the run was moved or made by others.")
     ] = None,
     group: Group = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
 ) -> None:
-    """Correct labels in the browser, alone or with others; every decision is kept as it is made.
+    """Correct labels in the browser, alone or with others; every decision is stored as it is made.
 
     Ctrl-C stops the server, and the same command goes on. Exit codes: 0 stopped, 2 it could not start.
 
@@ -73,7 +66,7 @@ def review(
             if not no_browser and _has_screen():
                 import webbrowser
 
-                webbrowser.open(opened.private_way)
+                webbrowser.open(opened.private_link)
 
         serve(
             run,
@@ -88,11 +81,11 @@ def review(
             group=group,
             on_open=on_open,
         )
-        line("Stopped. Every decision that was answered is kept.")
+        line("Stopped. Every confirmed decision is stored.")
 
 
 def show_open(opened: "OpenReview", *, name: str | None) -> None:
-    """Where the page is, and where decisions go."""
+    """Print the addresses of the page, and the store of decisions."""
     for note in opened.notes:
         print(f"note: {visible(note)}", file=sys.stderr)
     line(f"{opened.rows:,} rows{', blind' if opened.blind else ''}")
@@ -101,86 +94,9 @@ def show_open(opened: "OpenReview", *, name: str | None) -> None:
     if opened.blind and name:
         line(f"{f'Only {visible(name)}':<10} {opened.own_address}")
     line("Stop       Ctrl-C")
-    sys.stdout.flush()  # whoever reads this through a pipe waits for the address
+    sys.stdout.flush()  # a reader of a pipe waits for the address
 
 
 def _has_screen() -> bool:
-    """Whether a browser would have a window: in a bare terminal it would take that over."""
+    """Return whether a browser would have a window; without one it would take over the terminal."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def decisions(
-    run: Annotated[Path, typer.Argument(help="The folder of a run that was reviewed, or of a sample.")],
-    export: Annotated[
-        Path | None, typer.Option(help="Write what stands: .csv, .parquet or .jsonl, or as --format says.")
-    ] = None,
-    format: Annotated[  # noqa: A002 - as every tool calls it
-        str | None, typer.Option(help="Of the export: label_studio, cvat, fiftyone or corrected.")
-    ] = None,
-    import_: Annotated[
-        Path | None,
-        typer.Option(
-            "--import",
-            help="Add what a file says: such columns, Label Studio (JSON, CSV), CVAT (XML) or FiftyOne.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--as", help="The reviewer of an import; goes before names in the file.")
-    ] = None,
-    backup: Annotated[
-        Path | None, typer.Option(help="Copy the store; a name that ends in .jsonl gets its events as lines.")
-    ] = None,
-    restore: Annotated[
-        Path | None, typer.Option(help="Make the store anew from such lines, or from decisions.jsonl.")
-    ] = None,
-    repair: Annotated[
-        bool,
-        typer.Option("--repair", help="Take out events about photos or classes not in the table."),
-    ] = False,
-    rule: Annotated[
-        str, typer.Option(help="When people agree on a row of an export: unanimous or majority.")
-    ] = "unanimous",
-    raw: Raw = False,
-    store: Store = None,
-    as_json: Json = False,
-) -> None:
-    """Say what people decided, how far they agree and where they do not; or take it to other tools and back.
-
-    Examples:
-      kiyome decisions runs/leaves
-      kiyome decisions runs/leaves --export decisions.csv
-      kiyome decisions runs/leaves --export tasks.json --format label_studio
-      kiyome decisions runs/leaves --import annotations.xml --as cvat
-      kiyome decisions runs/leaves --backup leaves.jsonl
-      kiyome decisions runs/leaves --restore runs/leaves/review/decisions.jsonl
-    """
-    with command_output(as_json) as (emit, _):
-        from kiyome.errors import InputError
-        from kiyome.workflows import decisions as recipe
-
-        if sum(each is not None for each in (export, import_, backup, restore, repair or None)) > 1:
-            raise InputError(
-                "One thing is done at a time: --export, --import, --backup, --restore or --repair.",
-                came="several of them",
-                remedy="Run one after the other.",
-            )
-        if export is not None:
-            agreed = cast("Rule", rule)
-            written = recipe.export_decisions(run, export, format=format, rule=agreed, raw=raw, store=store)
-            emit(written.summary(), lambda: render.show_export_of_decisions(written))
-        elif import_ is not None:
-            taken = recipe.import_decisions(run, import_, name=name, store=store)
-            emit(taken.summary(), lambda: render.show_import_of_decisions(taken, run))
-        elif backup is not None:
-            copy = recipe.backup_decisions(run, backup, store=store)
-            emit({"file": str(copy)}, lambda: line(f"Backup    {copy}"))
-        elif restore is not None:
-            counts = recipe.restore_run_decisions(run, restore, store=store)
-            told = f"{counts['events']:,} events restored, {counts['about_this_run']:,} about this run"
-            emit(counts, lambda: line(told))
-        elif repair:
-            counts = recipe.repair_decisions(run, store=store)
-            emit(counts, lambda: line(f"{counts['removed']:,} events removed; as it was: {counts['before']}"))
-        else:
-            result = recipe.show_decisions(run, store=store)
-            emit(result.summary(), lambda: render.show_decisions(result))

@@ -1,1 +1,1 @@
-"""What people decided: events, their store, the decision that stands, agreement, files of other tools."""
+"""Decisions: events and their store, current decisions, agreement, consensus, files of other tools."""

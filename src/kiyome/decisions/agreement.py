@@ -1,7 +1,7 @@
-"""How far reviewers agree, where they do not, and what they hold in common. R reviewers, n of N rows.
+"""Agreement between reviewers, and the decisions that they have in common. R reviewers, n of N rows.
 
-Rows of which a reviewer is unsure say nothing of agreement and are left out of it. Keeping a label and
-relabeling to it are the same thing wherever the given labels are known.
+Rows of which a reviewer is unsure are left out of agreement. To keep a label and to relabel to it are the
+same wherever the given labels are known.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.decisions.current import NOTHING, UNSURE, Codes, Standing
+from kiyome.decisions.current import NONE, UNSURE, Codes, CurrentDecisions
 from kiyome.errors import InputError, choose
 from kiyome.estimates import wilson_center
 
 Rule = Literal["unanimous", "majority"]
 DISPUTED = -1
-"""Stands for what is held in common of a row where people differ."""
+"""The code of a row on which people differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,14 @@ class Kappa:
     num_rows: int
     num_agreed: int
     value: float | None
-    """None where there is no row, or both raters gave one and the same answer throughout."""
+    """None where there is no row, or where both raters gave only one and the same answer."""
     low: float | None
     high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two reviewers, and how far they agree on the rows that both decided."""
+    """The agreement of two reviewers on the rows that both decided."""
 
     a: str
     b: str
@@ -42,26 +42,14 @@ class Pair:
 
 
 def cohen_kappa(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Kappa:
-    """Cohen's kappa of two raters' answers to the same n rows.
-
-    Parameters
-    ----------
-    a, b
-        (n,) whole numbers, one category each; n may be 0.
-    confidence
-        Of the interval.
-
-    Raises
-    ------
-    InputError
-        Where one has more answers than the other.
+    """Return Cohen's kappa of two raters' answers to the same n rows, one category (whole number) each.
 
     Notes
     -----
     Cohen (1960), Educational and Psychological Measurement 20, 37-46. The interval is Wilson's of the
     observed agreement, carried over to kappa, on as many rows as give kappa the large-sample variance of
     Fleiss, Cohen and Everitt (1969), Psychological Bulletin 72, 323-327. Unlike kappa plus and minus two
-    errors it has a width where all answers agree, and never leads beyond 1.
+    errors it has a width where all answers agree, and never exceeds 1.
 
     Examples
     --------
@@ -72,9 +60,9 @@ def cohen_kappa(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Kapp
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape or first.ndim != 1:
         raise InputError(
-            "Two raters answered the same rows.",
-            came=f"shapes {first.shape} and {second.shape}",
-            remedy="Give the answers to the rows that both saw.",
+            f"The answers of the two raters have the shapes {first.shape} and {second.shape}.",
+            expected="Expected one answer of each to the same n rows.",
+            remedy="Pass the answers to the rows that both saw.",
         )
     agreed = int((first == second).sum())
     if len(first) == 0:
@@ -83,7 +71,7 @@ def cohen_kappa(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Kapp
     observed, chance = float(np.trace(joint)), float(joint.sum(axis=1) @ joint.sum(axis=0))
     if len(joint) == 1:
         return Kappa(num_rows=len(first), num_agreed=agreed, value=None, low=None, high=None)
-    rows = _rows_worth(joint, observed, chance, len(first))
+    rows = _effective_rows(joint, observed, chance, len(first))
     center, half = wilson_center(observed, rows, confidence=confidence)
     ends = max(center - half, 0.0), min(center + half, 1.0)
     value, low, high = ((share - chance) / (1 - chance) for share in (observed, *ends))
@@ -91,7 +79,7 @@ def cohen_kappa(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Kapp
 
 
 def _joint(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Shares (C, C) of rows by both answers, of the C categories that occur."""
+    """Return the proportions (C, C) of rows by both answers, for the C categories that occur."""
     categories, codes = np.unique(np.concatenate([a, b]), return_inverse=True)
     size = len(categories)
     cells = np.bincount(codes[: len(a)] * size + codes[len(a) :], minlength=size * size)
@@ -99,8 +87,8 @@ def _joint(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.float64
     return shares
 
 
-def _rows_worth(joint: NDArray[np.float64], observed: float, chance: float, num_rows: int) -> float:
-    """Independent rows on which the share of agreement would vary as much as kappa times (1 - chance)."""
+def _effective_rows(joint: NDArray[np.float64], observed: float, chance: float, num_rows: int) -> float:
+    """Return how many independent rows give the agreement the variance of kappa times (1 - chance)."""
     if observed in (0, 1):
         return num_rows
     rows, columns = joint.sum(axis=1), joint.sum(axis=0)
@@ -114,75 +102,61 @@ def _rows_worth(joint: NDArray[np.float64], observed: float, chance: float, num_
     return float(num_rows * plain / variance) if variance > 0 else num_rows
 
 
-def agreement(standing: Standing) -> list[Pair]:
-    """Each pair of reviewers who decided some of the same rows, the pair with most rows first."""
-    rows = np.flatnonzero(standing.num_deciders > 1)
-    said = {name: standing.outcomes(name, rows) for name in standing.reviewers}
+def agreement(current: CurrentDecisions) -> list[Pair]:
+    """Return the agreement of each two reviewers with rows in common, the pair with most rows first."""
+    rows = np.flatnonzero(current.num_decisions > 1)
+    answers = {name: current.outcomes(name, rows) for name in current.reviewers}
     pairs = []
-    for a, b in combinations(said, 2):
-        both = (said[a] > UNSURE) & (said[b] > UNSURE)
+    for a, b in combinations(answers, 2):
+        both = (answers[a] > UNSURE) & (answers[b] > UNSURE)
         if both.any():
-            pairs.append(Pair(a=a, b=b, kappa=cohen_kappa(said[a][both], said[b][both])))
+            pairs.append(Pair(a=a, b=b, kappa=cohen_kappa(answers[a][both], answers[b][both])))
     return sorted(pairs, key=lambda pair: -pair.kappa.num_rows)
 
 
-def overall_agreement(standing: Standing) -> float | None:
-    """Share of all pairs of answers to the same row that agree; None where no row has two.
+def overall_agreement(current: CurrentDecisions) -> float | None:
+    """Return the proportion of all pairs of answers to one row that agree; None where no row has two.
 
     The observed agreement of Fleiss (1971), Psychological Bulletin 76, 378-382, over rows with any number of
     reviewers, each row weighing as many as it has pairs.
     """
-    rows = np.flatnonzero(standing.num_deciders > 1)
+    rows = np.flatnonzero(current.num_decisions > 1)
     agreed = pairs = 0
-    for a, b in combinations([standing.outcomes(name, rows) for name in standing.reviewers], 2):
+    for a, b in combinations([current.outcomes(name, rows) for name in current.reviewers], 2):
         both = (a > UNSURE) & (b > UNSURE)
         agreed, pairs = agreed + int((a == b)[both].sum()), pairs + int(both.sum())
     return agreed / pairs if pairs else None
 
 
-def consensus(standing: Standing, *, rule: Rule = "unanimous") -> Codes:
-    """What reviewers hold in common of each row (N,): a code of `standing`, or `DISPUTED`.
+def consensus_codes(current: CurrentDecisions, *, rule: Rule = "unanimous") -> Codes:
+    """Return the code (N,) that reviewers have in common on each row, or `DISPUTED`.
 
-    Parameters
-    ----------
-    standing
-        What stands.
-    rule
-        unanimous: all who are sure hold the same. majority: more than half of them do; a tie is disputed.
-
-    Returns
-    -------
-    codes : (N,) int32
-        `NOTHING` where nobody decided, `UNSURE` where all who did are unsure; a kept label is the code of
-        that label where the given labels are known.
-
-    Raises
-    ------
-    InputError
-        On another rule.
+    unanimous: all who are sure agree. majority: more than half of them do; a tie is disputed. `NONE` where
+    nobody decided, `UNSURE` where all who did are unsure; a kept label is the code of that label where the
+    given labels are known.
     """
-    rows = np.flatnonzero(standing.num_deciders)
-    outcomes = [standing.outcomes(name, rows) for name in standing.reviewers]
-    common = np.zeros(len(standing.num_deciders), np.int32)
+    rows = np.flatnonzero(current.num_decisions)
+    outcomes = [current.outcomes(name, rows) for name in current.reviewers]
+    common = np.zeros(len(current.num_decisions), np.int32)
     common[rows] = common_codes(np.array(outcomes, np.int32).reshape(len(outcomes), len(rows)), rule)
     return common
 
 
 def common_codes(outcomes: Codes, rule: Rule) -> Codes:
-    """The answer (n,) that the R answers to each row have in common, outcomes being (R, n) codes.
+    """Return the code (n,) that the R answers to each row have in common; outcomes are (R, n) codes.
 
     >>> from kiyome.decisions.current import DROP, LABEL
-    >>> outcomes = np.array([[LABEL, LABEL, UNSURE], [LABEL, DROP, NOTHING], [DROP, NOTHING, NOTHING]])
+    >>> outcomes = np.array([[LABEL, LABEL, UNSURE], [LABEL, DROP, NONE], [DROP, NONE, NONE]])
     >>> common_codes(outcomes, "majority").tolist(), common_codes(outcomes, "unanimous").tolist()
     ([4, -1, 1], [-1, -1, 1])
     """
     choose("rule", rule, get_args(Rule))
     is_sure = outcomes > UNSURE
     num_sure = is_sure.sum(axis=0)
-    common = np.where((outcomes == UNSURE).any(axis=0), UNSURE, NOTHING).astype(np.int32)
+    common = np.where((outcomes == UNSURE).any(axis=0), UNSURE, NONE).astype(np.int32)
     common[num_sure > 0] = DISPUTED
-    for said, sure in zip(outcomes, is_sure, strict=True):
-        votes = (outcomes == said).sum(axis=0)
+    for answer, sure in zip(outcomes, is_sure, strict=True):
+        votes = (outcomes == answer).sum(axis=0)
         wins = sure & (votes == num_sure if rule == "unanimous" else 2 * votes > num_sure)
-        common[wins] = said[wins]
+        common[wins] = answer[wins]
     return common

@@ -1,8 +1,8 @@
-"""The engine under a store of decisions: SQLite or PostgreSQL, set to lose nothing, at the newest revision.
+"""The database engine under a store of decisions: SQLite or PostgreSQL, durable, at the newest revision.
 
 SQLite: WAL, synchronous=FULL, one writer at a time, as https://www.sqlite.org/wal.html advises; not for
-network disks, whose locks do not hold. Commits, which bring checkpoints with them, and the close of a store
-hold the lock of all writers (`Log`), so no checkpoint meets another's commit: the WAL-reset bug of SQLite
+network disks, whose locks do not work. Commits, with their checkpoints, and the close of a store happen
+under the write lock (`Log`), so no checkpoint meets another's commit: the WAL-reset bug of SQLite
 before 3.51.3 cannot occur among programs that write through this room. PostgreSQL: an advisory lock makes
 numbers follow the order of commit.
 """
@@ -24,13 +24,13 @@ from kiyome.errors import InputError, MissingExtra, StaleArtifact, StoreUnavaila
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "decision_migrations"
 WRITERS_LOCK = 5_649_017_243_001
-"""A number that only kiyome's writers take as an advisory lock of PostgreSQL."""
-PATIENCE = 10.0
-"""Seconds to wait for a SQLite writer that does not know our lock."""
+"""The advisory lock of PostgreSQL that only kiyome's writers take."""
+LOCK_SECONDS = 10.0
+"""Longest wait for a SQLite writer that does not use our lock."""
 OLDEST_SQLITE = (3, 37, 0)
 """The first with STRICT tables."""
 PRAGMAS = (
-    f"busy_timeout = {int(PATIENCE * 1000)}",  # first: even journal_mode asks for a lock
+    f"busy_timeout = {int(LOCK_SECONDS * 1000)}",  # first: even journal_mode asks for a lock
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -40,7 +40,7 @@ PRAGMAS = (
 
 
 def url_of(store: str | Path) -> URL:
-    """The address of a store, told by a path or as a URL; PostgreSQL is reached through psycopg 3.
+    """Return the URL of a store, given as a path or URL; PostgreSQL is reached through psycopg 3.
 
     >>> url_of("postgresql://ann@db/team").drivername, url_of(Path("review/decisions.sqlite")).database
     ('postgresql+psycopg', 'review/decisions.sqlite')
@@ -56,31 +56,31 @@ def url_of(store: str | Path) -> URL:
         return url.set(drivername="postgresql+psycopg")
     if engine == "sqlite" and url.database and url.database != ":memory:" and not url.query:
         return url.set(drivername="sqlite")
+    shown = ascii(store) if engine == "sqlite" else f"{store.partition(':')[0]!a}:..."  # no password
     raise InputError(
-        "A store of decisions is a file of SQLite or a database of PostgreSQL.",
-        came=f"a URL that begins with {store.partition(':')[0]!a}" if engine != "sqlite" else ascii(store),
+        f"The store {shown} is neither a file of SQLite nor a database of PostgreSQL.",
         remedy="Write sqlite:///path/to/decisions.sqlite or postgresql://user@host/database.",
     )
 
 
 def journal_of(url: URL) -> Path | None:
-    """The journal beside a SQLite file; none for PostgreSQL."""
+    """Return the path of the journal beside a SQLite file; None for PostgreSQL."""
     if url.drivername != "sqlite" or url.database is None:
         return None
     path = Path(url.database)
     if path.suffix == ".jsonl":
         raise InputError(
-            "The journal beside a store ends in .jsonl, so the store does not.",
-            came=str(path),
+            f"The store {path} would have the name of its own journal.",
+            expected="The journal ends in .jsonl, the store in anything else.",
             remedy=f"Name the store {path.with_suffix('.sqlite').name}.",
         )
     return path.with_suffix(".jsonl")
 
 
 def new_engine(url: URL) -> Engine:
-    """An engine whose every connection is set up before its first use; nothing is connected yet."""
+    """Return an engine whose connections are set up before their first use; nothing is connected yet."""
     if url.drivername == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False})
+        engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False})
         event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -99,20 +99,20 @@ def new_engine(url: URL) -> Engine:
 
 
 def _make_private(_dialect: object, _record: object, arguments: Any, _options: object) -> None:
-    """SQLite itself would make a file that all may read; what it puts beside it has the same mode."""
+    """Create the file for its owner alone; SQLite gives what it creates beside it the same mode."""
     if not Path(arguments[0]).exists():
-        with suppress(OSError):  # SQLite says it better
+        with suppress(OSError):  # SQLite's own message is better
             os.close(private_opener(arguments[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC))
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where we say so
+    connection.isolation_level = None  # transactions begin with our BEGIN only
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer asks for its lock first: SQLite lets no reader wait for it in the middle of a transaction."""
+    """Begin writers with the lock: SQLite never upgrades a reader that would have to wait."""
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -128,7 +128,7 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction during which nobody else writes the store; it is kept when the block ends well."""
+    """A transaction without other writers; committed when the block ends without error."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(WRITERS_LOCK)))
@@ -137,15 +137,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def bring_up_to_date(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which the tables are those of this version of kiyome, made or changed where need be.
-
-    Raises
-    ------
-    InputError
-        When a newer version made the store, or a PostgreSQL database is not in UTF-8.
-    StaleArtifact
-        When a SQLite file is damaged or no database at all.
-    """
+    """A transaction in which the table is that of this version of kiyome, created or migrated."""
     from alembic.command import upgrade
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
@@ -160,8 +152,8 @@ def bring_up_to_date(engine: Engine) -> Iterator[Connection]:
         found = set(MigrationContext.configure(connection, opts=options).get_current_heads())
         if found - known:
             raise InputError(
-                "A store of decisions is opened by the version of kiyome that made it, or a newer one.",
-                came=f"a store at revision {min(found - known)}, this version knows up to {max(known)}",
+                f"The store of decisions is at revision {min(found - known)}, made by a newer kiyome.",
+                expected=f"This version reads revisions up to {max(known)}.",
                 remedy="Update kiyome: pip install -U kiyome",
             )
         config.attributes.update(connection=connection, **options)
@@ -174,39 +166,32 @@ def _refuse_unsound(connection: Connection) -> None:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
         if encoding != "UTF8":
             raise InputError(
-                "A PostgreSQL database for decisions keeps text in UTF-8.",
-                came=f"one in {encoding}",
-                remedy="Make one: createdb --encoding=UTF8 --template=template0 NAME",
+                f"The PostgreSQL database has the encoding {encoding}.",
+                expected="Expected UTF8.",
+                remedy="Create another one: createdb --encoding=UTF8 --template=template0 NAME",
             )
         return
     found = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
     if found != "ok":
-        raise _damaged(f"damage: {found}")
+        raise _damaged(f"{found}")
 
 
-def _damaged(came: str) -> StaleArtifact:
+def _damaged(reason: str) -> StaleArtifact:
     return StaleArtifact(
-        "A store of decisions is a whole SQLite database.",
-        came=came,
-        remedy="Move it away and rebuild it from its journal: kiyome decisions RUN --restore JOURNAL",
+        f"The store of decisions is a damaged SQLite database: {reason}.",
+        remedy="Move it away and rebuild it from its journal: kiyome decisions restore RUN JOURNAL",
     )
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse a SQLite file that another program made, and links, before anything of it can change.
-
-    Raises
-    ------
-    InputError
-        When it holds tables and none of ours, or a link lies where SQLite would write.
-    """
+    """Raise an error, before anything changes, for a database of another program or a link in its place."""
     for beside in ("", "-wal", "-shm", "-journal"):
         name = path.with_name(path.name + beside)
         if name.is_symlink():
             raise InputError(
-                f"{name} is a link.",
-                came=f"one to {name.readlink()}",
-                remedy="Name the file that it leads to: --store sqlite:///FILE, or move the link away.",
+                f"{name} is a link to {name.readlink()}.",
+                expected="Expected a regular file, as SQLite writes beside it.",
+                remedy="Name the file that it points to: --store sqlite:///FILE, or move the link away.",
             )
     if not path.exists():
         return
@@ -216,69 +201,48 @@ def refuse_foreign(path: Path) -> None:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise
-        return  # without rights nothing of it can change: whoever opens it to write is told why
+        return  # without rights nothing can change; opening it to write raises the reason
     if tables and VERSION_TABLE not in tables:
         raise InputError(
-            f"{path} is a database of another program.",
-            came=f"one with {sorted(tables)[0]!a} and no decisions",
+            f"{path} is a database of another program, with the table {sorted(tables)[0]!a}.",
             remedy="Keep decisions in a file of their own: --store sqlite:///OTHER.sqlite",
         )
 
 
 @contextmanager
-def reaching(engine: Engine) -> Iterator[None]:
-    """Turn what a database or a disk says into an error in three parts, without the password of the URL.
-
-    Raises
-    ------
-    StaleArtifact
-        When a SQLite file is damaged or no database at all.
-    StoreUnavailable
-        When the store cannot be read or written now.
-    """
+def store_errors(engine: Engine) -> Iterator[None]:
+    """Translate errors of a database or a disk into ours, without the password of the URL."""
     try:
         yield
     except (DBAPIError, PoolTimeout, engine.dialect.loaded_dbapi.Error) as error:
-        said = " ".join(str(getattr(error, "orig", error)).split())
-        if "malformed" in said or "not a database" in said:
-            raise _damaged(said) from error
-        raise _unavailable(engine.url, said) from error
+        reason = " ".join(str(getattr(error, "orig", error)).split())
+        if "malformed" in reason or "not a database" in reason:
+            raise _damaged(reason) from error
+        raise _unavailable(engine.url, reason) from error
     except OSError as error:
         raise _unavailable(engine.url, error.strerror or str(error)) from error
 
 
-def _unavailable(url: URL, said: str) -> StoreUnavailable:
+def _unavailable(url: URL, reason: str) -> StoreUnavailable:
     return StoreUnavailable(
-        "The store of decisions can be read and written.",
-        came=f"{said} ({url.render_as_string(hide_password=True)})",
-        remedy="Look to its disk or server, then repeat the act: with the same key nothing is written twice.",
+        f"The store of decisions {url.render_as_string(hide_password=True)} is not available: {reason}.",
+        remedy="Check its disk or server, then send the same batch again: its key keeps it from being "
+        "written twice.",
     )
 
 
 def check_version(url: URL) -> None:
-    """Refuse a SQLite that has no STRICT tables yet.
-
-    Raises
-    ------
-    InputError
-        With the version that is here.
-    """
+    """Raise an InputError for a SQLite that has no STRICT tables yet."""
     if url.drivername == "sqlite" and sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise InputError(
-            "Decisions need SQLite 3.37 or newer.",
-            came=f"SQLite {sqlite3.sqlite_version}",
+            f"This Python has SQLite {sqlite3.sqlite_version}.",
+            expected="Decisions need SQLite 3.37 or newer.",
             remedy="Use a newer Python build, or a store on PostgreSQL.",
         )
 
 
 def copy_sqlite(engine: Engine, path: str) -> None:
-    """Put a checked copy of a SQLite store in the file at `path`; writers go on meanwhile.
-
-    Raises
-    ------
-    StaleArtifact
-        When the copy is damaged.
-    """
+    """Put a checked copy of a SQLite store in the file at `path`, while others go on writing."""
     with closing(sqlite3.connect(path)) as copy:
         copy.execute("PRAGMA journal_mode = OFF")  # a kill would leave its file beside the user's
         source = engine.raw_connection()
@@ -288,4 +252,4 @@ def copy_sqlite(engine: Engine, path: str) -> None:
             source.close()
         found = copy.execute("PRAGMA integrity_check").fetchone()[0]
     if found != "ok":
-        raise _damaged(f"a copy with damage: {found}")
+        raise _damaged(f"a copy of it says {found}")

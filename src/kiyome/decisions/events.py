@@ -1,67 +1,60 @@
-"""What people decided, as records: one event a row of the log, checked before any database sees it.
+"""Decisions as values: a decision about a row, and the event of the log that records it.
 
-Every check is made here, in text and numbers, so that SQLite and PostgreSQL are handed only what both keep
-alike: neither NUL nor half a Unicode character, no number that JSON does not know.
+Every check is made here, in text and numbers, so that SQLite and PostgreSQL get only what both keep alike:
+neither NUL nor half a Unicode character, no number that JSON cannot hold.
 """
 
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from kiyome.errors import InputError
+from kiyome.errors import InputError, choose
 
 LOOKS_LIKE = str.maketrans(
     "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁһԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧονυ",
     "ABESIJKMHOPCTYXaesijopcyxdhqwABEZHIKMNOPTYXovu",
 )
-"""Letters that most typefaces draw alike."""
+"""Letters that most typefaces render alike."""
 
 
-def composed(name: str) -> str:
-    r"""The name in NFC: one keyboard sends an accent with its letter, another one after it.
+def to_nfc(name: str) -> str:
+    r"""Return the name in NFC: one keyboard sends an accent with its letter, another one after it.
 
-    >>> composed("Rene\u0301") == "Ren\u00e9"
+    >>> to_nfc("Rene\u0301") == "Ren\u00e9"
     True
     """
     return unicodedata.normalize("NFC", name)
 
 
 def reviewer_name(name: str) -> str:
-    r"""The name as it is kept.
+    r"""Return the name as the log stores it; an invisible character would give two people one name.
 
-    Raises
-    ------
-    InputError
-        When something in it cannot be seen, so that two people would have one name.
-
-    Examples
-    --------
     >>> reviewer_name("Ann\u200b")
     Traceback (most recent call last):
-    kiyome.errors.InputError: A reviewer's name holds a character that cannot be seen. Came: 'Ann\u200b'. ...
+    kiyome.errors.InputError: The reviewer's name 'Ann\u200b' contains an invisible character. ...
     """
     if any(unicodedata.category(character) in ("Cc", "Cf") for character in name):
         raise InputError(
-            "A reviewer's name holds a character that cannot be seen.",
-            came=ascii(name[:80]),
-            remedy="Leave it out: control and format characters make two names look like one.",
+            f"The reviewer's name {name[:80]!a} contains an invisible character.",
+            expected="Control and format characters make two names look like one.",
+            remedy="Remove it from the name.",
         )
-    return composed(name)
+    return to_nfc(name)
 
 
 def look_alikes(name: str, others: Iterable[str]) -> list[str]:
-    """The other names that read like this one.
+    """Return the other names that look like this one.
 
     >>> look_alikes("Ann", ["ann", "Аnn", "Ann", "Anna"])  # the second begins with a Cyrillic letter
     ['ann', 'Аnn']
     """
-    return [other for other in others if other != name and _drawn(other) == _drawn(name)]
+    return [other for other in others if other != name and _skeleton(other) == _skeleton(name)]
 
 
-def _drawn(name: str) -> str:
-    """What names have in common that look the same."""
+def _skeleton(name: str) -> str:
+    """Return the same text for all names that look the same."""
     compatible = unicodedata.normalize("NFKC", name).translate(LOOKS_LIKE).casefold()
     visible = (each for each in compatible if unicodedata.category(each) not in ("Cc", "Cf"))
     return " ".join("".join(visible).split())
@@ -70,24 +63,49 @@ def _drawn(name: str) -> str:
 Verdict = Literal["keep", "relabel", "drop", "unsure"]
 Kind = Literal["decide", "undo", "redo", "import"]
 
-MOST_REVIEWER, MOST_KEY, MOST_TEXT = 64, 200, 2048
+MAX_REVIEWER, MAX_KEY, MAX_TEXT = 64, 200, 2048
 """Characters of a name and of a key; bytes of an image id: PostgreSQL indexes no more than 2,704 in all."""
-MOST_SEEN = 16_384
-MOST_NUMBER = 2**53
+MAX_SEEN = 16_384
+MAX_NUMBER = 2**53
 """Up to here JSON, browsers and both databases count alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
-    """What a caller wants written about one row."""
+class Decision:
+    """The decision of one reviewer about one row, from the log to the page, files and curation.
+
+    >>> Decision(image_id="a.png", verdict="relabel", label="cat").version
+    0
+    >>> Decision(image_id="a.png", verdict="keep", label="cat")
+    Traceback (most recent call last):
+    kiyome.errors.InputError: The verdict keep comes with the label 'cat'. Expected a label with relabel, ...
+    """
 
     image_id: str
-    version: int
-    """The sequence that the caller saw: 0 where this reviewer has written nothing about the row."""
+    """In a file of another tool: the photo's name there."""
     verdict: Verdict | None
-    """None: nothing stands any more, after an undo."""
-    label: str | None
-    """The name of a class, with `relabel` only."""
+    """None: no decision, as after an undo."""
+    label: str | None = None
+    """The name of a class; with relabel only."""
+    reviewer: str = ""
+    """Empty where nobody is named, and where several people agree."""
+    version: int = 0
+    """Events of this reviewer about this row so far; a new decision names the version that it replaces."""
+    decided_at: str = field(default="", compare=False)
+    seconds: float | None = field(default=None, compare=False)
+    """Spent on it, where that was measured."""
+    run: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.verdict is not None:
+            choose("verdict", self.verdict, get_args(Verdict))
+        if (self.label is not None) != (self.verdict == "relabel"):
+            with_label = "no label" if self.label is None else f"the label {_shown(self.label)}"
+            raise InputError(
+                f"The verdict {self.verdict} comes with {with_label}.",
+                expected="Expected a label with relabel, and with no other verdict.",
+                remedy="Name a class with relabel; leave the label out otherwise.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +113,12 @@ class Event:
     """One row of the log: who decided what about a row, when, having seen what."""
 
     number: int
-    """Its place in the whole store, from 1, without gaps: the order of commit."""
+    """In the whole store, from 1, without gaps: the order of commit."""
     batch: str
-    """The key of the act that it was written with."""
+    """The key that it was written with."""
     kind: Kind
     undoes: str | None
-    """The batch that an undo takes back, or that a redo brings back."""
+    """The batch that an undo takes back, or that a redo restores."""
     reviewer: str
     image_id: str
     sequence: int
@@ -111,23 +129,37 @@ class Event:
     table_content: str
     """The digest of the table that was reviewed."""
     seen: dict[str, Any]
-    """What the reviewer had before the eyes."""
+    """What the page showed to the reviewer."""
     milliseconds: int | None
     decided_at: str
     """By the clock of the machine that wrote it: UTC, ISO 8601."""
 
+    @property
+    def decision(self) -> Decision:
+        """The decision that this event records."""
+        return Decision(
+            image_id=self.image_id,
+            verdict=self.verdict,
+            label=self.label,
+            reviewer=self.reviewer,
+            version=self.sequence,
+            decided_at=self.decided_at,
+            seconds=None if self.milliseconds is None else self.milliseconds / 1000,
+            run=self.run,
+        )
+
 
 Line = tuple[str, Event]
-"""A review, told by the fingerprint of its table, and one of its events: a line of the journal."""
+"""A line of the journal: the fingerprint of a table, and one event of its review."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Acts that are written together or not at all; refused when made, if a store could not keep them.
+    """Decisions that are written together or not at all; an error when made, if a store could not keep them.
 
-    >>> act = Act(image_id="a.png", version=0, verdict="relabel", label="cat")
+    >>> decision = Decision(image_id="a.png", verdict="relabel", label="cat", reviewer="Ann")
     >>> batch = Batch(key="k1", reviewer="Ann", kind="decide", undoes=None, run="runs/x", table_content="",
-    ...               seen={"view": "one"}, milliseconds=700, acts=(act,))
+    ...               seen={"view": "one"}, milliseconds=700, decisions=(decision,))
     >>> event = batch.events(number=1, decided_at="2026-01-01T00:00:00+00:00")[0]
     >>> event.sequence, event.label, Batch.of([event]) == batch
     (1, 'cat', True)
@@ -141,135 +173,131 @@ class Batch:
     table_content: str
     seen: Mapping[str, Any]
     milliseconds: int | None
-    acts: tuple[Act, ...]
+    decisions: tuple[Decision, ...]
 
     def __post_init__(self) -> None:
-        _refuse_name("A reviewer's name", self.reviewer, most=MOST_REVIEWER)
-        _refuse_name("The key of an act", self.key, most=MOST_KEY)
-        refuse_text("The name of a run", self.run)
-        refuse_text("The digest of a table", self.table_content)
+        _refuse_name("The reviewer's name", self.reviewer, most=MAX_REVIEWER)
+        _refuse_name("The key of the batch", self.key, most=MAX_KEY)
+        refuse_text("The name of the run", self.run)
+        refuse_text("The digest of the table", self.table_content)
         _refuse_seen(self.seen)
         if self.milliseconds is not None:
-            _refuse_number("Milliseconds", self.milliseconds)
+            _refuse_number("milliseconds", self.milliseconds)
         _refuse_kind(self.kind, self.undoes)
-        if not self.acts:
-            raise InputError("An act is about a row or more.", came="none", remedy="Name the rows.")
-        for act in self.acts:
-            _refuse_act(act, self.kind)
-        if len({act.image_id for act in self.acts}) < len(self.acts):
-            raise InputError(
-                "An act decides once about a row.", came="a row that is named twice", remedy="Name it once."
-            )
+        if not self.decisions:
+            raise InputError("The batch has no decisions.", remedy="Name the rows that it is about.")
+        for decision in self.decisions:
+            _refuse_decision(decision, self.kind)
+        if len({decision.image_id for decision in self.decisions}) < len(self.decisions):
+            raise InputError("The batch has two decisions about one row.", remedy="Name each row once.")
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> "Batch":
-        """The batch that these events were written as."""
+        """Return the batch that these events were written as."""
         first = events[0]
         return cls(
             key=first.batch,
             **{name: getattr(first, name) for name in _SHARED},
-            acts=tuple(
-                Act(image_id=e.image_id, version=e.sequence - 1, verdict=e.verdict, label=e.label)
+            decisions=tuple(
+                Decision(
+                    image_id=e.image_id,
+                    verdict=e.verdict,
+                    label=e.label,
+                    reviewer=first.reviewer,
+                    version=e.sequence - 1,
+                )
                 for e in events
             ),
         )
 
     def events(self, *, number: int, decided_at: str) -> list[Event]:
-        """The events to write, the first of them with this number."""
+        """Return the events to write, the first of them with this number."""
         shared = {name: getattr(self, name) for name in _SHARED} | {"seen": dict(self.seen)}
         return [
             Event(
-                number=number + place,
+                number=number + offset,
                 batch=self.key,
-                image_id=act.image_id,
-                sequence=act.version + 1,
-                verdict=act.verdict,
-                label=act.label,
+                image_id=decision.image_id,
+                sequence=decision.version + 1,
+                verdict=decision.verdict,
+                label=decision.label,
                 decided_at=decided_at,
                 **shared,
             )
-            for place, act in enumerate(self.acts)
+            for offset, decision in enumerate(self.decisions)
         ]
 
 
 _SHARED = ("reviewer", "kind", "undoes", "run", "table_content", "seen", "milliseconds")
 
 
-def refuse_unknown_labels(acts: Sequence[Act], class_names: Sequence[str]) -> None:
-    """Refuse a label that is not the name of a class."""
-    unknown = {act.label for act in acts if act.label is not None} - set(class_names)
+def refuse_unknown_labels(decisions: Sequence[Decision], class_names: Sequence[str]) -> None:
+    """Raise an InputError where a label is not the name of a class."""
+    unknown = {each.label for each in decisions if each.label is not None} - set(class_names)
     if unknown:
         raise InputError(
-            "A label is the name of a class.",
-            came=_shown(min(unknown)),
-            remedy=f"Choose one of {', '.join(map(_shown, class_names[:10]))}"
+            f"The label {_shown(min(unknown))} is not a class of the table.",
+            expected=f"The classes are {', '.join(map(_shown, class_names[:10]))}"
             f"{', ..' if len(class_names) > 10 else ''}.",
+            remedy="Choose one of them.",
         )
 
 
 def _refuse_kind(kind: str, undoes: str | None) -> None:
-    if kind not in get_args(Kind):
-        raise InputError(
-            "An act is of a known kind.", came=_shown(kind), remedy=f"Use {', '.join(get_args(Kind))}."
-        )
+    choose("kind", kind, get_args(Kind))
     if undoes is not None:
-        _refuse_name("The batch that is undone", undoes, most=MOST_KEY)
+        _refuse_name("The key of the batch to undo", undoes, most=MAX_KEY)
     if (undoes is None) == (kind in ("undo", "redo")):
         raise InputError(
-            "An undo and a redo, and nothing else, name the batch that they are about.",
-            came=f"{kind} of {_shown(undoes)}",
-            remedy="Give the key of that batch as undoes.",
+            f"undoes is {_shown(undoes)} for the kind {kind}.",
+            expected="Expected the key of a batch with undo and redo, and None otherwise.",
+            remedy="Pass the key of the batch to take back or to restore.",
         )
 
 
-def _refuse_act(act: Act, kind: str) -> None:
-    refuse_text("An image id", act.image_id)
-    if not act.image_id:
-        raise InputError("An image id is not empty.", came="''", remedy="Name the row.")
-    _refuse_number("The version of a row", act.version)
-    nothing_stands = act.verdict is None and kind in ("undo", "redo")
-    if not nothing_stands and act.verdict not in get_args(Verdict):
+def _refuse_decision(decision: Decision, kind: str) -> None:
+    refuse_text("The image id", decision.image_id)
+    if not decision.image_id:
+        raise InputError("The image id is empty.", remedy="Name the row.")
+    _refuse_number("the version of a row", decision.version)
+    if decision.verdict is None and kind not in ("undo", "redo"):
         raise InputError(
-            "A verdict is keep, relabel, drop or unsure; only an undo or a redo may leave none.",
-            came=_shown(act.verdict),
-            remedy="Choose one of them.",
+            f"The decision about {_shown(decision.image_id)} has no verdict.",
+            expected="Only an undo or a redo may leave none.",
+            remedy="Choose keep, relabel, drop or unsure.",
         )
-    if (act.label is not None) != (act.verdict == "relabel"):
-        raise InputError(
-            "A label comes with the verdict relabel, and only with it.",
-            came=f"{_shown(act.verdict)} with label {_shown(act.label)}",
-            remedy="Name a class with relabel; leave the label out otherwise.",
-        )
-    if act.label is not None:
-        refuse_text("A label", act.label)
+    if decision.label is not None:
+        refuse_text("The label", decision.label)
 
 
 def _refuse_number(what: str, number: object) -> None:
-    if type(number) is not int or not 0 <= number < MOST_NUMBER:
+    if type(number) is not int or not 0 <= number < MAX_NUMBER:
         raise InputError(
-            f"{what}: a whole number of at least 0 and below 2^53.", came=_shown(number), remedy="Correct it."
+            f"{_shown(number)} is not a valid value for {what}.",
+            expected="Expected a whole number, at least 0 and below 2^53.",
+            remedy="Correct it.",
         )
 
 
 def _refuse_name(what: str, name: object, *, most: int) -> None:
-    """Names stand in lines and lists: no control characters or line ends, no blanks around them."""
+    """Raise an InputError on a name that would break a line or a list."""
     refuse_text(what, name)
     name = str(name)
     odd = any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name)
     if not 1 <= len(name) <= most or odd or name != name.strip():
         raise InputError(
-            f"{what} has 1 to {most} characters, no control character, and no blank around it.",
-            came=_shown(name),
-            remedy="Choose a plain one.",
+            f"{what} cannot be {_shown(name)}.",
+            expected=f"Expected 1 to {most} characters, no control character, and no blank at either end.",
+            remedy="Choose another one.",
         )
 
 
 def refuse_text(what: str, text: object) -> None:
-    """Refuse what is no text, or text that one of the databases would not keep as it is."""
-    if not _is_sound_text(text) or len(str(text).encode()) > MOST_TEXT:
+    """Raise an InputError on a value that is no text, or that one of the databases would change."""
+    if not _is_sound_text(text) or len(str(text).encode()) > MAX_TEXT:
         raise InputError(
-            f"{what} is valid Unicode without NUL, {MOST_TEXT:,} bytes in UTF-8 at most.",
-            came=_shown(text),
+            f"{what} cannot be {_shown(text)}.",
+            expected=f"Expected valid Unicode without NUL, at most {MAX_TEXT:,} bytes in UTF-8.",
             remedy="Correct or shorten it.",
         )
 
@@ -282,7 +310,7 @@ def _refuse_seen(seen: object) -> None:
     try:
         sound = (
             isinstance(seen, Mapping)
-            and len(text := json.dumps(dict(seen), allow_nan=False)) <= MOST_SEEN
+            and len(text := json.dumps(dict(seen), allow_nan=False)) <= MAX_SEEN
             and json.loads(text) == seen
             and all(_is_sound_text(part) for part in _texts(seen))
         )
@@ -290,10 +318,10 @@ def _refuse_seen(seen: object) -> None:
         sound = False
     if not sound:
         raise InputError(
-            f"What was seen is an object as JSON knows it: finite numbers, valid Unicode without NUL, "
-            f"{MOST_SEEN:,} characters at most.",
-            came=_shown(seen),
-            remedy="Leave out what is not.",
+            f"seen cannot be {_shown(seen)}.",
+            expected="Expected a JSON object: finite numbers, valid Unicode without NUL, "
+            f"at most {MAX_SEEN:,} characters.",
+            remedy="Leave out what JSON cannot hold.",
         )
 
 
@@ -311,9 +339,9 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
-    """A value in a line of text, whatever it holds, and not too much of it."""
+    """Return a value as ASCII text, shortened, whatever it holds."""
     try:
         text = ascii(value)
     except RecursionError:
-        text = "something nested too deeply"
+        text = "a value nested too deeply"
     return text if len(text) <= 80 else f"{text[:80]}.."

@@ -1,8 +1,8 @@
-"""What is reviewed: the rows of a finished run, or of a sample that was drawn for an audit.
+"""The rows under review: those of a finished run, or of a sample for an audit.
 
-N rows, K classes, D features. Everything is read once and never changes; decisions about it live elsewhere.
-A blind subject holds nothing that could sway whoever looks: no label, guess, chance, neighbor or name, and
-its rows lie in a random order, since tables are often sorted by class.
+N rows, K classes, D features. Everything is read once and never changes; decisions are kept elsewhere. For a
+blind review they hold nothing that could bias the reviewer: no label, prediction, probability, neighbor or
+name; and the rows are in a random order, since tables are often sorted by class.
 """
 
 import csv
@@ -31,7 +31,7 @@ SECRET_FILE = "secret"  # noqa: S105 - a name
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """A key, and what is derived from it; nothing of it is ever shown.
+    """The key of a review, and what is derived from it; never shown.
 
     Examples
     --------
@@ -43,25 +43,25 @@ class Secret:
     key: bytes = field(repr=False)
 
     def order(self, image_ids: Sequence[str]) -> NDArray[np.intp]:
-        """(N,) all rows, sorted by a keyed digest of their ids: random to who does not know the key."""
+        """Return all rows (N,), sorted by a keyed digest of their ids: random without the key."""
         digests = [self._digest(image_id, "order") for image_id in image_ids]
         return np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.intp)
 
     def name(self, fingerprint: str, *, blind: bool) -> str:
-        """The name of a review, which tells nothing of its table; a blind one numbers its rows otherwise."""
+        """Return the name of a review, which shows nothing of its table; blind and open ones differ."""
         return self._digest(f"{fingerprint} {blind}", "review").hex()
 
     def word(self, reviewer: str) -> str:
-        """The word that gives a name to a browser which did not use it first."""
+        """Return the word that gives a name to a browser which did not use it first."""
         return self._digest(reviewer, "reviewer").hex()
 
     @property
     def visitors(self) -> bytes:
-        """The key of the cookie of all who came in with a token."""
+        """The key of the cookie of visitors with a token."""
         return self._digest("", "visitors")
 
     def browser(self, word: str) -> str:
-        """What the log tells of the browser that keeps a word."""
+        """Return the digest in the log of the browser that keeps a word."""
         return self._digest(word, "browser").hex()
 
     def _digest(self, text: str, purpose: str) -> bytes:
@@ -69,15 +69,8 @@ class Secret:
 
 
 def review_secret(folder: str | Path) -> Secret:
-    """The secret in the folder of a review, made with the folder if need be; all processes get the same.
+    """Return the secret in the folder of a review, created if absent; all processes get the same.
 
-    Raises
-    ------
-    StaleArtifact
-        When the file was changed.
-
-    Examples
-    --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "review"
     >>> review_secret(folder) == review_secret(folder)
@@ -88,45 +81,45 @@ def review_secret(folder: str | Path) -> Secret:
 
 ISSUES_FILE, FEATURES_FILE, DUPLICATES_FILE = "label_issues.parquet", "features.npy", "duplicates.csv"
 ALONE = -1
-"""The duplicate group of a row that no other row looks like."""
+"""The duplicate group of a row without duplicates."""
 
 Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Subject:
-    """The rows that people decide about. What a blind review may not show is None."""
+class ReviewItems:
+    """The rows of one review. What a blind review may not show is None."""
 
     run: str
     """Name of the folder."""
     title: str
-    """What the page is headed with."""
+    """The heading of the page."""
     blind: bool
     audit: str | None
-    """Name of the run that is audited; None where the subject is no audit."""
+    """Name of the run that is audited; None where this is no audit."""
     image_ids: Sequence[str]
-    """N ids, as decisions name them."""
+    """N ids, as in decisions."""
     shown_ids: Sequence[str]
-    """N names to show: the ids, unless these may tell the label."""
+    """N names to show: the ids, unless these may show the label."""
     class_names: tuple[str, ...]
     fingerprint: str
-    """Of ids, order and class names: decisions belong to it."""
+    """Of ids, order and class names; decisions belong to it."""
     table_content: str
-    """Digest of the table that the decisions are about."""
+    """Digest of the table."""
     photo_root: Path
-    """The folder that no photo lies outside of."""
+    """The folder with all photos."""
     photo_paths: Sequence[str]
-    """N full paths; empty where there is no photo at hand."""
+    """N full paths; empty where there is no photo."""
     ranking: NDArray[np.intp]
     """(N,) rows, the most suspicious first; in a blind review simply all rows, in their random order."""
     given_labels: Labels | None = None
     """(N,)"""
     suggested_labels: Labels | None = None
-    """(N,) the likeliest class where a row is flagged, the given label elsewhere."""
+    """(N,) the most probable class where a row is flagged, the given label elsewhere."""
     likely_labels: Labels | None = None
-    """(N,) the model's likeliest class."""
+    """(N,) the most probable class of the model."""
     probability: NDArray[np.float64] | None = None
-    """(N,) chance that the given label is wrong."""
+    """(N,) probability that the given label is wrong."""
     is_label_issue: NDArray[np.bool_] | None = None
     """(N,) rows that are flagged."""
     pred_probs: NDArray[np.float32] | None = None
@@ -134,7 +127,7 @@ class Subject:
     features: NDArray[np.floating[Any]] | None = None
     """(N, D) mapped from the disk; None where the run kept none."""
     duplicate_groups: NDArray[np.int64] | None = None
-    """(N,) rows with the same number show the same picture, `ALONE` shows it alone; None if nobody looked."""
+    """(N,) rows with the same number show the same picture, `ALONE` has no duplicate; None if unknown."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -150,37 +143,21 @@ class Subject:
         return {name: label for label, name in enumerate(self.class_names)}
 
 
-def read_subject(folder: str | Path, *, blind: bool = False, images: str | Path | None = None) -> Subject:
-    """What a folder holds for review, verified.
+def read_items(folder: str | Path, *, blind: bool = False, images: str | Path | None = None) -> ReviewItems:
+    """Return the rows under review in the folder of a run or a sample, verified.
 
-    Parameters
-    ----------
-    folder
-        Of a run that has `label_issues.parquet` and predictions, such as one of find; or of audit-sample,
-        which is reviewed blind in any case.
-    blind
-        Leave out everything but the photos, and lay the rows in an order that the secret of the review
-        draws; it is made in the folder if need be.
-    images
-        Where the photos of the run lie, as for `kiyome.artifacts.manifest.photos_of_run`.
+    A run needs `label_issues.parquet` and predictions, such as one of find; a sample of audit-sample is
+    always blind. A blind review has only photos, in an order by the secret of the review, which is created if
+    absent. `images` is the folder of the photos, as for `kiyome.artifacts.manifest.photos_of_run`.
 
-    Raises
-    ------
-    InputError
-        Where the run judged no labels.
-    StaleArtifact
-        Where a file of the run changed, or is missing.
-
-    Examples
-    --------
     >>> import tempfile
     >>> from kiyome.workflows.find import find
     >>> from kiyome.testing import write_digits
-    >>> place = Path(tempfile.mkdtemp())
-    >>> _ = write_digits(place / "digits", num_photos=100)
-    >>> run = find(place / "digits", backbone="tiny", output=place / "run", cache_folder=place)
-    >>> subject = read_subject(run.folder)
-    >>> len(subject), subject.pred_probs.shape, read_subject(run.folder, blind=True).given_labels
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = write_digits(folder / "digits", num_photos=100)
+    >>> run = find(folder / "digits", backbone="tiny", output=folder / "run", cache_folder=folder)
+    >>> items = read_items(run.folder)
+    >>> len(items), items.pred_probs.shape, read_items(run.folder, blind=True).given_labels
     (100, (100, 10), None)
     """
     if is_audit_folder(folder):
@@ -188,8 +165,8 @@ def read_subject(folder: str | Path, *, blind: bool = False, images: str | Path 
     run = open_run(folder, images=images)
     if not (run.path / ISSUES_FILE).is_file():
         raise InputError(
-            "What is reviewed are labels that kiyome find judged.",
-            came=f"a run of '{run.command}' in {run.path}, without {ISSUES_FILE}",
+            f"{run.path}, a run of '{run.command}', has no {ISSUES_FILE} to review.",
+            expected="Expected a run of kiyome find, or a sample of kiyome audit-sample.",
             remedy=f"Run: kiyome find {run.path / 'table.parquet'} --pred-probs {run.path / 'oof.parquet'}",
         )
     if blind:
@@ -197,9 +174,9 @@ def read_subject(folder: str | Path, *, blind: bool = False, images: str | Path 
     return _of_run(run, read_issues(run.path / ISSUES_FILE, run.table))
 
 
-def _of_run(run: FinishedRun, issues: RankedIssues) -> Subject:
+def _of_run(run: FinishedRun, issues: RankedIssues) -> ReviewItems:
     table = run.table
-    return Subject(
+    return ReviewItems(
         run=run.name,
         title=run.name,
         blind=False,
@@ -223,17 +200,17 @@ def _of_run(run: FinishedRun, issues: RankedIssues) -> Subject:
     )
 
 
-def _blinded(run: FinishedRun, secret: Secret) -> Subject:
-    """The photos of a run in an order that says nothing, under names that say nothing."""
+def _blinded(run: FinishedRun, secret: Secret) -> ReviewItems:
+    """Return the photos of a run in a random order, under names without meaning."""
     table = run.table
     order = secret.order(table.image_ids.tolist())
-    return Subject(
+    return ReviewItems(
         run=run.name,
         title=run.name,
         blind=True,
         audit=None,
         image_ids=table.image_ids[order].tolist(),
-        shown_ids=[f"photo {place}" for place in range(1, len(table) + 1)],
+        shown_ids=[f"photo {number}" for number in range(1, len(table) + 1)],
         class_names=table.class_names,
         fingerprint=table.fingerprint,
         table_content=table.content_digest,
@@ -243,25 +220,25 @@ def _blinded(run: FinishedRun, secret: Secret) -> Subject:
     )
 
 
-def _of_sample(drawn: AuditFolder) -> Subject:
-    names, photos = drawn.row_names, drawn.folder.resolve() / PHOTOS
+def _of_sample(sample: AuditFolder) -> ReviewItems:
+    names, photos = sample.row_names, sample.folder.resolve() / PHOTOS
     rows = Table(
         root=photos,
         image_ids=np.array(names, dtype=object),
-        paths=np.array(drawn.photo_names, dtype=object),
+        paths=np.array(sample.photo_names, dtype=object),
         given_labels=np.zeros(len(names), dtype=np.int32),  # the true ones stay sealed
-        class_names=drawn.class_names,
+        class_names=sample.class_names,
     )
-    return Subject(
-        run=drawn.folder.resolve().name,
-        title=drawn.facts["source"],
+    return ReviewItems(
+        run=sample.folder.resolve().name,
+        title=sample.facts["source"],
         blind=True,
-        audit=drawn.facts["source"],
+        audit=sample.facts["source"],
         image_ids=names,
         shown_ids=names,
-        class_names=drawn.class_names,
+        class_names=sample.class_names,
         fingerprint=rows.fingerprint,
-        table_content=drawn.manifest["table"]["content"],
+        table_content=sample.manifest["table"]["content"],
         photo_root=photos,
         photo_paths=rows.photo_paths(),
         ranking=np.arange(len(names)),
@@ -269,28 +246,28 @@ def _of_sample(drawn: AuditFolder) -> Subject:
 
 
 def _features(path: Path, num_rows: int) -> NDArray[np.floating[Any]] | None:
-    """Features as `find` stored them, one row each; None where it had none."""
+    """Return the features that `find` stored, one row each; None where it stored none."""
     if not path.is_file():
         return None
     with reading(path):
         features: NDArray[np.floating[Any]] = map_array(path)
     if features.ndim != 2 or len(features) != num_rows or features.dtype.kind != "f":
         raise StaleArtifact(
-            f"Features have {num_rows} rows, as the table.",
-            came=f"shape {features.shape}, {features.dtype} in {path}",
+            f"The features in {path} have the shape {features.shape} and type {features.dtype}.",
+            expected=f"Expected {num_rows} rows of floats, as in the table.",
             remedy="Run kiyome find again.",
         )
     return features
 
 
 def _duplicate_groups(path: Path, table: Table) -> NDArray[np.int64] | None:
-    """Groups as `duplicates.csv` lists them; None where nobody looked at the photos."""
+    """Return the groups in `duplicates.csv`; None where there is no such file."""
     if not path.is_file():
         return None
     row_of = {safe_cell(image_id): row for row, image_id in enumerate(table.image_ids)}
     groups = np.full(len(table), ALONE, dtype=np.int64)
     with reading(path), path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
-            if line["image_id"] in row_of:  # photos that are set aside are no rows
+            if line["image_id"] in row_of:  # unreadable photos have no row
                 groups[row_of[line["image_id"]]] = int(line["group"])
     return groups

@@ -1,8 +1,8 @@
 """The journal beside a SQLite store: the same events as lines of JSON, for the day the database is lost.
 
-Line n is event n of the store. The database is written first and is the only truth; the journal is brought
-up to it before an act is answered, and again when the store opens, so it is never ahead and rarely behind.
-Who holds the journal's lock writes the store, so processes wait in line instead of polling a busy database.
+Line n is event n of the store. The database is written first and is the only truth; the journal follows
+before a request is answered, and again when the store opens, so it is never ahead and rarely behind. The
+journal's lock is the write lock of the store, so processes queue instead of polling a busy database.
 """
 
 import fcntl
@@ -20,15 +20,14 @@ from kiyome.errors import InputError, StaleArtifact
 
 BLOCK = 65_536
 START = b'{"review": '
-"""How each line begins."""
+"""The beginning of each line."""
 
 
 @contextmanager
-def held(path: Path) -> Iterator[BinaryIO]:
-    """The journal, made if need be with its folder, while nobody else holds it; on the disk after the block.
+def locked_journal(path: Path) -> Iterator[BinaryIO]:
+    """The journal, created with its folder if absent, locked for the block and synced after it.
 
-    The lock dies with its owner. It is let go before the wait for the disk, so that the next one can write
-    meanwhile and both wait together.
+    The lock dies with its process. It is released before the sync, so that the next writer works meanwhile.
     """
     path.parent.mkdir(mode=OWNER_FOLDER, exist_ok=True)
     is_new = not path.exists()
@@ -44,56 +43,39 @@ def held(path: Path) -> Iterator[BinaryIO]:
 
 
 def complete(file: BinaryIO, lines_after: Callable[[int], Sequence[Line]]) -> None:
-    """Bring the journal up to the database.
-
-    Parameters
-    ----------
-    file : BinaryIO
-        The journal, as `held` gives it. A last line that was cut off by a kill is written again.
-    lines_after : callable
-        The database's lines that follow a number.
-
-    Raises
-    ------
-    StaleArtifact
-        When the last line is not what the database has at its place.
-    """
+    """Append to the locked journal what only the database has; a torn last line is written again."""
     last, torn = _last_lines(file)
     newest = _line_of(last) if last else None
     _cut(file, torn)
     number = newest[1].number if newest else 0
     lines = lines_after(max(number - 1, 0))
     if newest:
-        _refuse_strange(newest, lines)
+        _refuse_unknown_line(newest, lines)
         lines = lines[1:]
     file.seek(0, os.SEEK_END)
     file.writelines(map(bytes_of_line, lines))
 
 
 def refuse_foreign(path: Path, *, database: Path | None) -> None:
-    """Refuse a file that lies where the journal belongs and is not ours, before a byte of it can change.
+    """Raise an error, before a byte changes, where the journal's path is a file of another program.
 
-    Raises
-    ------
-    InputError
-        When it is older than the database, which is written first. None: this is to be restored now.
-    StaleArtifact
-        When its first line is no event.
+    It is one where it is older than the database, which is written first; `database` None says that the
+    database is about to be restored.
     """
     if not path.exists() or not (start := _first_bytes(path)):
         return
     if database and not (database.exists() and database.stat().st_size):
         raise InputError(
-            f"{path} was there before the store that it would belong to.",
-            came=f"no database {database.name} beside it",
-            remedy="If it is your own file, keep decisions elsewhere: --store sqlite:///OTHER.sqlite. If it "
-            "is the journal of a lost store, rebuild that: kiyome decisions RUN --restore JOURNAL",
+            f"{path} exists, but no database {database.name} beside it.",
+            expected="A journal is never older than its store.",
+            remedy="If it is a file of yours, keep decisions elsewhere: --store sqlite:///OTHER.sqlite. "
+            "If it is the journal of a lost store, rebuild that: kiyome decisions restore RUN JOURNAL",
         )
     first, end, _ = start.partition(b"\n")
     if end:
         _line_of(first)
     elif not _begins_as_ours(first):
-        raise _strange(f"a line that is no event: {first[:60]!a}")
+        raise _mismatch(f"The line {first[:60]!a} is not an event.")
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -102,52 +84,42 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def refuse_gaps(file: BinaryIO, number: int) -> None:
-    """Refuse a journal that has not as many lines as the store has events: a line was taken out or put in."""
+    """Raise an error where the journal has more or fewer lines than the store has events."""
     file.seek(0)
     lines = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
     if lines != number:
-        raise _strange(f"{lines:,} lines for {number:,} events")
+        raise _mismatch(f"The journal has {lines:,} lines for {number:,} events.")
 
 
 def bytes_of_line(line: Line) -> bytes:
-    """One line of the journal, in ASCII, so that no reader sees line ends where there are none."""
+    """Return one line of the journal, in ASCII, so that no reader sees line ends where there are none."""
     review, event = line
     return json.dumps({"review": review, **vars(event)}).encode() + b"\n"
 
 
 def read_journal(path: Path) -> list[Line]:
-    """The events that a journal holds, each one checked; a last line that was cut off is left out.
-
-    Raises
-    ------
-    InputError
-        When there is no such file.
-    StaleArtifact
-        Naming the first line that is not as it was written.
-    """
+    """Return the events of a journal, each one checked; a last line that was cut off is left out."""
     if not path.is_file():
-        raise InputError(
-            "A journal is a file of JSON lines.", came=f"no file {path}", remedy="Check the path."
-        )
+        raise InputError(f"There is no journal {path}.", remedy="Check the path.")
     whole, _, _torn = path.read_bytes().rpartition(b"\n")
     lines = [_line_of(raw) for raw in whole.split(b"\n")] if whole else []
-    for place, (_, event) in enumerate(lines, start=1):
-        if event.number != place:
-            raise _strange(f"event {event.number} in line {place}")
+    for number, (_, event) in enumerate(lines, start=1):
+        if event.number != number:
+            raise _mismatch(f"Line {number} of the journal holds event {event.number}.")
     for _, together in groupby(lines, key=lambda line: (line[0], line[1].batch)):
         _refuse_unsound([event for _, event in together])
     return lines
 
 
 def _refuse_unsound(events: list[Event]) -> None:
-    """Events that were written together read back as the batch that they were."""
+    """Raise an error where events of one batch do not read back as the batch that was written."""
     first = events[0]
     try:
         same = Batch.of(events).events(number=first.number, decided_at=first.decided_at) == events
     except (InputError, TypeError, ValueError) as error:
-        raise _strange(f"line {first.number}: {error}") from error
+        raise _mismatch(f"Line {first.number} of the journal is damaged: {error}") from error
     if not same:
-        raise _strange(f"line {first.number}: events of one act that differ")
+        raise _mismatch(f"Line {first.number} of the journal belongs to a batch whose events differ.")
 
 
 def _line_of(raw: bytes) -> Line:
@@ -157,9 +129,9 @@ def _line_of(raw: bytes) -> Line:
         event = Event(**values)
         sound = isinstance(review, str) and type(event.number) is int and isinstance(event.decided_at, str)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _strange(f"a line that is no event: {raw[:60]!a}") from error
+        raise _mismatch(f"The line {raw[:60]!a} is not an event.") from error
     if not sound:
-        raise _strange(f"a line that is no event: {raw[:60]!a}")
+        raise _mismatch(f"The line {raw[:60]!a} is not an event.")
     return review, event
 
 
@@ -176,9 +148,9 @@ def _last_lines(file: BinaryIO) -> tuple[bytes, bytes]:
 
 
 def _cut(file: BinaryIO, torn: bytes) -> None:
-    """Take the torn line off the file, if it is one of ours."""
+    """Remove the torn line from the file, if it is one of ours."""
     if not _begins_as_ours(torn):
-        raise _strange(f"a last line that is no event: {torn[:60]!a}")
+        raise _mismatch(f"The last line {torn[:60]!a} is not an event.")
     if torn:
         file.truncate(file.seek(0, os.SEEK_END) - len(torn))
 
@@ -187,21 +159,21 @@ def _begins_as_ours(torn: bytes) -> bool:
     return torn.startswith(START) or START.startswith(torn)
 
 
-def _refuse_strange(newest: Line, lines: Sequence[Line]) -> None:
+def _refuse_unknown_line(newest: Line, lines: Sequence[Line]) -> None:
     if not lines or lines[0] != newest:
-        raise _strange(f"line {newest[1].number:,}, which the database does not have")
+        raise _mismatch(f"Line {newest[1].number:,} of the journal is not in the database.")
 
 
-def _strange(came: str) -> StaleArtifact:
+def _mismatch(problem: str) -> StaleArtifact:
     return StaleArtifact(
-        "The journal of decisions holds the events of the database beside it, line by line.",
-        came=came,
-        remedy="Where the database was lost or is an older copy, move it away and rebuild it: "
-        "kiyome decisions RUN --restore JOURNAL. Where the journal was changed, "
+        problem,
+        expected="Expected the events of the database beside it, line by line.",
+        remedy="If the database was lost or is an older copy, move it away and rebuild it: "
+        "kiyome decisions restore RUN JOURNAL. If the journal was changed, "
         "move that away: it is written again.",
     )
 
 
 def write_lines(file: BinaryIO, lines: Iterable[Line]) -> None:
-    """A whole journal in a file that is open for writing."""
+    """Write a whole journal into an open file."""
     file.writelines(map(bytes_of_line, lines))

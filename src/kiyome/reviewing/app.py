@@ -1,4 +1,4 @@
-"""The app behind the guard: routes, and errors in three parts that never show how the server is made."""
+"""The app behind the guard: routes, and errors in three parts that never show how the server is built."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from kiyome.errors import (
     UnreadablePhoto,
 )
 from kiyome.reviewing.routes import decisions, page, rows, stats
-from kiyome.reviewing.routes.dependencies import own_names, parts_of
-from kiyome.reviewing.session import Desk
+from kiyome.reviewing.routes.dependencies import check_names, parts_of
+from kiyome.reviewing.session import ReviewSession
 
 STATUS_OF: dict[type[KiyomeError], int] = {
     InputError: 422,
@@ -27,71 +27,63 @@ STATUS_OF: dict[type[KiyomeError], int] = {
 }
 
 
-def make_app(desk: Desk) -> FastAPI:
-    """The app that shows what lies on a desk; serve it behind `kiyome.reviewing.guard.Guard` only."""
+def make_app(session: ReviewSession) -> FastAPI:
+    """Return the app of a review; serve it behind `kiyome.reviewing.guard.Guard` only."""
     app = FastAPI(
         title="kiyome review",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(own_names)],
+        dependencies=[Depends(check_names)],
         exception_handlers={
-            RequestValidationError: _say_what_is_wrong,
-            DecisionConflict: _say_what_stands,
-            **dict.fromkeys(STATUS_OF, _say_the_error),
-            HTTPException: _say_the_status,
-            Exception: _say_nothing,
+            RequestValidationError: _answer_invalid,
+            DecisionConflict: _answer_conflict,
+            **dict.fromkeys(STATUS_OF, _answer_error),
+            HTTPException: _answer_status,
+            Exception: _answer_failure,
         },
     )
-    app.state.desk = desk
+    app.state.session = session
     for routes in (page, rows, decisions, stats):
         app.include_router(routes.router)
     return app
 
 
-async def _say_what_is_wrong(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
-    """Name the fields, never what they held: that may be no text at all."""
+async def _answer_invalid(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
+    """Name the fields, never their values: those may be no text at all."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or str(part).isidentifier())
+    name = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or str(part).isidentifier())
     parts = {
-        "must": "A request has the fields that this route knows.",
-        "came": f"{place}: {first['type']}",
+        "problem": f"The field {name} of the request is not valid: {first['type']}.",
+        "expected": "Expected the fields of this route.",
         "remedy": "Reload the page.",
     }
     return JSONResponse({"error": parts}, status_code=422)
 
 
-async def _say_what_stands(request: Request, error: Any) -> JSONResponse:
-    """Give the page what was decided since; by row, as an image id may tell the label in a blind review."""
-    current = request.app.state.desk.written(error.current)
-    came = f"a newer decision about {len(current)} of the rows"
-    parts = {"must": error.must, "came": came, "remedy": error.remedy}
+async def _answer_conflict(request: Request, error: Any) -> JSONResponse:
+    """Name newer decisions by row, as an image id may show the label in a blind review."""
+    current = request.app.state.session.as_json(error.current)
+    problem = f"There are newer decisions about {len(current)} of the rows."
+    parts = {"problem": problem, "expected": error.expected, "remedy": error.remedy}
     return JSONResponse({"error": parts, "current": current}, status_code=409)
 
 
-async def _say_the_error(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
+async def _answer_error(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
     status = next(code for kind, code in STATUS_OF.items() if isinstance(error, kind))
     return JSONResponse(parts_of(error), status_code=status)
 
 
-async def _say_the_status(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
-    """Answers of routes have their three parts; the framework's own get them here."""
+async def _answer_status(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
+    """Errors of routes have their three parts; the framework's own get them here."""
     parts = error.detail
     if not isinstance(parts, dict):
-        parts = {
-            "must": "A request asks for what is here.",
-            "came": parts,
-            "remedy": "Reload the page.",
-        }
+        parts = {"problem": f"{parts}.", "expected": "", "remedy": "Reload the page."}
     return JSONResponse({"error": parts}, status_code=error.status_code, headers=error.headers)
 
 
-async def _say_nothing(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
-    """The traceback is for whoever runs the server: uvicorn prints it there."""
-    parts = {
-        "must": "The server answers.",
-        "came": "The server failed; its log says why.",
-        "remedy": "Try again.",
-    }
+async def _answer_failure(request: Request, error: Any) -> JSONResponse:  # noqa: ARG001
+    """The traceback is for the person who runs the server: uvicorn prints it there."""
+    parts = {"problem": "The server failed; its log has the reason.", "expected": "", "remedy": "Try again."}
     return JSONResponse({"error": parts}, status_code=500)

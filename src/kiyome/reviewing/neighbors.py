@@ -1,12 +1,12 @@
-"""The rows whose photos look most like one row's, by the cosine of their stored features. N rows, D features.
+"""The rows most similar to one row, by the cosine of their stored features. N rows, D features.
 
-Exact, and yet few features are read: all rows are turned by the same rotation, which changes no cosine, so
-that a few directions hold most of every vector. Of two unit vectors, each split into what lies in these
-directions and the rest,
+Exact, and yet few features are read: the same rotation of all rows, which changes no cosine, puts most of
+every vector into a few directions. For two unit vectors, each split into its part in these directions and the
+rest,
 
     cosine = kept part · kept part + rest · rest  <=  kept part · kept part + |rest| |rest|
 
-so what is kept bounds every cosine. Rows go through three sieves, each with fewer rows and more numbers:
+so the kept part bounds every cosine. Three steps follow, each with fewer rows and more numbers:
 a head of HEAD directions of all rows, a tail of more directions of those whose bound reaches the k-th best
 cosine so far, and whole features of those whose bound still does.
 """
@@ -23,7 +23,7 @@ Features = NDArray[np.floating[Any]]
 Floats = NDArray[np.float32]
 
 HEAD = 128
-MOST_KEPT, LEAST_KEPT = 512, 64
+MAX_KEPT, LEAST_KEPT = 512, 64
 """Directions of head and tail together."""
 KEPT_BYTES = 2**28
 """Memory for head and tail, as long as LEAST_KEPT directions fit in."""
@@ -34,11 +34,11 @@ FIRST_READ = 64
 """Rows with the highest bounds whose features are read first, at least."""
 TINY = 1e-12
 ROUNDING = 1e-5
-"""Added to every bound, for what single precision may lose."""
+"""Added to every bound, for the error of single precision."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Near:
+class NearestRows:
     """The k nearest rows, the nearest first."""
 
     rows: NDArray[np.intp]
@@ -48,15 +48,8 @@ class Near:
 
 
 class Neighbors:
-    """Nearest rows of any row; made once, in one pass over the features.
+    """Nearest rows of any row; prepared once, in one pass over finite features, which may be on the disk.
 
-    Parameters
-    ----------
-    features : array of float, shape (N, D)
-        Finite; may be mapped from the disk. Up to `KEPT_BYTES` of what is made of them stay in memory.
-
-    Examples
-    --------
     >>> neighbors = Neighbors(np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 1.0], [0.0, 0.0]]))
     >>> near = neighbors.of(0, k=2)
     >>> near.rows.tolist(), [f"{cosine:.3f}" for cosine in near.similarities]
@@ -80,24 +73,18 @@ class Neighbors:
         left -= np.einsum("nd,nd->n", self._tail, self._tail)
         self._beyond_tail: Floats = np.sqrt(np.clip(left, 0, None))
 
-    def of(self, row: int, *, k: int) -> Near:
-        """The k rows nearest to a row, fewer where there are not so many.
-
-        Raises
-        ------
-        InputError
-            On a row or a number that cannot be.
-        """
+    def of(self, row: int, *, k: int) -> NearestRows:
+        """Return the k rows nearest to a row; fewer where the table is smaller."""
         num_rows = len(self.features)
         if not 0 <= row < num_rows or k < 1:
             raise InputError(
-                f"A row lies in 0..{num_rows - 1}, and has at least one neighbor to show.",
-                came=f"row {row}, k {k}",
-                remedy="Take a row of the table, and k of 1 or more.",
+                f"There are no {k} neighbors of row {row}.",
+                expected=f"Expected a row from 0 to {num_rows - 1}, and at least 1 neighbor.",
+                remedy="Choose a row of the table, and k of 1 or more.",
             )
         k = min(k, num_rows - 1)
         if k == 0:
-            return Near(rows=np.empty(0, np.intp), similarities=np.empty(0, np.float32))
+            return NearestRows(rows=np.empty(0, np.intp), similarities=np.empty(0, np.float32))
         kept = self._head @ self._head[row]
         bounds = kept + self._beyond_head * self._beyond_head[row] + ROUNDING
         bounds[row] = -np.inf
@@ -111,10 +98,10 @@ class Neighbors:
         rows = np.concatenate([first, more])
         cosines = np.concatenate([cosines, self._cosines(row, more)])
         best = np.lexsort((rows, -cosines))[:k]
-        return Near(rows=rows[best], similarities=cosines[best])
+        return NearestRows(rows=rows[best], similarities=cosines[best])
 
     def _cosines(self, row: int, rows: NDArray[np.intp]) -> Floats:
-        """Exact cosines (n,) of a row with others."""
+        """Return exact cosines (n,) of a row with others."""
         own = np.asarray(self.features[row], np.float32)
         cosines = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), BLOCK_ROWS):
@@ -125,8 +112,8 @@ class Neighbors:
 
 
 def _leading_directions(features: Features) -> Floats:
-    """Orthonormal directions (D, up to MOST_KEPT) in which a sample of unit rows is longest."""
-    num_kept = min(MOST_KEPT, max(LEAST_KEPT, KEPT_BYTES // (4 * len(features))))
+    """Return the orthonormal directions (D, up to MAX_KEPT) in which a sample of unit rows is longest."""
+    num_kept = min(MAX_KEPT, max(LEAST_KEPT, KEPT_BYTES // (4 * len(features))))
     step = -(-len(features) // SAMPLE_ROWS)
     sample = np.asarray(features[::step], np.float64)
     sample /= np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), TINY)

@@ -1,4 +1,4 @@
-"""Which rows to show, and in which order. N rows, K classes.
+"""The queue of rows to review: order and filters. N rows, K classes.
 
 order ── (N,) rows, made once ──┐
 filters ── (N,) mask ───────────┴── rows to show
@@ -10,57 +10,42 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.decisions.current import LABEL, NOTHING, VERDICTS, Codes, Standing
+from kiyome.decisions.current import LABEL, NONE, VERDICTS, Codes, CurrentDecisions
 from kiyome.decisions.events import Verdict
-from kiyome.decisions.items import ALONE, Secret, Subject
+from kiyome.decisions.items import ALONE, ReviewItems, Secret
 from kiyome.errors import InputError, choose
 
 
-def expected_gain(subject: Subject) -> NDArray[np.float64]:
-    """Labels (N,) that a look at each row is expected to put right; above 1 only where rows are copies.
-
-    Raises
-    ------
-    InputError
-        In a blind review, which has no chances.
-    """
-    if subject.probability is None or subject.given_labels is None:
-        raise InputError("Gain is a sum of chances.", came="a blind review", remedy="Ask for order 'random'.")
-    if subject.duplicate_groups is None:
-        return subject.probability
-    return gain_with_copies(subject.probability, subject.given_labels, subject.duplicate_groups)
+def expected_gain(items: ReviewItems) -> NDArray[np.float64]:
+    """Return how many labels (N,) a look at each row is expected to correct; above 1 only for duplicates."""
+    if items.probability is None or items.given_labels is None:
+        raise InputError("A blind review has no order by gain.", remedy="Choose the order 'random'.")
+    if items.duplicate_groups is None:
+        return items.probability
+    return gain_with_copies(items.probability, items.given_labels, items.duplicate_groups)
 
 
 def gain_with_copies(
-    chances: NDArray[np.float64], labels: NDArray[np.integer], groups: NDArray[np.integer]
+    probability: NDArray[np.float64], labels: NDArray[np.integer], groups: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Each row's chance (N,) to be wrong, or what a look at the picture brings where other rows show it, too.
+    """Return each row's probability (N,) to be wrong; for duplicates, what one look at the picture corrects.
 
-    Parameters
-    ----------
-    chances
-        (N,) that the given label is wrong.
-    labels
-        (N,) given ones.
-    groups
-        (N,) rows with the same number show the same picture; `ALONE` shows it alone.
+    Rows with the same number in `groups` (N,) show the same picture; `ALONE` has no duplicate.
 
-    Examples
-    --------
     >>> gain_with_copies(np.array([0.5, 0.25, 0.5, 0.1, 0.2]), np.array([0, 1, 1, 0, 1]),
     ...                  np.array([ALONE, 0, 0, 1, 1])).tolist()
     [0.5, 0.75, 0.75, 1.0, 1.0]
     """
     copies = np.flatnonzero(groups != ALONE)
     if len(copies) == 0:
-        return chances
+        return probability
     _, pictures = np.unique(groups[copies], return_inverse=True)
-    sums = np.bincount(pictures, weights=chances[copies])
+    sums = np.bincount(pictures, weights=probability[copies])
     num_labels = int(labels[copies].max()) + 1
     cells, counts = np.unique(pictures * num_labels + labels[copies], return_counts=True)
     most_frequent = np.zeros(len(sums), dtype=np.int64)
     np.maximum.at(most_frequent, cells // num_labels, counts)
-    gain = chances.copy()
+    gain = probability.copy()
     gain[copies] = np.maximum(sums, np.bincount(pictures) - most_frequent)[pictures]
     return gain
 
@@ -72,39 +57,39 @@ Mask = NDArray[np.bool_]
 
 ORDERS: tuple[Order, ...] = get_args(Order)
 BLIND_ORDERS: tuple[Order, ...] = ("random",)
-"""Any other could tell something of the labels."""
-MOST_SEARCHED = 200
+"""Any other could show something of the labels."""
+MAX_SEARCHED = 200
 """Characters of a text to search for."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What someone asked to see; refused when made, if it cannot be."""
+class QueueFilter:
+    """Order and filters of a queue; an InputError when made with values that cannot be."""
 
     order: Order = "suspicion"
     """suspicion: most suspicious first. gain: as `kiyome.reviewing.queue` says. pair: the (given, suggested)
-    cells with most flagged rows first, most suspicious first in each. random: as the review's secret
-    draws. table: as the rows lie. A blind review has its one random order."""
+    cells with most flagged rows first, most suspicious first in each. random: by the secret of the
+    review. table: as in the table. A blind review has its one random order."""
     given: str | None = None
     """Only rows with this given label, a class name."""
     likely: str | None = None
-    """Only rows that the model takes for this class."""
+    """Only rows for which the model predicts this class."""
     flagged: bool | None = None
     """Only rows that are flagged (True), or are not (False)."""
     min_chance: float = 0.0
-    """Only rows whose label is wrong with at least this chance, 0 to 1."""
+    """Only rows whose label is wrong with at least this probability, 0 to 1."""
     max_chance: float = 1.0
-    """Only rows whose label is wrong with at most this chance, 0 to 1."""
+    """Only rows whose label is wrong with at most this probability, 0 to 1."""
     state: State = "all"
-    """open: nobody's decision stands. left: mine does not stand. mine: mine stands. decided: anyone's stands.
-    disputed: two people hold different things. Unsure is a decision. In a blind review nobody else is there:
-    open is left, decided is mine."""
+    """open: decided by nobody. left: not decided by me. mine: decided by me. decided: by anyone. disputed:
+    two people differ. Unsure is a decision. A blind review shows nobody else: open is left, decided is
+    mine."""
     verdict: Verdict | None = None
-    """Only rows of which this verdict stands: the reviewer's if one is named, else anyone's."""
+    """Only rows with this verdict: the reviewer's if one is named, else anyone's."""
     reviewer: str | None = None
-    """Only rows of which this person's decision stands."""
+    """Only rows with a decision of this person."""
     search: str = ""
-    """Only rows whose shown id has this text in it; case does not count."""
+    """Only rows whose shown id contains this text, in any case."""
 
     def __post_init__(self) -> None:
         for name, known in (("order", ORDERS), ("state", get_args(State))):
@@ -113,140 +98,121 @@ class Asked:
             choose("verdict", self.verdict, get_args(Verdict))
         if not 0 <= self.min_chance <= self.max_chance <= 1:
             raise InputError(
-                "Chances lie in 0 to 1, the least not above the most.",
-                came=f"min_chance={self.min_chance} and max_chance={self.max_chance}",
-                remedy="Take 0 and 1 for all rows.",
+                f"min_chance={self.min_chance} and max_chance={self.max_chance} are no range.",
+                expected="Expected 0 <= min_chance <= max_chance <= 1.",
+                remedy="Use 0 and 1 for all rows.",
             )
-        if len(self.search) > MOST_SEARCHED:
+        if len(self.search) > MAX_SEARCHED:
             raise InputError(
-                f"A text to search for has at most {MOST_SEARCHED} characters.",
-                came=f"{len(self.search)}",
+                f"The text to search for has {len(self.search)} characters.",
+                expected=f"Expected at most {MAX_SEARCHED}.",
                 remedy="Search for a part of it.",
             )
 
 
 class Queue:
-    """The queue of one subject; remembers each order once it is made.
+    """All orders of the rows of one review, each computed once; the secret defines the random one.
 
-    Parameters
-    ----------
-    subject : Subject
-        Whose rows are put in line.
-    secret : Secret
-        Of the review; it draws the random order.
-
-    Examples
-    --------
     >>> from pathlib import Path
-    >>> subject = Subject(run="r", title="r", blind=True, audit=None, image_ids=["a", "b"],
+    >>> items = ReviewItems(run="r", title="r", blind=True, audit=None, image_ids=["a", "b"],
     ...     shown_ids=["a", "b"], class_names=("cat", "dog"), fingerprint="", table_content="",
     ...     photo_root=Path(), photo_paths=["", ""], ranking=np.arange(2))
-    >>> Queue(subject, Secret(key=b"k")).rows(Asked(order="random", search="B"), Standing(subject)).tolist()
+    >>> queue_filter = QueueFilter(order="random", search="B")
+    >>> Queue(items, Secret(key=b"k")).rows(queue_filter, CurrentDecisions(items)).tolist()
     [1]
     """
 
-    def __init__(self, subject: Subject, secret: Secret) -> None:
-        self.subject, self.secret = subject, secret
+    def __init__(self, items: ReviewItems, secret: Secret) -> None:
+        self.items, self.secret = items, secret
         self._orders: dict[Order, Rows] = {}
 
     @property
     def orders(self) -> tuple[Order, ...]:
-        """What may be asked of this subject."""
-        return BLIND_ORDERS if self.subject.blind else ORDERS
+        """The orders that this review may show."""
+        return BLIND_ORDERS if self.items.blind else ORDERS
 
-    def rows(self, asked: Asked, standing: Standing, *, me: str | None = None) -> Rows:
-        """The rows to show, in order.
-
-        Parameters
-        ----------
-        asked
-            Order and filters.
-        standing
-            What was decided so far.
-        me
-            Who asks; where nobody does, nothing is mine.
-
-        Raises
-        ------
-        InputError
-            On a class that the table does not have, and where a blind review is asked for what it hides.
-        """
-        if self.subject.blind:
-            refuse_unblinding(asked, me)
-        order = self._in_order(asked.order)
-        mask = mask_of(self.subject, asked, standing, me)
+    def rows(self, queue_filter: QueueFilter, current: CurrentDecisions, *, me: str | None = None) -> Rows:
+        """Return the rows to show, in order; `me` is the reviewer who looks."""
+        if self.items.blind:
+            refuse_unblinding(queue_filter, me)
+        order = self._in_order(queue_filter.order)
+        mask = mask_of(self.items, queue_filter, current, me)
         return order if mask is None else order[mask[order]]
 
     def _in_order(self, order: Order) -> Rows:
         if order not in self._orders:
-            self._orders[order] = rows_in_order(self.subject, order, self.secret)
+            self._orders[order] = rows_in_order(self.items, order, self.secret)
         return self._orders[order]
 
 
-def rows_in_order(subject: Subject, order: Order, secret: Secret) -> Rows:
-    """All N rows in an order, as `Asked.order` says; equals stay as they are ranked."""
-    ranking = subject.ranking
-    if subject.blind or order == "suspicion":
+def rows_in_order(items: ReviewItems, order: Order, secret: Secret) -> Rows:
+    """Return all N rows in an order of `QueueFilter.order`; ties keep their rank."""
+    ranking = items.ranking
+    if items.blind or order == "suspicion":
         return ranking
     if order == "table":
-        return np.arange(len(subject))
+        return np.arange(len(items))
     if order == "random":
-        return secret.order(subject.image_ids)
-    weight = expected_gain(subject) if order == "gain" else _flagged_of_pair(subject)
+        return secret.order(items.image_ids)
+    weight = expected_gain(items) if order == "gain" else _flagged_of_pair(items)
     return ranking[np.argsort(-weight[ranking], kind="stable")]
 
 
-def _flagged_of_pair(subject: Subject) -> NDArray[np.float64]:
-    """(N,) flagged rows in the cell (given, suggested) of a flagged row, cells apart; 0 for other rows."""
-    given, suggested, flagged = subject.given_labels, subject.suggested_labels, subject.is_label_issue
-    weight = np.zeros(len(subject))
+def _flagged_of_pair(items: ReviewItems) -> NDArray[np.float64]:
+    """Return the number (N,) of flagged rows like each flagged one, by (given, suggested); 0 for others."""
+    given, suggested, flagged = items.given_labels, items.suggested_labels, items.is_label_issue
+    weight = np.zeros(len(items))
     if given is None or suggested is None or flagged is None:
         return weight
-    cells = given[flagged].astype(np.int64) * len(subject.class_names) + suggested[flagged]
+    cells = given[flagged].astype(np.int64) * len(items.class_names) + suggested[flagged]
     found, places, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    # equally large cells differ by less than a row, so that they do not mix
+    # cells of equal size differ by less than a row, so that they do not mix
     weight[flagged] = (counts - np.arange(len(found)) / max(len(found), 1))[places]
     return weight
 
 
-def mask_of(subject: Subject, asked: Asked, standing: Standing, me: str | None) -> Mask | None:
-    """(N,) rows that pass every filter; None where nothing is filtered."""
-    masks = [*_label_masks(subject, asked), *_decision_masks(subject, asked, standing, me)]
-    if asked.search:
-        wanted = asked.search.casefold()
-        masks.append(np.array([wanted in shown.casefold() for shown in subject.shown_ids], np.bool_))
+def mask_of(
+    items: ReviewItems, queue_filter: QueueFilter, current: CurrentDecisions, me: str | None
+) -> Mask | None:
+    """Return a mask (N,) of rows that pass every filter; None where there is no filter."""
+    masks = [*_label_masks(items, queue_filter), *_decision_masks(items, queue_filter, current, me)]
+    if queue_filter.search:
+        wanted = queue_filter.search.casefold()
+        masks.append(np.array([wanted in shown.casefold() for shown in items.shown_ids], np.bool_))
     return np.logical_and.reduce(masks) if masks else None
 
 
-def _label_masks(subject: Subject, asked: Asked) -> list[Mask]:
+def _label_masks(items: ReviewItems, queue_filter: QueueFilter) -> list[Mask]:
     masks: list[Mask] = []
-    if asked.given is not None and subject.given_labels is not None:
-        masks.append(subject.given_labels == _label(subject, asked.given))
-    if asked.likely is not None and subject.likely_labels is not None:
-        masks.append(subject.likely_labels == _label(subject, asked.likely))
-    if asked.flagged is not None and subject.is_label_issue is not None:
-        masks.append(subject.is_label_issue == asked.flagged)
-    if subject.probability is not None and asked.min_chance > 0:
-        masks.append(subject.probability >= asked.min_chance)
-    if subject.probability is not None and asked.max_chance < 1:
-        masks.append(subject.probability <= asked.max_chance)
+    if queue_filter.given is not None and items.given_labels is not None:
+        masks.append(items.given_labels == _label(items, queue_filter.given))
+    if queue_filter.likely is not None and items.likely_labels is not None:
+        masks.append(items.likely_labels == _label(items, queue_filter.likely))
+    if queue_filter.flagged is not None and items.is_label_issue is not None:
+        masks.append(items.is_label_issue == queue_filter.flagged)
+    if items.probability is not None and queue_filter.min_chance > 0:
+        masks.append(items.probability >= queue_filter.min_chance)
+    if items.probability is not None and queue_filter.max_chance < 1:
+        masks.append(items.probability <= queue_filter.max_chance)
     return masks
 
 
-def _decision_masks(subject: Subject, asked: Asked, standing: Standing, me: str | None) -> list[Mask]:
+def _decision_masks(
+    items: ReviewItems, queue_filter: QueueFilter, current: CurrentDecisions, me: str | None
+) -> list[Mask]:
     masks: list[Mask] = []
-    if asked.state == "disputed":
-        masks.append(standing.disputed)
-    elif asked.state != "all":
-        by_me = subject.blind or asked.state in ("mine", "left")
-        stands = standing.codes(me or "") != NOTHING if by_me else standing.decided
-        masks.append(stands if asked.state in ("mine", "decided") else ~stands)
-    if asked.reviewer is not None and asked.verdict is None:
-        masks.append(standing.codes(asked.reviewer) != NOTHING)
-    if asked.verdict is not None:
-        who = standing.reviewers if asked.reviewer is None else [asked.reviewer]
-        held = [_has_verdict(standing.codes(name), asked.verdict) for name in who]
-        masks.append(np.logical_or.reduce(held) if held else np.zeros_like(standing.disputed))
+    if queue_filter.state == "disputed":
+        masks.append(current.disputed)
+    elif queue_filter.state != "all":
+        by_me = items.blind or queue_filter.state in ("mine", "left")
+        decided = current.codes(me or "") != NONE if by_me else current.decided
+        masks.append(decided if queue_filter.state in ("mine", "decided") else ~decided)
+    if queue_filter.reviewer is not None and queue_filter.verdict is None:
+        masks.append(current.codes(queue_filter.reviewer) != NONE)
+    if queue_filter.verdict is not None:
+        who = current.reviewers if queue_filter.reviewer is None else [queue_filter.reviewer]
+        found = [_has_verdict(current.codes(name), queue_filter.verdict) for name in who]
+        masks.append(np.logical_or.reduce(found) if found else np.zeros_like(current.disputed))
     return masks
 
 
@@ -256,33 +222,31 @@ def _has_verdict(codes: Codes, verdict: Verdict) -> Mask:
     return mask
 
 
-def refuse_unblinding(asked: Asked, me: str | None) -> None:
-    """Refuse what would tell something of labels, guesses, or what others decided.
-
-    Raises
-    ------
-    InputError
-        Naming what was asked for.
-    """
+def refuse_unblinding(queue_filter: QueueFilter, me: str | None) -> None:
+    """Raise an InputError on a filter that would show something of labels, predictions or other people."""
     hidden = ("given", "likely", "flagged", "min_chance", "max_chance")
-    told = [name for name in hidden if getattr(asked, name) != getattr(Asked(), name)]
-    told += ["order"] if asked.order not in BLIND_ORDERS else []
-    told += ["state"] if asked.state == "disputed" else []
-    told += ["reviewer"] if asked.reviewer is not None and asked.reviewer != me else []
-    told += ["verdict"] if asked.verdict is not None and (me is None or asked.reviewer != me) else []
-    if told:
+    shown = [name for name in hidden if getattr(queue_filter, name) != getattr(QueueFilter(), name)]
+    shown += ["order"] if queue_filter.order not in BLIND_ORDERS else []
+    shown += ["state"] if queue_filter.state == "disputed" else []
+    shown += ["reviewer"] if queue_filter.reviewer is not None and queue_filter.reviewer != me else []
+    shown += (
+        ["verdict"]
+        if queue_filter.verdict is not None and (me is None or queue_filter.reviewer != me)
+        else []
+    )
+    if shown:
         raise InputError(
-            "A blind review shows photos in a random order, and one's own decisions.",
-            came=f"{told[0]}={getattr(asked, told[0])!r}",
-            remedy="Ask for order 'random', and leave that out.",
+            f"{shown[0]}={getattr(queue_filter, shown[0])!r} is not possible in a blind review.",
+            expected="It shows photos in a random order, and one's own decisions.",
+            remedy="Choose the order 'random', and leave this filter out.",
         )
 
 
-def _label(subject: Subject, name: str) -> int:
-    if name not in subject.label_of:
+def _label(items: ReviewItems, name: str) -> int:
+    if name not in items.label_of:
         raise InputError(
-            "A class is one of the table's.",
-            came=repr(name[:MOST_SEARCHED]),
-            remedy=f"The classes are {', '.join(subject.class_names[:20])}.",
+            f"The class {name[:MAX_SEARCHED]!r} is not in the table.",
+            expected=f"The classes are {', '.join(items.class_names[:20])}.",
+            remedy="Choose one of them.",
         )
-    return subject.label_of[name]
+    return items.label_of[name]

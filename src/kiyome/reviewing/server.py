@@ -1,6 +1,6 @@
-"""Where the review page is served: on loopback unless told otherwise, and to who knows the token.
+"""The server of the review page: on loopback by default, and for visitors with the token.
 
-take_place ── a socket and its token ── serve ── guard ── app
+open_endpoint ── a socket and its token ── serve ── guard ── app
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kiyome.artifacts.storage import writing
 from kiyome.errors import InputError, MissingExtra
-from kiyome.reviewing.guard import MAX_HEAD, App, Guard, Rules, leading_to
+from kiyome.reviewing.guard import MAX_HEAD, App, Guard, Rules, redirect_page
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -28,32 +28,32 @@ MAX_CONNECTIONS = 256
 """A browser opens six."""
 
 HEAD_SECONDS = 10.0
-"""A request whose head is not whole by then never will be."""
+"""Longest time for the head of a request to arrive."""
 
 READ_SECONDS = 30.0
-"""For so long a client may let its answer wait, or keep a connection that it does not use."""
+"""Longest time for a client to read its answer, or to keep an unused connection."""
 
 
-class Impatient(H11Protocol):
-    """A connection that is cut when its client stalls.
+class TimeoutProtocol(H11Protocol):
+    """A connection that is closed when its client stalls.
 
-    Without this, 900 half-open requests stayed open for as long as they liked; with a limit on connections
-    alone they would lock everyone else out. So where all are taken, one that costs least makes room for the
-    newest: an idle one, else one whose head is not whole, else one whose body is not; the oldest of these.
+    Without timeouts, 900 half-open requests stayed open forever; with a limit on connections alone they would
+    lock everyone else out. So at the limit, one makes room for the newest: an idle one, else one whose head
+    is not whole, else one whose body is not; the oldest of these.
     """
 
     head_timer: asyncio.TimerHandle | None = None
     read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for the first request."""
+        """Start the timeout of the first request."""
         super().connection_made(transport)
         self.head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
         if len(self.connections) > MAX_CONNECTIONS:
-            _least_missed(self).transport.abort()
+            _to_close(self).transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the rest of a head; stop waiting once it is whole."""
+        """Start or stop the timeout of a head."""
         super().data_received(data)
         if self.conn.their_state is not IDLE:
             _stop(self.head_timer)
@@ -62,17 +62,17 @@ class Impatient(H11Protocol):
             self.head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
-        """Start to wait for a client that reads its answer."""
+        """Start the timeout of a client that does not read."""
         super().pause_writing()
         self.read_timer = self.loop.call_later(READ_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop waiting: the client reads."""
+        """Stop that timeout: the client reads."""
         super().resume_writing()
         _stop(self.read_timer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave no timer behind."""
+        """Stop all timers."""
         _stop(self.head_timer)
         _stop(self.read_timer)
         super().connection_lost(exc)
@@ -83,15 +83,15 @@ def _stop(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def _least_missed(newest: Impatient) -> Impatient:
-    """The connection that makes room; the newest one itself where all others are being answered."""
-    others = (each for each in newest.connections if isinstance(each, Impatient) and each is not newest)
+def _to_close(newest: TimeoutProtocol) -> TimeoutProtocol:
+    """Return the connection to close; the newest one itself where all others are being answered."""
+    others = (each for each in newest.connections if isinstance(each, TimeoutProtocol) and each is not newest)
     ranks = {each: rank for each in others if (rank := _rank(each))}
     return min(ranks, key=lambda each: ranks[each], default=newest)
 
 
-def _rank(one: Impatient) -> tuple[int, float] | None:
-    """How soon a connection is to go; None where it is being answered, or cut already."""
+def _rank(one: TimeoutProtocol) -> tuple[int, float] | None:
+    """Return the rank of a connection to close, lowest first; None where it is being answered or closing."""
     if one.transport.is_closing():
         return None
     if one.timeout_keep_alive_task is not None:
@@ -108,41 +108,37 @@ SHORTEST_TOKEN = 16
 """Characters of a token that people choose."""
 
 STOP_SECONDS = 5
-"""For so long a stop waits for answers that are under way."""
+"""Longest time that a stop waits for unfinished answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where the server listens, and what its visitors must know."""
+class Endpoint:
+    """The socket, host, port and token of the server."""
 
     listener: socket.socket
-    """It listens already, so that a browser may be sent there; it belongs to `serve`, which closes it."""
+    """Listening already, so that a browser may connect; `serve` closes it."""
     host: str
-    """As the user named it."""
+    """As given by the user."""
     port: int
     token: str | None
-    """None on loopback, if the user asked for none."""
+    """None on loopback, if the user wants none."""
     token_was_made: bool = False
-    """Whether it is new at this start, so that browsers of an earlier one could not know it."""
+    """Whether it is new at this start, so that no browser knows it."""
     port_was_taken: bool = False
-    """Whether this is not the usual port, because another program has that."""
+    """Whether another program has the default port."""
 
     @property
     def address(self) -> str:
-        """What a browser opens, with the token."""
+        """The address for browsers, with the token."""
         name = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
         name = f"[{name}]" if ":" in name else name
         return f"http://{name}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     def rules(self, csrf: str, *, cookie_key: bytes | None = None) -> Rules:
-        """What the guard asks of requests to this place.
+        """Return the rules of the guard for this endpoint.
 
-        Parameters
-        ----------
-        csrf
-            As `Rules.csrf`.
-        cookie_key
-            Of the review: a browser that came in once stays in when the server starts again with a new token.
+        With the `cookie_key` of the review, a browser stays signed in when the server restarts with a new
+        token.
         """
         everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104
         own = {socket.gethostname().lower(), socket.getfqdn().lower()} if everywhere else {self.host.lower()}
@@ -157,73 +153,57 @@ class Place:
         )
 
 
-def take_place(
+def open_endpoint(
     host: str = LOOPBACK, port: int | None = None, token: str | None = None, *, no_token: bool = False
-) -> Place:
-    """Return a socket that listens, and the token that its visitors must know.
+) -> Endpoint:
+    """Return a listening socket and the token of its visitors.
 
-    Parameters
-    ----------
-    host
-        An address or name of this machine.
-    port
-        0 for any free one; `DEFAULT_PORT` if not given, or a free one where that is taken.
-    token
-        At least 16 letters, digits, ``-`` or ``_``; made at random if not given.
-    no_token
-        Let in every user and program of this machine; on loopback only.
+    The port is 0 for any free one, and by default `DEFAULT_PORT`, or a free one where that is in use. The
+    token has at least 16 letters, digits, ``-`` or ``_``, and is random by default; `no_token` admits every
+    user and program of this machine, on loopback only.
 
-    Raises
-    ------
-    InputError
-        When the token is short, there is to be none where other machines reach the server, the host is no
-        address of this machine, or the named port is taken.
-
-    Examples
-    --------
-    >>> place = take_place(port=0)
-    >>> place.listener.close()
-    >>> place.listener.family.name, place.address == f"http://127.0.0.1:{place.port}/?token={place.token}"
+    >>> endpoint = open_endpoint(port=0)
+    >>> endpoint.listener.close()
+    >>> endpoint.listener.family.name, endpoint.address == f"http://127.0.0.1:{endpoint.port}/?token={endpoint.token}"
     ('AF_INET', True)
     """
     if token is not None and not (len(token) >= SHORTEST_TOKEN and _is_plain(token)):
         raise InputError(
-            f"A token has at least {SHORTEST_TOKEN} letters, digits, - or _.",
-            came=f"one of {len(token)} characters",
-            remedy="Leave --token away, and one is made.",
+            f"The token of {len(token)} characters is not valid.",
+            expected=f"Expected at least {SHORTEST_TOKEN} letters, digits, - or _.",
+            remedy="Leave --token out, and one is made.",
         )
     if no_token and (token is not None or not is_loopback(host)):
         raise InputError(
-            "A server goes without a token only on loopback, and where none is given.",
-            came=f"--no-token with --host {host}" if token is None else "--no-token with a token",
-            remedy="Leave --no-token away" + ("." if token is None else ", or --token and KIYOME_TOKEN."),
+            f"--no-token came with {f'--host {host}' if token is None else 'a token'}.",
+            expected="A server without a token is possible on loopback only.",
+            remedy="Leave --no-token out" + ("." if token is None else ", or --token and KIYOME_TOKEN."),
         )
     is_made = token is None and not no_token
     if is_made:
         token = secrets.token_urlsafe(24)
     wanted = DEFAULT_PORT if port is None else port
     try:
-        listener, taken = _bound(host, wanted), False
+        listener, in_use = _bound(host, wanted), False
     except OSError as error:
         if port is not None or error.errno != errno.EADDRINUSE:
             raise InputError(
-                "The server can listen on its host and port.",
-                came=f"{host}, port {wanted}: {error.strerror or error}",
+                f"The server cannot listen on {host}, port {wanted}: {error.strerror or error}.",
                 remedy="Name an address of this machine with --host, and a free port with --port.",
             ) from error
-        listener, taken = _bound(host, 0), True
-    return Place(
+        listener, in_use = _bound(host, 0), True
+    return Endpoint(
         listener=listener,
         host=host,
         port=listener.getsockname()[1],
         token=token,
         token_was_made=is_made,
-        port_was_taken=taken,
+        port_was_taken=in_use,
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address.
+    """Return whether only this machine can reach the address.
 
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, True, False)
@@ -236,36 +216,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(app: App, place: Place, *, csrf: str, cookie_key: bytes) -> None:
-    """Answer requests at `place`, behind the guard, until Ctrl-C or SIGTERM; what runs then is finished.
-
-    Raises
-    ------
-    MissingExtra
-        Without uvicorn.
-    """
+def serve(app: App, endpoint: Endpoint, *, csrf: str, cookie_key: bytes) -> None:
+    """Answer requests behind the guard until Ctrl-C or SIGTERM; running ones are finished."""
     try:
         from uvicorn import Server
     except ImportError as error:
         raise MissingExtra("The review page", extra="review") from error
-    server = Server(config_of(Guard(app=app, rules=place.rules(csrf, cookie_key=cookie_key))))
+    server = Server(config_of(Guard(app=app, rules=endpoint.rules(csrf, cookie_key=cookie_key))))
     try:
-        server.run(sockets=[place.listener])
+        server.run(sockets=[endpoint.listener])
     except KeyboardInterrupt:
-        return  # the usual end; uvicorn raises it again once all is answered
+        return  # the normal end; uvicorn raises it again after the last answer
     finally:
-        place.listener.close()
+        endpoint.listener.close()
 
 
 def config_of(app: App) -> "Config":
-    """How uvicorn serves: one process, HTTP only, nothing logged of who asked for what."""
+    """Return the configuration of uvicorn: one process, HTTP only, no access log."""
     from uvicorn import Config
-
-    from kiyome.reviewing.server import MAX_CONNECTIONS, READ_SECONDS, Impatient
 
     return Config(
         app,
-        http=Impatient,
+        http=TimeoutProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -285,7 +257,7 @@ def _is_plain(token: str) -> bool:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket at the first address that the host's name stands for."""
+    """Return a socket at the first address of the host's name."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
@@ -299,10 +271,10 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def private_way(path: Path, address: str) -> Iterator[str]:
-    """The address of a file, for its owner alone, that leads to an address while the block runs."""
+def private_link(path: Path, address: str) -> Iterator[str]:
+    """The URL of a file, for its owner alone, that redirects to an address while the block runs."""
     with writing(path, private=True) as file:
-        file.write(leading_to(address).encode())
+        file.write(redirect_page(address).encode())
     try:
         yield path.absolute().as_uri()
     finally:

@@ -1,4 +1,4 @@
-"""What the routes work at: one review, what stands of it now, and the queues that people go through."""
+"""The open review that all routes share: its current decisions, and the queues that people page through."""
 
 import hashlib
 import secrets
@@ -13,82 +13,82 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.decisions.current import Standing
-from kiyome.decisions.items import Secret, Subject, review_secret
+from kiyome.decisions.current import CurrentDecisions
+from kiyome.decisions.items import ReviewItems, Secret, review_secret
 from kiyome.decisions.store import DecisionStore, Event
 from kiyome.reviewing.neighbors import Neighbors
-from kiyome.reviewing.queue import Asked, Queue
-from kiyome.reviewing.thumbnails import Thumbnails, made_in_background
+from kiyome.reviewing.queue import Queue, QueueFilter
+from kiyome.reviewing.thumbnails import Thumbnails, built_in_background
 
-MOST_QUEUES = 64
-"""Orders that are kept for those who page through them; 100,000 rows take 0.4 MB."""
+MAX_SNAPSHOTS = 64
+"""Queues that are kept for people who page through them; 100,000 rows take 0.4 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrozenQueue:
-    """A queue as it was when someone asked for it: deciding does not move the rows that come next."""
+class QueueSnapshot:
+    """A queue as it was when someone requested it: decisions do not move the rows that come next."""
 
     name: str
     rows: NDArray[np.int32]
 
     def page_at(self, row: int, count: int) -> int | None:
-        """Where the page starts that holds a row; None where the queue does not."""
-        places = np.flatnonzero(self.rows == row)
-        return int(places[0]) // count * count if len(places) else None
+        """Return the start of the page that holds a row; None where the queue does not."""
+        indices = np.flatnonzero(self.rows == row)
+        return int(indices[0]) // count * count if len(indices) else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Desk:
+class ReviewSession:
     """One review, open."""
 
-    subject: Subject
+    items: ReviewItems
     store: DecisionStore
     secret: Secret
     thumbnails: Thumbnails
     neighbors: Neighbors | None
     csrf: str
-    """What the page says when it changes something; new whenever the server starts."""
+    """The token that the page sends with each change; new whenever the server starts."""
     photo_key: str
     """Part of the addresses of photos that browsers may keep; new at each start, too."""
     name: str | None
-    """Whom the page suggests as the reviewer."""
+    """The reviewer that the page suggests."""
     warnings: tuple[str, ...]
     queue: Queue
-    _standing: Standing
-    _frozen: OrderedDict[str, FrozenQueue] = field(default_factory=OrderedDict)
+    _current: CurrentDecisions
+    _snapshots: OrderedDict[str, QueueSnapshot] = field(default_factory=OrderedDict)
     _lock: RLock = field(default_factory=RLock)
 
     @contextmanager
-    def standing(self) -> Iterator[Standing]:
-        """What stands after every event in the store, those of other servers too; for one at a time."""
+    def current(self) -> Iterator[CurrentDecisions]:
+        """The current decisions after every event in the store, for one thread at a time."""
         with self._lock:
-            self._standing.take(self.store.events_after(self._standing.last_number))
-            yield self._standing
+            self._current.apply(self.store.events_after(self._current.last_number))
+            yield self._current
 
-    def freeze(self, asked: Asked, me: str | None) -> FrozenQueue:
-        """The queue that was asked for, kept under a name that the same rows get again."""
-        with self.standing() as standing:
-            rows = self.queue.rows(asked, standing, me=me).astype(np.int32)
+    def take_snapshot(self, queue_filter: QueueFilter, me: str | None) -> QueueSnapshot:
+        """Return the queue of this filter, kept under a name that the same rows get again."""
+        with self.current() as current:
+            rows = self.queue.rows(queue_filter, current, me=me).astype(np.int32)
         name = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
         with self._lock:
-            queue = self._frozen.setdefault(name, FrozenQueue(name=name, rows=rows))
-            self._frozen.move_to_end(name)
-            while len(self._frozen) > MOST_QUEUES:
-                self._frozen.popitem(last=False)
+            queue = self._snapshots.setdefault(name, QueueSnapshot(name=name, rows=rows))
+            self._snapshots.move_to_end(name)
+            while len(self._snapshots) > MAX_SNAPSHOTS:
+                self._snapshots.popitem(last=False)
         return queue
 
-    def frozen(self, name: str) -> FrozenQueue | None:
-        """The queue of a name; None where it is no longer kept."""
+    def snapshot(self, name: str) -> QueueSnapshot | None:
+        """Return the queue of a name; None where it is no longer kept."""
         with self._lock:
-            if name in self._frozen:
-                self._frozen.move_to_end(name)
-            return self._frozen.get(name)
+            if name in self._snapshots:
+                self._snapshots.move_to_end(name)
+            return self._snapshots.get(name)
 
-    def written(self, events: Iterable[Event]) -> list[dict[str, Any]]:
-        """What stands after events of one reviewer, as the page wants it."""
+    def as_json(self, events: Iterable[Event]) -> list[dict[str, Any]]:
+        """Return the decisions of events, as the page reads them."""
         return [
             {
-                "row": self.subject.row_of[event.image_id],
+                "row": self.items.row_of[event.image_id],
                 "verdict": event.verdict,
                 "label": event.label,
                 "version": event.sequence,
@@ -98,41 +98,34 @@ class Desk:
 
 
 @contextmanager
-def open_desk(
-    subject: Subject, store: DecisionStore, *, folder: Path, name: str | None = None
-) -> Iterator[Desk]:
-    """A desk at which everything that was decided before stands already; thumbnails are made meanwhile.
+def open_session(
+    items: ReviewItems, store: DecisionStore, *, folder: Path, name: str | None = None
+) -> Iterator[ReviewSession]:
+    """A session with all decisions so far, while thumbnails are made in the background.
 
-    Parameters
-    ----------
-    subject, store
-        What is reviewed, and the decisions about it.
-    folder
-        Where the secret of the review and the pack of thumbnails are kept.
-    name
-        Whom the page suggests as the reviewer.
+    `folder` holds the secret of the review and the thumbnails; `name` is the reviewer that the page suggests.
     """
-    standing, secret = Standing(subject), review_secret(folder)
-    standing.take(store.events_after())
-    pack = folder / ("thumbnails-blind.bin" if subject.blind else "thumbnails.bin")
-    with made_in_background(subject, pack) as thumbnails:
-        yield Desk(
-            subject=subject,
+    current, secret = CurrentDecisions(items), review_secret(folder)
+    current.apply(store.events_after())
+    pack = folder / ("thumbnails-blind.bin" if items.blind else "thumbnails.bin")
+    with built_in_background(items, pack) as thumbnails:
+        yield ReviewSession(
+            items=items,
             store=store,
             secret=secret,
             thumbnails=thumbnails,
-            neighbors=None if subject.features is None else Neighbors(subject.features),
+            neighbors=None if items.features is None else Neighbors(items.features),
             csrf=secrets.token_urlsafe(24),
             photo_key=secrets.token_hex(4),
             name=name,
-            warnings=tuple(_skipped(standing)),
-            queue=Queue(subject, secret),
-            _standing=standing,
+            warnings=tuple(_skipped(current)),
+            queue=Queue(items, secret),
+            _current=current,
         )
 
 
-def _skipped(standing: Standing) -> list[str]:
-    if not standing.num_skipped:
+def _skipped(current: CurrentDecisions) -> list[str]:
+    if not current.num_skipped:
         return []
-    told = f"{standing.num_skipped:,} decisions are skipped: their photos or classes are not in this table."
-    return [f"{told} `kiyome decisions {standing.subject.run} --repair` takes them out."]
+    warning = f"{current.num_skipped:,} decisions are skipped: their photos or classes are not in this table."
+    return [f"{warning} `kiyome decisions repair {current.items.run}` removes them."]

@@ -17,11 +17,11 @@ from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_csv_columns, write_text
 from kiyome.artifacts.table import Table
-from kiyome.curation import MAX_LEFT_OUT, Action, Curated, curate_table
+from kiyome.curation import MAX_LEFT_OUT, Action, CuratedTable, curate_table
 from kiyome.decisions.agreement import Rule
+from kiyome.decisions.consensus import Consensus, file_consensus, review_consensus
 from kiyome.experiments import note_step
 from kiyome.reading.finished_run import FinishedRun, open_run
-from kiyome.workflows.consensus import PeopleDecided, decided_in_file, decided_in_review
 from kiyome.workflows.outputs import write_table_files
 
 ISSUES_FILE = "label_issues.parquet"
@@ -32,10 +32,10 @@ class CurateResult:
     """What a curation left behind; everything here is in the run folder, too."""
 
     folder: Path
-    curated: Curated
+    curated: CuratedTable
     source: Path
     """The run whose issues were acted on."""
-    people: PeopleDecided | None = None
+    people: Consensus | None = None
     """What people decided; None where nobody did."""
 
     @property
@@ -109,9 +109,9 @@ def curate(
     opened = open_run(run)
     issues = read_issues(opened.path / ISSUES_FILE, opened.table)
     people = (
-        decided_in_review(opened.path, store=store, rule=rule)
+        review_consensus(opened.path, store=store, rule=rule)
         if decisions is None
-        else decided_in_file(decisions, opened.table, rule=rule)
+        else file_consensus(decisions, opened.table, rule=rule)
     )
     chosen = cast("Action", action or ("keep" if people else "drop"))
     curated = curate_table(
@@ -183,7 +183,7 @@ CHANGES = (
 
 
 def _change(
-    row: int, before: Table, curated: Curated, issues: Issues, disputed: set[str]
+    row: int, before: Table, curated: CuratedTable, issues: Issues, disputed: set[str]
 ) -> tuple[object, ...]:
     now, names = curated.table, before.class_names
     return (

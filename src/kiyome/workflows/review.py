@@ -1,7 +1,7 @@
-"""Open the review page of a run, and keep what people decide there.
+"""Serve the review page of a run, and store the decisions that people make there.
 
-run ── subject ─┐
-store ── events ┴─ desk ── app ── guard ── server ── browser
+run ── items ───┐
+store ── events ┴─ session ── app ── guard ── server ── browser
 """
 
 import getpass
@@ -13,36 +13,36 @@ from typing import TYPE_CHECKING, Any
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import private_folder
+from kiyome.decisions.consensus import open_store
 from kiyome.decisions.events import reviewer_name
-from kiyome.decisions.items import read_subject
+from kiyome.decisions.items import read_items
 from kiyome.errors import MissingExtra
-from kiyome.reviewing.server import LOOPBACK, Place, is_loopback, private_way, serve, take_place
-from kiyome.workflows.consensus import opened_store
+from kiyome.reviewing.server import LOOPBACK, Endpoint, is_loopback, open_endpoint, private_link, serve
 
 if TYPE_CHECKING:
-    from kiyome.reviewing.session import Desk
+    from kiyome.reviewing.session import ReviewSession
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenReview:
-    """A review that is about to be served."""
+    """The addresses of a review that is about to be served."""
 
     address: str
-    """What a browser opens, with the token."""
+    """For a browser, with the token."""
     own_address: str
-    """The same for whoever started the server: in a blind review it gives the suggested name, too."""
-    private_way: str
-    """A file that leads there, for its owner alone: a command line would show the token to other users."""
+    """The same for the person who started the server: in a blind review it also gives the suggested name."""
+    private_link: str
+    """A file that redirects there, for its owner alone: other users see tokens on command lines."""
     rows: int
     blind: bool
     store: str
-    """Where decisions are kept, without a password."""
+    """URL of the store of decisions, without a password."""
     token: str | None
     notes: tuple[str, ...]
-    """What whoever runs the server should know."""
+    """Messages for the person who runs the server."""
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """Return the result as JSON can hold it."""
         return {**vars(self), "notes": list(self.notes)}
 
 
@@ -67,26 +67,26 @@ def review(
     run
         The folder of a finished run of find, or one that audit-sample wrote.
     name
-        Whom the page suggests as the reviewer; the user of this machine if not given, on loopback.
+        The reviewer that the page suggests; the user of this machine if not given, on loopback.
     host, port, token, no_token
-        As for `kiyome.reviewing.server.take_place`.
+        As for `kiyome.reviewing.server.open_endpoint`.
     blind
-        Withhold labels, guesses and what others decided, in random order. A sample is always blind.
+        Hide labels, predictions and other people's decisions; random order. A sample is always blind.
     store
         ``sqlite:///path`` or ``postgresql://user@host/db``; ``RUN/review/decisions.sqlite`` if not given.
     images
-        Where the photos of the run lie, if not where it found them; a run that this user did not make is
-        not believed about folders that are neither beside it nor below the current one.
+        The folder of the photos, if it is not where the run found them; a run by another user may not name
+        folders that are neither beside it nor below the current one.
     group
         A group of this machine that shares the folder of the review from now on: its members may read and
-        decide. Without one, the folder is its owner's alone.
+        decide. Without one, only its owner may.
     on_open
         Called once, when the server can be reached.
 
     Raises
     ------
     InputError
-        When the run is no run to review, or the server cannot listen there.
+        When the run cannot be reviewed, or the server cannot listen there.
     StaleArtifact
         When a file of the run changed.
     StoreUnavailable
@@ -96,47 +96,47 @@ def review(
     """
     try:
         from kiyome.reviewing.app import make_app
-        from kiyome.reviewing.session import open_desk
+        from kiyome.reviewing.session import open_session
     except ImportError as error:
         raise MissingExtra("The review page", extra="review") from error
     if images is None:
         refuse_photos_from_elsewhere(run)
-    subject = read_subject(run, blind=blind, images=images)
+    items = read_items(run, blind=blind, images=images)
     folder = private_folder(review_folder(run), group=group)
-    asked = reviewer_name(name) if name else (_user() if is_loopback(host) else name)
+    suggested = reviewer_name(name) if name else (_user() if is_loopback(host) else name)
     with (
-        opened_store(run, subject, store) as decisions,
-        open_desk(subject, decisions, folder=folder, name=asked) as desk,
+        open_store(run, items, store) as decisions,
+        open_session(items, decisions, folder=folder, name=suggested) as session,
     ):
-        place = take_place(host, port, token, no_token=no_token)
-        own = _with_word(place.address, desk) if subject.blind and asked else place.address
-        with private_way(folder / f"open-{place.port}.html", own) as way:
+        endpoint = open_endpoint(host, port, token, no_token=no_token)
+        own = _with_word(endpoint.address, session) if items.blind and suggested else endpoint.address
+        with private_link(folder / f"open-{endpoint.port}.html", own) as way:
             opened = OpenReview(
-                address=place.address,
+                address=endpoint.address,
                 own_address=own,
-                private_way=way,
-                rows=len(subject),
-                blind=subject.blind,
+                private_link=way,
+                rows=len(items),
+                blind=items.blind,
                 store=decisions.url,
-                token=place.token,
-                notes=(*desk.warnings, *_notes(place)),
+                token=endpoint.token,
+                notes=(*session.warnings, *_notes(endpoint)),
             )
             if on_open is not None:
                 on_open(opened)
-            serve(make_app(desk), place, csrf=desk.csrf, cookie_key=desk.secret.visitors)
+            serve(make_app(session), endpoint, csrf=session.csrf, cookie_key=session.secret.visitors)
 
 
-def _with_word(address: str, desk: "Desk") -> str:
-    return f"{address}{'&' if '?' in address else '?'}word={desk.secret.word(desk.name or '')}"
+def _with_word(address: str, session: "ReviewSession") -> str:
+    return f"{address}{'&' if '?' in address else '?'}word={session.secret.word(session.name or '')}"
 
 
-def _notes(place: Place) -> list[str]:
-    taken = f"another program has the usual port; this review is on port {place.port}"
-    return [taken] if place.port_was_taken else []
+def _notes(endpoint: Endpoint) -> list[str]:
+    moved = f"another program has the usual port; this review is on port {endpoint.port}"
+    return [moved] if endpoint.port_was_taken else []
 
 
 def _user() -> str | None:
-    """Who is logged in here, where the system tells."""
+    """Return the name of the user, where the system knows it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

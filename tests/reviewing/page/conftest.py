@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kiyome.decisions.items import Subject
+from kiyome.decisions.items import ReviewItems
 
 FLIPPED = 0.15
 NUM_ROWS = 60
 
 
-def digit_subject(folder: Path, *, num_rows: int = 200, kind: str = "plain", **changes: Any) -> Subject:
+def digit_subject(folder: Path, *, num_rows: int = 200, kind: str = "plain", **changes: Any) -> ReviewItems:
     """Digits with flipped labels; `kind` is plain, blind, audit, or many (300 classes)."""
     names = changes.pop("names", [f"digit {number}" for number in range(10)])
     photos, true = digits(num_rows, num_classes=len(names))
@@ -27,7 +27,7 @@ def digit_subject(folder: Path, *, num_rows: int = 200, kind: str = "plain", **c
     if kind == "many":
         names = [*names, *(f"species {number:03d}" for number in range(300 - len(names)))]
     features = np.stack([colors_of(photo) for photo in photos])
-    return subject_of(paths, true, names, features=features, kind=kind, **changes)
+    return items_of(paths, true, names, features=features, kind=kind, **changes)
 
 
 def digits(num_rows: int, *, num_classes: int) -> tuple[list[bytes], np.ndarray]:
@@ -61,7 +61,7 @@ def colors_of(photo: bytes) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(photo)).convert("RGB").resize((4, 4)), np.float32).ravel() / 255
 
 
-def subject_of(
+def items_of(
     paths: Sequence[str],
     true: np.ndarray,
     names: Sequence[str],
@@ -69,7 +69,7 @@ def subject_of(
     features: np.ndarray | None = None,
     kind: str = "plain",
     **changes: Any,
-) -> Subject:
+) -> ReviewItems:
     """A review of photos whose labels are partly flipped, and of a model that mostly knows better."""
     rng, num_rows, num_classes = np.random.default_rng(1), len(paths), len(names)
     given = np.where(rng.random(num_rows) < FLIPPED, (true + 1) % num_classes, true).astype(np.int32)
@@ -106,14 +106,14 @@ def subject_of(
         "photo_paths": paths,
         "ranking": np.argsort(own) if seen else np.arange(num_rows),
     }
-    return Subject(**{**values, **seen, **changes})
+    return ReviewItems(**{**values, **seen, **changes})
 
 
 class Served:
     """A review on a port of its own, that can be stopped, started again, and asked by the test itself."""
 
-    def __init__(self, subject: Subject, folder: Path, reviewer: str | None) -> None:
-        self.subject, self.folder, self.reviewer, self.port = subject, folder, reviewer, 0
+    def __init__(self, items: ReviewItems, folder: Path, reviewer: str | None) -> None:
+        self.items, self.folder, self.reviewer, self.port = items, folder, reviewer, 0
         self.stop: Callable[[], None] = lambda: None
         self.start()
 
@@ -124,28 +124,31 @@ class Served:
         from kiyome.decisions.store import open_decisions
         from kiyome.reviewing.app import make_app
         from kiyome.reviewing.guard import Guard
-        from kiyome.reviewing.server import config_of, private_way, take_place
-        from kiyome.reviewing.session import open_desk
+        from kiyome.reviewing.server import config_of, open_endpoint, private_link
+        from kiyome.reviewing.session import open_session
 
-        opened, subject = ExitStack(), self.subject
+        opened, items = ExitStack(), self.items
         store = open_decisions(
-            self.folder / "decisions.sqlite", fingerprint=subject.fingerprint, class_names=subject.class_names
+            self.folder / "decisions.sqlite", fingerprint=items.fingerprint, class_names=items.class_names
         )
         self.store = opened.enter_context(store)
-        desk = opened.enter_context(open_desk(subject, self.store, folder=self.folder, name=self.reviewer))
-        place = take_place(port=self.port)
-        self.port, self.address, self.entrance = place.port, place.address.partition("/?")[0], place.address
+        session = opened.enter_context(
+            open_session(items, self.store, folder=self.folder, name=self.reviewer)
+        )
+        endpoint = open_endpoint(port=self.port)
+        self.port, self.entrance = endpoint.port, endpoint.address
+        self.address = self.entrance.partition("/?")[0]
         way = self.folder / "open.html"
-        self.way = opened.enter_context(private_way(way, self.entrance))
-        rules = place.rules(desk.csrf, cookie_key=desk.secret.visitors)
-        server = Server(config_of(Guard(app=make_app(desk), rules=rules)))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]}, daemon=True)
+        self.way = opened.enter_context(private_link(way, self.entrance))
+        rules = endpoint.rules(session.csrf, cookie_key=session.secret.visitors)
+        server = Server(config_of(Guard(app=make_app(session), rules=rules)))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [endpoint.listener]}, daemon=True)
         thread.start()
 
         def stop() -> None:
             server.should_exit = True
             thread.join(10)
-            place.listener.close()
+            endpoint.listener.close()
             opened.close()
             self.stop = lambda: None
 
@@ -154,7 +157,7 @@ class Served:
     def verdicts(self, reviewer: str = "Ann") -> dict[int, tuple[str | None, str | None]]:
         """What stands in the store for one person: row -> (verdict, label)."""
         events = [event for event in self.store.events_after() if event.reviewer == reviewer]
-        return {self.subject.row_of[event.image_id]: (event.verdict, event.label) for event in events}
+        return {self.items.row_of[event.image_id]: (event.verdict, event.label) for event in events}
 
     def decisions(self) -> int:
         """How many events the log holds."""
@@ -177,8 +180,8 @@ def serve(photos: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     ) -> Served:
         folder = tmp_path / f"review-{len(running)}"
         folder.mkdir()
-        subject = digit_subject(photos, num_rows=num_rows, kind=kind, **changes)
-        running.append(Served(subject, folder, reviewer))
+        items = digit_subject(photos, num_rows=num_rows, kind=kind, **changes)
+        running.append(Served(items, folder, reviewer))
         return running[-1]
 
     yield start

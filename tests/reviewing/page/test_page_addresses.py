@@ -19,7 +19,7 @@ def test_an_address_gives_another_person_the_same_photo(
     serve: Any, open_page: Any, shows: Any, saved: Any
 ) -> None:
     served = serve()
-    rows, names = served.subject.ranking, served.subject.class_names
+    rows, names = served.items.ranking, served.items.class_names
     page = open_page(served, "/?order=suspicion&state=all")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("x")
@@ -28,22 +28,22 @@ def test_an_address_gives_another_person_the_same_photo(
     page.wait_for_url(f"**row={rows[2]}*")
     other = open_page(served, page.url.removeprefix(served.address), name="Ben")
     shows(other, "#position", "3 of 60")
-    assert other.inner_text(".given dd") == names[served.subject.given_labels[rows[2]]]
+    assert other.inner_text(".given dd") == names[served.items.given_labels[rows[2]]]
     other.keyboard.press("ArrowLeft")
     shows(other, ".others", "Ann: dropped")
 
 
 def test_filters_are_addresses_with_a_way_back(serve: Any, open_page: Any, shows: Any) -> None:
     served = serve()
-    name = served.subject.class_names[2]
-    number = int((served.subject.given_labels == 2).sum())
+    name = served.items.class_names[2]
+    number = int((served.items.given_labels == 2).sum())
     page = open_page(served)
     page.click("#filter-button")
     page.select_option("label:has-text('Given label') select", name)
     shows(page, "#position", f"1 of {number}")
-    page.fill("label:has-text('Chance from') input", "50")
+    page.fill("label:has-text('Probability from') input", "50")
     page.keyboard.press("Tab")
-    shows(page, ".chips", "chance from 50 %")
+    shows(page, ".chips", "probability from 50 %")
     page.go_back()
     shows(page, "#position", f"1 of {number}")
     page.go_back()
@@ -54,12 +54,24 @@ def test_filters_are_addresses_with_a_way_back(serve: Any, open_page: Any, shows
     shows(page, "#position", "1 of 60")
 
 
+def test_an_updated_list_begins_at_its_start_not_at_the_row_of_the_address(
+    serve: Any, open_page: Any, shows: Any
+) -> None:
+    served = serve()
+    last = int(served.items.ranking[-1])
+    page = open_page(served, f"/?row={last}")
+    shows(page, "#position", "60 of 60")
+    page.keyboard.press("x")
+    page.click("text=Update the list")
+    shows(page, "#position", "1 of 59")
+
+
 def test_a_row_outside_of_the_list_is_shown_all_the_same(serve: Any, open_page: Any, shows: Any) -> None:
     served = serve()
-    outside = int(served.subject.ranking[-1])
+    outside = int(served.items.ranking[-1])
     page = open_page(served, f"/?flagged=true&row={outside}")
-    shows(page, "#position", "outside the list")
-    shows(page, ".notice", "not in the list")
+    shows(page, "#position", "not in the list")
+    shows(page, ".notice", "The filters exclude this photo")
     assert page.locator(f".holder[data-row='{outside}']").count() == 1
     page.click(".notice button")
     shows(page, "#position", "1 of")

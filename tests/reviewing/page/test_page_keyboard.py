@@ -5,8 +5,8 @@ from typing import Any
 
 def label_of(served: Any, row: int, kind: str = "given") -> str:
     """The name of a row's given or suggested class."""
-    labels = {"given": served.subject.given_labels, "suggested": served.subject.suggested_labels}[kind]
-    return served.subject.class_names[labels[row]]
+    labels = {"given": served.items.given_labels, "suggested": served.items.suggested_labels}[kind]
+    return served.items.class_names[labels[row]]
 
 
 def position(page: Any) -> str:
@@ -15,7 +15,7 @@ def position(page: Any) -> str:
 
 def test_a_full_round_by_keyboard(serve: Any, open_page: Any, saved: Any, shows: Any) -> None:
     served = serve()
-    rows = served.subject.ranking
+    rows = served.items.ranking
     page = open_page(served)
     assert position(page) == "1 of 60"
 
@@ -77,7 +77,7 @@ def test_keys_move_zoom_and_change_the_view(serve: Any, open_page: Any, shows: A
 
 def test_undo_and_redo_after_a_reload(serve: Any, open_page: Any, saved: Any, shows: Any) -> None:
     served = serve()
-    rows = served.subject.ranking
+    rows = served.items.ranking
     page = open_page(served)
     page.keyboard.press("x")
     page.keyboard.press("u")
@@ -94,9 +94,9 @@ def test_undo_and_redo_after_a_reload(serve: Any, open_page: Any, saved: Any, sh
     page.reload()
     page.wait_for_selector("[data-state=ready] img")
     page.keyboard.press("y")
-    page.wait_for_selector(".stands .verdict.drop")
+    page.wait_for_selector(".decision .verdict.drop")
     page.keyboard.press("z")
-    page.wait_for_selector(".stands:not(:has(.verdict))")
+    page.wait_for_selector(".decision:not(:has(.verdict))")
     page.keyboard.press("z")
     page.wait_for_selector("text=There is nothing to undo.")
     page.trouble.clear()  # the browser itself writes down the 404
@@ -134,7 +134,7 @@ def test_letters_belong_to_whoever_types(serve: Any, open_page: Any) -> None:
     page.keyboard.type("xku/000")
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector("text=No row fits")
+    page.wait_for_selector("text=No row matches")
     assert served.decisions() == 0
 
 
@@ -142,7 +142,7 @@ def test_single_keys_can_be_switched_off(serve: Any, open_page: Any, shows: Any)
     served = serve()
     page = open_page(served)
     page.keyboard.press("?")
-    page.click("text=Single keys decide")
+    page.click("text=Decide with single keys")
     page.keyboard.press("Escape")
     page.keyboard.press("x")
     page.keyboard.press("ArrowRight")

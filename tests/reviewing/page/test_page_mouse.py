@@ -15,7 +15,7 @@ def selected(page: Any) -> int:
 
 def test_a_round_by_mouse(serve: Any, open_page: Any, saved: Any) -> None:
     served = serve()
-    rows = served.subject.ranking
+    rows = served.items.ranking
     page = open_page(served)
     page.click("button.accept")
     page.click("button.keep")
@@ -23,7 +23,7 @@ def test_a_round_by_mouse(serve: Any, open_page: Any, saved: Any) -> None:
     page.keyboard.press("u")  # a click leaves the keys as they were
     second = page.inner_text(".classes li:nth-child(2) bdi")
     page.click(".classes li:nth-child(2) button")
-    page.click("button[aria-label='Photo before']")
+    page.click("button[aria-label='Previous photo']")
     page.wait_for_selector(f".classes button[aria-pressed=true]:has-text('{second}')")
     saved(page)
     assert [served.verdicts()[row][0] for row in rows[:5]] == ["relabel", "keep", "drop", "unsure", "relabel"]
@@ -51,7 +51,7 @@ def test_the_wheel_enlarges_and_a_drag_moves(serve: Any, open_page: Any) -> None
 
 def test_many_are_selected_and_decided_at_once(serve: Any, open_page: Any, saved: Any) -> None:
     served = serve()
-    rows = served.subject.ranking.tolist()
+    rows = served.items.ranking.tolist()
     page = open_page(served, "/?view=grid")
     tile(page, 0).click()
     tile(page, 3).click(modifiers=["Shift"])
@@ -88,21 +88,21 @@ def test_a_sweep_selects(serve: Any, open_page: Any) -> None:
 @pytest.mark.slow
 def test_all_of_a_filter_take_their_likely_class(serve: Any, open_page: Any, saved: Any) -> None:
     served = serve(num_rows=450)
-    flagged = served.subject.is_label_issue.nonzero()[0].tolist()
+    flagged = served.items.is_label_issue.nonzero()[0].tolist()
     page = open_page(served, "/?view=grid&flagged=true")
     page.wait_for_selector("#tile-0")
     page.keyboard.press("Control+a")
     page.wait_for_selector(f"text={len(flagged)} selected")
     page.keyboard.press("Enter")
     saved(page)
-    suggested = served.subject.suggested_labels
-    names = served.subject.class_names
+    suggested = served.items.suggested_labels
+    names = served.items.class_names
     assert served.verdicts() == {row: ("relabel", names[suggested[row]]) for row in flagged}
 
 
 def test_a_class_for_many_by_typing(serve: Any, open_page: Any, saved: Any) -> None:
     served = serve()
-    name = served.subject.class_names[3]
+    name = served.items.class_names[3]
     page = open_page(served, "/?view=grid")
     page.focus("#grid")
     page.keyboard.press("Space")
@@ -113,9 +113,9 @@ def test_a_class_for_many_by_typing(serve: Any, open_page: Any, saved: Any) -> N
     page.keyboard.type(name)
     page.keyboard.press("Enter")
     saved(page)
-    given = served.subject.given_labels
+    given = served.items.given_labels
     said = served.verdicts()
-    assert set(said) == set(served.subject.ranking[:3].tolist())
+    assert set(said) == set(served.items.ranking[:3].tolist())
     assert all(
         verdict == (("keep", None) if given[row] == 3 else ("relabel", name)) for row, verdict in said.items()
     )
@@ -134,14 +134,14 @@ def test_a_long_grid_holds_only_what_is_in_sight(serve: Any, open_page: Any, sho
 
 def test_a_cell_of_the_map_leads_to_its_rows(serve: Any, open_page: Any, shows: Any) -> None:
     served = serve()
-    given, likely = served.subject.given_labels, served.subject.likely_labels
-    row = served.subject.ranking[0]
+    given, likely = served.items.given_labels, served.items.likely_labels
+    row = served.items.ranking[0]
     pair = given[row], likely[row]
     number = int(((given == pair[0]) & (likely == pair[1])).sum())
     page = open_page(served, "/?view=map")
     page.click(f".heat tbody tr:nth-child({pair[0] + 1}) td:nth-of-type({pair[1] + 1}) a")
     shows(page, "#position", f"1 of {number}")
-    names = served.subject.class_names
+    names = served.items.class_names
     assert page.inner_text(".given dd") == names[pair[0]]
     assert f"given {names[pair[0]]}" in page.inner_text(".chips")
 

@@ -48,12 +48,12 @@ SMALL = """() => [...document.querySelectorAll(
 
 def test_a_round_by_touch(serve: Any, open_page: Any, saved: Any, shows: Any) -> None:
     served = serve()
-    rows = served.subject.ranking.tolist()
+    rows = served.items.ranking.tolist()
     page = open_page(served, **PHONE)
     for button in ("accept", "keep", "drop", "unsure"):
         page.tap(f".actions .{button}")
     page.tap(".actions .find")
-    page.fill("dialog input", served.subject.class_names[0])
+    page.fill("dialog input", served.items.class_names[0])
     page.tap("#found li")
     saved(page)
     assert [served.verdicts()[row][0] for row in rows[:4]] == ["relabel", "keep", "drop", "unsure"]
@@ -119,12 +119,12 @@ def test_colors_follow_the_switch(serve: Any, open_page: Any) -> None:
 def test_screen_readers_are_told_what_happened(serve: Any, open_page: Any, shows: Any) -> None:
     page = open_page(serve())
     page.keyboard.press("x")
-    shows(page, "#said", "dropped. Photo 2 of 60. Given")
+    shows(page, "#announcement", "dropped. Photo 2 of 60. Given")
     page.keyboard.press("z")
-    shows(page, "#said", "Undone. Photo 1 of 60.")
+    shows(page, "#announcement", "Undone. Photo 1 of 60.")
     page.focus("button.drop")
     page.keyboard.press("Enter")  # a focused button is pressed; nothing else is
-    shows(page, "#said", "dropped. Photo 2 of 60.")
+    shows(page, "#announcement", "dropped. Photo 2 of 60.")
     page.focus("button.find")
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog")

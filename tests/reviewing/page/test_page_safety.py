@@ -26,8 +26,8 @@ def test_hostile_names_are_text(serve: Any, open_page: Any, saved: Any, shows: A
         title="<script>alert(8)</script>",
         shown_ids=[f"../{n}<b onclick=alert(4)>" for n in range(60)],
     )
-    first = served.subject.ranking[0]
-    given = HOSTILE[served.subject.given_labels[first]]
+    first = served.items.ranking[0]
+    given = HOSTILE[served.items.given_labels[first]]
     page = open_page(served, name="<i>Zoë</i>")
     shows(page, ".given dd", given)
     assert page.inner_text("h1") == "<script>alert(8)</script>"
@@ -65,10 +65,10 @@ def test_nothing_of_a_label_reaches_a_blind_page(serve: Any, open_page: Any, sav
         ".classes .bar",
     ):
         assert page.locator(missing).count() == 0, missing
-    names = served.subject.class_names
+    names = served.items.class_names
     assert [each.inner_text() for each in page.locator(".classes bdi").all()] == list(names)
     page.keyboard.press("Enter")
-    shows(page, ".notice", "Nothing is suggested in a blind review")
+    shows(page, ".notice", "A blind review suggests no class")
     page.keyboard.press("k")
     shows(page, ".notice", "choose the class that you see")
     page.keyboard.press("2")
@@ -86,13 +86,13 @@ def test_nothing_of_a_label_reaches_a_blind_page(serve: Any, open_page: Any, sav
 def test_an_audit_says_what_a_gap_costs(serve: Any, open_page: Any, shows: Any) -> None:
     page = open_page(serve("audit"))
     page.keyboard.press("ArrowRight")
-    shows(page, "dialog", "without gaps")
-    page.click("text=Stay here")
+    shows(page, "dialog", "without a gap")
+    page.click("dialog button.strong")
     shows(page, "#position", "1 of 60")
     page.keyboard.press("1")
     shows(page, "#position", "2 of 60")
     page.keyboard.press("ArrowRight")
-    page.click("text=Pass it by")
+    page.click("dialog button.plain")
     shows(page, "#position", "3 of 60")
     page.click("#filter-button")
     assert page.locator("label:has-text('Order')").count() == 0
@@ -100,13 +100,13 @@ def test_an_audit_says_what_a_gap_costs(serve: Any, open_page: Any, shows: Any) 
 
 def test_what_is_decided_offline_arrives_later(serve: Any, open_page: Any, saved: Any, shows: Any) -> None:
     served = serve()
-    rows = served.subject.ranking.tolist()
+    rows = served.items.ranking.tolist()
     page = open_page(served)
     page.wait_for_load_state("networkidle")  # the photos ahead are here
     page.context.set_offline(True)
     for key in "xukx":
         page.keyboard.press(key)
-    shows(page, "button.saved", "4 kept here")
+    shows(page, "button.saved", "4 stored here")
     page.context.set_offline(False)
     saved(page)
     assert [served.verdicts()[row][0] for row in rows[:4]] == ["drop", "unsure", "keep", "drop"]
@@ -122,7 +122,7 @@ def test_what_the_server_missed_survives_a_reload(serve: Any, open_page: Any, sa
     page.keyboard.press("x")
     page.keyboard.press("u")
     page.keyboard.press("z")
-    shows(page, "button.saved", "3 kept here")
+    shows(page, "button.saved", "3 stored here")
     served.start()
     page.reload()
     saved(page)
@@ -154,29 +154,29 @@ def test_a_lost_answer_is_asked_for_again_and_written_once(serve: Any, open_page
 
 def test_two_pages_of_one_person_do_not_overwrite(serve: Any, open_page: Any, saved: Any, shows: Any) -> None:
     served = serve()
-    row = served.subject.ranking[0]
+    row = served.items.ranking[0]
     first, second = open_page(served), open_page(served)
     second.wait_for_load_state("networkidle")  # it has seen that nothing stands
     first.keyboard.press("x")
     saved(first)
     second.keyboard.press("u")
-    shows(second, "dialog", "Decided elsewhere meanwhile")
+    shows(second, "dialog", "There is a newer decision")
     shows(second, "dialog td:nth-of-type(1)", "dropped")
     assert served.verdicts()[row] == ("drop", None)
-    second.click("text=Write mine")
+    second.click("text=Use mine")
     saved(second)
     assert served.verdicts()[row] == ("unsure", None)
     second.trouble.clear()
 
     first.keyboard.press("ArrowLeft")
     first.keyboard.press("Home")
-    shows(first, ".stands", "unsure")  # its details tell of the other page
+    shows(first, ".decision", "unsure")  # its details tell of the other page
     second.keyboard.press("Home")
     second.keyboard.press("x")
     saved(second)
     first.keyboard.press("k")
-    shows(first, "dialog", "Decided elsewhere meanwhile")
-    first.click("text=Leave what stands")
+    shows(first, "dialog", "There is a newer decision")
+    first.click("text=Keep the current one")
     saved(first)
     assert served.verdicts()[row] == ("drop", None)
     assert served.decisions() == 3
@@ -187,7 +187,7 @@ def test_two_people_on_one_row_both_keep_their_word(
     serve: Any, open_page: Any, saved: Any, shows: Any
 ) -> None:
     served = serve()
-    row = served.subject.ranking[0]
+    row = served.items.ranking[0]
     ann, ben = open_page(served, name="Ann"), open_page(served, name="Ben")
     ann.keyboard.press("x")
     saved(ann)
@@ -197,7 +197,7 @@ def test_two_people_on_one_row_both_keep_their_word(
     cleo = open_page(served, "/?view=people", name="Cleo")
     shows(cleo, ".people-view", "1 row is disputed")
     shows(cleo, ".people-view", "Ann and Ben")
-    cleo.click("text=Settle them")
+    cleo.click("text=Review them")
     shows(cleo, "#position", "1 of 1")
     shows(cleo, ".given dt", "disputed")
     shows(cleo, ".others", "Ben: kept")
@@ -207,7 +207,7 @@ def test_a_refusal_says_what_to_do(serve: Any, open_page: Any, saved: Any, shows
     served = serve()
     page = open_page(served)
     remedy = "Open the address that the server printed."
-    refusal = json.dumps({"error": {"must": "A visitor has the token.", "came": "none", "remedy": remedy}})
+    refusal = json.dumps({"error": {"problem": "No token.", "expected": "", "remedy": remedy}})
     page.route(
         "**/api/decisions",
         lambda route: route.fulfill(status=401, content_type="application/json", body=refusal),
@@ -215,7 +215,7 @@ def test_a_refusal_says_what_to_do(serve: Any, open_page: Any, saved: Any, shows
     page.keyboard.press("x")
     shows(page, "dialog", remedy)
     page.click("text=Later")
-    shows(page, "button.saved", "1 unsaved")
+    shows(page, "button.saved", "1 not saved")
     page.unroute("**/api/decisions")
     page.click("button.saved")
     page.click("text=Send again")
@@ -227,11 +227,11 @@ def test_a_refusal_says_what_to_do(serve: Any, open_page: Any, saved: Any, shows
         lambda route: route.fulfill(status=422, content_type="application/json", body="{}"),
     )
     page.keyboard.press("x")
-    page.click("text=Give this one up")
+    page.click("text=Discard this one")
     saved(page)
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    shows(page, ".stands", "Not decided by you")
+    shows(page, ".decision", "Not decided by you")
     assert served.decisions() == 1
     page.trouble.clear()
 

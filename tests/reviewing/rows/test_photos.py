@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kiyome.decisions.items import Subject
+from kiyome.decisions.items import ReviewItems
 from kiyome.errors import InputError, UnreadablePhoto
 from kiyome.images.decode import decode_photo, read_photo_file
-from kiyome.reviewing.thumbnails import ENTRY, HEAD_BYTES, SIDES, Thumbnails, made_in_background, photo_jpeg
+from kiyome.reviewing.thumbnails import ENTRY, HEAD_BYTES, SIDES, Thumbnails, built_in_background, photo_jpeg
 
 
 def opened(jpeg: bytes) -> np.ndarray:
@@ -31,12 +31,12 @@ def scene(width: int, height: int) -> Image.Image:
 
 
 @pytest.fixture
-def of_files(subject_of, tmp_path: Path):
+def of_files(items_of, tmp_path: Path):
     """A subject of files in one folder."""
 
-    def made(names: list[str]) -> Subject:
+    def made(names: list[str]) -> ReviewItems:
         paths = [str(tmp_path / name) if name else "" for name in names]
-        return subject_of(len(names), photo_paths=paths, photo_root=tmp_path)
+        return items_of(len(names), photo_paths=paths, photo_root=tmp_path)
 
     return made
 
@@ -62,22 +62,22 @@ def write_odd(folder: Path) -> list[str]:
 
 def test_reviewers_see_the_pixels_that_the_model_sees(of_files, tmp_path: Path) -> None:
     names = write_odd(tmp_path)
-    subject = of_files(names)
+    items = of_files(names)
     for row, name in enumerate(names):
-        seen = opened(photo_jpeg(subject, row, 1600)).astype(int)
+        seen = opened(photo_jpeg(items, row, 1600)).astype(int)
         fed = decode_photo(read_photo_file(tmp_path / name)).pixels.astype(int)
         assert seen.shape == fed.shape, name
         assert np.abs(seen - fed).mean() < 2, name  # of 255: what JPEG loses
-    assert opened(photo_jpeg(subject, 0, 256)).shape == (120, 80, 3)  # upright
+    assert opened(photo_jpeg(items, 0, 256)).shape == (120, 80, 3)  # upright
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_sides(of_files, tmp_path: Path, side: int) -> None:
     scene(4000, 1000).save(tmp_path / "wide.jpg", quality=80)
     scene(30, 20).save(tmp_path / "small.png")
-    subject = of_files(["wide.jpg", "small.png"])
-    assert opened(photo_jpeg(subject, 0, side)).shape[:2] == (side // 4, side)
-    assert opened(photo_jpeg(subject, 1, side)).shape[:2] == (20, 30)
+    items = of_files(["wide.jpg", "small.png"])
+    assert opened(photo_jpeg(items, 0, side)).shape[:2] == (side // 4, side)
+    assert opened(photo_jpeg(items, 1, side)).shape[:2] == (20, 30)
 
 
 def test_nothing_of_the_file_itself_is_handed_out(of_files, tmp_path: Path) -> None:
@@ -130,7 +130,11 @@ def test_a_name_that_is_not_text_is_opened(of_files, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "side", "message"), [(1, 256, "A row lies in 0..0"), (0, 500, "A side is one of 256")]
+    ("row", "side", "message"),
+    [
+        (1, 256, "There is no row 1. Rows are"),
+        (0, 500, "side=500 is not a size"),
+    ],
 )
 def test_rows_and_sides_that_are_not_there(
     of_files, tmp_path: Path, row: int, side: int, message: str
@@ -141,7 +145,7 @@ def test_rows_and_sides_that_are_not_there(
 
 
 @pytest.fixture
-def twenty(of_files, tmp_path: Path) -> Subject:
+def twenty(of_files, tmp_path: Path) -> ReviewItems:
     """Twenty photos, of which row 3 is none and row 4 is a link out of the folder."""
     for row in range(20):
         scene(300 + row, 200).save(tmp_path / f"{row}.png")
@@ -151,7 +155,7 @@ def twenty(of_files, tmp_path: Path) -> Subject:
     return of_files([f"{row}.png" for row in range(20)])
 
 
-def test_thumbnails_are_made_read_and_kept(twenty: Subject, tmp_path: Path) -> None:
+def test_thumbnails_are_made_read_and_kept(twenty: ReviewItems, tmp_path: Path) -> None:
     path, heard = tmp_path / "thumbnails.bin", []
     made = Thumbnails(twenty, path)
     assert (made.num_made, made.read(0)) == (0, None)
@@ -169,18 +173,18 @@ def test_thumbnails_are_made_read_and_kept(twenty: Subject, tmp_path: Path) -> N
     again.close()
 
 
-def test_another_table_gets_its_own(twenty: Subject, tmp_path: Path) -> None:
+def test_another_table_gets_its_own(twenty: ReviewItems, tmp_path: Path) -> None:
     path = tmp_path / "thumbnails.bin"
     made = Thumbnails(twenty, path)
     made.make(range(20))
     made.close()
-    other = Subject(**(vars(twenty) | {"image_ids": twenty.image_ids[::-1]}))
+    other = ReviewItems(**(vars(twenty) | {"image_ids": twenty.image_ids[::-1]}))
     with_other = Thumbnails(other, path)
     assert with_other.num_made == 0
     with_other.close()
 
 
-def test_stopped_work_goes_on(twenty: Subject, tmp_path: Path) -> None:
+def test_stopped_work_goes_on(twenty: ReviewItems, tmp_path: Path) -> None:
     made, stop = Thumbnails(twenty, tmp_path / "thumbnails.bin"), threading.Event()
     made.make(
         [7, 2, 9], stop=stop, on_progress=lambda _stage, done, _total: stop.set() if done == 2 else None
@@ -191,7 +195,7 @@ def test_stopped_work_goes_on(twenty: Subject, tmp_path: Path) -> None:
     made.close()
 
 
-def test_damage_is_never_shown(twenty: Subject, tmp_path: Path) -> None:
+def test_damage_is_never_shown(twenty: ReviewItems, tmp_path: Path) -> None:
     path = tmp_path / "thumbnails.bin"
     made = Thumbnails(twenty, path)
     made.make(range(20), num_threads=1)
@@ -212,7 +216,7 @@ def test_damage_is_never_shown(twenty: Subject, tmp_path: Path) -> None:
     cut.close()
 
 
-def test_one_process_makes_them_at_a_time(twenty: Subject, tmp_path: Path) -> None:
+def test_one_process_makes_them_at_a_time(twenty: ReviewItems, tmp_path: Path) -> None:
     first, second = (Thumbnails(twenty, tmp_path / "thumbnails.bin") for _ in range(2))
 
     def meanwhile(_stage: str, done: int, _total: int) -> None:
@@ -227,8 +231,8 @@ def test_one_process_makes_them_at_a_time(twenty: Subject, tmp_path: Path) -> No
     second.close()
 
 
-def test_the_background_makes_all_and_stops_at_once(twenty: Subject, tmp_path: Path) -> None:
-    with made_in_background(twenty, tmp_path / "thumbnails.bin") as thumbnails:
+def test_the_background_makes_all_and_stops_at_once(twenty: ReviewItems, tmp_path: Path) -> None:
+    with built_in_background(twenty, tmp_path / "thumbnails.bin") as thumbnails:
         deadline = time.monotonic() + 30
         while thumbnails.num_made < 20 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -240,11 +244,11 @@ MAKER = """
 import sys
 import numpy as np
 from pathlib import Path
-from kiyome.decisions.items import Subject
+from kiyome.decisions.items import ReviewItems
 from kiyome.reviewing.thumbnails import Thumbnails
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 ids = [f"{row}.png" for row in range(count)]
-subject = Subject(run="r", title="r", blind=True, audit=None, image_ids=ids, shown_ids=ids,
+subject = ReviewItems(run="r", title="r", blind=True, audit=None, image_ids=ids, shown_ids=ids,
     class_names=("a", "b"), fingerprint="", table_content="", photo_root=folder,
     photo_paths=[f"{folder}/{row % 20}.png" for row in range(count)], ranking=np.arange(count))
 made = Thumbnails(subject, folder / "thumbnails.bin")
@@ -254,7 +258,7 @@ print(sum(made.read(row) is not None for row in range(count)), flush=True)
 """
 
 
-def test_kills_lose_nothing_that_was_made(twenty: Subject, tmp_path: Path) -> None:
+def test_kills_lose_nothing_that_was_made(twenty: ReviewItems, tmp_path: Path) -> None:
     made_before, count = -1, 1000
     for _ in range(3):
         maker = subprocess.Popen(

@@ -1,7 +1,6 @@
 """Decisions as files of other tools, out and in: values in, bytes out, and back.
 
-values         what goes out (`Reviewed`), what comes in (`Said`, `Reading`)
-photo_names    which row a name in a stranger's file means
+answers        rows to export (`ReviewedRows`), decisions in a file (`ParsedFile`), which of them are new
 columns        CSV, Parquet and JSON Lines: one line a reviewer and photo
 label_studio   tasks with annotations and our suggestion; any of its image classification exports
 cvat           CVAT for images 1.1, one tag a photo

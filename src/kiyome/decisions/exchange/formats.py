@@ -1,4 +1,4 @@
-"""Every format by its name: how it is written, and how a file is read."""
+"""Every format by its name: how it is written, and how a file is parsed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from kiyome.artifacts.storage import open_regular
+from kiyome.decisions.exchange.answers import MAX_BYTES, ExportedFile, ParsedFile, ReviewedRows, parse_json
 from kiyome.decisions.exchange.columns import (
     read_decisions,
     write_corrected_labels,
@@ -20,30 +21,24 @@ from kiyome.decisions.exchange.label_studio import (
     read_label_studio_columns,
     write_label_studio,
 )
-from kiyome.decisions.exchange.values import MAX_BYTES, Reading, Reviewed, Written, parse_json
 from kiyome.errors import InputError, choose
 from kiyome.reading.files import READERS, read_records
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A kind of file that decisions go out as."""
+    """A kind of file that decisions are exported as."""
 
-    write: Callable[[Reviewed], Written]
-    write_raw: Callable[[Reviewed], Written] | None = None
-    """With exact cells, where `write` marks those that a spreadsheet would run."""
+    write: Callable[[ReviewedRows], ExportedFile]
+    write_raw: Callable[[ReviewedRows], ExportedFile] | None = None
+    """With exact cells, where `write` adds an apostrophe to those that a spreadsheet would run."""
     file_name: str
-    """What a download is called."""
+    """Of a download."""
     media_type: str
 
 
 def format_named(name: str) -> Format:
-    """The format of this name.
-
-    Raises
-    ------
-    InputError
-        With the known names.
+    """Return the format of this name.
 
     >>> format_named("cvat").file_name
     'annotations.xml'
@@ -52,34 +47,23 @@ def format_named(name: str) -> Format:
 
 
 def format_of_file(path: Path) -> str:
-    """The name of the format that a file's ending asks for.
+    """Return the name of the one format that has a file's ending.
 
-    Raises
-    ------
-    InputError
-        Where no format has this ending, or several.
-
-    >>> format_of_file(Path("said.PARQUET"))
+    >>> format_of_file(Path("answers.PARQUET"))
     'parquet'
     """
     ending = path.suffix.lower().removeprefix(".")
     if ending not in ("csv", "parquet", "jsonl"):
         raise InputError(
-            "The ending says the format of an export: .csv, .parquet or .jsonl.",
-            came=repr(path.name),
-            remedy=f"Choose such an ending, or name the format: {', '.join(FORMATS)}.",
+            f"The ending of {path.name!r} does not tell the format.",
+            expected="Expected .csv, .parquet or .jsonl.",
+            remedy=f"Choose such an ending, or name the format: --format {' | '.join(FORMATS)}.",
         )
     return ending
 
 
-def read_said(path: Path, class_names: Sequence[str]) -> Reading:
-    """What people say in a file of any of these formats, told apart by ending and content.
-
-    Raises
-    ------
-    InputError
-        Where the file is of no such format, with what it should be.
-    """
+def parse_file(path: Path, class_names: Sequence[str]) -> ParsedFile:
+    """Return the decisions in a file of any of these formats, which ending and content tell apart."""
     ending = path.suffix.lower()
     if ending in READERS:
         records = read_records(path)
@@ -90,16 +74,14 @@ def read_said(path: Path, class_names: Sequence[str]) -> Reading:
         with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(
-            "The file can be read.", came=f"{path}: {error.strerror}", remedy="Check the path."
-        ) from error
+        raise InputError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
     if ending in (".xml", ".zip"):
         return read_cvat(content)
     if ending != ".json":
         raise InputError(
-            "Decisions come as .csv, .tsv, .parquet, .jsonl, .json (Label Studio, FiftyOne) or .xml (CVAT).",
-            came=repr(path.name),
-            remedy="Export them as one of these.",
+            f"{path.name!r} is not a file of decisions.",
+            expected="Expected .csv, .tsv, .parquet, .jsonl, .json (Label Studio, FiftyOne) or .xml (CVAT).",
+            remedy="Export the decisions as one of these.",
         )
     document = parse_json(content, "Label Studio or FiftyOne")
     is_fiftyone = isinstance(document, dict) and "labels" in document
@@ -131,4 +113,4 @@ FORMATS = {
     "cvat": Format(write=write_cvat, file_name="annotations.xml", media_type="application/xml"),
     "fiftyone": Format(write=write_fiftyone, file_name="labels.json", media_type="application/json"),
 }
-"""How each goes out; files come in by `read_said`."""
+"""How each is written; `parse_file` reads them all."""

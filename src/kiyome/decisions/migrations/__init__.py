@@ -1,1 +1,1 @@
-"""How a store of decisions came to its present tables: one file a step, applied by Alembic when it opens."""
+"""Migrations of a store of decisions: one file a step, applied by Alembic when it opens."""

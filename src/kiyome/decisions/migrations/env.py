@@ -1,8 +1,8 @@
-"""What Alembic runs to bring a store up to date, inside the transaction that `decision_engine` opened."""
+"""The script of Alembic that migrates a store, inside the transaction of `engine.bring_up_to_date`."""
 
 from alembic import context
 
-from kiyome.decisions.tables import METADATA
+from kiyome.decisions.log import METADATA
 
 
 def migrate() -> None:

@@ -1,1 +1,1 @@
-"""What the server answers: page · rows · photos · decisions · figures."""
+"""The routes of the server: page and photos · rows · decisions · stats; dependencies."""

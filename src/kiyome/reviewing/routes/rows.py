@@ -1,4 +1,4 @@
-"""What is reviewed: the review itself, its queues, and one row with all that is known of it."""
+"""The rows under review: facts about the review, its queues, and one row with its details."""
 
 from dataclasses import fields
 from typing import Annotated, Any
@@ -6,23 +6,24 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from kiyome.decisions.current import Standing
+from kiyome.decisions.current import CurrentDecisions
 from kiyome.decisions.events import Verdict
-from kiyome.decisions.items import Subject
-from kiyome.reviewing.queue import Asked, Order, State
-from kiyome.reviewing.routes.dependencies import At, Me, Row, refused
-from kiyome.reviewing.routes.schemas import Loose, Name
-from kiyome.reviewing.session import Desk, FrozenQueue
+from kiyome.decisions.items import ReviewItems
+from kiyome.reviewing.queue import Order, QueueFilter, State
+from kiyome.reviewing.routes.dependencies import At, Me, Name, Row, http_error
+from kiyome.reviewing.session import QueueSnapshot, ReviewSession
 
-MOST_ROWS, MOST_LIKELY, MOST_NEIGHBORS, MOST_REPEATS = 500, 5, 12, 20
-TOLD = ("reviewer", "verdict", "label", "kind")
+MAX_ROWS, MAX_LIKELY, MAX_NEIGHBORS, MAX_DUPLICATES = 500, 5, 12, 20
+HISTORY_FIELDS = ("reviewer", "verdict", "label", "kind")
 router = APIRouter(prefix="/api")
 
 
-class QueueQuestion(Loose):
-    """What the address of a view asks for."""
+class QueueQuery(BaseModel):
+    """The query of a queue; all values are text, and an unknown field is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     order: Order | None = None
     given: str | None = Field(default=None, max_length=2048)
@@ -36,163 +37,171 @@ class QueueQuestion(Loose):
     search: str = Field(default="", max_length=200)
     me: Name = ""
     queue: str | None = Field(default=None, max_length=64)
-    """Of an earlier answer: page through that very list."""
+    """The name of a queue in an earlier answer, to page through it."""
     at: int | None = Field(default=None, ge=0, lt=2**31)
-    """The row that the page should hold."""
+    """A row that the page should contain."""
     start: int = Field(default=0, ge=0, lt=2**31)
-    count: int = Field(default=100, ge=1, le=MOST_ROWS)
+    count: int = Field(default=100, ge=1, le=MAX_ROWS)
 
-    def asked(self, usual: Order) -> Asked:
-        """The part that decides which rows, and in which order."""
-        filters = self.model_dump(include={field.name for field in fields(Asked)} - {"order"})
-        return Asked(order=self.order or usual, **filters)
+    def filter(self, default: Order) -> QueueFilter:
+        """Return the part that decides which rows, and in which order."""
+        filters = self.model_dump(include={field.name for field in fields(QueueFilter)} - {"order"})
+        return QueueFilter(order=self.order or default, **filters)
 
 
 @router.get("/review")
-def show_review(desk: At) -> JSONResponse:
-    """What is reviewed, and what the page may offer."""
-    subject = desk.subject
-    with desk.standing() as standing:
-        reviewers = [] if subject.blind else standing.reviewers
+def show_review(session: At) -> JSONResponse:
+    """Return facts about the review, and the features that the page may offer."""
+    items = session.items
+    with session.current() as current:
+        reviewers = [] if items.blind else current.reviewers
     return JSONResponse(
         {
-            "title": subject.title,
-            "run": subject.run,
-            "key": desk.secret.name(subject.fingerprint, blind=subject.blind),
-            "rows": len(subject),
-            "classes": list(subject.class_names),
-            "blind": subject.blind,
-            "audit": subject.audit,
-            "has_neighbors": desk.neighbors is not None,
-            "has_duplicates": subject.duplicate_groups is not None,
-            "orders": list(desk.queue.orders),
-            "reviewer_suggested": desk.name,
+            "title": items.title,
+            "run": items.run,
+            "key": session.secret.name(items.fingerprint, blind=items.blind),
+            "rows": len(items),
+            "classes": list(items.class_names),
+            "blind": items.blind,
+            "audit": items.audit,
+            "has_neighbors": session.neighbors is not None,
+            "has_duplicates": items.duplicate_groups is not None,
+            "orders": list(session.queue.orders),
+            "reviewer_suggested": session.name,
             "reviewers": reviewers,
-            "warnings": [*desk.warnings, *filter(None, [desk.thumbnails.problem])],
-            "csrf": desk.csrf,
-            "photo_key": desk.photo_key,
+            "warnings": [*session.warnings, *filter(None, [session.thumbnails.problem])],
+            "csrf": session.csrf,
+            "photo_key": session.photo_key,
         }
     )
 
 
 @router.get("/queue")
-def show_queue(desk: At, question: Annotated[QueueQuestion, Query()]) -> JSONResponse:
-    """A page of the rows that were asked for, in an order that stays while one works through it."""
-    usual = desk.queue.orders[0]
-    queue = _kept(desk, question) if question.queue else desk.freeze(question.asked(usual), question.me)
-    place = None if question.at is None else queue.page_at(question.at, question.count)
-    start = question.start if place is None else place
-    rows = queue.rows[start : start + question.count].tolist()
-    with desk.standing() as standing:
-        shown = rows_shown(desk, standing, rows, question.me)
+def show_queue(session: At, query: Annotated[QueueQuery, Query()]) -> JSONResponse:
+    """Return a page of a queue, in an order that does not change while people work through it."""
+    default = session.queue.orders[0]
+    queue = (
+        _snapshot(session, query) if query.queue else session.take_snapshot(query.filter(default), query.me)
+    )
+    found = None if query.at is None else queue.page_at(query.at, query.count)
+    start = query.start if found is None else found
+    rows = queue.rows[start : start + query.count].tolist()
+    with session.current() as current:
+        shown = rows_shown(session, current, rows, query.me)
     return JSONResponse({"total": len(queue.rows), "start": start, "queue": queue.name, "rows": shown})
 
 
 @router.get("/rows/{row}")
-def show_row(desk: At, row: Row, me: Me = "") -> JSONResponse:
-    """One row, its neighbors and repeats, and what became of it."""
-    subject = desk.subject
-    with desk.standing() as standing:
-        shown = rows_shown(desk, standing, [row], me)[0]
+def show_row(session: At, row: Row, me: Me = "") -> JSONResponse:
+    """Return one row with its neighbors, its duplicates, and the history of decisions about it."""
+    items = session.items
+    with session.current() as current:
+        shown = rows_shown(session, current, [row], me)[0]
         history = [
-            {**{name: getattr(event, name) for name in TOLD}, "at": event.decided_at}
-            for event in standing.history(row)
-            if event.reviewer == me or not subject.blind
+            {**{name: getattr(event, name) for name in HISTORY_FIELDS}, "at": event.decided_at}
+            for event in current.history(row)
+            if event.reviewer == me or not items.blind
         ]
     return JSONResponse(
         {
             **shown,
-            "neighbors": _neighbors(desk, row),
-            "duplicates": [{"row": other, "given": _given(subject, other)} for other in _repeats(desk, row)],
+            "neighbors": _neighbors(session, row),
+            "duplicates": [
+                {"row": other, "given": _given(items, other)} for other in _duplicates(session, row)
+            ],
             "history": history,
         }
     )
 
 
-def rows_shown(desk: Desk, standing: Standing, rows: list[int], me: str) -> list[dict[str, Any]]:
-    """Rows as the page shows them; a blind review holds none of what it withholds."""
-    subject = desk.subject
-    names, suggested = subject.class_names, subject.suggested_labels
-    likely = _likely(desk, rows)
+def rows_shown(
+    session: ReviewSession, current: CurrentDecisions, rows: list[int], me: str
+) -> list[dict[str, Any]]:
+    """Return rows as the page shows them; in a blind review, hidden values are None."""
+    items = session.items
+    names, suggested = items.class_names, items.suggested_labels
+    likely = _likely(session, rows)
     return [
         {
             "row": row,
-            "id": subject.shown_ids[row],
-            "given": _given(subject, row),
+            "id": items.shown_ids[row],
+            "given": _given(items, row),
             "suggested": None if suggested is None else names[suggested[row]],
-            "chance": None if subject.probability is None else _number(subject.probability[row]),
-            "flagged": None if subject.is_label_issue is None else bool(subject.is_label_issue[row]),
-            "likely": likely[place],
-            "mine": _mine(standing, me, row),
-            "others": None if subject.blind else _others(standing, me, row),
-            "disputed": None if subject.blind else bool(standing.disputed[row]),
+            "probability": None if items.probability is None else _number(items.probability[row]),
+            "flagged": None if items.is_label_issue is None else bool(items.is_label_issue[row]),
+            "likely": likely[index],
+            "mine": _mine(current, me, row),
+            "others": None if items.blind else _others(current, me, row),
+            "disputed": None if items.blind else bool(current.disputed[row]),
         }
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 
-def _kept(desk: Desk, question: QueueQuestion) -> FrozenQueue:
-    queue = desk.frozen(question.queue or "")
+def _snapshot(session: ReviewSession, query: QueueQuery) -> QueueSnapshot:
+    queue = session.snapshot(query.queue or "")
     if queue is None:
-        raise refused(
+        raise http_error(
             410,
-            "A queue is kept for as long as someone pages through it.",
-            came="the name of one that is not kept any more",
-            remedy="Ask for the view again.",
+            "This queue is no longer kept.",
+            expected="A queue is kept while people page through it.",
+            remedy="Open the view again.",
         )
     return queue
 
 
-def _likely(desk: Desk, rows: list[int]) -> list[list[tuple[str, float]] | None]:
-    """The likeliest classes of each row, with their probabilities."""
-    probs, names = desk.subject.pred_probs, desk.subject.class_names
+def _likely(session: ReviewSession, rows: list[int]) -> list[list[tuple[str, float]] | None]:
+    """Return the most probable classes of each row, with their probabilities."""
+    probs, names = session.items.pred_probs, session.items.class_names
     if probs is None:
         return [None] * len(rows)
     wanted = np.asarray(probs[rows])
-    best = np.argsort(-wanted, axis=1, kind="stable")[:, :MOST_LIKELY]
+    best = np.argsort(-wanted, axis=1, kind="stable")[:, :MAX_LIKELY]
     return [
-        [(names[label], _number(wanted[place, label]) or 0.0) for label in labels]
-        for place, labels in enumerate(best.tolist())
+        [(names[label], _number(wanted[index, label]) or 0.0) for label in labels]
+        for index, labels in enumerate(best.tolist())
     ]
 
 
-def _mine(standing: Standing, me: str, row: int) -> dict[str, Any] | None:
-    held = standing.of(me, row)
-    return {"verdict": held.verdict, "label": held.label, "version": held.version} if held.version else None
+def _mine(current: CurrentDecisions, me: str, row: int) -> dict[str, Any] | None:
+    mine = current.of(me, row)
+    return {"verdict": mine.verdict, "label": mine.label, "version": mine.version} if mine.version else None
 
 
-def _others(standing: Standing, me: str, row: int) -> list[dict[str, Any]]:
-    if not standing.num_deciders[row]:
+def _others(current: CurrentDecisions, me: str, row: int) -> list[dict[str, Any]]:
+    if not current.num_decisions[row]:
         return []
-    held = {name: standing.of(name, row) for name in standing.reviewers if name != me}
+    others = (current.of(name, row) for name in current.reviewers if name != me)
     return [
-        {"reviewer": name, "verdict": each.verdict, "label": each.label}
-        for name, each in held.items()
+        {"reviewer": each.reviewer, "verdict": each.verdict, "label": each.label}
+        for each in others
         if each.verdict is not None
     ]
 
 
-def _given(subject: Subject, row: int) -> str | None:
-    return None if subject.given_labels is None else subject.class_names[subject.given_labels[row]]
+def _given(items: ReviewItems, row: int) -> str | None:
+    return None if items.given_labels is None else items.class_names[items.given_labels[row]]
 
 
-def _neighbors(desk: Desk, row: int) -> list[dict[str, Any]]:
-    if desk.neighbors is None:
+def _neighbors(session: ReviewSession, row: int) -> list[dict[str, Any]]:
+    if session.neighbors is None:
         return []
-    near = desk.neighbors.of(row, k=MOST_NEIGHBORS)
+    near = session.neighbors.of(row, k=MAX_NEIGHBORS)
     return [
-        {"row": other, "given": _given(desk.subject, other), "similarity": _number(similarity)}
+        {"row": other, "given": _given(session.items, other), "similarity": _number(similarity)}
         for other, similarity in zip(near.rows.tolist(), near.similarities.tolist(), strict=True)
     ]
 
 
-def _repeats(desk: Desk, row: int) -> list[int]:
-    groups = desk.subject.duplicate_groups
+def _duplicates(session: ReviewSession, row: int) -> list[int]:
+    groups = session.items.duplicate_groups
     if groups is None or groups[row] < 0:
         return []
-    return [other for other in np.flatnonzero(groups == groups[row])[:MOST_REPEATS].tolist() if other != row]
+    return [
+        other for other in np.flatnonzero(groups == groups[row])[:MAX_DUPLICATES].tolist() if other != row
+    ]
 
 
 def _number(value: float) -> float | None:
-    """A number that JSON knows, no longer than it is worth."""
+    """Return a number that JSON can hold, with five digits; None for infinity and NaN."""
     return round(float(value), 5) if np.isfinite(value) else None

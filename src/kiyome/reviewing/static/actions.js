@@ -1,17 +1,17 @@
 /**
- * From the name of an action to what the session does; answers whether the key was used.
+ * Handlers of actions; `performAction` returns whether the key was used.
  */
-import { classesInOrder } from "./words.js";
+import { classesInOrder } from "./format.js";
 import { toggleFullScreen } from "./photo.js";
 
 /** @import { Session } from "./types.js" */
 
 const STEP = 1.5;
 
-/** @typedef {{action: string, place: number, extend: boolean, view: string, position: number, columns: number}} Asked */
-/** @typedef {Object<string, (session: Session, asked: Asked) => void>} Performers   by the names of actions */
+/** @typedef {{action: string, index: number, extend: boolean, view: string, position: number, columns: number}} ActionCall */
+/** @typedef {Object<string, (session: Session, call: ActionCall) => void>} Handlers   by the names of actions */
 
-/** @type {Performers} */
+/** @type {Handlers} */
 const ALWAYS = {
   undo: (session) => session.undo(),
   redo: (session) => session.redo(),
@@ -20,7 +20,7 @@ const ALWAYS = {
   map: (session, { view }) => session.setAddress({ view: view === "map" ? "one" : "map" }),
 };
 
-/** @type {Performers} */
+/** @type {Handlers} */
 const WITH_ROWS = {
   accept: (session) => session.act("accept"),
   keep: (session) => session.act("keep"),
@@ -29,7 +29,7 @@ const WITH_ROWS = {
   search: (session) => session.open("classes"),
 };
 
-/** @type {Performers} */
+/** @type {Handlers} */
 const IN_ONE = {
   next: (session) => session.step(1),
   previous: (session) => session.step(-1),
@@ -39,13 +39,13 @@ const IN_ONE = {
   zoomOut: (session) => session.zoomBy(1 / STEP),
   zoomFit: (session) => session.set({ zoom: 1, pan: [0, 0] }),
   fullScreen: () => toggleFullScreen(),
-  class: (session, { place }) => {
-    const choice = classesInOrder(session.current(), session.review.classes)[place];
+  class: (session, { index }) => {
+    const choice = classesInOrder(session.current(), session.review.classes)[index];
     if (choice) session.act("class", choice[0]);
   },
 };
 
-/** @type {Performers} */
+/** @type {Handlers} */
 const IN_GRID = {
   next: (session, { extend }) => walk(session, 1, extend),
   previous: (session, { extend }) => walk(session, -1, extend),
@@ -72,15 +72,15 @@ function walk(session, by, extend) {
   session.select(session.list.between(from, session.store.get().position));
 }
 
-/** @param {Session} session @param {import("./keys.js").Pressed} asked */
-export function performAction(session, asked) {
+/** @param {Session} session @param {import("./keys.js").Pressed} call */
+export function performAction(session, call) {
   const { address, position, columns, dialog } = session.store.get();
   if (dialog) return false;
   const { view } = address;
-  /** @type {Performers} */
+  /** @type {Handlers} */
   const known = { ...ALWAYS, ...(view === "one" ? { ...WITH_ROWS, ...IN_ONE } : view === "grid" ? { ...WITH_ROWS, ...IN_GRID } : {}) };
-  const perform = known[asked.action];
+  const perform = known[call.action];
   if (!perform) return false;
-  perform(session, { place: -1, extend: false, ...asked, view, position, columns });
+  perform(session, { index: -1, extend: false, ...call, view, position, columns });
   return true;
 }

@@ -1,5 +1,5 @@
 /**
- * Every state of the page is an address, and every address a state. Pure: no window in here.
+ * Every state of the page has an address, and every address is a state. Pure: no window here.
  */
 
 /** @import { Address } from "./types.js" */
@@ -9,22 +9,22 @@ export const FILTERS = [
   "order", "given", "likely", "flagged", "state", "verdict", "reviewer", "min_chance", "max_chance", "search",
 ];
 /** @type {Address} */
-const PLAIN = { view: "one", state: "open", reading: "likely" };
+const DEFAULTS = { view: "one", state: "open", reading: "likely" };
 const KNOWN = ["view", ...FILTERS, "row", "reading"];
 
 /**
- * The state that an address names; what it leaves out has its plain value.
+ * The state of an address; what is not in it has its default.
  * @param {string} search  as in `location.search`
  * @returns {Address}
  */
 export function readAddress(search) {
-  const asked = new URLSearchParams(search);
-  const state = { ...PLAIN };
+  const query = new URLSearchParams(search);
+  const state = { ...DEFAULTS };
   for (const name of KNOWN) {
-    const value = asked.get(name);
+    const value = query.get(name);
     if (value) state[name] = value;
   }
-  if (!VIEWS.includes(state.view)) state.view = PLAIN.view;
+  if (!VIEWS.includes(state.view)) state.view = DEFAULTS.view;
   if (!/^\d{1,12}$/.test(state.row ?? "")) delete state.row;
   return state;
 }
@@ -34,24 +34,24 @@ export function readAddress(search) {
  * @param {Address} state
  */
 export function writeAddress(state) {
-  const said = new URLSearchParams();
-  for (const name of KNOWN) if (state[name] && state[name] !== PLAIN[name]) said.set(name, state[name]);
-  const text = said.toString();
+  const query = new URLSearchParams();
+  for (const name of KNOWN) if (state[name] && state[name] !== DEFAULTS[name]) query.set(name, state[name]);
+  const text = query.toString();
   return text ? `/?${text}` : "/";
 }
 
-/** The part of a state that the server's queue understands, as parameters of a request. @param {Address} state */
+/** The filters of the server's queue in a state, as parameters of a request. @param {Address} state */
 export function filtersOf(state) {
   return Object.fromEntries(FILTERS.filter((name) => state[name]).map((name) => [name, state[name]]));
 }
 
-/** Filters that narrow or reorder the plain list, for the chips that name them. @param {Address} state */
+/** Names of filters that are not at their default, for the chips. @param {Address} state */
 export function narrowing(state) {
-  return FILTERS.filter((name) => state[name] && state[name] !== PLAIN[name]);
+  return FILTERS.filter((name) => state[name] && state[name] !== DEFAULTS[name]);
 }
 
 /**
- * The state without one filter, or without any: what its cross does.
+ * The state without these filters.
  * @param {Address} state
  * @param {string[]} names
  */
@@ -59,7 +59,7 @@ export function without(state, names) {
   const rest = { ...state };
   for (const name of names) {
     delete rest[name];
-    if (PLAIN[name]) rest[name] = PLAIN[name];
+    if (DEFAULTS[name]) rest[name] = DEFAULTS[name];
   }
   return rest;
 }

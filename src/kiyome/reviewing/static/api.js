@@ -1,62 +1,62 @@
 /**
- * The server's routes as functions. Every refusal becomes one kind of error with three parts.
+ * The server's routes as functions. Every failure is one kind of error with three parts.
  */
 
-/** @import { Agreements, Decided, Letter, Matrix, Page, Params, Progress, Review, RowDetails } from "./types.js" */
+/** @import { Agreements, PendingRequest, RowDecision, Matrix, Page, Params, Progress, Review, RowDetails } from "./types.js" */
 
-/** A refusal: `status` 0 where no answer came. */
-export class Refusal extends Error {
+/** An error of the server; `status` is 0 where no answer arrived. */
+export class ApiError extends Error {
   /**
    * @param {number} status
-   * @param {{must?: string, came?: string, remedy?: string}} parts
-   * @param {{current?: Decided[]}} body
+   * @param {{problem?: string, expected?: string, remedy?: string}} parts
+   * @param {{current?: RowDecision[]}} body
    */
   constructor(status, parts, body = {}) {
-    super(parts.must ?? "The server refused.");
+    super([parts.problem ?? "The server sent an error.", parts.expected].filter(Boolean).join(" "));
     this.status = status;
     this.parts = parts;
     this.body = body;
   }
 }
 
-// Photos are kept by the browser under the key of this start of the server.
+// Browsers cache photos under the key of this start of the server.
 let photoKey = "";
 let csrf = document.querySelector('meta[name="csrf"]')?.getAttribute("content") ?? "";
 
-const PATIENCE = 20000;
+const TIMEOUT = 20000;
 
 /** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
-async function ask(path, options = {}) {
+async function request(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, { credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE), ...options });
+    answer = await fetch(path, { credentials: "same-origin", signal: AbortSignal.timeout(TIMEOUT), ...options });
   } catch (error) {
-    throw new Refusal(0, { must: "The server does not answer.", came: String(error) });
+    throw new ApiError(0, { problem: "The server does not answer.", expected: `${error}.` });
   }
   const body = await answer.json().catch(() => null);
   if (answer.ok && body !== null) return body;
-  if (answer.ok) throw new Refusal(0, { must: "The answer was cut short." });
-  throw new Refusal(answer.status, partsOf(body), body ?? {});
+  if (answer.ok) throw new ApiError(0, { problem: "The answer was cut off." });
+  throw new ApiError(answer.status, partsOf(body), body ?? {});
 }
 
 /** @param {any} body */
 function partsOf(body) {
   const error = body?.error;
-  if (typeof error === "string") return { must: error };
-  if (error?.must) return error;
-  return { must: "The server refused without saying why." };
+  if (typeof error === "string") return { problem: error };
+  if (error?.problem) return error;
+  return { problem: "The server sent an error without a reason." };
 }
 
 /** @param {string} path @param {Params} [params] */
 const get = (path, params = {}) => {
-  const said = Object.entries(params).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
-  const text = new URLSearchParams(said).toString();
-  return ask(text ? `${path}?${text}` : path);
+  const known = Object.entries(params).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
+  const text = new URLSearchParams(known).toString();
+  return request(text ? `${path}?${text}` : path);
 };
 
 /** @param {string} path @param {object} body */
 const post = (path, body) =>
-  ask(path, {
+  request(path, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
     body: JSON.stringify(body),
@@ -81,10 +81,10 @@ export const readMatrix = (params) => get("/api/matrix", params);
 /** @returns {Promise<Agreements>} */
 export const readAgreement = () => get("/api/agreement");
 
-const DOORS = { decide: "/api/decisions", undo: "/api/undo", redo: "/api/redo" };
+const ENDPOINTS = { decide: "/api/decisions", undo: "/api/undo", redo: "/api/redo" };
 
-/** Hand one letter to the server. @param {Letter} letter */
-export const deliver = (letter) => post(DOORS[letter.kind], letter.body);
+/** Send one pending request. @param {PendingRequest} pending */
+export const deliver = (pending) => post(ENDPOINTS[pending.kind], pending.body);
 
 /** @param {number} row @param {number} side */
 export const photoAddress = (row, side) => `/photos/${row}?side=${side}&v=${photoKey}`;

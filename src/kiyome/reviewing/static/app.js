@@ -1,5 +1,5 @@
 /**
- * The frame: header, one of four views, what is said, what asks.
+ * The frame: header, one of four views, notices, dialogs.
  */
 import { Dialogs } from "./dialogs.js";
 import { Filters } from "./filters.js";
@@ -8,7 +8,7 @@ import { Header } from "./header.js";
 import { MapView } from "./map.js";
 import { One } from "./one.js";
 import { People } from "./people.js";
-import { remedyOf } from "./trouble.js";
+import { remedyOf } from "./errors.js";
 import { use } from "./store.js";
 import { html, useEffect, useRef } from "./vendor/preact-htm.js";
 
@@ -26,7 +26,7 @@ export function App({ session }) {
     <${Filters} session=${session} />
     <${Frame} key=${view} view=${view}><${View} session=${session} /><//>
     <${Notice} session=${session} />
-    <${Said} session=${session} />
+    <${Announcement} session=${session} />
     <${Dialogs} session=${session} />`;
 }
 
@@ -36,10 +36,10 @@ export function App({ session }) {
  */
 function Frame({ view, children }) {
   const region = useRef();
-  const drawn = useRef(false);
+  const focused = useRef(false);
   useEffect(() => {
-    if (document.activeElement === document.body || !drawn.current) region.current.focus({ preventScroll: true });
-    drawn.current = true;
+    if (document.activeElement === document.body || !focused.current) region.current.focus({ preventScroll: true });
+    focused.current = true;
   }, [view]);
   return html`<main id="view" class=${`view view-${view}`} tabindex="-1" ref=${region} aria-label=${NAMES[view]}>${children}</main>`;
 }
@@ -47,20 +47,20 @@ function Frame({ view, children }) {
 /** @type {Object<string, string>} */
 const NAMES = { one: "One photo", grid: "Grid of photos", map: "Map of labels", people: "People" };
 
-/** What screen readers are told after each act. @param {{session: Session}} props */
-function Said({ session }) {
-  const said = use(session.store, (state) => state.said);
-  return html`<p class="unseen" role="status" aria-live="polite" id="said">${said}</p>`;
+/** Text for screen readers after each action. @param {{session: Session}} props */
+function Announcement({ session }) {
+  const announcement = use(session.store, (state) => state.announcement);
+  return html`<p class="unseen" role="status" aria-live="polite" id="announcement">${announcement}</p>`;
 }
 
 /** @param {{session: Session}} props */
 function Notice({ session }) {
-  const [notice, trouble] = use(session.store, (state) => [state.notice, state.trouble]);
-  const shown = trouble ? { text: `${trouble.message} ${remedyOf(trouble)}`, button: { label: "Ask again", act: () => session.openList() } } : notice;
+  const [notice, error] = use(session.store, (state) => [state.notice, state.error]);
+  const shown = error ? { text: `${error.message} ${remedyOf(error)}`, button: { label: "Try again", act: () => session.openList({ at: session.store.get().address.row }) } } : notice;
   return html`<div class="notices" role="status" aria-live="polite">
     ${shown && html`<div class="notice">
       <p>${shown.text}</p>
-      ${shown.button && html`<button class="plain" onClick=${() => { session.set({ notice: null, trouble: null }); shown.button?.act(); }}>${shown.button.label}</button>`}
+      ${shown.button && html`<button class="plain" onClick=${() => { session.set({ notice: null, error: null }); shown.button?.act(); }}>${shown.button.label}</button>`}
     </div>`}
   </div>`;
 }

@@ -1,25 +1,25 @@
 /**
- * What comes a moment later: look-alikes with their labels, copies, and who said what before.
+ * Details of a photo, loaded a moment later: similar photos, duplicates, and the history of decisions.
  */
 import { thumbnailAddress } from "./api.js";
 import { writeAddress } from "./address.js";
 import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { decisionWords } from "./words.js";
+import { decisionText } from "./format.js";
 
-/** @import { Alike, Past, RowDetails, Session } from "./types.js" */
+/** @import { Neighbor, Past, RowDetails, Session } from "./types.js" */
 
-const SETTLED_AFTER = 120;
+const DETAILS_AFTER = 120;
 
-/** Read details once a person stays; keys held down ask for nothing. @param {Session} session @param {number} row */
+/** Read details once a person stays on a photo; keys held down read nothing. @param {Session} session @param {number} row */
 function useDetails(session, row) {
   const [details, setDetails] = useState(/** @type {RowDetails | null} */ (null));
   const sent = use(session.store, ({ unsent }) => unsent === 0);
   useEffect(() => {
     let wanted = true;
     const timer = setTimeout(() => {
-      session.details(row).then((told) => wanted && setDetails(told), () => {});
-    }, SETTLED_AFTER);
+      session.details(row).then((read) => wanted && setDetails(read), () => {});
+    }, DETAILS_AFTER);
     return () => { wanted = false; clearTimeout(timer); };
   }, [row, sent]);
   return details?.row === row ? details : null;
@@ -30,14 +30,14 @@ export function Details({ session, row }) {
   const { review } = session;
   const details = useDetails(session, row);
   return html`<div class="details">
-    ${review.has_neighbors && !review.blind && html`<${Strip} session=${session} name="Most alike" photos=${details?.neighbors} waits=${!details} />`}
-    ${details?.duplicates?.length ? html`<${Strip} session=${session} name="Copies of this photo" photos=${details.duplicates} />` : null}
+    ${review.has_neighbors && !review.blind && html`<${Strip} session=${session} name="Most similar" photos=${details?.neighbors} waits=${!details} />`}
+    ${details?.duplicates?.length ? html`<${Strip} session=${session} name="Duplicates of this photo" photos=${details.duplicates} />` : null}
     ${details?.history?.length ? html`<${History} events=${details.history} />` : null}
     <p class="id"><bdi>${details?.id ?? session.list.get(row)?.id ?? ""}</bdi></p>
   </div>`;
 }
 
-/** @param {{session: Session, name: string, photos?: Alike[], waits?: boolean}} props */
+/** @param {{session: Session, name: string, photos?: Neighbor[], waits?: boolean}} props */
 function Strip({ session, name, photos, waits }) {
   const { address } = session.store.get();
   const given = session.current()?.given;
@@ -58,15 +58,15 @@ function Strip({ session, name, photos, waits }) {
 
 /** @param {{events: Past[]}} props */
 function History({ events }) {
-  return html`<div class="history"><h2>Before</h2><ol>${events.map((event, place) => html`
-    <li key=${place}><span><bdi>${event.reviewer}</bdi> ${eventWords(event)}</span> <time datetime=${event.at}>${when(event.at)}</time></li>`)}</ol></div>`;
+  return html`<div class="history"><h2>History</h2><ol>${events.map((event, index) => html`
+    <li key=${index}><span><bdi>${event.reviewer}</bdi> ${eventText(event)}</span> <time datetime=${event.at}>${when(event.at)}</time></li>`)}</ol></div>`;
 }
 
 /** @param {Past} event */
-function eventWords(event) {
-  const words = decisionWords(event);
-  if (event.kind === "undo") return words ? html`went back: <bdi>${words}</bdi>` : "took it back";
-  return html`<bdi>${words ?? "open"}</bdi>${event.kind === "import" ? " (imported)" : ""}`;
+function eventText(event) {
+  const text = decisionText(event);
+  if (event.kind === "undo") return text ? html`undone: <bdi>${text}</bdi>` : "undone";
+  return html`<bdi>${text ?? "open"}</bdi>${event.kind === "import" ? " (imported)" : ""}`;
 }
 
 /** @param {string} text */

@@ -1,25 +1,25 @@
 /**
- * Which rows, in which order. Chips say what is set; the panel sets it.
+ * Order and filters. Chips show them; the panel changes them.
  */
 import { narrowing, without } from "./address.js";
 import { Icon } from "./icons.js";
 import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { percent } from "./words.js";
+import { percent } from "./format.js";
 
 /** @import { Address, Changed, Session } from "./types.js" */
 
 /** @type {Object<string, string>} */
 const ORDERS = {
-  suspicion: "Most suspicious first", gain: "Most gained by a decision", pair: "Class pair by class pair",
-  random: "Random", table: "As in the table",
+  suspicion: "Most suspicious first", gain: "Largest gain first", pair: "By class pair",
+  random: "Random", table: "Table order",
 };
 /** @type {Object<string, string>} */
 const STATES = {
-  open: "Open for all", left: "Open for me", mine: "Decided by me", decided: "Decided", disputed: "Disputed", all: "All",
+  open: "Decided by nobody", left: "Not decided by me", mine: "RowDecision by me", decided: "RowDecision", disputed: "Disputed", all: "All",
 };
 /** @type {Object<string, string>} */
-const BLIND_STATES = { open: "Open", mine: "Decided", all: "All" };
+const BLIND_STATES = { open: "Open", mine: "RowDecision", all: "All" };
 /** @type {Object<string, string>} */
 const VERDICTS = { keep: "Kept", relabel: "Another class", drop: "Dropped", unsure: "Unsure" };
 const TYPED_AFTER = 300;
@@ -33,7 +33,7 @@ export function Filters({ session }) {
     ${open && html`<${Panel} session=${session} address=${address} people=${progress?.by_reviewer.map((each) => each.reviewer) ?? session.review.reviewers} />`}
     ${set.length > 0 && html`<ul class="chips" aria-label="Set filters">${set.map((name) => html`
       <li key=${name}><button onClick=${() => drop(session, [name])}>
-        <span><bdi>${chipWords(name, address[name])}</bdi></span><${Icon} name="close" /><span class="unseen">: take this filter away</span></button></li>`)}
+        <span><bdi>${chipText(name, address[name])}</bdi></span><${Icon} name="close" /><span class="unseen">: remove this filter</span></button></li>`)}
       ${set.length > 1 && html`<li><button class="clear" onClick=${() => drop(session, set)}>Clear all</button></li>`}</ul>`}
   </section>`;
 }
@@ -46,13 +46,13 @@ function drop(session, names) {
 }
 
 /** @param {string} name @param {string} value */
-function chipWords(name, value) {
+function chipText(name, value) {
   /** @type {Object<string, () => string>} */
   const chips = {
     order: () => ORDERS[value] ?? value, given: () => `given ${value}`, likely: () => `likely ${value}`,
     flagged: () => (value === "true" ? "flagged" : "not flagged"), state: () => STATES[value] ?? value,
     verdict: () => VERDICTS[value] ?? value, reviewer: () => `by ${value}`, search: () => `“${value}”`,
-    min_chance: () => `chance from ${percent(Number(value))}`, max_chance: () => `chance up to ${percent(Number(value))}`,
+    min_chance: () => `probability from ${percent(Number(value))}`, max_chance: () => `probability up to ${percent(Number(value))}`,
   };
   return chips[name]();
 }
@@ -66,7 +66,7 @@ function Panel({ session, address, people }) {
   const choice = (name, label, options, any = "") => html`<label>${label}
     <select value=${address[name] ?? ""} onChange=${change(name)}>
       ${any && html`<option value="">${any}</option>`}
-      ${options.map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}
+      ${options.map(([value, text]) => html`<option key=${value} value=${value}>${text}</option>`)}
     </select></label>`;
   const [usual, ...orders] = review.orders.map((name) => [name, ORDERS[name] ?? name]);
   const classes = review.classes.map((name) => [name, name]);
@@ -78,9 +78,9 @@ function Panel({ session, address, people }) {
       ${choice("likely", "Likely class", classes, "Any")}
       ${choice("flagged", "Flag", [["true", "Flagged"], ["false", "Not flagged"]], "Any")}
       ${choice("verdict", "Decision", Object.entries(VERDICTS), "Any")}
-      ${choice("reviewer", "Decided by", people.map((name) => [name, name]), "Anyone")}
-      <${Chance} session=${session} name="min_chance" label="Chance from" value=${address.min_chance} />
-      <${Chance} session=${session} name="max_chance" label="Chance up to" value=${address.max_chance} />`}
+      ${choice("reviewer", "RowDecision by", people.map((name) => [name, name]), "Anyone")}
+      <${Chance} session=${session} name="min_chance" label="Probability from" value=${address.min_chance} />
+      <${Chance} session=${session} name="max_chance" label="Probability up to" value=${address.max_chance} />`}
     <${Search} session=${session} value=${address.search ?? ""} />
   </div>`;
 }
@@ -105,6 +105,6 @@ function Search({ session, value }) {
     const timer = setTimeout(() => session.setAddress({ search: typed }, { replace: true }), TYPED_AFTER);
     return () => clearTimeout(timer);
   }, [typed]);
-  return html`<label>Name holds
+  return html`<label>Name contains
     <input type="search" value=${typed} maxlength="200" onInput=${(/** @type {Changed} */ event) => setTyped(event.target.value)} autocomplete="off" spellcheck=${false} /></label>`;
 }

@@ -1,12 +1,12 @@
 /**
- * The line on top: where I am, how far, whether all is saved, who I am.
+ * The top line: views, progress, whether all is saved, the menu.
  */
 import { exportAddress } from "./api.js";
 import { FILTERS, narrowing, writeAddress } from "./address.js";
 import { Icon } from "./icons.js";
 import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
-import { count, duration } from "./words.js";
+import { count, duration } from "./format.js";
 
 /** @import { Address, Drawn, Session } from "./types.js" */
 
@@ -30,7 +30,7 @@ export function Header({ session }) {
 }
 
 /**
- * A link that the page follows by itself, and that can be opened in another tab.
+ * A link that the page handles itself, and that can be opened in another tab.
  * @param {{session: Session, to: Address, children: Drawn, onGo: () => void}} props
  */
 export function Link({ session, to, children, onGo, ...rest }) {
@@ -60,25 +60,25 @@ function Progress({ session }) {
   const progress = use(session.store, (state) => state.progress);
   if (!progress) return html`<div class="progress"></div>`;
   const { mine, rows, flagged, flagged_decided: checked, seconds_left: left } = progress;
-  const part = flagged ? `${count(checked ?? 0)} of ${count(flagged)} flagged` : `${count(mine)} of ${count(rows)}`;
+  const text = flagged ? `${count(checked ?? 0)} of ${count(flagged)} flagged` : `${count(mine)} of ${count(rows)}`;
   const share = flagged ? (checked ?? 0) / flagged : mine / Math.max(1, rows);
   const rest = duration(left);
-  return html`<div class="progress" title=${`${count(mine)} decided by you; ${count(progress.decided)} of ${count(rows)} rows decided by anyone`}>
-    <div class="bar" role="progressbar" aria-label="Checked" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(100 * share)} aria-valuetext=${part}>
+  return html`<div class="progress" title=${`${count(mine)} decided by you; ${count(progress.decided)} of ${count(rows)} rows by anyone`}>
+    <div class="bar" role="progressbar" aria-label="Checked" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(100 * share)} aria-valuetext=${text}>
       <div style=${{ width: `${100 * share}%` }}></div></div>
-    <span>${part}${rest && html`<span class="left">, ${rest} left</span>`}</span>
+    <span>${text}${rest && html`<span class="left">, ${rest} left</span>`}</span>
   </div>`;
 }
 
-/** Whether the server has everything; a button where something waits. @param {{session: Session}} props */
+/** Whether all is saved; a button where requests are pending. @param {{session: Session}} props */
 function Saved({ session }) {
   const [unsent, waiting, stopped] = use(session.store, (state) => [state.unsent, state.waiting, state.stopped]);
   if (stopped) {
-    return html`<button class="saved stopped" onClick=${() => session.open(stopped.error.status === 409 ? "conflict" : "stopped")}>${count(unsent)} unsaved: see why</button>`;
+    return html`<button class="saved stopped" onClick=${() => session.open(stopped.error.status === 409 ? "conflict" : "stopped")}>${count(unsent)} not saved: details</button>`;
   }
   if (unsent && waiting) {
-    return html`<button class="saved waiting" title="The server does not answer; what you decided is kept on this computer and sent when it does." onClick=${() => session.sendAgain()}>
-      No answer: ${count(unsent)} kept here</button>`;
+    return html`<button class="saved waiting" title="The server does not answer; your decisions are stored on this computer and sent when it does." onClick=${() => session.resendPending()}>
+      No answer: ${count(unsent)} stored here</button>`;
   }
   return html`<span class=${unsent ? "saved busy" : "saved"} id="saved">${unsent ? html`<span class="dot"></span>Saving ${count(unsent)}` : html`<${Icon} name="check" /><span class="word">Saved</span>`}</span>`;
 }
@@ -98,14 +98,14 @@ function Menu({ session }) {
   /** @param {() => void} act */
   const then = (act) => () => { close(); act(); };
   return html`
-    <button class="plain name" popovertarget="menu" aria-label=${`Menu of ${me || "nobody yet"}`}><bdi>${me || "Who?"}</bdi><${Icon} name="more" /></button>
+    <button class="plain name" popovertarget="menu" aria-label=${`Menu of ${me || "nobody"}`}><bdi>${me || "Who?"}</bdi><${Icon} name="more" /></button>
     <div id="menu" popover="auto" role="dialog" aria-label="Menu">
-      <button class="item" onClick=${then(() => session.open("name"))}>Reviewing as <b><bdi>${me || "nobody yet"}</bdi></b></button>
+      <button class="item" onClick=${then(() => session.open("name"))}>Reviewing as <b><bdi>${me || "nobody"}</bdi></b></button>
       <fieldset class="themes"><legend>Colors</legend>${["system", "light", "dark"].map((name) => html`
         <button key=${name} aria-pressed=${String(theme === name)} onClick=${() => session.setTheme(name)}>${name}</button>`)}</fieldset>
       ${!session.review.blind && html`<p class="heading">Export</p>`}
       ${!session.review.blind && FORMATS.map(([format, label]) => html`<a key=${format} class="item" href=${exportAddress(format)} download onClick=${close}>${label}</a>`)}
       <button class="item" onClick=${then(() => session.open("help"))}>Keys and help <kbd>?</kbd></button>
-      ${session.review.warnings.map((words) => html`<p class="warning" key=${words}>${words}</p>`)}
+      ${session.review.warnings.map((text) => html`<p class="warning" key=${text}>${text}</p>`)}
     </div>`;
 }

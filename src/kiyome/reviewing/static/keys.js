@@ -1,16 +1,16 @@
 /**
- * What a key means. One table feeds the page and its help; pure but for reading where the focus is.
+ * Keys and their actions. One table serves the page and its help; pure apart from reading the focus.
  */
 
-/** Keys for the classes in the order of the list beside the photo; letters that nothing else needs. */
+/** Keys for the classes in the order of the list beside the photo; letters without another use. */
 export const CLASS_KEYS = [..."123456789", ..."abcdehinpqrstvw"];
 
-/** @typedef {[action: string, keys: string[], read: string, words: string]} Key   `keys` as `event.key` says them */
-/** @typedef {{action: string, place?: number, extend?: boolean}} Pressed */
+/** @typedef {[action: string, keys: string[], read: string, text: string]} Key   `keys` as in `event.key` */
+/** @typedef {{action: string, index?: number, extend?: boolean}} Pressed */
 
 /** @type {Key[]} */
 export const KEYS = [
-  ["accept", ["Enter"], "Enter", "Take the likely class"],
+  ["accept", ["Enter"], "Enter", "Accept the likely class"],
   ["keep", ["k"], "K", "Keep the given label"],
   ["drop", ["x"], "X", "Drop the photo"],
   ["unsure", ["u"], "U", "Unsure"],
@@ -18,7 +18,7 @@ export const KEYS = [
   ["undo", ["z"], "Z", "Undo"],
   ["redo", ["y"], "Y", "Redo"],
   ["next", ["ArrowRight", "l"], "→ or L", "Next photo"],
-  ["previous", ["ArrowLeft", "j"], "← or J", "Photo before"],
+  ["previous", ["ArrowLeft", "j"], "← or J", "Previous photo"],
   ["first", ["Home"], "Home", "First photo of the list"],
   ["last", ["End"], "End", "Last photo of the list"],
   ["zoomIn", ["+", "="], "+", "Larger"],
@@ -34,11 +34,11 @@ export const KEYS = [
 export const GRID_KEYS = [
   ["down", ["ArrowDown"], "↑ ↓ ← →", "Move between photos"],
   ["up", ["ArrowUp"], "", ""],
-  ["select", [" "], "Space", "Select the photo, or not"],
-  ["extend", [], "Shift + arrows", "Select as one moves"],
-  ["selectAll", [], "Ctrl + A", "Select all of the list"],
+  ["select", [" "], "Space", "Select or deselect the photo"],
+  ["extend", [], "Shift + arrows", "Select while moving"],
+  ["selectAll", [], "Ctrl + A", "Select the whole list"],
   ["selectNone", ["Escape"], "Esc", "Select none"],
-  ["open", ["o"], "O", "Open the photo alone"],
+  ["open", ["o"], "O", "Open the photo"],
 ];
 
 /** The action of each key of a table. @param {Key[]} table */
@@ -50,7 +50,7 @@ const TYPING = "input:not([type=range], [type=checkbox], [type=radio]), textarea
 const PRESSED_BY_ENTER = "button, a[href], summary, [role=button]";
 
 /**
- * The action that a key press asks for, or null where it belongs to the browser or to what has the focus.
+ * The action of a key press, or null where it belongs to the browser or to the focused element.
  * @param {KeyboardEvent} event
  * @param {{view: string, singleKeys: boolean}} state
  * @returns {Pressed | null}
@@ -70,8 +70,8 @@ export function actionOf(event, { view, singleKeys }) {
   const action = COMMANDS.get(key) ?? "";
   if (event.repeat && !["next", "previous", "zoomIn", "zoomOut"].includes(action)) return null;
   if (action) return { action, extend };
-  const place = view === "one" ? CLASS_KEYS.indexOf(key) : -1;
-  return place < 0 ? null : { action: "class", place };
+  const index = view === "one" ? CLASS_KEYS.indexOf(key) : -1;
+  return index < 0 ? null : { action: "class", index };
 }
 
 /** @param {KeyboardEvent} event @param {string} view */

@@ -1,5 +1,5 @@
 /**
- * Which names fit what was typed. Pure.
+ * Class names that match a typed text. Pure.
  */
 
 /** @import { Classes } from "./types.js" */
@@ -8,7 +8,7 @@
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
 /**
- * The names that fit what was typed, best first; all of them, as they come, where nothing was.
+ * The names that match a typed text, best first; all of them in their order without a text.
  * @param {Classes} classes @param {string} typed
  */
 export function matching(classes, typed) {
@@ -18,9 +18,9 @@ export function matching(classes, typed) {
   const ranks = [[], [], []];
   for (const each of classes) {
     const name = plain(each[0]);
-    const place = name.indexOf(wanted);
-    if (place < 0) continue;
-    const rank = place === 0 ? 0 : /[\s_\-/.]/.test(name[place - 1]) ? 1 : 2;
+    const start = name.indexOf(wanted);
+    if (start < 0) continue;
+    const rank = start === 0 ? 0 : /[\s_\-/.]/.test(name[start - 1]) ? 1 : 2;
     ranks[rank].push(each);
   }
   return ranks.flat();

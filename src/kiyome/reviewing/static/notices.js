@@ -1,5 +1,5 @@
 /**
- * What is told: a notice that goes by itself, and words for screen readers.
+ * Notices that disappear by themselves, and announcements for screen readers.
  */
 
 /** @import { Button, StateStore } from "./types.js" */
@@ -15,10 +15,10 @@ export function makeNotices({ set }) {
     timer = setTimeout(() => set({ notice: null }), button ? 12000 : 6000);
   }
 
-  /** @param {string} said */
-  function say(said) {
-    set({ said, notice: null });
+  /** @param {string} announcement */
+  function announce(announcement) {
+    set({ announcement, notice: null });
   }
 
-  return { notify, say };
+  return { notify, announce };
 }

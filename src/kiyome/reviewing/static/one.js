@@ -1,5 +1,5 @@
 /**
- * One photo large, what is known of it beside it, and what can be said of it.
+ * One large photo, its labels and details beside it, and the buttons to decide.
  */
 import { narrowing } from "./address.js";
 import { CLASS_KEYS } from "./keys.js";
@@ -8,9 +8,9 @@ import { Icon } from "./icons.js";
 import { Photo, PhotoTools } from "./photo.js";
 import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
-import { chance, classesInOrder, count, decisionWords } from "./words.js";
+import { classesInOrder, count, decisionText, probabilityText } from "./format.js";
 
-/** @import { Drawn, Row, Session, Word } from "./types.js" */
+/** @import { Drawn, Row, Session, Choice } from "./types.js" */
 
 const MANY_CLASSES = 24;
 const SHOWN_OF_MANY = 9;
@@ -24,7 +24,7 @@ export function One({ session }) {
       <${Photo} session=${session} row=${row} />
       <${PhotoTools} session=${session} />
     </div>
-    <section class="known" aria-label="What is known of this photo">
+    <section class="known" aria-label="Labels and decisions">
       <${Position} session=${session} />
       ${row && html`
         <${Labels} session=${session} row=${row} />
@@ -35,13 +35,13 @@ export function One({ session }) {
   </div>`;
 }
 
-/** No row to look at: say why, and what to do. @param {{session: Session}} props */
+/** No rows: the reason, and what to do. @param {{session: Session}} props */
 export function Empty({ session }) {
   const { address } = session.store.get();
   const all = address.state === "open" && !narrowing(address).some((name) => name !== "order");
   return html`<div class="empty">
-    <p class="large">${all ? "Nothing is open here." : "No row fits these filters."}</p>
-    <p>${all ? "Every row of this list is decided. Look at all rows, or at the disputed ones." : "Take a filter away, or look at all rows."}</p>
+    <p class="large">${all ? "Every row is decided." : "No row matches these filters."}</p>
+    <p>${all ? "Show all rows, or the disputed ones." : "Remove a filter, or show all rows."}</p>
     <p class="buttons">
       <button class="plain" onClick=${() => session.setAddress({ state: "all", given: "", likely: "", flagged: "", verdict: "", reviewer: "", min_chance: "", max_chance: "", search: "" })}>All rows</button>
       <button class="plain" onClick=${() => session.setAddress({ state: "disputed" })}>Disputed rows</button>
@@ -52,8 +52,8 @@ export function Empty({ session }) {
 function Position({ session }) {
   const [position, total, solo] = use(session.store, (state) => [state.position, state.total, state.solo]);
   return html`<div class="position">
-    <button onClick=${() => session.step(-1)} disabled=${!solo && position === 0} aria-label="Photo before" title="Photo before (←)"><${Icon} name="left" /></button>
-    <span class="number" id="position">${total === null ? "…" : solo ? "outside the list" : `${count(position + 1)} of ${count(total)}`}</span>
+    <button onClick=${() => session.step(-1)} disabled=${!solo && position === 0} aria-label="Previous photo" title="Previous photo (←)"><${Icon} name="left" /></button>
+    <span class="number" id="position">${total === null ? "…" : solo ? "not in the list" : `${count(position + 1)} of ${count(total)}`}</span>
     <button onClick=${() => session.step(1)} aria-label="Next photo" title="Next photo (→)"><${Icon} name="right" /></button>
     <button onClick=${session.undo} aria-label="Undo" title="Undo (Z)"><${Icon} name="undo" /></button>
     <button onClick=${session.redo} aria-label="Redo" title="Redo (Y)"><${Icon} name="redo" /></button>
@@ -63,34 +63,34 @@ function Position({ session }) {
 /** @param {{session: Session, row: Row}} props */
 function Labels({ session, row }) {
   const unsent = use(session.store, ({ unsent }) => unsent > 0 && session.pending(row.row));
-  const words = decisionWords(row.mine);
+  const text = decisionText(row.mine);
   return html`<div class="labels">
-    ${session.review.blind ? html`<p class="blind">Blind: the given label and the guess are hidden.</p>` : html`
+    ${session.review.blind ? html`<p class="blind">Blind: the given label and the prediction are hidden.</p>` : html`
       <dl>
         <div class="given"><dt>Given ${row.flagged && html`<span class="flag">flagged</span>`}${row.disputed && html`<span class="flag">disputed</span>`}</dt><dd><bdi>${row.given}</bdi></dd></div>
         ${row.suggested && row.suggested !== row.given && html`
           <div class="likely"><dt>Likely</dt><dd><bdi>${row.suggested}</bdi></dd></div>`}
       </dl>
-      ${typeof row.chance === "number" && html`<p class="chance"><b>${chance(row.chance)}</b> chance that the label is wrong</p>`}`}
-    <p class="stands" aria-live="off">${words ? html`<span class=${`verdict ${row.mine?.verdict}`}><bdi>${words}</bdi></span> ${unsent ? "saving" : "saved"}` : html`<span class="soft">Not decided by you</span>`}</p>
-    ${row.others?.length ? html`<p class="others">${row.others.map((other) => html`<span key=${other.reviewer}><bdi>${other.reviewer}</bdi>: <bdi>${decisionWords(other) ?? "open"}</bdi></span>`)}</p>` : null}
+      ${typeof row.probability === "number" && html`<p class="chance"><b>${probabilityText(row.probability)}</b> probability that the label is wrong</p>`}`}
+    <p class="decision" aria-live="off">${text ? html`<span class=${`verdict ${row.mine?.verdict}`}><bdi>${text}</bdi></span> ${unsent ? "saving" : "saved"}` : html`<span class="soft">Not decided by you</span>`}</p>
+    ${row.others?.length ? html`<p class="others">${row.others.map((other) => html`<span key=${other.reviewer}><bdi>${other.reviewer}</bdi>: <bdi>${decisionText(other) ?? "open"}</bdi></span>`)}</p>` : null}
   </div>`;
 }
 
-/** A press with the mouse leaves the focus where it is, so that the keys go on working. @param {Event} event */
+/** A mouse press does not move the focus, so that the keys keep working. @param {Event} event */
 const keepFocus = (event) => event.preventDefault();
 
 /** @param {{session: Session, row: Row}} props */
 function Actions({ session, row }) {
   const { blind } = session.review;
   const verdict = row.mine?.verdict;
-  /** @param {Word} word @param {string} key @param {string | Drawn} label @param {boolean} pressed */
-  const button = (word, key, label, pressed) => html`
-    <button class=${`act ${word}`} onMouseDown=${keepFocus} onClick=${() => session.act(word)} aria-pressed=${String(Boolean(pressed))} aria-keyshortcuts=${key}>
+  /** @param {Choice} choice @param {string} key @param {string | Drawn} label @param {boolean} pressed */
+  const button = (choice, key, label, pressed) => html`
+    <button class=${`act ${choice}`} onMouseDown=${keepFocus} onClick=${() => session.act(choice)} aria-pressed=${String(Boolean(pressed))} aria-keyshortcuts=${key}>
       <span>${label}</span><kbd aria-hidden="true">${key}</kbd></button>`;
   const changes = row.suggested && row.suggested !== row.given;
   return html`<div class="actions" role="group" aria-label="Decide">
-    ${!blind && changes && button("accept", "Enter", html`Take <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine?.label === row.suggested)}
+    ${!blind && changes && button("accept", "Enter", html`Accept <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine?.label === row.suggested)}
     ${!blind && button("keep", changes ? "K" : "Enter", html`Keep <bdi>${row.given}</bdi>`, verdict === "keep")}
     ${button("drop", "X", "Drop", verdict === "drop")}
     ${button("unsure", "U", "Unsure", verdict === "unsure")}
@@ -99,7 +99,7 @@ function Actions({ session, row }) {
 }
 
 /**
- * Classes with their keys: likely ones first, or all as the table orders them in a blind review.
+ * Classes with their keys: likely ones first, or all in the order of the table in a blind review.
  * @param {{session: Session, row: Row}} props
  */
 function Classes({ session, row }) {
@@ -109,10 +109,10 @@ function Classes({ session, row }) {
   const chosen = row.mine?.verdict === "relabel" ? row.mine.label : row.mine?.verdict === "keep" ? row.given : null;
   return html`<div class="classes">
     <h2>${blind ? "Classes" : "Classes, likely ones first"}</h2>
-    <ol>${shown.map(([name, share], place) => html`<li key=${name}>
+    <ol>${shown.map(([name, share], index) => html`<li key=${name}>
       <button onMouseDown=${keepFocus} onClick=${() => session.act("class", name)} aria-pressed=${String(chosen === name)}>
-        <kbd aria-hidden="true">${CLASS_KEYS[place]?.toUpperCase() ?? ""}</kbd><span class="class"><bdi>${name}</bdi>${!blind && name === row.given ? html`<i>given</i>` : ""}</span>
-        <span class="share">${share === null ? "" : chance(share)}</span>
+        <kbd aria-hidden="true">${CLASS_KEYS[index]?.toUpperCase() ?? ""}</kbd><span class="class"><bdi>${name}</bdi>${!blind && name === row.given ? html`<i>given</i>` : ""}</span>
+        <span class="share">${share === null ? "" : probabilityText(share)}</span>
         ${share !== null && html`<span class="bar" aria-hidden="true"><span style=${{ width: `${100 * share}%` }}></span></span>`}
       </button></li>`)}</ol>
     ${shown.length < ordered.length && html`<button class="plain more" onClick=${() => session.open("classes")}>All ${count(ordered.length)} classes <kbd>/</kbd></button>`}

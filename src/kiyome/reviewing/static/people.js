@@ -1,11 +1,11 @@
 /**
- * Who decided how much, how far they agree, and where they do not.
+ * Decisions by person, agreement, and disputes.
  */
 import { readAgreement } from "./api.js";
 import { Link } from "./header.js";
 import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { count, duration, percent, rows as rowsWords } from "./words.js";
+import { count, duration, percent, rows as rowsText } from "./format.js";
 
 /** @import { Agreements, Session } from "./types.js" */
 
@@ -20,8 +20,8 @@ export function People({ session }) {
   const most = Math.max(1, ...progress.by_reviewer.map((each) => each.decided));
   return html`<div class="people-view">
     <section><h2>Decisions</h2>
-      <p class="large">${count(progress.decided)} of ${rowsWords(progress.rows)} decided${progress.flagged ? `, ${count(progress.flagged_decided ?? 0)} of ${count(progress.flagged)} flagged` : ""}.</p>
-      ${progress.seconds_left ? html`<p class="soft">At this pace ${duration(progress.seconds_left)} left.</p>` : ""}
+      <p class="large">${count(progress.decided)} of ${rowsText(progress.rows)} decided${progress.flagged ? `, ${count(progress.flagged_decided ?? 0)} of ${count(progress.flagged)} flagged` : ""}.</p>
+      ${progress.seconds_left ? html`<p class="soft">${duration(progress.seconds_left)} left at this pace.</p>` : ""}
       <ol class="pairs">${progress.by_reviewer.map((each) => html`<li key=${each.reviewer}>
         <${Link} session=${session} to=${{ view: "grid", state: "all", reviewer: each.reviewer, given: "", likely: "", flagged: "", verdict: "" }}>
           <span><bdi>${each.reviewer}</bdi>${each.reviewer === me ? html` <span class="soft">(you)</span>` : ""}</span>
@@ -31,7 +31,7 @@ export function People({ session }) {
       ${!blind && !progress.by_reviewer.length && html`<p class="soft">Nobody has decided yet.</p>`}
     </section>
     <section><h2>Agreement</h2>
-      ${blind && html`<p class="soft">Closed in a blind review, as is what others decided.</p>`}
+      ${blind && html`<p class="soft">Hidden in a blind review, like other people's decisions.</p>`}
       ${agreement && html`<${Agreement} agreement=${agreement} session=${session} />`}</section>
   </div>`;
 }
@@ -39,17 +39,17 @@ export function People({ session }) {
 /** @param {{agreement: Agreements, session: Session}} props */
 function Agreement({ agreement, session }) {
   return html`
-    ${agreement.disputes > 0 ? html`<p class="large">${count(agreement.disputes)} ${agreement.disputes === 1 ? "row is" : "rows are"} disputed. <${Link} session=${session} to=${{ view: "one", state: "disputed", given: "", likely: "", flagged: "", verdict: "", reviewer: "" }}>Settle them<//></p>`
-      : html`<p class="large">Nothing is disputed.</p>`}
-    ${agreement.pairs.length ? html`<div class="scroll"><table class="list"><thead><tr><th scope="col">Two people</th><th scope="col" class="numeric">Rows of both</th><th scope="col" class="numeric">Agreed</th><th scope="col" class="numeric">Kappa, 95 % interval</th></tr></thead>
+    ${agreement.disputes > 0 ? html`<p class="large">${count(agreement.disputes)} ${agreement.disputes === 1 ? "row is" : "rows are"} disputed. <${Link} session=${session} to=${{ view: "one", state: "disputed", given: "", likely: "", flagged: "", verdict: "", reviewer: "" }}>Review them<//></p>`
+      : html`<p class="large">No row is disputed.</p>`}
+    ${agreement.pairs.length ? html`<div class="scroll"><table class="list"><thead><tr><th scope="col">Pair</th><th scope="col" class="numeric">Common rows</th><th scope="col" class="numeric">Agreed</th><th scope="col" class="numeric">Kappa, 95 % interval</th></tr></thead>
       <tbody>${agreement.pairs.map((pair) => html`<tr key=${`${pair.a}\n${pair.b}`}><th scope="row"><bdi>${pair.a}</bdi> and <bdi>${pair.b}</bdi></th>
-        <td class="number">${count(pair.rows)}</td><td class="number">${percent(pair.rows ? pair.agreed / pair.rows : 0)}</td><td class="number">${kappaWords(pair)}</td></tr>`)}</tbody></table></div>
-      <p class="soft">Kappa counts agreement beyond chance: 0 is chance, 1 is always. The wider the interval, the fewer the rows.</p>`
-      : html`<p class="soft">Kappa needs rows that two people decided.</p>`}`;
+        <td class="number">${count(pair.rows)}</td><td class="number">${percent(pair.rows ? pair.agreed / pair.rows : 0)}</td><td class="number">${kappaText(pair)}</td></tr>`)}</tbody></table></div>
+      <p class="soft">Kappa is agreement beyond chance: 0 is chance, 1 is full agreement. Few rows give a wide interval.</p>`
+      : html`<p class="soft">Kappa needs rows decided by two people.</p>`}`;
 }
 
 /** @param {{kappa: number | null, low: number | null, high: number | null}} options */
-function kappaWords({ kappa, low, high }) {
+function kappaText({ kappa, low, high }) {
   if (kappa === null || kappa === undefined) return "not defined";
   return low === null || high === null ? kappa.toFixed(2) : `${kappa.toFixed(2)}, ${low.toFixed(2)} to ${high.toFixed(2)}`;
 }

@@ -1,11 +1,11 @@
 /**
- * The photo: put in place already decoded, enlarged about the pointer, moved by drag, brightened.
+ * The photo: inserted already decoded; zoom at the pointer, pan by drag, brightness.
  */
 import { Icon } from "./icons.js";
 import { SIDES } from "./photos.js";
 import { use } from "./store.js";
 import { html, useEffect, useLayoutEffect, useRef } from "./vendor/preact-htm.js";
-import { count } from "./words.js";
+import { count } from "./format.js";
 
 /** @import { Changed, Point, Row, Session } from "./types.js" */
 
@@ -13,7 +13,7 @@ const STEP = 1.5;
 const DOUBLE_CLICK = 3;
 const RETRY_AFTER = 2000;
 
-/** Fill the screen with the work, or give it back. */
+/** Enter or leave full screen. */
 export function toggleFullScreen() {
   if (document.fullscreenElement) document.exitFullscreen();
   else document.documentElement.requestFullscreen?.().catch(() => {});
@@ -42,7 +42,7 @@ export function Photo({ session, row }) {
 
 /** @param {HTMLElement} stage @param {Session} session */
 function watchSize(stage, session) {
-  const measure = () => session.stageIs(Math.max(stage.clientWidth, stage.clientHeight) * devicePixelRatio);
+  const measure = () => session.setStageSize(Math.max(stage.clientWidth, stage.clientHeight) * devicePixelRatio);
   const observer = new ResizeObserver(measure);
   observer.observe(stage);
   measure();
@@ -53,7 +53,7 @@ function watchSize(stage, session) {
 const clear = (holder) => holder.replaceChildren();
 
 /**
- * At once where it is decoded; else as soon as it is, if it is still wanted.
+ * Insert the photo now if it is decoded, else as soon as it is, unless another row is shown by then.
  * @param {Session} session
  * @param {HTMLElement} holder
  * @param {number} row
@@ -63,13 +63,13 @@ function put(session, holder, row) {
   const photo = session.photos.photo(row, session.side(), true);
   if (photo.state === "ready") return showImage(holder, photo.image, row);
   clear(holder);
-  holder.dataset.state = "coming";
+  holder.dataset.state = "loading";
   arrive(session, holder, row, photo);
   return undefined;
 }
 
 /**
- * Show a photo when it comes; one that does not is asked for again, a few times.
+ * Show a photo when it has loaded; after a failure, try again a few times.
  * @param {Session} session
  * @param {HTMLElement} holder
  * @param {number} row
@@ -99,13 +99,13 @@ function showImage(holder, image, row) {
 /** @param {HTMLElement} holder */
 function showMissing(holder) {
   holder.dataset.state = "failed";
-  const words = document.createElement("p");
-  words.textContent = "This photo did not load. It can still be dropped, or passed by.";
-  holder.replaceChildren(words);
+  const message = document.createElement("p");
+  message.textContent = "This photo did not load. You can drop or skip it.";
+  holder.replaceChildren(message);
 }
 
 /**
- * Enlarged photos get more pixels, when they are here.
+ * Load an enlarged photo with more pixels.
  * @param {Session} session
  * @param {HTMLElement} holder
  * @param {number} row
@@ -129,7 +129,7 @@ function pointers(stage, session) {
     return [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
   };
 
-  /** Enlarge so that the point under the pointer stays there. @param {number} factor @param {Point} point */
+  /** Zoom so that the point under the pointer stays there. @param {number} factor @param {Point} point */
   function zoomAt(factor, [x, y]) {
     const { zoom, pan } = session.store.get();
     const next = Math.max(1, Math.min(16, zoom * factor));
@@ -179,9 +179,9 @@ function pointers(stage, session) {
   };
 
   /** @type {Object<string, (event: any) => void>} */
-  const heard = { wheel, pointerdown: press, pointermove: drag, pointerup: lift, pointercancel: lift, dblclick: twice };
-  for (const [name, hear] of Object.entries(heard)) stage.addEventListener(name, hear, { passive: false });
-  return () => { for (const [name, hear] of Object.entries(heard)) stage.removeEventListener(name, hear); };
+  const handlers = { wheel, pointerdown: press, pointermove: drag, pointerup: lift, pointercancel: lift, dblclick: twice };
+  for (const [name, handle] of Object.entries(handlers)) stage.addEventListener(name, handle, { passive: false });
+  return () => { for (const [name, handle] of Object.entries(handlers)) stage.removeEventListener(name, handle); };
 }
 
 /** @param {Point} one @param {Point} other */
@@ -189,14 +189,14 @@ const distance = ([a, b], [x, y]) => Math.hypot(a - x, b - y);
 /** @param {Point} one @param {Point} other @returns {Point} */
 const middle = ([a, b], [x, y]) => [(a + x) / 2, (b + y) / 2];
 
-/** Buttons under the photo for what wheel and keys do. @param {{session: Session}} props */
+/** Buttons under the photo for zoom, brightness and full screen. @param {{session: Session}} props */
 export function PhotoTools({ session }) {
   const [zoom, brightness] = use(session.store, (state) => [state.zoom, state.brightness]);
-  return html`<div class="tools" role="group" aria-label="How the photo is shown">
+  return html`<div class="tools" role="group" aria-label="View of the photo">
     <button onClick=${() => session.zoomBy(1 / STEP)} disabled=${zoom === 1} aria-label="Smaller" title="Smaller (−)"><${Icon} name="minus" /></button>
     <button class="level" onClick=${() => session.set({ zoom: 1, pan: [0, 0] })} title="Whole photo (0)">${zoom === 1 ? "Fit" : `${zoom.toFixed(1)} ×`}</button>
     <button onClick=${() => session.zoomBy(STEP)} aria-label="Larger" title="Larger (+)"><${Icon} name="plus" /></button>
-    <label class="brightness" title="Brightness; double click for the plain one"><${Icon} name="sun" /><span class="unseen">Brightness</span>
+    <label class="brightness" title="Brightness; double click to reset"><${Icon} name="sun" /><span class="unseen">Brightness</span>
       <input type="range" min="0.4" max="2.5" step="0.05" value=${brightness}
         onInput=${(/** @type {Changed} */ event) => session.set({ brightness: Number(event.target.value) })} onDblClick=${() => session.set({ brightness: 1 })} /></label>
     <button onClick=${toggleFullScreen} aria-label="Full screen" title="Full screen (F)"><${Icon} name="full" /></button>

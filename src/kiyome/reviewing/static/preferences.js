@@ -1,20 +1,20 @@
 /**
- * What one person likes on one computer: name, light or dark, single keys. A blocked storage forgets, no more.
+ * Preferences of one person on one computer: name, theme, single keys. Blocked storage only forgets them.
  */
 
 const PREFIX = "kiyome:";
 
 /** @param {string} name @param {string} value */
-export function prefer(name, value) {
+export function setPreference(name, value) {
   try {
     localStorage.setItem(PREFIX + name, value);
   } catch {
-    // private windows may refuse
+    // private windows may block it
   }
 }
 
 /** @param {string} name */
-export function preferred(name) {
+export function preference(name) {
   try {
     return localStorage.getItem(PREFIX + name);
   } catch {
@@ -23,7 +23,7 @@ export function preferred(name) {
 }
 
 /** "system", "light" or "dark" for the whole page. @param {string | null} theme */
-export function wear(theme) {
+export function applyTheme(theme) {
   const root = document.documentElement;
   if (theme === "light" || theme === "dark") root.dataset.theme = theme;
   else delete root.dataset.theme;

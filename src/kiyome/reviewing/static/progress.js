@@ -1,5 +1,5 @@
 /**
- * How far the review is: asked again and again, while somebody looks.
+ * Progress of the review, read again and again while the page is visible.
  */
 import { readProgress } from "./api.js";
 
@@ -12,7 +12,7 @@ const EVERY = 20000;
 export function makeProgress({ get, set }) {
   let timer = 0;
 
-  /** Ask after so many milliseconds, and from then on. @param {number} [wait] */
+  /** Read it after so many milliseconds, and regularly from then on. @param {number} [wait] */
   function progressSoon(wait = AFTER_A_DECISION) {
     clearTimeout(timer);
     timer = setTimeout(async () => {

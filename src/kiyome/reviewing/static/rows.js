@@ -1,15 +1,15 @@
 /**
- * The list that one works through: a frozen order on the server, read 200 rows at a time ahead of need.
+ * The list to review: a snapshot of the queue on the server, read 200 rows at a time in advance.
  */
 import { readQueue } from "./api.js";
 
-/** @import { At, Page, Params, Refusal, Row } from "./types.js" */
+/** @import { RowParam, Page, Params, ApiError, Row } from "./types.js" */
 
 const PAGE = 200;
 const AHEAD = 100;
 
-/** @param {{onChange: () => void, onExpired: () => void, onTrouble: (error: Refusal) => void}} options */
-export function makeRows({ onChange, onExpired, onTrouble }) {
+/** @param {{onChange: () => void, onExpired: () => void, onError: (error: ApiError) => void}} options */
+export function makeRows({ onChange, onExpired, onError }) {
   /** @type {Params & {queue?: string}} */
   let params = {};
   /** @type {number[]} */
@@ -17,14 +17,14 @@ export function makeRows({ onChange, onExpired, onTrouble }) {
   let total = 0;
   let age = 0;
   /** @type {Map<number, Promise<void>>} */
-  let asked = new Map();
+  let reads = new Map();
   /** @type {Map<number, Row>} */
   const known = new Map();
 
   /**
-   * Ask for a list, and for the page of it that holds `at`; answers the place of `at`, or -1.
+   * Open a list at the page that contains `at`; returns the index of `at`, or -1.
    * @param {Params} filters
-   * @param {{queue?: string, at?: At}} options
+   * @param {{queue?: string, at?: RowParam}} options
    */
   async function open(filters, { queue, at } = {}) {
     const mine = ++age;
@@ -33,36 +33,36 @@ export function makeRows({ onChange, onExpired, onTrouble }) {
     params = { ...filters, queue: first.queue };
     total = first.total;
     order = [];
-    asked = new Map();
-    take(first);
+    reads = new Map();
+    add(first);
     onChange();
     return at === undefined ? 0 : order.indexOf(Number(at));
   }
 
   /** @param {Page} page */
-  function take(page) {
-    page.rows.forEach((row, place) => {
-      order[page.start + place] = row.row;
+  function add(page) {
+    page.rows.forEach((row, index) => {
+      order[page.start + index] = row.row;
       known.set(row.row, { ...known.get(row.row), ...row });
     });
   }
 
   /**
-   * Read what is missing around a place, and the page after it before it is needed.
-   * @param {number} place
+   * Read the missing rows around an index, and the next page in advance.
+   * @param {number} index
    * @param {{behind?: number, ahead?: number}} options
    */
-  async function ensure(place, { behind = 20, ahead = AHEAD } = {}) {
-    const last = Math.min(place + ahead, total - 1);
-    const reads = [];
-    for (let start = Math.max(0, place - behind); start <= last; start += 1) {
+  async function ensure(index, { behind = 20, ahead = AHEAD } = {}) {
+    const last = Math.min(index + ahead, total - 1);
+    const needed = [];
+    for (let start = Math.max(0, index - behind); start <= last; start += 1) {
       if (order[start] !== undefined) continue;
       const page = Math.floor(start / PAGE) * PAGE;
-      if (!asked.has(page)) asked.set(page, read(page));
-      reads.push(asked.get(page));
+      if (!reads.has(page)) reads.set(page, read(page));
+      needed.push(reads.get(page));
       start = page + PAGE - 1;
     }
-    await Promise.all(reads);
+    await Promise.all(needed);
   }
 
   /** @param {number} start */
@@ -71,18 +71,18 @@ export function makeRows({ onChange, onExpired, onTrouble }) {
     try {
       const page = await readQueue({ ...params, start, count: PAGE });
       if (mine !== age) return;
-      take(page);
+      add(page);
       onChange();
     } catch (/** @type {any} */ error) {
       if (mine !== age) return;
-      asked.delete(start);
+      reads.delete(start);
       if (error.status === 410) onExpired();
-      else onTrouble(error);
+      else onError(error);
     }
   }
 
   /**
-   * Change what is known of rows, [row, change] each; old objects stay as they were.
+   * Change rows, [row, change] each; old objects are not changed.
    * @param {[number, Partial<Row>][]} changes
    */
   function update(changes) {
@@ -92,13 +92,13 @@ export function makeRows({ onChange, onExpired, onTrouble }) {
 
   return {
     open, ensure, update,
-    /** @param {number} place */
-    at: (place) => known.get(order[place]),
+    /** @param {number} index */
+    at: (index) => known.get(order[index]),
     /** @param {number} row */
     get: (row) => known.get(row),
     /** @param {number} row */
-    placeOf: (row) => order.indexOf(row),
-    /** Rows in sight of the list so far, in its order. @param {number} from @param {number} to */
+    indexOf: (row) => order.indexOf(row),
+    /** Rows between two positions, as far as they are known. @param {number} from @param {number} to */
     between: (from, to) => order.slice(Math.min(from, to), Math.max(from, to) + 1),
     get total() { return total; },
     get queue() { return params.queue; },

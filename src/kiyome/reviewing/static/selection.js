@@ -1,13 +1,13 @@
 /**
- * Which photos of the grid are selected.
+ * The selected photos of the grid.
  */
-import { count, rows as rowsWords } from "./words.js";
+import { count, rows as rowsText } from "./format.js";
 
 /** @import { List, StateStore } from "./types.js" */
 
 const MOST_AT_ONCE = 5000;
 
-/** @param {{store: StateStore, list: List, notify: (text: string) => void}} hands */
+/** @param {{store: StateStore, list: List, notify: (text: string) => void}} parts */
 export function makeSelection({ store, list, notify }) {
   const { get, set } = store;
 
@@ -17,8 +17,8 @@ export function makeSelection({ store, list, notify }) {
     const last = Math.min(list.total, MOST_AT_ONCE) - 1;
     await list.ensure(0, { behind: 0, ahead: last });
     set({ selected: new Set(list.between(0, last)) });
-    const cut = list.total > MOST_AT_ONCE ? ` of ${count(list.total)}: more are not taken at once` : "";
-    notify(`${rowsWords(get().selected.size)} selected${cut}.`);
+    const cut = list.total > MOST_AT_ONCE ? ` of ${count(list.total)}, the most that one decision can have` : "";
+    notify(`${rowsText(get().selected.size)} selected${cut}.`);
   }
 
   /** @param {number[]} rows */

@@ -1,21 +1,21 @@
 /**
- * What can be done on the page: where one is, what is shown. Views call these; decisions are made in deciding.js.
+ * The state of the page and its actions, which the views call; decisions.js has those that decide.
  *
- * address ── rows (frozen list) ── position ── photo, and those ahead
+ * address ── rows (snapshot of the queue) ── position ── photo, and the next ones
  */
 import * as api from "./api.js";
-import { makeDeciding } from "./deciding.js";
+import { makeDecisions } from "./decisions.js";
 import { filtersOf, readAddress, writeAddress } from "./address.js";
 import { makeNotices } from "./notices.js";
 import { makePhotos, sideFor } from "./photos.js";
-import { prefer, preferred, wear } from "./preferences.js";
+import { applyTheme, preference, setPreference } from "./preferences.js";
 import { makeProgress } from "./progress.js";
 import { makeRows } from "./rows.js";
 import { makeSelection } from "./selection.js";
 import { makeStore } from "./store.js";
-import { count, percent } from "./words.js";
+import { count, percent } from "./format.js";
 
-/** @import { Address, At, DialogName, Params, Review, Row, State } from "./types.js" */
+/** @import { Address, RowParam, DialogName, Params, Review, Row, State } from "./types.js" */
 
 const PREFETCHED = 8;
 const ADDRESS_WAIT = 150;
@@ -24,47 +24,50 @@ const ADDRESS_WAIT = 150;
 export function makeSession(review) {
   const store = makeStore(/** @type {State} */ ({
     address: readAddress(location.search),
-    me: (preferred("name") ?? review.reviewer_suggested ?? "").normalize("NFC"),
+    me: (preference("name") ?? review.reviewer_suggested ?? "").normalize("NFC"),
     position: 0, solo: null, total: null, tick: 0,
     selected: new Set(), anchor: null, columns: 4, filtersOpen: false,
     unsent: 0, waiting: false, stopped: null,
-    said: "", notice: null, dialog: null, trouble: null, progress: null,
+    announcement: "", notice: null, dialog: null, error: null, progress: null,
     zoom: 1, pan: [0, 0], brightness: 1,
-    theme: preferred("theme") ?? "system", singleKeys: preferred("keys") !== "off",
+    theme: preference("theme") ?? "system", singleKeys: preference("keys") !== "off",
   }));
   const { get, set } = store;
   const photos = makePhotos();
   const tick = () => set({ tick: get().tick + 1 });
-  const list = makeRows({ onChange: tick, onExpired: expired, onTrouble: (error) => set({ trouble: error }) });
-  const { notify, say } = makeNotices(store);
+  const list = makeRows({ onChange: tick, onExpired: expired, onError: (error) => set({ error }) });
+  const { notify, announce } = makeNotices(store);
   const { progressSoon } = makeProgress(store);
   const selection = makeSelection({ store, list, notify });
   let shownAt = performance.now();
   let stage = 900;
-  let toldGap = false;
+  let gapConfirmed = false;
 
-  // ---- the list and the place in it
+  // ---- the list and the position in it
 
-  /** @param {{at?: At, place?: number, fresh?: boolean}} options */
-  async function openList({ at = get().address.row, place: wanted = 0, fresh = false } = {}) {
+  /** The row in the address, if any. */
+  const addressRow = () => get().address.row;
+
+  /** Open the list at a row, or else at a position. @param {{at?: RowParam, position?: number, fresh?: boolean}} options */
+  async function openList({ at, position = 0, fresh = false } = {}) {
     if (!get().me) return set({ dialog: "name" });
     const filters = { ...filtersOf(get().address), me: get().me };
     const name = `kiyome-list:${review.run}:${JSON.stringify(filters)}`;
     const queue = fresh ? undefined : (sessionStorage.getItem(name) ?? undefined);
-    set({ total: null, selected: new Set(), trouble: null });
+    set({ total: null, selected: new Set(), error: null });
     try {
-      const place = await reopen(filters, queue, at);
-      if (place === null) return;
+      const index = await reopen(filters, queue, at);
+      if (index === null) return;
       if (list.queue) sessionStorage.setItem(name, list.queue);
       set({ total: list.total });
-      if (at === undefined || place >= 0) move(Math.max(place, wanted), { quiet: true });
+      if (at === undefined || index >= 0) move(Math.max(index, position), { quiet: true });
       else await showAlone(Number(at));
     } catch (/** @type {any} */ error) {
-      set({ trouble: error, total: 0, ...(error.status === 423 ? { dialog: "name" } : {}) });
+      set({ error, total: 0, ...(error.status === 423 ? { dialog: "name" } : {}) });
     }
   }
 
-  /** @param {Params} filters @param {string | undefined} queue @param {At} at */
+  /** @param {Params} filters @param {string | undefined} queue @param {RowParam} at */
   async function reopen(filters, queue, at) {
     try {
       return await list.open(filters, { queue, at });
@@ -75,42 +78,42 @@ export function makeSession(review) {
   }
 
   function expired() {
-    say("The list was made anew: the server had forgotten it.");
+    announce("The list is new: the server no longer had the old one.");
     const at = current()?.row;
-    openList({ at, place: at === undefined ? get().position : 0, fresh: true });
+    openList({ at, position: at === undefined ? get().position : 0, fresh: true });
   }
 
   const current = () => get().solo ?? list.at(get().position);
 
-  /** Go to a place of the list. @param {number} place @param {{quiet?: boolean}} options */
-  function move(place, { quiet = false } = {}) {
-    const position = Math.max(0, Math.min(place, Math.max(0, list.total - 1)));
+  /** Go to a position in the list. @param {number} index @param {{quiet?: boolean}} options */
+  function move(index, { quiet = false } = {}) {
+    const position = Math.max(0, Math.min(index, Math.max(0, list.total - 1)));
     list.ensure(position);
     set({ position, solo: null, zoom: 1, pan: [0, 0] });
     shownAt = performance.now();
     prefetch(position);
     addressSoon();
-    if (!quiet) say(rowWords());
+    if (!quiet) announce(rowText());
   }
 
-  /** Show a row that the list does not hold. @param {number} row */
+  /** Show a row that is not in the list. @param {number} row */
   async function showAlone(row) {
     try {
       const details = await api.readRow(row, get().me);
       list.update([[row, details]]);
       set({ solo: list.get(row), zoom: 1, pan: [0, 0] });
-      notify("This photo is not in the list that the filters give.", { label: "To the list", act: () => move(get().position) });
+      notify("The filters exclude this photo.", { label: "Back to the list", act: () => move(get().position) });
     } catch (/** @type {any} */ error) {
       move(0, { quiet: true });
       notify(error.status === 404 ? `There is no row ${row}.` : error.message);
     }
   }
 
-  /** From anywhere to one row, by its place in the list if it has one. @param {number} row */
+  /** Go to a row, by its position in the list if it has one. @param {number} row */
   function show(row) {
-    const place = list.placeOf(row);
+    const index = list.indexOf(row);
     if (get().address.view !== "one") setAddress({ view: "one" });
-    if (place >= 0) move(place);
+    if (index >= 0) move(index);
     else showAlone(row).then(addressSoon);
   }
 
@@ -118,19 +121,19 @@ export function makeSession(review) {
   function step(by) {
     const { position, solo } = get();
     if (solo) return move(position);
-    if (by > 0 && review.audit && !toldGap && !current()?.mine?.verdict) return set({ dialog: "gap" });
+    if (by > 0 && review.audit && !gapConfirmed && !current()?.mine?.verdict) return set({ dialog: "gap" });
     if (by > 0 && position >= list.total - 1) return endOfList();
     move(position + by);
   }
 
-  function skipGap() {
-    toldGap = true;
+  function confirmGap() {
+    gapConfirmed = true;
     set({ dialog: null });
     step(1);
   }
 
   function endOfList() {
-    notify("This is the end of the list.", { label: "Make it anew", act: () => openList({ at: undefined, fresh: true }) });
+    notify("This is the end of the list.", { label: "Update the list", act: () => openList({ fresh: true }) });
   }
 
   /** @param {number} position */
@@ -144,7 +147,7 @@ export function makeSession(review) {
   }
 
   /** @param {number} pixels */
-  const stageIs = (pixels) => { stage = pixels; };
+  const setStageSize = (pixels) => { stage = pixels; };
   const side = () => sideFor(stage);
 
   // ---- the address
@@ -161,7 +164,7 @@ export function makeSession(review) {
   }
 
   /**
-   * Go to another view or other filters; the way back is the browser's.
+   * Go to another view or other filters; the browser can go back.
    * @param {Address} change
    * @param {{replace?: boolean}} options
    */
@@ -175,7 +178,7 @@ export function makeSession(review) {
     if (!sameList) delete address.row;
     history[replace ? "replaceState" : "pushState"](null, "", writeAddress(address));
     set({ address, notice: null });
-    if (!sameList) openList({ at: undefined });
+    if (!sameList) openList();
   }
 
   function addressChanged() {
@@ -183,19 +186,19 @@ export function makeSession(review) {
     const address = readAddress(location.search);
     set({ address, dialog: null });
     const sameList = JSON.stringify(filtersOf(before)) === JSON.stringify(filtersOf(address));
-    const place = address.row === undefined ? 0 : list.placeOf(Number(address.row));
-    if (sameList && place >= 0) move(place, { quiet: true });
-    else openList();
+    const index = address.row === undefined ? 0 : list.indexOf(Number(address.row));
+    if (sameList && index >= 0) move(index, { quiet: true });
+    else openList({ at: addressRow() });
   }
 
-  // ---- what is said and shown
+  // ---- texts and preferences
 
-  function rowWords() {
+  function rowText() {
     const row = current();
     if (!row) return "";
-    const place = get().solo ? "" : `Photo ${count(get().position + 1)} of ${count(list.total)}. `;
-    if (review.blind) return place;
-    return `${place}Given ${row.given}, likely ${row.suggested} ${percent(probabilityOf(row))}.`;
+    const position = get().solo ? "" : `Photo ${count(get().position + 1)} of ${count(list.total)}. `;
+    if (review.blind) return position;
+    return `${position}Given ${row.given}, likely ${row.suggested} ${percent(probabilityOf(row))}.`;
   }
 
   /** @param {Row} row */
@@ -212,41 +215,41 @@ export function makeSession(review) {
 
   /** @param {string} name */
   function rename(name) {
-    prefer("name", name);
+    setPreference("name", name);
     set({ me: name, dialog: null });
-    deciding.forgetAll();
-    openList({ at: current()?.row ?? get().address.row, fresh: true });
+    decisions.clearHistory();
+    openList({ at: current()?.row ?? addressRow(), fresh: true });
     progressSoon(0);
   }
 
   /** @param {string} theme */
   function setTheme(theme) {
-    prefer("theme", theme);
-    wear(theme);
+    setPreference("theme", theme);
+    applyTheme(theme);
     set({ theme });
   }
 
   /** @param {boolean} on */
   function setSingleKeys(on) {
-    prefer("keys", on ? "on" : "off");
+    setPreference("keys", on ? "on" : "off");
     set({ singleKeys: on });
   }
 
   function start() {
     addEventListener("popstate", addressChanged);
-    deciding.start();
-    openList();
+    decisions.start();
+    openList({ at: addressRow() });
     progressSoon(0);
   }
 
-  const deciding = makeDeciding({
-    review, store, list, current, move, say, notify, rowWords, showAlone, endOfList,
+  const decisions = makeDecisions({
+    review, store, list, current, move, announce, notify, rowText, showAlone, endOfList,
     selectedRows: selection.selectedRows, progressSoon, shownAt: () => shownAt,
   });
 
   return {
-    ...deciding, ...selection,
-    review, store, list, photos, start, current, move, step, show, skipGap, stageIs, side, setAddress, openList,
+    ...decisions, ...selection,
+    review, store, list, photos, start, current, move, step, show, confirmGap, setStageSize, side, setAddress, openList,
     zoomBy, notify, open, rename, setTheme, setSingleKeys, set,
   };
 }

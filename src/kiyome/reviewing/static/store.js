@@ -1,5 +1,5 @@
 /**
- * One place for what the page shows, and a hook that draws again only where the chosen part changed.
+ * The state of the page, and a hook that renders again only where the chosen part changed.
  */
 import { useLayoutEffect, useReducer, useRef } from "./vendor/preact-htm.js";
 
@@ -35,7 +35,7 @@ const same = (a, b) =>
   (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((each, k) => Object.is(each, b[k])));
 
 /**
- * The part of the store that `choose` picks; an array counts as the same while its items are.
+ * The part of the store that `choose` returns; arrays are equal if their items are.
  * @template State
  * @template const Chosen
  * @param {Store<State>} store

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kiyome.decisions.current import Standing
+from kiyome.decisions.current import CurrentDecisions
 from kiyome.reviewing.routes.stats import BREAK_SECONDS, RECENT_BATCHES, review_progress, rows_per_hour
 
 
@@ -26,24 +26,24 @@ def test_nothing_is_said_where_nothing_was_measured(times) -> None:
     assert rows_per_hour(times) is None
 
 
-def test_progress(subject_of, log_of) -> None:
-    subject = subject_of(10, is_label_issue=np.arange(10) < 6)
-    standing, log = Standing(subject), log_of(subject)
+def test_progress(items_of, log_of) -> None:
+    items = items_of(10, is_label_issue=np.arange(10) < 6)
+    current, log = CurrentDecisions(items), log_of(items)
     for row in range(3):
-        standing.take(log.append("Ann", {row: "keep"}, at=10 * row))
-    standing.take(log.append("Bob", {0: "drop", 9: "drop"}))
-    found = review_progress(standing, me="Ann")
+        current.apply(log.append("Ann", {row: "keep"}, at=10 * row))
+    current.apply(log.append("Bob", {0: "drop", 9: "drop"}))
+    found = review_progress(current, me="Ann")
     assert (found.rows, found.flagged, found.decided, found.mine) == (10, 6, 4, 3)
     assert (found.flagged_decided, found.disputed, found.per_hour, found.seconds_left) == (3, 1, 360, 30)
     assert [(pace.reviewer, pace.decided) for pace in found.by_reviewer] == [("Ann", 3), ("Bob", 2)]
-    assert review_progress(standing).seconds_left is None
+    assert review_progress(current).seconds_left is None
 
 
-def test_a_blind_review_counts_only_mine(subject_of, log_of) -> None:
-    subject = subject_of(4, blind=True)
-    standing, log = Standing(subject), log_of(subject)
-    standing.take(log.append("Bob", {0: "class 1", 1: "class 1"}))
-    standing.take(log.append("Ann", {2: "class 1"}))
-    found = review_progress(standing, me="Ann")
+def test_a_blind_review_counts_only_mine(items_of, log_of) -> None:
+    items = items_of(4, blind=True)
+    current, log = CurrentDecisions(items), log_of(items)
+    current.apply(log.append("Bob", {0: "class 1", 1: "class 1"}))
+    current.apply(log.append("Ann", {2: "class 1"}))
+    found = review_progress(current, me="Ann")
     assert (found.decided, found.flagged, found.flagged_decided, found.disputed) == (1, None, None, None)
     assert [pace.reviewer for pace in found.by_reviewer] == ["Ann"]

@@ -1,10 +1,10 @@
 /**
- * Numbers and decisions as a person reads them.
+ * Numbers and decisions as text.
  */
 
 /** @import { Classes, Decision, Row } from "./types.js" */
 
-/** A share in percent; never 0 or 100 where it is not. @param {number | null | undefined} share */
+/** A proportion in percent; 0 and 100 only where it is exactly that. @param {number | null | undefined} share */
 export function percent(share) {
   if (share === null || share === undefined) return "";
   if (share > 0 && share < 0.01) return "under 1 %";
@@ -12,13 +12,13 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
-/** A chance that a model gives; people should never read of certainty. @param {number} share */
-export function chance(share) {
+/** A probability of a model in percent, never 0 or 100. @param {number} share */
+export function probabilityText(share) {
   if (share > 0.995) return "over 99 %";
   return share < 0.005 ? "under 1 %" : percent(share);
 }
 
-// Made once: a formatter made per number is the dearest part of drawing a row.
+// Created once: a formatter per number would be the slowest part of a row.
 const numbers = new Intl.NumberFormat("en-US");
 /** @param {number} number */
 export const count = (number) => numbers.format(number);
@@ -26,13 +26,13 @@ export const count = (number) => numbers.format(number);
 /** "1 row", "12 rows" @param {number} number */
 export const rows = (number) => `${count(number)} ${number === 1 ? "row" : "rows"}`;
 
-/** A decision in words; null where none stands. @param {Decision | null | undefined} decision */
-export function decisionWords(decision) {
+/** A decision as text; null where there is none. @param {Decision | null | undefined} decision */
+export function decisionText(decision) {
   if (!decision?.verdict) return null;
   return { keep: "kept", relabel: `now ${decision.label}`, drop: "dropped", unsure: "unsure" }[decision.verdict];
 }
 
-/** What time is left, roughly, as one would say it. @param {number | null | undefined} seconds */
+/** The remaining time, roughly. @param {number | null | undefined} seconds */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 90) return "about a minute";
@@ -42,7 +42,7 @@ export function duration(seconds) {
 }
 
 /**
- * The classes of a row as the keys choose them: likely ones first, then the rest as the table orders them.
+ * The classes of a row in the order of their keys: likely ones first, then the rest in the order of the table.
  * @param {Row | null | undefined} row
  * @param {string[]} classes
  * @returns {Classes}
