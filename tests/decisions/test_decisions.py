@@ -514,7 +514,7 @@ def test_without_the_extra_one_is_told_how_to_get_it(tmp_path):
         "open_decisions('sqlite:///decisions.sqlite', fingerprint='f', class_names=())"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert "MissingExtra: A store of decisions needs the extra 'review', which is not installed." in shown.stderr
+    assert "MissingExtra: A store of decisions needs the extra 'review', which is" in shown.stderr
 
 
 def test_events_alone_load_no_database():

@@ -126,7 +126,9 @@ def test_a_sample_that_was_changed_is_refused(sample: SealedSample, tmp_path: Pa
 def test_a_run_without_issues_says_what_to_do(found: FindResult, tmp_path: Path) -> None:
     from kiyome.workflows.combine import calibrate
 
-    with pytest.raises(InputError, match=r"has no label_issues\.parquet to review.*Run: kiyome find .*--pred-probs"):
+    with pytest.raises(
+        InputError, match=r"has no label_issues\.parquet to review.*kiyome find .*--pred-probs"
+    ):
         read_items(calibrate(found.folder, output=tmp_path / "calibrated").folder)
 
 
