@@ -141,12 +141,12 @@ def test_boxes_have_their_share_and_lie_anywhere():
     assert middles.mean(axis=0) == pytest.approx([100, 150], rel=0.03)
 
 
-@pytest.mark.parametrize("silent", ["no weights", "even features", "not a number"])
-def test_a_map_that_says_nothing_weighs_by_area(model: KiyomeTiny, no_progress: str):
-    if no_progress == "even features":
+@pytest.mark.parametrize("case", ["no weights", "even features", "not a number"])
+def test_a_map_that_says_nothing_weighs_by_area(model: KiyomeTiny, case: str):
+    if case == "even features":
         model.forward_features = lambda images: torch.ones(len(images), 32, 4, 4)  # type: ignore[method-assign]
     else:
-        nn.init.constant_(model.head.weight, 0.0 if no_progress == "no weights" else torch.nan)
+        nn.init.constant_(model.head.weight, 0.0 if case == "no weights" else torch.nan)
     images, targets = batch(3)
     rng = np.random.default_rng(2)
     covered, _ = (mixing._random_box(rng, SIDE, SIDE, beta=5.0) for _ in range(2))
