@@ -150,9 +150,11 @@ def _diagnosis(probs: Numbers, row: int, total: float, row_name: str) -> tuple[s
         return f"a missing or infinite value in {row_name}", "Predict this row again."
     low, high = float(probs.min()), float(probs.max())
     if low < 0 or high > 101:
-        return f"values from {low:.3g} to {high:.3g}; these look like logits", "Take the softmax of each row."
+        remedy = "Add --pred-scale logits, or take the softmax of each row."
+        return f"values from {low:.3g} to {high:.3g}; these look like logits", remedy
     if abs(total - 100) < 1:
-        return f"a sum of {total:.6g} in {row_name}; these look like percentages", "Divide by 100."
+        remedy = "Add --pred-scale percent, or divide by 100."
+        return f"a sum of {total:.6g} in {row_name}; these look like percentages", remedy
     if high > 1 + SUM_TOLERANCE:
         return f"values up to {high:.3g}; these look like counts or logits", "Turn them into probabilities."
     remedy = "Give a column for every class, or divide each row by its sum if they are sigmoids."

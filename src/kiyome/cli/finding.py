@@ -35,6 +35,9 @@ def find(
             help="Your own out-of-fold predictions: CSV or Parquet with one column for each class, or .npy."
         ),
     ] = None,
+    pred_scale: Annotated[
+        str, typer.Option(help="What their numbers are: probabilities, percent or logits.")
+    ] = "probabilities",
     output: Output = None,
     backbone: Annotated[
         str | None, typer.Option(help="A timm name, 'lite0' (no torch) or 'tiny' (no weights).")
@@ -84,6 +87,7 @@ def find(
             data,
             images=images,
             pred_probs=pred_probs,
+            pred_scale=pred_scale,
             output=output,
             backbone=backbone,
             weights=weights,

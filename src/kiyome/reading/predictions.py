@@ -1,62 +1,208 @@
-"""Out-of-fold predictions in a stranger's array or table."""
+"""Out-of-fold predictions as a stranger's array or table holds them. N rows, K classes.
 
-from collections import Counter
+    file ─► columns of the classes ─► numbers ─► rows by id (or by position) ─► looked at twice ─► Predictions
+
+Whatever is done to fit them to the table (rows averaged, left out or scaled) is counted in a note.
+"""
+
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.predictions import Predictions, check_distributions
-from kiyome.artifacts.storage import (
-    is_machine_failure,
-    map_array,
-)
+from kiyome.artifacts.predictions import SUM_TOLERANCE, Predictions, check_distributions
+from kiyome.artifacts.storage import is_machine_failure, map_array
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError
-from kiyome.reading.columns import SHOWN, Records, some
+from kiyome.errors import InputError, choose
+from kiyome.reading.columns import Records, some
 from kiyome.reading.files import read_records
+from kiyome.reading.names import match_names
+from kiyome.reading.plausible import check_class_order, check_matched_by_id, check_not_constant
 from kiyome.reading.read_table import ID_COLUMNS, fold_column
 
 Numbers = NDArray[np.floating]
+Scale = Literal["probabilities", "percent", "logits"]
+SCALES = ("probabilities", "percent", "logits")
+LEAST_MATCHED = 0.1
+"""Share of the rows of file or table: with fewer in common, they belong to different data."""
+HALF_PRECISION = 1e-2
+"""How far a sum of half precision may be from one."""
+MOST_DECIMALS = 4
+"""Numbers with more digits are not taken for rounded ones."""
 
 
-def read_out_of_fold(path: str | Path, table: Table) -> tuple[Table, Predictions]:
-    r"""Return the table with the folds of a file of predictions, and the predictions of its rows.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadPredictions:
+    """Predictions, the rows of the table that they are for, and what was done to fit the two together."""
 
-    A CSV or Parquet file has an id column, and for each class a column named like it (`healthy`, `p_healthy`)
-    or its number (`0`, `p_0`); a column `fold` gives the folds of the predictions; other columns are not
-    read. Without ids, and in a `.npy` array (N, K), rows are in the table's order. InputError where ids,
-    shape, classes or folds do not fit the table, or a row is not a distribution.
+    table: Table
+    """The rows that have a prediction, with the folds of the file."""
+    predictions: Predictions
+    notes: tuple[str, ...]
 
+
+def read_out_of_fold(path: str | Path, table: Table, *, scale: str = "probabilities") -> ReadPredictions:
+    r"""Return the predictions in a file for the rows of a table.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV or Parquet: an id column, and for each class a column named by the class or its number, with the
+        same text before or behind each (`healthy`, `p_healthy`, `class_0`, `0_prob`). Of two classes the one
+        of the second is enough. The column `fold`, if there, says which folds they were made on; others, such
+        as `label`, are not read. Without an id column, and in a `.npy` array (N, K), rows stand in the order
+        of the table. Several rows of one id are averaged; photos without a prediction are left out.
+    table : Table
+        What the predictions are for.
+    scale : {"probabilities", "percent", "logits"}
+        What the numbers are.
+
+    Raises
+    ------
+    InputError
+        When rows or classes cannot be matched, a row is no distribution, or the file and the table contradict
+        each other: other folds, columns in another order, ids beside other rows.
+
+    Examples
+    --------
     >>> import tempfile
     >>> table = Table(root=Path("."), image_ids=["a", "b"], paths=["", ""], given_labels=[0, 1],
     ...               class_names=("healthy", "blight"))
     >>> path = Path(tempfile.mkdtemp()) / "oof.csv"
     >>> _ = path.write_text("image_id,fold,p_0,p_1\nb,0,0.25,0.75\na,1,0.5,0.5\n")
-    >>> with_folds, predictions = read_out_of_fold(path, table)
-    >>> with_folds.folds.tolist(), predictions.pred_probs.tolist()
+    >>> read = read_out_of_fold(path, table)
+    >>> read.table.folds.tolist(), read.predictions.pred_probs.tolist()
     ([1, 0], [[0.5, 0.5], [0.25, 0.75]])
     """
     path = Path(path)
+    choose("scale", scale, SCALES)
     if not path.is_file():
         raise InputError(f"There is no file of predictions at {path}.", remedy="Check the path.")
-    is_array = path.suffix.lower() == ".npy"
-    probs, folds = (_array_file(path, table), None) if is_array else _table_file(path, table)
+    if path.suffix.lower() == ".npy":
+        probs, notes = _as_distributions(_array_file(path, table), scale, path.name)
+        read = _read(table, probs, path.name, notes)
+    else:
+        read = _table_file(path, table, scale)
+    _look_twice(read, path.name)
+    return read
+
+
+def _read(table: Table, probs: Numbers, source: str, notes: Sequence[str]) -> ReadPredictions:
     predictions = Predictions(
         pred_probs=probs.astype(np.float32),
         kind="out_of_fold",
-        source=path.name,
+        source=source,
         table_fingerprint=table.fingerprint,
     )
-    if folds is None:
-        return table, predictions
-    _check_same_folds(folds, table, path.name)
-    return table.with_folds(folds), predictions
+    return ReadPredictions(table=table, predictions=predictions, notes=tuple(notes))
 
 
-def _check_same_folds(folds: NDArray[np.int16], table: Table, name: str) -> None:
-    if table.folds is None or not (other := folds != table.folds).any():
+def _look_twice(read: ReadPredictions, source: str) -> None:
+    """Raise where the labels contradict how the predictions were read."""
+    probs, num_classes = read.predictions.pred_probs, read.table.num_classes
+    check_not_constant(probs, source=source)
+    cells = probs.argmax(axis=1) * num_classes + read.table.labels
+    counts = np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+    check_class_order(counts, read.table.class_names, source=source)
+
+
+def _array_file(path: Path, table: Table) -> Numbers:
+    """Return the numbers (N, K) of a `.npy` file in the order of the table."""
+    try:
+        numbers: NDArray[np.floating] = map_array(path)
+    except (OSError, ValueError) as error:
+        if is_machine_failure(error):
+            raise
+        fault = f"is {error}" if isinstance(error, ValueError) else f"cannot be read: {error}"
+        raise InputError(f"{path.name} {fault}.", remedy="Save it with np.save.") from error
+    if table.num_classes == 2 and numbers.shape in ((len(table),), (len(table), 1)):
+        numbers = _both_classes(numbers.reshape(-1))
+    if numbers.shape != (len(table), table.num_classes) or numbers.dtype.kind != "f":
+        raise InputError(
+            f"{path.name} has shape {numbers.shape} and type {numbers.dtype}.",
+            expected=f"Expected floats, {len(table)} rows and {table.num_classes} columns like the table.",
+            remedy="Rows of .npy are matched by position; with ids use CSV or Parquet.",
+        )
+    return numbers
+
+
+def _both_classes(second: Numbers) -> Numbers:
+    """Return (N, 2) probabilities from those (N,) of the second class."""
+    return np.stack([1 - second, second], axis=1)
+
+
+def _table_file(path: Path, table: Table, scale: str) -> ReadPredictions:
+    records = read_records(path)
+    columns = _class_columns(records, table.class_names)
+    numbers: Numbers = np.stack([_numbers(records, column) for column in columns], axis=1)
+    notes = []
+    if len(columns) < table.num_classes:
+        numbers = _both_classes(numbers[:, 0])
+        notes.append(f"Column {columns[0]!r} was read as the probability of {table.class_names[1]!r}.")
+    probs, scaled = _as_distributions(numbers, scale, path.name, records)
+    folds = None if "fold" in columns else fold_column(records)
+    ids = _id_column(records, columns, table)
+    if ids is None:
+        if len(records) != len(table):
+            raise InputError(
+                f"{path.name} has {len(records)} rows and no id column among"
+                f" {', '.join(map(repr, records.columns))}.",
+                expected=f"Without ids, expected {len(table)} rows in the table's order.",
+                remedy="Add the column image_id.",
+            )
+        rows = np.arange(len(table))
+    else:
+        rows, matched = _rows_by_id(records, records.texts(ids), table)
+        notes += matched
+        if len(rows) == len(table):
+            by_id, by_position = np.empty(len(table), np.intp), probs.argmax(axis=1)
+            by_id[rows] = by_position
+            check_matched_by_id(table.labels, by_id, by_position, source=path.name)
+    return _placed(table, probs, rows, folds, path.name, [*notes, *scaled])
+
+
+def _placed(
+    table: Table,
+    probs: Numbers,
+    rows: NDArray[np.intp],
+    folds: NDArray[np.int16] | None,
+    source: str,
+    notes: list[str],
+) -> ReadPredictions:
+    """Return the prediction of each photo from those of `rows` (M,) in the table, -1 for none."""
+    known = np.flatnonzero(rows >= 0)
+    counts = np.bincount(rows[known], minlength=len(table))
+    found, repeated = counts > 0, counts > 1
+    first = np.zeros(len(table), np.intp)
+    first[rows[known[::-1]]] = known[::-1]
+    placed = probs[first]
+    if repeated.any():
+        notes.append(f"{repeated.sum():,} photos have several predictions in {source}; their mean was taken.")
+        placed = np.zeros((len(table), table.num_classes))
+        np.add.at(placed, rows[known], probs[known])
+        placed /= np.maximum(counts, 1)[:, None]
+    if folds is not None:
+        if (folds[first[rows[known]]] != folds[known]).any():
+            notes.append(f"The folds in {source} were left out: some photos are in several.")
+        else:
+            _check_same_folds(folds[first], found, table, source)
+            table = table.with_folds(np.where(found, folds[first], 0))
+    if found.all():
+        return _read(table, placed, source, notes)
+    missing = table.image_ids[~found].tolist()
+    notes.append(
+        f"{len(missing):,} of {len(table):,} photos have no prediction in {source} and were left out:"
+        f" {some(missing)}."
+    )
+    return _read(table.take(np.flatnonzero(found)), placed[found], source, notes)
+
+
+def _check_same_folds(folds: NDArray[np.int16], found: NDArray[np.bool_], table: Table, name: str) -> None:
+    if table.folds is None or not (other := found & (folds != table.folds)).any():
         return
     row = int(other.argmax())
     raise InputError(
@@ -66,44 +212,50 @@ def _check_same_folds(folds: NDArray[np.int16], table: Table, name: str) -> None
     )
 
 
-def _array_file(path: Path, table: Table) -> Numbers:
-    try:
-        probs: Numbers = map_array(path)
-    except (OSError, ValueError) as error:
-        if is_machine_failure(error):
-            raise
-        fault = f"is {error}" if isinstance(error, ValueError) else f"cannot be read: {error}"
-        raise InputError(f"{path.name} {fault}.", remedy="Save it with np.save.") from error
-    if probs.shape != (len(table), table.num_classes) or probs.dtype.kind != "f":
-        raise InputError(
-            f"{path.name} has shape {probs.shape} and type {probs.dtype}.",
-            expected=f"Expected floats, {len(table)} rows and {table.num_classes} columns like the table.",
-            remedy="Rows of .npy are matched by position; with ids use CSV or Parquet.",
-        )
-    if probs.dtype == np.float16:  # half precision sums to one only roughly
-        wide = probs.astype(np.float32)
-        sums = wide.sum(axis=1, keepdims=True)
-        probs = np.where(np.abs(sums - 1) < 1e-2, wide / sums, wide)
-    check_distributions(probs, path.name)
-    return probs
+def _numbers(records: Records, column: str) -> NDArray[np.float64]:
+    """Return a column as numbers; a comma may be the decimal mark where no cell has a point."""
+    numbers = records.numbers(column)
+    if not np.isnan(numbers).any():
+        return numbers
+    texts = records.texts(column)
+    if any("." in text for text in texts) or not any("," in text for text in texts):
+        return numbers
+    dotted = [text.strip().replace(",", ".") for text in texts]
+    return np.array([float(text) if _NUMBER.fullmatch(text) else np.nan for text in dotted])
 
 
-def _table_file(path: Path, table: Table) -> tuple[Numbers, NDArray[np.int16] | None]:
-    records = read_records(path)
-    columns = _class_columns(records, table.class_names)
-    ids = _id_column(records, columns, table)
-    if ids is None and len(records) != len(table):
-        raise InputError(
-            f"{path.name} has {len(records)} rows and no id column among"
-            f" {', '.join(map(repr, records.columns))}.",
-            expected=f"Without ids, expected {len(table)} rows in the table's order.",
-            remedy="Add the column image_id.",
-        )
-    rows = np.arange(len(table)) if ids is None else _rows_by_id(records, records.texts(ids), table)
-    probs = np.stack([records.numbers(column) for column in columns], axis=1)
-    check_distributions(probs, path.name, name_of_row=records.location)
-    folds = None if "fold" in columns else fold_column(records)
-    return probs[rows], None if folds is None else folds[rows]
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
+
+
+def _as_distributions(
+    numbers: Numbers, scale: str, source: str, records: Records | None = None
+) -> tuple[Numbers, list[str]]:
+    """Return rows that sum to one; a sum that only rounding explains is mended, with a note."""
+    notes: list[str] = []
+    if scale == "percent":
+        numbers = numbers / 100
+    if scale == "logits":
+        shifted = np.asarray(numbers, np.float64)
+        exponents = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+        numbers = exponents / exponents.sum(axis=1, keepdims=True)
+    sums = numbers.sum(axis=1, dtype=np.float64, keepdims=True)
+    off = np.abs(sums - 1).max(initial=0)
+    if numbers.dtype == np.float16 and off < HALF_PRECISION:
+        numbers = numbers.astype(np.float32) / sums.astype(np.float32)
+    elif SUM_TOLERANCE < off < _rounding(numbers):
+        numbers = np.asarray(numbers, np.float64) / sums
+        notes.append(f"Rows of {source} sum to one but for rounding; they were divided by their sums.")
+    location = records.location if records is not None else "row {}".format
+    check_distributions(numbers, source, name_of_row=location)
+    return numbers, notes
+
+
+def _rounding(numbers: Numbers) -> float:
+    """Return how far rounding may take a row's sum from one, by their decimals; 0 with many."""
+    for decimals in range(1, MOST_DECIMALS + 1):
+        if np.allclose(numbers, np.round(numbers, decimals), rtol=0, atol=1e-7):
+            return float(numbers.shape[1]) * 0.5 * 10.0**-decimals + 1e-6
+    return 0.0
 
 
 def _id_column(records: Records, class_columns: Sequence[str], table: Table) -> str | None:
@@ -118,45 +270,98 @@ def _id_column(records: Records, class_columns: Sequence[str], table: Table) -> 
 
 
 def _class_columns(records: Records, names: Sequence[str]) -> list[str]:
-    """Return the file's columns in class order, by the first naming scheme that has them all."""
-    numbers = [str(label) for label in range(len(names))]
-    schemes = [list(names), [f"p_{name}" for name in names], numbers, [f"p_{number}" for number in numbers]]
-    fitting = [scheme for scheme in schemes if records.columns.keys() >= set(scheme)]
-    known = fitting[0] if fitting else []
-    if not fitting or _further_classes(records, known):
-        expected = ", ".join(schemes[1][:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        raise InputError(
-            f"{records.source.name} does not have one column for each of {len(names)} classes, but columns"
-            f" {', '.join(map(repr, records.columns))}.",
-            expected=f"Expected {expected}.",
-            remedy="Name them by class or by number, and classes without photos with --class-map.",
-        )
-    return known
-
-
-def _further_classes(records: Records, known: Sequence[str]) -> bool:
-    """Whether another column is named by the same scheme, as `p_5` beside `p_0` to `p_4`."""
-    others = [column for column in records.columns if column not in known]
-    if all(column.startswith("p_") for column in known):
-        return any(column.startswith("p_") for column in others)
-    return all(column.isdecimal() for column in known) and any(column.isdecimal() for column in others)
-
-
-def _rows_by_id(records: Records, ids: Sequence[str], table: Table) -> NDArray[np.intp]:
-    """Return the row in the file of each row of the table."""
-    row_of = {image_id: row for row, image_id in enumerate(ids)}
-    twice = (
-        [image_id for image_id, count in Counter(ids).items() if count > 1] if len(row_of) < len(ids) else []
+    """Return the file's columns in class order, or of two classes the one column of the second."""
+    columns = [column for column in records.columns if column not in records.nested]
+    for texts in (list(names), [str(label) for label in range(len(names))]):
+        for before, behind in _affixes(texts[0], columns):
+            found = _columns_of(texts, before, behind, columns)
+            if found and not _further_classes(found, before, behind, columns):
+                return found
+    if len(names) == 2 and (single := _second_class(columns, names[1])):
+        return [single]
+    wanted = [f"p_{name}" for name in names]
+    raise InputError(
+        f"{records.source.name} does not have one column for each of {len(names)} classes, but columns"
+        f" {', '.join(map(repr, records.columns))}.",
+        expected=f"Expected {', '.join(wanted[:5])}{', ...' if len(wanted) > 5 else ''}.",
+        remedy="Name them by class or by number, and classes without photos with --class-map.",
     )
-    missing = [image_id for image_id in table.image_ids if image_id not in row_of]
-    unknown = sorted(row_of.keys() - set(table.image_ids))
-    problems = {"more than once": twice, "without a row": missing, "not in the table": unknown}
-    if any(problems.values()):
-        found = [
-            f"{len(these)} ids {problem} ({some(these)})" for problem, these in problems.items() if these
-        ]
-        raise InputError(
-            f"The ids of {records.source.name} do not match the table: {'; '.join(found)}.",
-            remedy="Give predictions for just these photos, with ids written as in the table.",
+
+
+def _affixes(text: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what stands before and behind a class in column names: nothing, `p_`, then others by length."""
+    others = set()
+    for column in columns:
+        start = column.casefold().find(text.casefold())
+        while start >= 0:
+            others.add((column[:start], column[start + len(text) :]))
+            start = column.casefold().find(text.casefold(), start + 1)
+    usual = [("", ""), ("p_", "")]
+    return usual + sorted(others - set(usual), key=lambda affix: (len(affix[0] + affix[1]), affix))
+
+
+def _columns_of(texts: Sequence[str], before: str, behind: str, columns: Sequence[str]) -> list[str]:
+    """Return the column of each class, exactly or but for case; empty unless every class has its own."""
+    wanted = [f"{before}{text}{behind}" for text in texts]
+    if set(wanted) <= set(columns):
+        return wanted
+    by_case = {column.strip().casefold(): column for column in columns}
+    if len(by_case) < len(columns):
+        return []
+    found = [by_case.get(text.strip().casefold(), "") for text in wanted]
+    return found if all(found) and len(set(found)) == len(found) else []
+
+
+def _further_classes(found: Sequence[str], before: str, behind: str, columns: Sequence[str]) -> bool:
+    """Whether another column is named by the same scheme, as `p_5` beside `p_0` to `p_4`."""
+    others = [column for column in columns if column not in found]
+    if before or behind:
+        return any(
+            len(column) > len(before + behind) and column.startswith(before) and column.endswith(behind)
+            for column in others
         )
-    return np.array([row_of[image_id] for image_id in table.image_ids], dtype=np.intp)
+    return all(column.isdecimal() for column in found) and any(column.isdecimal() for column in others)
+
+
+SECOND_CLASS = (
+    "{name}",
+    "p_{name}",
+    "1",
+    "p_1",
+    "probability",
+    "prob",
+    "score",
+    "p",
+    "pred_prob",
+    "prediction",
+)
+
+
+def _second_class(columns: Sequence[str], name: str) -> str | None:
+    """Return the only column that may hold the probability of the second class."""
+    wanted = {text.format(name=name).casefold() for text in SECOND_CLASS}
+    found = [column for column in columns if column.casefold() in wanted]
+    return found[0] if len(found) == 1 else None
+
+
+def _rows_by_id(records: Records, ids: Sequence[str], table: Table) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the row of the table for each row of the file, -1 for none, and notes on what did not match."""
+    row_of = {image_id: row for row, image_id in enumerate(table.image_ids.tolist())}
+    rows = np.fromiter((row_of.get(name, -1) for name in ids), np.intp, len(ids))
+    if (rows >= 0).all():
+        return rows, []
+    match = match_names(ids, table.image_ids.tolist(), *([table.paths.tolist()] if any(table.paths) else []))
+    rows, source = np.maximum(match.rows, -1), records.source.name
+    unknown = sorted({name for name, row in zip(ids, rows, strict=True) if row < 0})
+    num_found = len(set(rows[rows >= 0].tolist()))
+    if num_found <= LEAST_MATCHED * min(len(table), len(set(ids))):
+        missing = sorted(row_of.keys() - set(ids))
+        raise InputError(
+            f"The ids of {source} do not match the table: {len(missing):,} ids without a row"
+            f" ({some(missing)}); {len(unknown):,} ids not in the table ({some(unknown)}).",
+            remedy="Give predictions for these photos, with ids written as in the table.",
+        )
+    notes = [note] if (note := match.note("ids")) else []
+    if unknown:
+        notes.append(f"{len(unknown):,} ids of {source} are not in the table: {some(unknown)}.")
+    return rows, notes

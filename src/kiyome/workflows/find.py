@@ -159,6 +159,7 @@ def find(
     *,
     images: Path | str | None = None,
     pred_probs: Path | str | None = None,
+    pred_scale: str = "probabilities",
     output: Path | str | None = None,
     backbone: str | None = None,
     weights: Path | str | None = None,
@@ -183,6 +184,8 @@ def find(
     pred_probs
         A file of out-of-fold predictions, matched by id: no photo is needed and no model is fitted. A column
         `fold`, here or in the table, holds their folds, which `stack` and others need.
+    pred_scale
+        What its numbers are: probabilities, percent or logits.
     output
         The run folder; by default the next free ``runs/NAME``. The same command finds its folder again.
     backbone, weights
@@ -249,6 +252,8 @@ def find(
     else:
         _refuse_both(backbone, weights)
         config |= {"pred_probs_sha256": sha256_of_file(pred_probs)}
+        if pred_scale != "probabilities":
+            config["pred_scale"] = pred_scale
     run_folder = RunFolder.create_or_reopen(
         path, command="find", config=config, table=table, named_by_user=output is not None
     )
@@ -261,7 +266,7 @@ def find(
             embed_elsewhere(table.photo_paths(), network, executor=where, weights=weights, **cache)
             scored = embed_and_cross_fit(table, network, split=split, **cache)
         else:
-            scored = read_scored_table(pred_probs, table)
+            scored = read_scored_table(pred_probs, table, scale=pred_scale)
         title = Path(data).resolve().name
         result = examine(run.path, scored, title=title, method=method, precision=precision, seed=seed)
         write_find(result, on_progress=on_progress)

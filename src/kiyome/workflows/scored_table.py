@@ -43,10 +43,11 @@ class ScoredTable:
         return photo_summary(self.whole_table, self.photos)
 
 
-def read_scored_table(pred_probs: Path | str, table: Table) -> ScoredTable:
-    """Return the table with the user's out-of-fold predictions from a file."""
-    table, predictions = read_out_of_fold(pred_probs, table)
-    return ScoredTable(table=table, predictions=predictions, facts=(("predictions", Path(pred_probs).name),))
+def read_scored_table(pred_probs: Path | str, table: Table, *, scale: str = "probabilities") -> ScoredTable:
+    """Return the rows of the table that have out-of-fold predictions in the user's file."""
+    read = read_out_of_fold(pred_probs, table, scale=scale)
+    facts = (("predictions", Path(pred_probs).name),)
+    return ScoredTable(table=read.table, predictions=read.predictions, facts=facts, notes=read.notes)
 
 
 def embed_and_cross_fit(
