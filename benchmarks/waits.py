@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from kiyome.decisions.current import CurrentDecisions
-from kiyome.decisions.items import ReviewItems
+from kiyome.decisions.items import ReviewItems, Secret
 from kiyome.folds import assign_folds
 from kiyome.reviewing.neighbors import Neighbors
 from kiyome.reviewing.queue import Queue, QueueFilter
@@ -34,10 +34,10 @@ def waits() -> Iterator[tuple[str, int, Callable[[], object]]]:
     yield "kiyome --help", 11, lambda: subprocess.run(HELP, check=True, stdout=subprocess.DEVNULL)
     rng = np.random.default_rng(0)
     items = a_million_rows(rng)
-    queue, current = Queue(items), CurrentDecisions(items)
+    queue, current = Queue(items, Secret(key=b"k" * 32)), CurrentDecisions(items)
     asked = QueueFilter(order="suspicion", given="class 1", flagged=True, min_chance=0.2, state="open")
     queue.rows(asked, current)
-    yield "1,000,000 rows of a review filtered and put in line", 21, lambda: queue.rows(asked, current)
+    yield "1,000,000 rows of a review filtered and ordered", 21, lambda: queue.rows(asked, current)
     with tempfile.TemporaryDirectory() as folder:
         features = rng.normal(size=(100_000, 320)) / np.arange(1, 321)  # as of a network
         np.save(Path(folder) / "features.npy", features.astype(np.float16))

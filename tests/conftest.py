@@ -194,7 +194,7 @@ def ray():
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def made_subject(
+def made_items(
     num_rows: int, num_classes: int = 3, *, blind: bool = False, seed: int = 0, **changes: Any
 ) -> ReviewItems:
     """Rows with random labels, guesses and chances; a blind one has none of them."""
@@ -277,8 +277,8 @@ class MadeLog:
 
 @pytest.fixture(scope="session")
 def items_of() -> Callable[..., ReviewItems]:
-    """Makes subjects."""
-    return made_subject
+    """Makes items to review."""
+    return made_items
 
 
 @pytest.fixture(scope="session")

@@ -282,4 +282,4 @@ def test_a_huge_tag_of_xml_is_refused_at_once() -> None:
 
 def test_a_tag_at_the_seam_of_two_parts_is_read_whole() -> None:
     image = b'<image name="abc"><tag label="x"/></image>'
-    assert len(read_cvat(b"<annotations>" + image * 60_000 + b"</annotations>").said) == 60_000
+    assert len(read_cvat(b"<annotations>" + image * 60_000 + b"</annotations>").decisions) == 60_000

@@ -240,7 +240,7 @@ def session(items: ReviewItems, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def blind_desk(blind_subject: ReviewItems, tmp_path: Path) -> Iterator[Any]:
+def blind_session(blind_subject: ReviewItems, tmp_path: Path) -> Iterator[Any]:
     """An open blind review."""
     yield from opened(blind_subject, tmp_path)
 

@@ -45,7 +45,7 @@ BAD_PATHS = [
         "[0]",
     ),
     *("out.jpg", "pipe.jpg", "main.js/../../guard.py", "__init__.py", "../__init__.py", "vendor", "vendor/"),
-    *("vendor/../../desk.py", ".", "./main.js", "MAIN.JS", ""),
+    *("vendor/../../session.py", ".", "./main.js", "MAIN.JS", ""),
 ]
 
 

@@ -109,15 +109,15 @@ def test_no_answer_tells_a_label_a_guess_or_a_colleague(
 
 
 @pytest.mark.parametrize("path", CLOSED + EXPORTS)
-def test_what_tells_of_all_is_closed(blind_desk: Any, ask: Any, path: str) -> None:
+def test_what_tells_of_all_is_closed(blind_session: Any, ask: Any, path: str) -> None:
     route, _, query = path.partition("?")
-    answer = ask(ask.guarded(blind_desk), "GET", route, query=query)
+    answer = ask(ask.guarded(blind_session), "GET", route, query=query)
     assert answer.status == 403
     assert answer.json["error"]["problem"].startswith("A blind review shows")
 
 
-def test_no_question_tells_by_what_it_finds(blind_desk: Any, ask: Any) -> None:
-    app = ask.guarded(blind_desk)
+def test_no_question_tells_by_what_it_finds(blind_session: Any, ask: Any) -> None:
+    app = ask.guarded(blind_session)
     for query in TELLING:
         assert ask(app, "GET", "/api/queue", query=query).status == 422, query
     for query in ("search=a.jpg", "search=leaves", "search=%E5%81%A5"):  # shown names only
@@ -136,8 +136,8 @@ def decide(browser: Any, reviewer: str, row: int, verdict: str = "keep", *, key:
     return browser.post("/api/decisions", sent)
 
 
-def test_a_colleagues_decision_moves_no_figure_that_i_see(blind_desk: Any, ask: Any) -> None:
-    app = ask.guarded(blind_desk)
+def test_a_colleagues_decision_moves_no_figure_that_i_see(blind_session: Any, ask: Any) -> None:
+    app = ask.guarded(blind_session)
     ann, zoe = ask.browser(app), ask.browser(app)
     decide(ann, "Ann", 0)
     before = all_that_ann_sees(ann)
@@ -146,8 +146,8 @@ def test_a_colleagues_decision_moves_no_figure_that_i_see(blind_desk: Any, ask: 
     assert all_that_ann_sees(ann) == before
 
 
-def test_a_name_belongs_to_the_browser_that_used_it_first(blind_desk: Any, ask: Any) -> None:
-    app = ask.guarded(blind_desk)
+def test_a_name_belongs_to_the_browser_that_used_it_first(blind_session: Any, ask: Any) -> None:
+    app = ask.guarded(blind_session)
     ann, bob = ask.browser(app), ask.browser(app)
     assert bob("GET", "/api/queue", query="me=Ann").status == 200  # as nothing is hers yet
     assert decide(ann, "Ann", 3, "drop").status == 200
@@ -168,7 +168,7 @@ def test_a_name_belongs_to_the_browser_that_used_it_first(blind_desk: Any, ask: 
         assert answer.json["error"]["expected"].startswith("In a blind review a name belongs to")
         assert "current" not in answer.json
         assert b"drop" not in answer.body
-    assert len(blind_desk.store.events_after()) == 1
+    assert len(blind_session.store.events_after()) == 1
     assert ann.get("/api/rows/3", "me=Ann")["mine"]["verdict"] == "drop"
     assert ann.post("/api/undo", step).status == 200
     assert decide(bob, "Bob", 3).status == 200
@@ -177,9 +177,9 @@ def test_a_name_belongs_to_the_browser_that_used_it_first(blind_desk: Any, ask: 
 
 
 def test_a_name_is_mine_from_the_first_act_on_while_its_answer_is_on_the_way(
-    blind_desk: Any, ask: Any
+    blind_session: Any, ask: Any
 ) -> None:
-    ann = ask.browser(ask.guarded(blind_desk))
+    ann = ask.browser(ask.guarded(blind_session))
     before = dict(ann.cookies)
     assert decide(ann, "Ann", 3).status == 200
     ann.cookies = before  # as the page asks for the next photo before it has the answer, or never gets it
@@ -188,30 +188,30 @@ def test_a_name_is_mine_from_the_first_act_on_while_its_answer_is_on_the_way(
 
 
 def test_whoever_uses_a_new_name_at_the_same_instant_learns_nothing(
-    blind_desk: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+    blind_session: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = ask.guarded(blind_desk)
+    app = ask.guarded(blind_session)
     ann, bob = ask.browser(app), ask.browser(app)
-    append = type(blind_desk.store).append
+    append = type(blind_session.store).append
 
     def after_ann(store: Any, *acts: Any, **about: Any) -> Any:
         monkeypatch.undo()
         assert decide(ann, "Ann", 3, "drop").status == 200
         return append(store, *acts, **about)
 
-    monkeypatch.setattr(type(blind_desk.store), "append", after_ann)
+    monkeypatch.setattr(type(blind_session.store), "append", after_ann)
     answer = decide(bob, "Ann", 3, key="late")
     assert (answer.status, "current" in answer.json) == (423, False)
 
 
-def test_the_cookie_of_a_name_cannot_be_made(blind_desk: Any, ask: Any) -> None:
-    app = ask.guarded(blind_desk)
+def test_the_cookie_of_a_name_cannot_be_made(blind_session: Any, ask: Any) -> None:
+    app = ask.guarded(blind_session)
     ann, bob, page = ask.browser(app), ask.browser(app), ask(app, "GET", "/")
     settings = {each.lower() for each in page.headers["set-cookie"].split("; ")[1:]}
     assert settings == {"httponly", "samesite=strict", "path=/", "max-age=31536000"}
     decide(ann, "Ann", 3)
     [(name, hers)], [his] = ann.cookies.items(), bob.cookies.values()
-    logged = blind_desk.store.events_after()[0].seen["browser"]
+    logged = blind_session.store.events_after()[0].seen["browser"]
     for made in ("", his, hers[:-1], hers.upper(), "0" * 32, logged, f"{his}.{hers[::-1]}"):
         bob.cookies = {name: made}
         assert bob("GET", "/api/rows/3", query="me=Ann").status == 423, made
@@ -219,22 +219,22 @@ def test_the_cookie_of_a_name_cannot_be_made(blind_desk: Any, ask: Any) -> None:
     assert bob("GET", "/api/rows/3", query="me=Ann").status == 200
 
 
-def test_without_a_cookie_nothing_is_decided_blind(blind_desk: Any, ask: Any) -> None:
-    nobody = ask.browser(ask.guarded(blind_desk))
+def test_without_a_cookie_nothing_is_decided_blind(blind_session: Any, ask: Any) -> None:
+    nobody = ask.browser(ask.guarded(blind_session))
     nobody.cookies.clear()
     answer = decide(nobody, "Ann", 3)
     assert (answer.status, answer.json["error"]["remedy"]) == (
         423,
         "Allow cookies for this page, and load it again.",
     )
-    assert blind_desk.store.events_after() == []
+    assert blind_session.store.events_after() == []
 
 
-def test_who_runs_the_server_gives_a_name_back(blind_desk: Any, ask: Any) -> None:
-    app = ask.guarded(blind_desk)
+def test_who_runs_the_server_gives_a_name_back(blind_session: Any, ask: Any) -> None:
+    app = ask.guarded(blind_session)
     decide(ask.browser(app), "Ann", 3, "drop")
     ann = ask.browser(app)  # her old one forgot
-    word = blind_desk.secret.word("Ann")
+    word = blind_session.secret.word("Ann")
     led = ann("GET", "/", query=f"view=grid&word={word}")
     assert (led.status, led.headers["location"]) == (303, "/?view=grid")
     for number in range(20):
@@ -246,8 +246,8 @@ def test_who_runs_the_server_gives_a_name_back(blind_desk: Any, ask: Any) -> Non
         assert other("GET", "/api/rows/3", query="me=Ann").status == 423
 
 
-def test_a_link_to_the_page_takes_no_name_away(blind_desk: Any, ask: Any) -> None:
-    ann = ask.browser(ask.guarded(blind_desk))
+def test_a_link_to_the_page_takes_no_name_away(blind_session: Any, ask: Any) -> None:
+    ann = ask.browser(ask.guarded(blind_session))
     decide(ann, "Ann", 3)
     before = dict(ann.cookies)
     ann.cookies.clear()  # as no browser sends strict cookies along with what another site began

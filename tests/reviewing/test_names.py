@@ -48,8 +48,8 @@ def test_a_name_that_looks_like_another_is_told_once(app: Any, ask: Any, other: 
     assert "note" not in decide(ask, app, "Ben").json
 
 
-def test_in_a_blind_review_the_word_names_nobody(blind_desk: Any, ask: Any) -> None:
-    app = ask.guarded(blind_desk)
+def test_in_a_blind_review_the_word_names_nobody(blind_session: Any, ask: Any) -> None:
+    app = ask.guarded(blind_session)
     for name, word in (("Zoe", None), ("ZOE", "This name looks like another reviewer's")):
         entry = {"row": 0, "version": 0, "verdict": "keep"}
         answer = ask.browser(app).post(
@@ -59,8 +59,8 @@ def test_in_a_blind_review_the_word_names_nobody(blind_desk: Any, ask: Any) -> N
         assert b"Zoe" not in answer.body
 
 
-def test_a_name_of_a_blind_review_is_taken_however_it_is_written(blind_desk: Any, ask: Any) -> None:
-    app = ask.guarded(blind_desk)
+def test_a_name_of_a_blind_review_is_taken_however_it_is_written(blind_session: Any, ask: Any) -> None:
+    app = ask.guarded(blind_session)
     entry = {"row": 0, "version": 0, "verdict": "keep"}
     sent = {"key": "k", "reviewer": COMPOSED, "entries": [entry]}
     assert ask.browser(app).post("/api/decisions", sent).status == 200
