@@ -34,7 +34,7 @@ probs = "{0}/predictions/pred_probs.npy"
 
 def runs(tag):
     find, trained, other = (work / tag / name for name in ("find", "train", "other"))
-    kiyome.train(work / "digits", changes=[*changes, "loss=sce"], output=other)
+    kiyome.train(work / "digits", changes=[*changes, "learning_rate=0.002"], output=other)
     yield "find --pred-probs", lambda: kiyome.find(
         work / "first/find/table.parquet", pred_probs=probs.format(work / "first/find"),
         output=work / tag / "arrays")
