@@ -1,4 +1,4 @@
-"""From what `find` flagged and people decided to a new version of the table.
+"""New version of a table, from the flags of `find` and the decisions of people.
 
 find run ── issues ───────────┐
 RUN/review ── decisions ──────┴── curate ── table, corrected_labels.csv, changes.csv ── kiyome train
@@ -29,14 +29,14 @@ ISSUES_FILE = "label_issues.parquet"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CurateResult:
-    """What a curation left behind; everything here is in the run folder, too."""
+    """Result of `curate`; all of it is in the run folder, too."""
 
     folder: Path
     curated: CuratedTable
     source: Path
-    """The run whose issues were acted on."""
+    """The run with the flags."""
     people: Consensus | None = None
-    """What people decided; None where nobody did."""
+    """Decisions of people; None if there are none."""
 
     @property
     def table(self) -> Table:
@@ -44,7 +44,7 @@ class CurateResult:
         return self.curated.table
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "folder": str(self.folder),
             "source": str(self.source),
@@ -70,41 +70,41 @@ def curate(
     raw: bool = False,
     output: Path | str | None = None,
 ) -> CurateResult:
-    """Make the next version of a table: act on flagged rows, and on what people decided.
+    """Make the next version of a table from flagged rows and decisions of people.
 
     Parameters
     ----------
     run
         The folder of a finished `find`.
     action
-        What becomes of flagged rows that nobody decided about: ``drop``, ``relabel``, ``weight``, ``soften``
-        or ``keep``; ``drop`` if there are no decisions, ``keep`` if there are.
+        Action on flagged rows without a decision: ``drop``, ``relabel``, ``weight``, ``soften`` or ``keep``;
+        by default ``drop``, or ``keep`` if there are decisions.
     decisions
         A CSV or Parquet file with columns image_id, decision (keep, drop, relabel, unsure), label and, where
-        several people decided, reviewer. What was decided in the review of the run, if not given.
+        several people decided, reviewer. By default the decisions of the review of the run.
     store
         Where that review keeps its decisions, as for `kiyome review`.
     rule
-        When people agree on a row: ``unanimous``, or ``majority`` (a third settles what two dispute). Rows
-        that they dispute stay as they are.
+        When a decision counts: ``unanimous``, or ``majority`` (a third person decides). Disputed rows stay as
+        they are.
     min_chance, max_left_out
         As for `kiyome.curation.curate_table`.
     raw
-        Leave cells of ``corrected_labels.csv`` as they are, those that a spreadsheet would run among them.
+        Do not escape cells of ``corrected_labels.csv`` that a spreadsheet would run as formulas.
     output
-        The run folder; ``RUN-ACTION`` beside the run if not given.
+        The run folder; by default ``RUN-ACTION`` beside the run.
 
     Returns
     -------
     CurateResult
-        Its folder holds the new ``table`` as CSV and Parquet, ``corrected_labels.csv`` (rows that still
-        teach), ``changes.csv``, and ``predictions/`` where labels were softened: train on them with
+        Its folder holds the new ``table`` as CSV and Parquet, ``corrected_labels.csv`` (rows that are
+        still used in training), ``changes.csv``, and ``predictions/`` where labels were softened: train on them with
         ``soft_labels=global:FOLDER given_share=0``.
 
     Raises
     ------
     InputError
-        Where the run is none of `find`, or people's decisions leave no row of a class.
+        If the run is not one of `find`, or decisions leave no row of a class.
     """
     opened = open_run(run)
     issues = read_issues(opened.path / ISSUES_FILE, opened.table)
@@ -137,9 +137,9 @@ def curate(
         config["raw"] = True
     exact = ["table.csv", *(["corrected_labels.csv"] if raw else [])]
     curated = replace(curated, notes=(*curated.notes, *formula_warnings(curated.table, exact)))
-    place = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
+    path = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
     with RunFolder.create_or_reopen(
-        place, command="curate", config=config, table=opened.table, named_by_user=output is not None
+        path, command="curate", config=config, table=opened.table, named_by_user=output is not None
     ) as folder:
         result = CurateResult(folder=folder.path, curated=curated, source=opened.path, people=people)
         _write(result, opened, issues, raw=raw)
@@ -151,8 +151,8 @@ def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool)
     folder, table, curated = result.folder, result.table, result.curated
     write_table_files(folder, table)
     names = np.array(table.class_names, dtype=object)
-    teaches = curated.actions != "drop"
-    corrected = {"image_id": table.image_ids[teaches], "label": names[table.labels[teaches]]}
+    in_training = curated.actions != "drop"
+    corrected = {"image_id": table.image_ids[in_training], "label": names[table.labels[in_training]]}
     if not raw:
         corrected = {name: safe_cells(column) for name, column in corrected.items()}
     write_csv_columns(folder / "corrected_labels.csv", corrected)
