@@ -98,8 +98,8 @@ def curate(
     -------
     CurateResult
         Its folder holds the new ``table`` as CSV and Parquet, ``corrected_labels.csv`` (rows that are
-        still used in training), ``changes.csv``, and ``predictions/`` where labels were softened: train on them with
-        ``soft_labels=global:FOLDER given_share=0``.
+        still used in training), ``changes.csv``, and ``predictions/`` for softened labels: train on them
+        with ``soft_labels=global:FOLDER given_share=0``.
 
     Raises
     ------
