@@ -21,13 +21,13 @@ from kiyome.evaluation.audit import audited_accuracy
 from kiyome.evaluation.audit_design import (
     AuditDesign,
     Strata,
-    believed,
-    chance_right,
+    probability_right,
     rows_by_stratum,
     rows_for,
+    shrink_log_odds,
     strata_of,
 )
-from kiyome.evaluation.stratified import prediction_powered_share, stratified_share
+from kiyome.evaluation.stratified import prediction_powered_proportion, stratified_proportion
 from measured import SHARED_DATA, show
 from noise_sets import LabelSet, human_sets, paper_sets
 
@@ -122,7 +122,7 @@ def audits_of(
 
 def seen_in(hits: np.ndarray, rows: np.ndarray, sizes: np.ndarray, truth: float) -> Seen:
     distinct, place = np.unique(hits, axis=0, return_inverse=True)
-    found = [stratified_share(each, rows, sizes) for each in distinct]
+    found = [stratified_proportion(each, rows, sizes) for each in distinct]
     columns = np.array([(each.value, each.low, each.high) for each in found])[place.ravel()].T
     return Seen(truth, *columns)
 
@@ -140,7 +140,7 @@ def of_set(data: LabelSet, repeats: int) -> Iterator[str]:
     strata = strata_of(data.labels, data.pred_probs)
     predicted = data.pred_probs.argmax(axis=1)
     right, wrong = predicted == data.true_labels, data.labels != data.true_labels
-    guesses = believed(chance_right(data.labels, data.pred_probs))
+    guesses = shrink_log_odds(probability_right(data.labels, data.pred_probs))
     yield (
         f"{data.name}: N = {len(right):,}, agrees with given labels {np.mean(predicted == data.labels):.4f},"
         f" right {right.mean():.4f}, labels wrong {wrong.mean():.4f}; {repeats:,} audits each"
@@ -181,7 +181,7 @@ def with_guesses(
     means = np.array([guesses[each].mean() for each in members])
     for _ in range(repeats):
         drawn = rng.choice(len(hits), n, replace=False, shuffle=False)
-        found = prediction_powered_share(hits[drawn], guesses[drawn], guesses)
+        found = prediction_powered_proportion(hits[drawn], guesses[drawn], guesses)
         plain.append((found.value, found.low, found.high))
         samples = [rng.choice(each, k, replace=False) for each, k in zip(members, rows, strict=True)]
         pairs = [np.array([hits[s], guesses[s]], float) for s in samples]

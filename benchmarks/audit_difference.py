@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kiyome.evaluation.audit import Drawn
+from kiyome.evaluation.audit import CheckedSample
 from kiyome.evaluation.audit_design import Strata, draw_from, strata_of
-from kiyome.evaluation.audited_difference import guessed, moved
+from kiyome.evaluation.audited_difference import difference_estimate, expected_difference
 from measured import SHARED_DATA, show
 from noise_sets import human_sets
 
@@ -98,13 +98,13 @@ def seen_in(pair: Pair, n: int, draws: int, rng: np.random.Generator, *, turned:
     labels, truth, first, second = pair
     one, two = first.argmax(axis=1), second.argmax(axis=1)
     d = (one == truth).astype(float) - (two == truth)
-    guess, differ = guessed(labels, first, second)
+    guess, differ = expected_difference(labels, first, second)
     guess = -guess if turned else guess
     strata, found = strata_of(labels, first), []
     for _ in range(draws):
         design = draw_from(strata, n, seed=int(rng.integers(2**32)))
-        drawn = Drawn.of(design, design.rows)
-        found.append(moved(drawn, d[drawn.rows], guess, differ))
+        drawn = CheckedSample.of(design, design.rows)
+        found.append(difference_estimate(drawn, d[drawn.rows], guess, differ))
     value, error = np.array(found).T
     most = differ.mean()
     return Seen(

@@ -36,8 +36,8 @@ from kiyome.ensemble import (
 )
 from kiyome.ensemble.validation import softmax
 from kiyome.estimates import proportion_of_rows
-from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
+from kiyome.evaluation.diagnostics import calibration_error
 from kiyome.folds import assign_folds
 from measured import SHARED_DATA, show
 

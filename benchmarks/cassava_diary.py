@@ -24,12 +24,12 @@ from kiyome.ensemble import (
     correct_pred_probs,
     cross_fitted_stack,
     fit_stack,
-    out_of_fold_flag_chance,
+    out_of_fold_flag_probability,
 )
 from kiyome.ensemble.validation import log_loss
 from kiyome.estimates import proportion_of_rows
-from kiyome.evaluation.calibration import calibration_error
 from kiyome.evaluation.compare import compare
+from kiyome.evaluation.diagnostics import calibration_error
 from kiyome.noise import find_label_issues, transition_matrix
 from measured import SHARED_DATA, show
 
@@ -84,7 +84,7 @@ def noise_classifier(labels, probs, folds) -> Iterator[str]:
     flagged = find_label_issues(labels, probs)
     scores = {"1 - max probability": 1 - probs.max(axis=1)}
     for model in ("linear", "lightgbm"):
-        scores[f"{model}, out of fold"] = out_of_fold_flag_chance(labels, [probs], folds, model=model)
+        scores[f"{model}, out of fold"] = out_of_fold_flag_probability(labels, [probs], folds, model=model)
     yield (
         "8 would a row be flagged? from probabilities alone; the talk, from photos: precision 0.22; "
         f"by chance {flagged.mean():.3f}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kiyome.evaluation.lottery import lottery, ranks_a_row
+from kiyome.evaluation.compare_many import lottery, ranks_a_row
 from measured import show
 
 PLACES = [1, 2, 3, 10, 14, 18, 25, 36, 165, 226]

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from kiyome.estimates import Estimate, proportion
-from kiyome.evaluation.noisy_difference import noise_rate_from_pairs
+from kiyome.evaluation.compare import noise_rate_from_pairs
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
 from kiyome.report.charts import Interval, draw_intervals
 from measured import HERE, SHARED_DATA, show

@@ -16,7 +16,7 @@ from kiyome.errors import KiyomeError
 from kiyome.testing import write_digits
 from kiyome.workflows.audit import audit
 from kiyome.workflows.audit_sample import audit_sample
-from kiyome.workflows.combine import blend
+from kiyome.workflows.blend import blend
 from kiyome.workflows.curate import curate
 from kiyome.workflows.evaluate import evaluate
 from kiyome.workflows.find import find

@@ -3,8 +3,7 @@ from .evaluation.audit import AuditedScore, audited_accuracy
 from .evaluation.audit_design import AuditDesign, draw_audit, rows_to_audit
 from .evaluation.audited_difference import AuditedDifference, audited_difference
 from .evaluation.compare import Comparison, compare
-from .evaluation.compare_many import ManyCompared, compare_many
-from .evaluation.lottery import Lottery, lottery
+from .evaluation.compare_many import Lottery, ManyCompared, compare_many, lottery
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
 from .experiments import Entry, note_scores, read_diary
@@ -23,10 +22,10 @@ from .noise import (
 )
 from .workflows.audit import AuditResult, audit
 from .workflows.audit_sample import SealedSample, audit_sample
+from .workflows.blend import blend, calibrate, stack
 from .workflows.check import CheckResult, check
 from .workflows.clean_and_retrain import CleanAndRetrainResult, clean_and_retrain
-from .workflows.combination import CombinedResult
-from .workflows.combine import blend, calibrate, stack
+from .workflows.combine import CombinedResult
 from .workflows.correct import correct
 from .workflows.curate import CurateResult, curate
 from .workflows.decisions import (
@@ -41,7 +40,7 @@ from .workflows.decisions import (
 from .workflows.demo import DemoResult, demo
 from .workflows.diary import DiaryResult, diary
 from .workflows.evaluate import evaluate
-from .workflows.evaluation_table import EvaluateResult
+from .workflows.evaluate_result import EvaluateResult
 from .workflows.export import ExportResult, export
 from .workflows.find import FindResult, find
 from .workflows.noise_classifier import NoiseClassifierResult, noise_classifier

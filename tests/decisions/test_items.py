@@ -124,7 +124,7 @@ def test_a_sample_that_was_changed_is_refused(sample: SealedSample, tmp_path: Pa
 
 
 def test_a_run_without_issues_says_what_to_do(found: FindResult, tmp_path: Path) -> None:
-    from kiyome.workflows.combine import calibrate
+    from kiyome.workflows.blend import calibrate
 
     with pytest.raises(
         InputError, match=r"has no label_issues\.parquet to review.*kiyome find .*--pred-probs"

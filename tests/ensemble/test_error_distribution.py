@@ -90,9 +90,9 @@ def test_only_the_rows_that_were_asked_for_change(noisy):
     assert_allclose(replaced.pred_probs, np.where(differ.rows[:, None], whole, observed))
     for corrected in (flagged, differ):
         assert 0 < corrected.rows.sum() < len(labels)
-        moved = np.abs(corrected.pred_probs - observed).max(axis=1)
-        assert moved[~corrected.rows].max() < 1e-12
-        assert moved[corrected.rows].min() > 1e-6
+        changed = np.abs(corrected.pred_probs - observed).max(axis=1)
+        assert changed[~corrected.rows].max() < 1e-12
+        assert changed[corrected.rows].min() > 1e-6
 
 
 def test_the_noise_is_not_taken_out_twice_either(noisy):

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from kiyome.artifacts.predictions import floored_log
-from kiyome.ensemble import cross_fitted_stack, fit_stack, out_of_fold_flag_chance
+from kiyome.ensemble import cross_fitted_stack, fit_stack, out_of_fold_flag_probability
 from kiyome.ensemble.classifiers import fit_linear_at, fit_trees_for, read_classifier
 from kiyome.errors import InputError, MissingExtra
 from kiyome.noise import find_label_issues
@@ -39,7 +39,7 @@ def test_a_folds_labels_change_nothing_that_it_is_scored_by(noisy, model, is_noi
     assert np.array_equal(before.pred_probs[held], after.pred_probs[held])
     assert not np.array_equal(before.pred_probs[~held], after.pred_probs[~held])
     if is_noisy:
-        assert np.array_equal(before.flag_chance[held], after.flag_chance[held])
+        assert np.array_equal(before.flag_probability[held], after.flag_probability[held])
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -48,7 +48,7 @@ def test_the_chance_of_a_flag_never_looks_at_the_rows_own_label(noisy, model):
     held = folds == 0
     changed = np.where(held, (labels + 1) % 3, labels)
     before, after = (
-        out_of_fold_flag_chance(given, members, folds, model=model) for given in (labels, changed)
+        out_of_fold_flag_probability(given, members, folds, model=model) for given in (labels, changed)
     )
     assert np.array_equal(before[held], after[held])
     assert not np.array_equal(before[~held], after[~held])

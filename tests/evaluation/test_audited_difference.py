@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kiyome.errors import InputError
-from kiyome.evaluation.audit import UNSURE, Drawn
+from kiyome.evaluation.audit import UNSURE, CheckedSample
 from kiyome.evaluation.audit_design import AuditDesign, Strata, draw_audit, draw_from, strata_of
-from kiyome.evaluation.audited_difference import audited_difference, guessed, moved
+from kiyome.evaluation.audited_difference import audited_difference, difference_estimate, expected_difference
 from kiyome.noise import inject_label_noise, simulate_pred_probs
 
 TRANSITION = np.array([[0.9, 0.1, 0.0], [0.05, 0.8, 0.15], [0.0, 0.1, 0.9]])
@@ -64,7 +64,7 @@ def test_the_mean_over_every_sample_is_the_truth_whatever_is_guessed() -> None:
 def test_values_are_those_of_a_plain_loop(population) -> None:
     truth, labels, good, bad = population
     design = draw_audit(labels, good, 150)
-    guess, differ = guessed(labels, good, bad)
+    guess, differ = expected_difference(labels, good, bad)
     total = guess.sum()
     for row, weight in zip(design.rows, design.weights, strict=True):
         d = int(good[row].argmax() == truth[row]) - int(bad[row].argmax() == truth[row])
@@ -85,12 +85,14 @@ def test_repeated_audits_cover_the_truth_also_of_near_equal_models(
     truth, labels, good, bad = population
     second = near(good, bad, share)
     strata = strata_of(labels, good)
-    guess, differ = guessed(labels, good, second)
+    guess, differ = expected_difference(labels, good, second)
     d = (good.argmax(axis=1) == truth).astype(float) - (second.argmax(axis=1) == truth)
     held, values = [], []
     for seed in range(300):
-        drawn = Drawn.of(design := draw_from(strata, 100, seed=seed), design.rows)
-        value, error = moved(drawn, d[drawn.rows], sign * guess, differ)  # turned round, they are all wrong
+        drawn = CheckedSample.of(design := draw_from(strata, 100, seed=seed), design.rows)
+        value, error = difference_estimate(
+            drawn, d[drawn.rows], sign * guess, differ
+        )  # turned round, they are all wrong
         held.append(abs(value - d.mean()) <= 1.96 * error)
         values.append(value)
     assert np.mean(held) > 0.91

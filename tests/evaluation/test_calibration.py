@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kiyome.errors import InputError
-from kiyome.evaluation.calibration import calibration_error, reliability_curve
+from kiyome.evaluation.diagnostics import calibration_error, reliability_curve
 
 
 def drawn(seed, num_rows=20_000, num_classes=4):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.evaluation.compare import compare, rows_to_tell, score_interval
+from kiyome.evaluation.compare import compare, rows_to_detect, score_interval
 
 counts = st.integers(0, 40)
 
@@ -92,10 +92,10 @@ def test_the_rows_needed_show_the_difference_four_times_in_five() -> None:
 
 
 def test_noise_that_shrinks_a_difference_asks_for_more_rows() -> None:
-    clean, noisy = rows_to_tell(0.01, 0.05), rows_to_tell(-0.01, 0.05, shrinkage=0.5)
+    clean, noisy = rows_to_detect(0.01, 0.05), rows_to_detect(-0.01, 0.05, shrinkage=0.5)
     assert noisy == pytest.approx(4 * clean, rel=0.01)
     with pytest.raises(InputError, match="A difference is not 0"):
-        rows_to_tell(0.1, 0.05)
+        rows_to_detect(0.1, 0.05)
 
 
 def test_more_rows_never_widen_the_interval() -> None:

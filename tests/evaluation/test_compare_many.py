@@ -33,7 +33,7 @@ def test_an_experiment_far_ahead_owes_nothing() -> None:
     found = compare_many(tried(1, np.array([0.75, 0.76, 0.95]), N=2000))
     assert found.best == "run2"
     assert found.optimism < 0.001
-    assert found.not_told_from_best == ()
+    assert found.indistinguishable_from_best == ()
     assert found.pairs["run2", "run0"].verdict == "better"
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from kiyome.errors import InputError
-from kiyome.evaluation.detection import average_precision, detection, gain_in_average_precision
+from kiyome.evaluation.metrics import average_precision, detection, gain_in_average_precision
 
 rows = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=40)
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from kiyome.errors import InputError
-from kiyome.evaluation.compare_many import differing_share
-from kiyome.evaluation.lottery import lottery, ranks_a_row
+from kiyome.evaluation.compare_many import differing_share, lottery, ranks_a_row
 
 # places and private scores that write-ups of the contest give, and the talk's own (rounded as they are there)
 PLACES = [1, 2, 3, 10, 14, 18, 25, 36, 165, 226]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate
-from kiyome.evaluation.noisy_difference import difference_under_noise, shrinkage
+from kiyome.evaluation.compare import difference_under_noise, shrinkage
 from kiyome.evaluation.noisy_labels import (
     Rate,
     accuracy_under_noise,

@@ -13,9 +13,9 @@ from kiyome.errors import InputError
 from kiyome.estimates import proportion
 from kiyome.evaluation.stratified import (
     _chance_below,
-    prediction_powered_share,
-    pulled_shares,
-    stratified_share,
+    prediction_powered_proportion,
+    stratified_proportion,
+    tilted_proportions,
 )
 
 MANY = 10**9  # rows of a stratum so large that drawing from it changes nothing
@@ -33,13 +33,16 @@ def exact_mid_p(hits: int, rows: int, side: int) -> float:
 
 @pytest.mark.parametrize(("hits", "rows"), [(1, 100), (50, 100), (97, 100), (9, 10), (499, 500), (3, 7)])
 def test_one_stratum_is_the_exact_mid_p_interval(hits: int, rows: int) -> None:
-    found = stratified_share([hits], [rows], [MANY])
+    found = stratified_proportion([hits], [rows], [MANY])
     assert found.low == pytest.approx(exact_mid_p(hits, rows, -1), abs=1e-5)
     assert found.high == pytest.approx(exact_mid_p(hits, rows, 1), abs=1e-5)
 
 
 def test_no_hit_and_nothing_but_hits_end_at_the_ends() -> None:
-    none, every = stratified_share([0], [100], [MANY]), stratified_share([100, 20], [100, 20], [900, 100])
+    none, every = (
+        stratified_proportion([0], [100], [MANY]),
+        stratified_proportion([100, 20], [100, 20], [900, 100]),
+    )
     assert (none.value, none.low) == (0, 0)
     assert none.high == pytest.approx(1 - 0.05 ** (1 / 100), abs=1e-4)  # mid-p counts a half of p ** 100
     assert (every.value, every.high) == (1, 1)
@@ -66,7 +69,7 @@ def test_intervals_hold_the_estimate_and_turn_around_with_it(strata: list[tuple[
     rows = np.array([n for _, n, _ in strata])
     hits = np.minimum([x for x, _, _ in strata], rows)
     sizes = rows * [size for _, _, size in strata]
-    found, turned = stratified_share(hits, rows, sizes), stratified_share(rows - hits, rows, sizes)
+    found, turned = stratified_proportion(hits, rows, sizes), stratified_proportion(rows - hits, rows, sizes)
     assert 0 <= found.low <= found.value <= found.high <= 1
     assert turned.value == pytest.approx(1 - found.value)
     assert (turned.low, turned.high) == pytest.approx((1 - found.high, 1 - found.low), abs=2e-4)
@@ -76,7 +79,7 @@ def test_intervals_hold_the_estimate_and_turn_around_with_it(strata: list[tuple[
 @settings(derandomize=True, deadline=None)
 def test_pulled_shares_are_the_likeliest(hits: int, rows: int, pull: float) -> None:
     hits = min(hits, rows)
-    p = float(pulled_shares(np.array([float(hits)]), np.array([float(rows)]), np.array([0.7]), pull)[0])
+    p = float(tilted_proportions(np.array([float(hits)]), np.array([float(rows)]), np.array([0.7]), pull)[0])
 
     def worth(q: float) -> float:
         return float(binom.logpmf(hits, rows, q)) + pull * 0.7 * q
@@ -86,21 +89,21 @@ def test_pulled_shares_are_the_likeliest(hits: int, rows: int, pull: float) -> N
 
 
 def test_a_stratum_that_was_checked_whole_is_known() -> None:
-    whole = stratified_share([15, 30], [20, 40], [20, 40])
+    whole = stratified_proportion([15, 30], [20, 40], [20, 40])
     assert whole.low == whole.value == whole.high == 0.75
-    some = stratified_share([15, 30], [20, 40], [20, 4000])
+    some = stratified_proportion([15, 30], [20, 40], [20, 4000])
     assert some.low < some.value < some.high
 
 
 def test_checking_most_of_a_table_narrows_the_interval() -> None:
-    few, most = stratified_share([80], [100], [10_000]), stratified_share([80], [100], [110])
+    few, most = stratified_proportion([80], [100], [10_000]), stratified_proportion([80], [100], [110])
     assert most.high - most.low < 0.4 * (few.high - few.low)
 
 
 @pytest.mark.parametrize(("accuracy", "rows"), [(0.984, 100), (0.97, 100), (0.9, 100), (0.995, 300)])
 def test_coverage_near_one(accuracy: float, rows: int) -> None:
     """The whole distribution, not draws: the normal interval covers 0.80 of the first."""
-    found = [stratified_share([x], [rows], [MANY]) for x in range(int(rows * 0.8), rows + 1)]
+    found = [stratified_proportion([x], [rows], [MANY]) for x in range(int(rows * 0.8), rows + 1)]
     held = [each.low <= accuracy <= each.high for each in found]
     chances = binom.pmf(np.arange(int(rows * 0.8), rows + 1), rows, accuracy)
     # mid-p is right on average over truths; of counts so few, single ones lie a little below
@@ -112,7 +115,7 @@ def test_coverage_near_one(accuracy: float, rows: int) -> None:
 )
 def test_impossible_counts_are_refused(hits: list[int], rows: list[int], sizes: list[int]) -> None:
     with pytest.raises(InputError, match=r"at least one row is checked"):
-        stratified_share(hits, rows, sizes)
+        stratified_proportion(hits, rows, sizes)
 
 
 def test_guesses_that_know_move_and_narrow_a_plain_sample() -> None:
@@ -122,7 +125,7 @@ def test_guesses_that_know_move_and_narrow_a_plain_sample() -> None:
     held, widths = [], []
     for _ in range(300):
         rows = rng.choice(20_000, 300, replace=False)
-        powered = prediction_powered_share(truth[rows], guesses[rows], guesses)
+        powered = prediction_powered_proportion(truth[rows], guesses[rows], guesses)
         plain = proportion(int(truth[rows].sum()), 300)
         held.append(powered.low <= truth.mean() <= powered.high)
         widths.append((powered.high - powered.low) / (plain.high - plain.low))
@@ -137,14 +140,14 @@ def test_prediction_powered_is_the_published_formula() -> None:
     together = np.mean((hits - hits.mean()) * (guesses - guesses.mean()))
     pull = together / ((1 + 50 / 1000) * every.var())
     expected = hits.mean() if together <= 0 else hits.mean() + pull * (every.mean() - guesses.mean())
-    assert prediction_powered_share(hits, guesses, every).value == pytest.approx(expected)
+    assert prediction_powered_proportion(hits, guesses, every).value == pytest.approx(expected)
 
 
 def test_guesses_that_know_nothing_leave_the_plain_share() -> None:
     hits = np.arange(40) < 30
-    assert prediction_powered_share(hits, np.full(40, 0.5), np.full(900, 0.5)) == proportion(30, 40)
+    assert prediction_powered_proportion(hits, np.full(40, 0.5), np.full(900, 0.5)) == proportion(30, 40)
 
 
 def test_guesses_of_other_lengths_are_refused() -> None:
     with pytest.raises(InputError, match=r"has a guess"):
-        prediction_powered_share([True, False], [0.5], [0.5, 0.5])
+        prediction_powered_proportion([True, False], [0.5], [0.5, 0.5])

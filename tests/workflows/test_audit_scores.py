@@ -14,7 +14,7 @@ from kiyome.experiments import note_run
 from kiyome.reading.finished_run import open_run
 from kiyome.workflows.audit import audit
 from kiyome.workflows.audit_sample import audit_sample
-from kiyome.workflows.audit_scores import audits_of, judge_others, read_audit
+from kiyome.workflows.audit_scores import audits_of, read_audit, score_others
 from kiyome.workflows.diary import diary
 from kiyome.workflows.evaluate import evaluate
 
@@ -81,7 +81,7 @@ def test_a_verdict_in_truth_comes_from_the_rows_that_were_checked(tmp_path: Path
 def test_another_run_is_judged_by_the_same_rows(tmp_path: Path, leaves, run_of) -> None:
     run, other = run_of(tmp_path / "run", leaves()), run_of(tmp_path / "other", leaves(), right=0.7)
     folder = checked(run)
-    [found] = judge_others(folder, [other]).values()
+    [found] = score_others(folder, [other]).values()
     assert found.low <= right_share(other) <= found.high
     said = CliRunner().invoke(app, ["audit", str(folder), "--run", str(other)])
     assert said.exit_code == 0, said.output
@@ -90,9 +90,9 @@ def test_another_run_is_judged_by_the_same_rows(tmp_path: Path, leaves, run_of) 
     assert told["others"]["other"]["value"] == found.value
     strange = run_of(tmp_path / "strange", leaves(given_labels=(TRUTH + 1) % K))
     with pytest.raises(InputError, match="other rows or given labels"):
-        judge_others(folder, [strange])
+        score_others(folder, [strange])
     with pytest.raises(InputError, match="predictions of kind 'test'"):
-        judge_others(folder, [run_of(tmp_path / "test", leaves(), kind="test")])
+        score_others(folder, [run_of(tmp_path / "test", leaves(), kind="test")])
 
 
 def test_people_who_were_unsure_are_told_of(tmp_path: Path, leaves, run_of) -> None:

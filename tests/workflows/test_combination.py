@@ -15,7 +15,7 @@ from kiyome.errors import InputError, StaleArtifact
 from kiyome.experiments import read_diary
 from kiyome.reading.finished_run import open_run
 from kiyome.testing import write_digits
-from kiyome.workflows.combine import blend, calibrate, stack
+from kiyome.workflows.blend import blend, calibrate, stack
 from kiyome.workflows.correct import correct
 from kiyome.workflows.find import find
 from kiyome.workflows.predict import predict
@@ -116,9 +116,9 @@ def test_stack_calibrate_and_correct_go_on_with_new_photos(runs, model, tmp_path
         for run in (stacked, calibrated, corrected)
     ]
     assert said[0].shape == (90, 10)
-    at = at_temperature(said[0], calibrated.for_new["temperature"])
+    at = at_temperature(said[0], calibrated.predictor["temperature"])
     np.testing.assert_allclose(said[1], at, atol=1e-5)
-    by_hand = said[1].astype(float) @ np.array(corrected.for_new["matrix"])
+    by_hand = said[1].astype(float) @ np.array(corrected.predictor["matrix"])
     np.testing.assert_allclose(said[2], by_hand, atol=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_new_photos_get_the_clean_prediction_where_both_models_differ(runs):
     differ = (a.argmax(axis=1) != b.argmax(axis=1))[:, None]
     assert differ.any()
     new = predict(result.folder, photos, output=None, **cache)
-    by_hand = np.where(differ, b.astype(float) @ np.array(result.for_new["matrix"]), a)
+    by_hand = np.where(differ, b.astype(float) @ np.array(result.predictor["matrix"]), a)
     np.testing.assert_allclose(new.pred_probs, by_hand, atol=1e-6)
     assert new.num_models == 3 + 3
 
@@ -143,7 +143,7 @@ def test_new_photos_need_no_run_that_told_the_noise(runs, tmp_path):
     photos, cache = runs.parent / "data" / "train_images", {"cache_folder": runs.parent / "cache"}
     new = predict(result.folder, photos, output=None, **cache).pred_probs
     plain = predict(runs / "b", photos, output=None, **cache).pred_probs
-    np.testing.assert_allclose(new, plain.astype(float) @ np.array(result.for_new["matrix"]), atol=1e-6)
+    np.testing.assert_allclose(new, plain.astype(float) @ np.array(result.predictor["matrix"]), atol=1e-6)
 
 
 def test_calibration_changes_no_choice_and_helps_on_rows_it_did_not_see(brought):

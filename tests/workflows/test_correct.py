@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
 from kiyome.errors import InputError
-from kiyome.workflows.combination import combine_new
+from kiyome.workflows.combine import predict_combined
 from kiyome.workflows.correct import correct
 from kiyome.workflows.find import find
 
@@ -87,13 +87,13 @@ def test_each_of_the_talks_corrections_is_one_command(models, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=name)
         assert said["leaks"] == []
     matrix = said["for_new_photos"]["matrix"]
-    new = combine_new(tmp_path / "9d", verify_run(tmp_path / "9d"), [probs["all"], probs["clean"]])
+    new = predict_combined(tmp_path / "9d", verify_run(tmp_path / "9d"), [probs["all"], probs["clean"]])
     by_hand = np.where(both[:, None], probs["clean"].astype(float) @ np.array(matrix), probs["all"])
     np.testing.assert_allclose(new, by_hand, atol=1e-6)
     flagged, said = corrected_by(tmp_path / "9b", runs / "all", "--rows", "flagged", "--anyway")
-    moved = np.abs(flagged - probs["all"]).max(axis=1) > 1e-6
-    np.testing.assert_allclose(flagged[moved], twice[moved], atol=1e-6)
-    assert 0 < moved.sum() < N
+    changed = np.abs(flagged - probs["all"]).max(axis=1) > 1e-6
+    np.testing.assert_allclose(flagged[changed], twice[changed], atol=1e-6)
+    assert 0 < changed.sum() < N
     assert "chosen by their own labels" in said["leaks"][0]
 
 

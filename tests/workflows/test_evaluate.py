@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from kiyome.artifacts.run import verify_run
 from kiyome.cli import app
 from kiyome.errors import InputError, StaleArtifact
-from kiyome.evaluation.noisy_difference import noise_rate_from_pairs
+from kiyome.evaluation.compare import noise_rate_from_pairs
 from kiyome.experiments import note_run
-from kiyome.workflows.combine import blend, calibrate
+from kiyome.workflows.blend import blend, calibrate
 from kiyome.workflows.correct import correct
 from kiyome.workflows.evaluate import evaluate
 

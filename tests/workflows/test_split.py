@@ -10,7 +10,7 @@ import pytest
 
 from kiyome.experiments import read_diary
 from kiyome.testing import write_digits
-from kiyome.workflows.combine import blend
+from kiyome.workflows.blend import blend
 from kiyome.workflows.find import find
 from kiyome.workflows.train import train
 

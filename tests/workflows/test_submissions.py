@@ -12,7 +12,7 @@ from kiyome.artifacts.manifest import read_manifest, write_manifest
 from kiyome.cli import app
 from kiyome.errors import InputError, TableError
 from kiyome.testing import write_digits
-from kiyome.workflows.combine import calibrate
+from kiyome.workflows.blend import calibrate
 from kiyome.workflows.predict import predict
 from kiyome.workflows.train import train
 

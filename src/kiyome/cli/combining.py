@@ -29,7 +29,7 @@ def blend(
       kiyome predict runs/effnet-blend test_images         then goes on with new photos
     """
     with command_output(as_json) as (emit, _):
-        from kiyome.workflows.combine import blend as blend_runs
+        from kiyome.workflows.blend import blend as blend_runs
 
         result = blend_runs(runs, how=how, output=output)
         emit(result.summary(), lambda: render.show_combined(result))
@@ -51,7 +51,7 @@ def stack(
       kiyome stack runs/effnet runs/vit --model lightgbm --is-noisy
     """
     with command_output(as_json) as (emit, on_progress):
-        from kiyome.workflows.combine import stack as stack_runs
+        from kiyome.workflows.blend import stack as stack_runs
 
         result = stack_runs(runs, model=model, is_noisy=is_noisy, output=output, on_progress=on_progress)
         emit(result.summary(), lambda: render.show_combined(result))
@@ -64,7 +64,7 @@ def calibrate(run: Run, output: Output = None, as_json: Json = False) -> None:
       kiyome calibrate runs/leaves-train
     """
     with command_output(as_json) as (emit, _):
-        from kiyome.workflows.combine import calibrate as calibrate_run
+        from kiyome.workflows.blend import calibrate as calibrate_run
 
         result = calibrate_run(run, output=output)
         emit(result.summary(), lambda: render.show_combined(result))

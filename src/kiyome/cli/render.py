@@ -10,7 +10,7 @@ from kiyome.cli.command import line, visible
 if TYPE_CHECKING:
     from kiyome.workflows.check import CheckResult
     from kiyome.workflows.clean_and_retrain import CleanAndRetrainResult
-    from kiyome.workflows.combination import CombinedResult
+    from kiyome.workflows.combine import CombinedResult
     from kiyome.workflows.curate import CurateResult
     from kiyome.workflows.demo import DemoResult
     from kiyome.workflows.diary import DiaryResult

@@ -13,7 +13,7 @@ from kiyome.errors import InputError
 if TYPE_CHECKING:
     from kiyome.decisions.agreement import Rule
 if TYPE_CHECKING:
-    from kiyome.workflows.evaluation_table import EvaluateResult
+    from kiyome.workflows.evaluate_result import EvaluateResult
 
 
 def audit_sample(
@@ -86,12 +86,12 @@ def audit(
     """
     with command_output(as_json) as (emit, _):
         from kiyome.workflows.audit import audit as judge
-        from kiyome.workflows.audit_scores import judge_others
+        from kiyome.workflows.audit_scores import score_others
 
         result = judge(
             answers, sample=sample, store=store, rule=cast("Rule", rule), disputed_unsure=disputed_unsure
         )
-        others = judge_others(result.folder, run or ())
+        others = score_others(result.folder, run or ())
 
         def show() -> None:
             for sentence in result.describe():

@@ -10,40 +10,38 @@ error_distribution   predictions carried from the truth to given labels, or back
 Whatever is fitted on labels here is fitted for each fold on the other folds.
 """
 
+from kiyome.ensemble.adjust import (
+    Calibration,
+    Correction,
+    apply_error_distribution,
+    at_temperature,
+    calibrate_pred_probs,
+    correct_pred_probs,
+    fit_temperature,
+)
 from kiyome.ensemble.blend import (
+    BlendFit,
     Diversity,
-    FittedBlend,
     blend_pred_probs,
     cross_fitted_blend,
     diversity,
     fit_weights,
 )
-from kiyome.ensemble.calibrate import (
-    Calibrated,
-    at_temperature,
-    calibrate_pred_probs,
-    fit_temperature,
-)
-from kiyome.ensemble.error_distribution import (
-    Corrected,
-    apply_error_distribution,
-    correct_pred_probs,
-)
 from kiyome.ensemble.stack import (
     Stack,
-    Stacked,
+    StackFit,
     cross_fitted_stack,
     fit_stack,
-    out_of_fold_flag_chance,
+    out_of_fold_flag_probability,
 )
 
 __all__ = [
-    "Calibrated",
-    "Corrected",
+    "BlendFit",
+    "Calibration",
+    "Correction",
     "Diversity",
-    "FittedBlend",
     "Stack",
-    "Stacked",
+    "StackFit",
     "apply_error_distribution",
     "at_temperature",
     "blend_pred_probs",
@@ -55,5 +53,5 @@ __all__ = [
     "fit_stack",
     "fit_temperature",
     "fit_weights",
-    "out_of_fold_flag_chance",
+    "out_of_fold_flag_probability",
 ]

@@ -194,7 +194,7 @@ def _fitted(own: Probs) -> Weights:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedBlend:
+class BlendFit:
     """Members weighted by out-of-fold fit."""
 
     pred_probs: Probs
@@ -205,7 +205,7 @@ class FittedBlend:
     """(M,) fitted on all rows: for new photos."""
 
 
-def cross_fitted_blend(labels: ArrayLike, members: Sequence[ArrayLike], folds: ArrayLike) -> FittedBlend:
+def cross_fitted_blend(labels: ArrayLike, members: Sequence[ArrayLike], folds: ArrayLike) -> BlendFit:
     """Members weighted by what the *other* folds say, and the weights for new photos.
 
     Parameters
@@ -240,7 +240,7 @@ def cross_fitted_blend(labels: ArrayLike, members: Sequence[ArrayLike], folds: A
     blended = np.empty(stacked.shape[1:])
     for fold, held in held_out(dealt):
         blended[held] = arithmetic_mean(stacked[:, held], by_fold[fold])
-    return FittedBlend(pred_probs=blended, weights_by_fold=by_fold, weights=_fitted(own))
+    return BlendFit(pred_probs=blended, weights_by_fold=by_fold, weights=_fitted(own))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -56,14 +56,14 @@ class Stack:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Stacked:
+class StackFit:
     """A stack and what it says of rows that it was not fitted on."""
 
     pred_probs: Probs
     """(N, K) each row by a stack that was fitted on the other folds."""
     stack: Stack | None
     """Fitted on all rows, for new photos; None where own flags leaked in, which new photos do not have."""
-    flag_chance: NDArray[np.float64] | None
+    flag_probability: NDArray[np.float64] | None
     """(N,) out of fold, the chance that a row would be flagged; None without `is_noisy`."""
     notes: tuple[str, ...] = ()
     """What people should hear of it."""
@@ -78,7 +78,7 @@ def cross_fitted_stack(
     is_noisy: bool = False,
     leaking_flags: ArrayLike | None = None,
     on_progress: Progress = no_progress,
-) -> Stacked:
+) -> StackFit:
     """Probabilities (N, K) of a final estimator that never saw the row, and the one for new photos.
 
     Parameters
@@ -110,7 +110,7 @@ def cross_fitted_stack(
 
     Notes
     -----
-    Wolpert (1992), "Stacked generalization", Neural Networks 5, 241-259. On cassava's out-of-fold predictions
+    Wolpert (1992), "StackFit generalization", Neural Networks 5, 241-259. On cassava's out-of-fold predictions
     (n = 21,397) boosted trees reached 0.9035 on given labels, 0.9027 with `is_noisy`, and 0.9335 with each
     row's own flag: a gain that no new photo can have (benchmarks/cassava_diary.py).
 
@@ -141,12 +141,12 @@ def cross_fitted_stack(
             if chance is not None and fitted.flags is not None:
                 chance[held] = _chance(fitted.flags, stacked[:, held])
         on_progress("fit stack", done, num_steps)
-    for_new = None if own is not None else _fit(given, stacked, dealt, model, is_noisy=is_noisy)
+    predictor = None if own is not None else _fit(given, stacked, dealt, model, is_noisy=is_noisy)
     on_progress("fit stack", num_steps, num_steps)
-    return Stacked(
+    return StackFit(
         pred_probs=pred_probs,
-        stack=for_new,
-        flag_chance=chance,
+        stack=predictor,
+        flag_probability=chance,
         notes=() if own is None else (LEAK,),
     )
 
@@ -172,7 +172,7 @@ def fit_stack(
     return _fit(given, stacked, check_folds(folds, len(given)), model, is_noisy=is_noisy)
 
 
-def out_of_fold_flag_chance(
+def out_of_fold_flag_probability(
     labels: ArrayLike, members: Sequence[ArrayLike], folds: ArrayLike, *, model: str = "linear"
 ) -> NDArray[np.float64]:
     """The chance (N,) that each row would be flagged, by what other folds' rows and flags say.
@@ -189,7 +189,7 @@ def out_of_fold_flag_chance(
     >>> p = np.tile([0.99, 0.01, 0.6, 0.4], 50)
     >>> rng = np.random.default_rng(0)
     >>> labels, folds = (rng.random(200) > p).astype(int), np.arange(200) // 4 % 2
-    >>> chance = out_of_fold_flag_chance(labels, [np.column_stack([p, 1 - p])], folds).reshape(-1, 4)
+    >>> chance = out_of_fold_flag_probability(labels, [np.column_stack([p, 1 - p])], folds).reshape(-1, 4)
     >>> bool(chance[:, 2:].min() > chance[:, :2].max())
     True
     """

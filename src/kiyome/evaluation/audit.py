@@ -1,6 +1,6 @@
 """What a checked sample says of all N rows: true accuracy, wrong labels, and the noise by class. K classes.
 
-    design + what people said ─► hits by stratum ─► accuracy_on_true, noise_rate      (stratified_share)
+    design + what people said ─► hits by stratum ─► accuracy_on_true, noise_rate      (stratified_proportion)
                               └► weights of rows ─► transition matrix, noise by class (ratios of sums)
 
 No assumption about the noise is made: only that the sample is the drawn one, and that people are right.
@@ -17,7 +17,7 @@ from kiyome.checks import check_labels
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, wilson_interval
 from kiyome.evaluation.audit_design import AuditDesign
-from kiyome.evaluation.stratified import stratified_share
+from kiyome.evaluation.stratified import stratified_proportion
 
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -103,7 +103,7 @@ def audited_accuracy(
 
     Notes
     -----
-    Shares by `stratified_share`. Class by class the ratio of weighted sums (Hajek), with Wilson's interval
+    Shares by `stratified_proportion`. Class by class the ratio of weighted sums (Hajek), with Wilson's interval
     for the number of independent rows that the sample is worth there (Korn and Graubard, 1998, Survey
     Methodology 24, 193-201). Of a stopped audit the rows so far count, provided that nobody stopped because
     of what they saw. A stratum without a decided row joins its neighbor.
@@ -125,10 +125,10 @@ def audited_accuracy(
     num_rows = len(design.strata.stratum_of_row)
     given = check_labels(labels, num_rows=num_rows, num_classes=num_classes)
     predicted = check_labels(predicted_labels, num_rows=num_rows, num_classes=num_classes)
-    said = said_of(true_labels, design, num_classes)
+    said = check_answers(true_labels, design, num_classes)
     rows = design.rows[: len(said)]
-    every, decided = Drawn.of(design, rows), said != UNSURE
-    known, true = Drawn.of(design, rows[decided]), said[decided]
+    every, decided = CheckedSample.of(design, rows), said != UNSURE
+    known, true = CheckedSample.of(design, rows[decided]), said[decided]
     unsure = ~decided
     model_right, label_wrong = predicted[rows] == said, (given[rows] != said) & decided
     accuracy = known.proportion(model_right[decided], confidence)
@@ -153,7 +153,7 @@ def audited_accuracy(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn:
+class CheckedSample:
     """Checked rows with the strata they speak for."""
 
     rows: Labels
@@ -165,7 +165,7 @@ class Drawn:
     """(N,) the same of all rows."""
 
     @classmethod
-    def of(cls, design: AuditDesign, rows: Labels) -> Drawn:
+    def of(cls, design: AuditDesign, rows: Labels) -> CheckedSample:
         """These rows of a design; every stratum without one joins the next lower one that has any."""
         stratum, sizes = design.strata.stratum_of_row[rows], design.strata.sizes
         present = np.unique(stratum)
@@ -191,7 +191,7 @@ class Drawn:
     def proportion(self, hits: Mask, confidence: float) -> Estimate:
         """Share of all rows that are hits."""
         found = np.bincount(self.stratum, hits, minlength=len(self.sizes))
-        return stratified_share(found, self.counts, self.sizes, confidence=confidence)
+        return stratified_proportion(found, self.counts, self.sizes, confidence=confidence)
 
     def ratio(self, is_in: Mask, hits: Mask, confidence: float) -> Estimate | None:
         """Share of hits among rows of a kind; None where none of the kind was checked."""
@@ -211,13 +211,13 @@ class Drawn:
         return value * (1 - value) / variance if variance > 1e-15 else 1 / float(parts @ parts)
 
 
-def said_of(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> Labels:
+def check_answers(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> Labels:
     """What people said of the first rows of a design, once it can be.
 
     >>> from kiyome.evaluation.audit_design import Strata
     >>> strata = Strata(stratum_of_row=np.zeros(9, np.int8), num_disagreeing=0, guesses=np.array([0.9]),
     ...                 spreads=np.array([0.3]))
-    >>> said_of([1, -1], AuditDesign(rows=np.array([3, 4, 7]), strata=strata, seed=0), 2)
+    >>> check_answers([1, -1], AuditDesign(rows=np.array([3, 4, 7]), strata=strata, seed=0), 2)
     array([ 1, -1])
     """
     said = np.asarray(true_labels)
@@ -232,12 +232,12 @@ def said_of(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> La
     return said.astype(np.intp)
 
 
-def _bounds(drawn: Drawn, hits: Mask, unsure: Mask, confidence: float) -> tuple[float, float]:
+def _bounds(drawn: CheckedSample, hits: Mask, unsure: Mask, confidence: float) -> tuple[float, float]:
     return drawn.proportion(hits & ~unsure, confidence).low, drawn.proportion(hits | unsure, confidence).high
 
 
 def _transition(
-    drawn: Drawn, true: Labels, given: Labels, num_classes: int, confidence: float
+    drawn: CheckedSample, true: Labels, given: Labels, num_classes: int, confidence: float
 ) -> AuditedTransition:
     cells = np.full((3, num_classes, num_classes), np.nan)
     for t in np.unique(true):

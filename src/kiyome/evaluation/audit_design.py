@@ -38,7 +38,7 @@ class Strata:
     num_disagreeing: int
     """How many strata are of rows where model and label disagree."""
     guesses: Numbers
-    """(H,) mean chance that the model is right, as believed before anyone looks."""
+    """(H,) mean chance that the model is right, as shrink_log_odds before anyone looks."""
     spreads: Numbers
     """(H,) the standard deviation of a row that the draw reckons with."""
 
@@ -106,7 +106,7 @@ def draw_audit(
     Notes
     -----
     Rows are parted by whether the likeliest class is the given label, then by the chance that the model is
-    right: from `label_issue_probability` and the probabilities, with half of the log odds believed, and no
+    right: from `label_issue_probability` and the probabilities, with half of the log odds shrink_log_odds, and no
     row reckoned surer than 99 in 100. Strata are cut so that each asks for about as many rows, and rows are
     dealt by Neyman's rule (1934, JRSS 97, 558-625) in Wright's exact form (2012, The American Statistician
     66, 217-224). Rows are drawn as rows, also where they share a group: the answer is about this table.
@@ -211,7 +211,7 @@ def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM
     given, probs = check_arrays(labels, pred_probs)
     if not 2 <= num_strata <= np.iinfo(np.int8).max:
         raise InputError("An audit has 2 to 127 strata.", came=f"{num_strata}", remedy="Ask for 8.")
-    guesses = believed(chance_right(given, probs))
+    guesses = shrink_log_odds(probability_right(given, probs))
     spreads = np.maximum(np.sqrt(guesses * (1 - guesses)), LEAST_SPREAD)
     agrees = np.asarray(probs).argmax(axis=1) == given
     share = spreads[agrees].sum() / spreads.sum()
@@ -233,7 +233,7 @@ def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM
     )
 
 
-def chance_right(labels: NDArray[np.integer], pred_probs: NDArray[np.floating]) -> Numbers:
+def probability_right(labels: NDArray[np.integer], pred_probs: NDArray[np.floating]) -> Numbers:
     """The chance (N,) that the likeliest class is the true one, as `label_issue_probability` sees it.
 
     Where model and label disagree, the model is right if the label is wrong and no third class is true.
@@ -249,10 +249,10 @@ def chance_right(labels: NDArray[np.integer], pred_probs: NDArray[np.floating]) 
     return right
 
 
-def believed(chances: Numbers) -> Numbers:
+def shrink_log_odds(chances: Numbers) -> Numbers:
     """Chances with half of their log odds.
 
-    >>> believed(np.array([0.5, 0.99, 0.0])).round(3).tolist()
+    >>> shrink_log_odds(np.array([0.5, 0.99, 0.0])).round(3).tolist()
     [0.5, 0.909, 0.0]
     """
     for_it, against = np.clip(chances, 0, 1) ** BELIEF, (1 - np.clip(chances, 0, 1)) ** BELIEF

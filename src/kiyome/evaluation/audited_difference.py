@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from kiyome.checks import check_scored
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, check_confidence
-from kiyome.evaluation.audit import UNSURE, Drawn, said_of
-from kiyome.evaluation.audit_design import AuditDesign, believed, chance_right
+from kiyome.evaluation.audit import UNSURE, CheckedSample, check_answers
+from kiyome.evaluation.audit_design import AuditDesign, probability_right, shrink_log_odds
 from kiyome.evaluation.compare import POWER, Verdict, about
 
 Numbers = NDArray[np.float64]
@@ -128,15 +128,15 @@ def audited_difference(
     given, first = check_scored(labels, first_probs)
     _, second = check_scored(labels, second_probs)
     _check(design, first, second)
-    said = said_of(true_labels, design, first.shape[1])
+    said = check_answers(true_labels, design, first.shape[1])
     one, two = first.argmax(axis=1), second.argmax(axis=1)
-    guess, differ = guessed(given, first, second)
+    guess, differ = expected_difference(given, first, second)
     rows, is_sure = design.rows[: len(said)], said != UNSURE
     seen = (one[rows] == said).astype(float) - (two[rows] == said)
-    value, error = moved(Drawn.of(design, rows[is_sure]), seen[is_sure], guess, differ)
+    value, error = difference_estimate(CheckedSample.of(design, rows[is_sure]), seen[is_sure], guess, differ)
     reach, most = NormalDist().inv_cdf((1 + confidence) / 2), float(differ.mean())
-    every, open_ = Drawn.of(design, rows), ~is_sure & differ[rows]
-    low, high = (moved(every, np.where(open_, side, seen), guess, differ) for side in (-1, 1))
+    every, open_ = CheckedSample.of(design, rows), ~is_sure & differ[rows]
+    low, high = (difference_estimate(every, np.where(open_, side, seen), guess, differ) for side in (-1, 1))
     return AuditedDifference(
         difference=Estimate(
             value=value,
@@ -164,17 +164,19 @@ def _check(design: AuditDesign, first: Numbers, second: Numbers) -> None:
         )
 
 
-def guessed(
+def expected_difference(
     labels: NDArray[np.intp], first: NDArray[np.floating], second: NDArray[np.floating]
 ) -> tuple[Numbers, NDArray[np.bool_]]:
     """What is expected of d (N,), as the draw believes, and the rows (N,) on which the models differ."""
-    one, two = (believed(chance_right(labels, probs)) for probs in (first, second))
+    one, two = (shrink_log_odds(probability_right(labels, probs)) for probs in (first, second))
     both = np.maximum(one + two, 1)  # of two choices that differ one at most is right
     differ = first.argmax(axis=1) != second.argmax(axis=1)
     return np.where(differ, (one - two) / both, 0), differ
 
 
-def moved(drawn: Drawn, seen: Numbers, guess: Numbers, differ: NDArray[np.bool_]) -> tuple[float, float]:
+def difference_estimate(
+    drawn: CheckedSample, seen: Numbers, guess: Numbers, differ: NDArray[np.bool_]
+) -> tuple[float, float]:
     """The estimate from d of the drawn rows, and its standard error."""
     speaks_for, unseen = drawn.sizes / drawn.counts, 1 - drawn.counts / drawn.sizes
     left = seen - guess[drawn.rows]

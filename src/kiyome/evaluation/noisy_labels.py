@@ -187,7 +187,7 @@ def accuracy_under_noise(
     given, probs = check_scored(labels, pred_probs)
     N, choice = len(given), probs.argmax(axis=1)
     together = None if groups is None else group_numbers(groups, N)
-    known = None if transition_matrix is None else checked_matrix(transition_matrix, probs.shape[1])
+    known = None if transition_matrix is None else check_matrix(transition_matrix, probs.shape[1])
     _refuse_both(known, measured)
 
     def curve(rows: NDArray[np.intp] | slice, share: float | None) -> Matrix:
@@ -365,7 +365,7 @@ def _refuse_both(known: Matrix | None, measured: Estimate | None) -> None:
         )
 
 
-def checked_matrix(transition_matrix: ArrayLike, num_classes: int) -> Matrix:
+def check_matrix(transition_matrix: ArrayLike, num_classes: int) -> Matrix:
     """The matrix (K, K) as numbers, once each row is a distribution over K classes."""
     T = np.asarray(transition_matrix, dtype=np.float64)
     fits = T.shape == (num_classes, num_classes) and (T >= 0).all() and np.allclose(T.sum(axis=1), 1)

@@ -1,7 +1,7 @@
 """Shares estimated from rows that were drawn by a known design. N rows in H strata, n of them checked.
 
     stratified         sum of N_h / N * x_h / n_h, unbiased whatever the strata are (Horvitz-Thompson)
-    prediction-powered the share in a plain sample, moved by what guesses say of all rows (PPI++)
+    prediction-powered the share in a plain sample, corrected by guesses of all rows (PPI++)
 
 The interval of the first asks of each possible truth, spread over the strata as the sample likes best, how
 likely an estimate this far off is, and keeps the truths for which it is not too unlikely. So it covers near
@@ -25,7 +25,7 @@ REACH = 10  # standard errors, and steps, beyond which nothing of the distributi
 LOG_RANGE = (-10.0, 20.0)  # of the pull on the strata, where neither end leaves a doubt
 
 
-def stratified_share(
+def stratified_proportion(
     hits: ArrayLike, rows: ArrayLike, sizes: ArrayLike, *, confidence: float = 0.95
 ) -> Estimate:
     """Share of all N rows that are hits, from the hits among rows drawn at random in each stratum.
@@ -55,7 +55,7 @@ def stratified_share(
 
     Examples
     --------
-    >>> stratified_share([19, 40], [20, 40], [300, 700]).as_percent()
+    >>> stratified_proportion([19, 40], [20, 40], [300, 700]).as_percent()
     '98.5 % (93.1 to 99.9 %, n = 60)'
     """
     x, n, N = (np.asarray(each, dtype=np.float64) for each in (hits, rows, sizes))
@@ -81,7 +81,7 @@ def stratified_share(
     )
 
 
-def prediction_powered_share(
+def prediction_powered_proportion(
     hits: ArrayLike, guesses: ArrayLike, all_guesses: ArrayLike, *, confidence: float = 0.95
 ) -> Estimate:
     """Share of all N rows that are hits, from a plain random sample and a guess for every row.
@@ -111,7 +111,7 @@ def prediction_powered_share(
     --------
     >>> guesses = np.tile([0.9, 0.3], 5000)
     >>> hits = np.random.default_rng(0).random(300) < guesses[:300]
-    >>> prediction_powered_share(hits, guesses[:300], guesses).as_percent()
+    >>> prediction_powered_proportion(hits, guesses[:300], guesses).as_percent()
     '57.0 % (52.5 to 61.3 %, n = 300)'
     """
     c, f, every = np.asarray(hits), *(np.asarray(each, np.float64) for each in (guesses, all_guesses))
@@ -154,23 +154,25 @@ def _ends(x: Numbers, n: Numbers, weights: Numbers, alpha: float) -> tuple[float
 
     def end(side: int) -> float:
         def doubt(log_pull: float) -> float:
-            below = _chance_below(seen, pulled_shares(x, n, weights, side * np.exp(log_pull)), n, weights)
+            below = _chance_below(
+                seen, tilted_proportions(x, n, weights, side * np.exp(log_pull)), n, weights
+            )
             return (below if side > 0 else 1 - below) - alpha
 
         pull = np.exp(brentq(doubt, first, last, xtol=1e-4))
-        return float((weights * pulled_shares(x, n, weights, side * pull)).sum())
+        return float((weights * tilted_proportions(x, n, weights, side * pull)).sum())
 
     tiny = 1e-12
     return 0.0 if seen <= tiny else end(-1), most if seen >= most - tiny else end(1)
 
 
-def pulled_shares(x: Numbers, n: Numbers, weights: Numbers, pull: float) -> Numbers:
+def tilted_proportions(x: Numbers, n: Numbers, weights: Numbers, pull: float) -> Numbers:
     """The likeliest shares (H,) of the strata among those with the same weighted sum.
 
     They maximize the binomial likelihood plus `pull` times the sum: a pull of 0 leaves x / n, a larger one
     moves first where few rows say otherwise.
 
-    >>> pulled_shares(np.array([5.0, 0.0]), np.array([10.0, 10.0]), np.array([0.5, 0.5]), 30.0).round(3)
+    >>> tilted_proportions(np.array([5.0, 0.0]), np.array([10.0, 10.0]), np.array([0.5, 0.5]), 30.0).round(3)
     array([0.768, 0.333])
     """
     a = pull * weights

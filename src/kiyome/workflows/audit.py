@@ -23,7 +23,7 @@ from kiyome.reading.columns import Records
 from kiyome.reading.files import read_records
 from kiyome.report.charts import Interval
 from kiyome.report.pages import AuditReport, write_audit_report
-from kiyome.workflows.audit_review import answers_in_review
+from kiyome.workflows.audit_answers import answers_of_review
 from kiyome.workflows.audit_sample import COLUMNS, SealedSample, read_sample
 
 RESULT_FILE = "audit.json"
@@ -130,7 +130,7 @@ def audit(
     confidence
         Of every interval.
     store, rule, disputed_unsure
-        Of answers of a review, as for `kiyome.workflows.audit_review.answers_in_review`.
+        Of answers of a review, as for `kiyome.workflows.audit_answers.answers_of_review`.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def audit(
     sealed = read_sample(path.parent if sample is None else sample)
     reviewed = None
     if path is not place:
-        reviewed = answers_in_review(place, store=store, rule=rule, disputed_unsure=disputed_unsure)
+        reviewed = answers_of_review(place, store=store, rule=rule, disputed_unsure=disputed_unsure)
     if reviewed is not None:
         _check_unfilled(path)
     said, digest = reviewed or (read_answers(path, sealed), sha256_of_file(path))

@@ -1,6 +1,6 @@
 """Audits read back: what people said of rows of a table, and what that tells of any run on the same rows.
 
-*/audit.json beside a run ── same table? ── sealed sample, as it was drawn ── answers ─► Audited
+*/audit.json beside a run ── same table? ── sealed sample, as it was drawn ── answers ─► AuditRecord
 """
 
 import json
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.storage import reading
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.estimates import Estimate
-from kiyome.evaluation.audit import UNSURE, AuditedScore, audited_accuracy, said_of
+from kiyome.evaluation.audit import UNSURE, AuditedScore, audited_accuracy, check_answers
 from kiyome.evaluation.audited_difference import AuditedDifference, audited_difference
 from kiyome.reading.finished_run import FinishedRun, open_run
 from kiyome.workflows.audit import RESULT_FILE
@@ -24,7 +24,7 @@ from kiyome.workflows.audit_sample import SealedSample, digest_of, read_sample
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Audited:
+class AuditRecord:
     """A sample with its answers; every number is made anew from them, none is read."""
 
     sample: SealedSample
@@ -81,7 +81,7 @@ class Audited:
         same = run.table.fingerprint == self.sample.fingerprint
         return same and np.array_equal(run.table.given_labels, self.sample.labels)
 
-    def num_taught(self, run: FinishedRun) -> int:
+    def num_relabeled_as_answered(self, run: FinishedRun) -> int:
         """Checked rows relabeled before the run as people said; none where the run was there before them."""
         if self.judges(run):
             return 0
@@ -124,7 +124,7 @@ class Audited:
             )
 
 
-def read_audit(folder: Path | str) -> Audited:
+def read_audit(folder: Path | str) -> AuditRecord:
     """The audit in a folder, once its sample is as it was drawn and its answers fit.
 
     Raises
@@ -144,7 +144,7 @@ def read_audit(folder: Path | str) -> Audited:
     return _read(folder, _summary(folder / RESULT_FILE))
 
 
-def audits_of(run: FinishedRun) -> tuple[Audited, ...]:
+def audits_of(run: FinishedRun) -> tuple[AuditRecord, ...]:
     """Audits beside a run of its very predictions, the one with most rows checked first.
 
     Raises
@@ -155,7 +155,7 @@ def audits_of(run: FinishedRun) -> tuple[Audited, ...]:
     return tuple(each for each in audits_on_rows_of(run) if each.judges(run))
 
 
-def audits_on_rows_of(run: FinishedRun) -> tuple[Audited, ...]:
+def audits_on_rows_of(run: FinishedRun) -> tuple[AuditRecord, ...]:
     """Audits beside a run that were drawn from its rows, for whichever predictions, most rows checked first.
 
     Raises
@@ -168,7 +168,7 @@ def audits_on_rows_of(run: FinishedRun) -> tuple[Audited, ...]:
     return tuple(sorted((each for each in same if each.covers(run)), key=lambda each: -len(each.said)))
 
 
-def judge_others(folder: Path | str, runs: Sequence[Path | str]) -> dict[str, Estimate]:
+def score_others(folder: Path | str, runs: Sequence[Path | str]) -> dict[str, Estimate]:
     """True accuracy of other runs by the rows of one audit, by name.
 
     Raises
@@ -184,7 +184,7 @@ def judge_others(folder: Path | str, runs: Sequence[Path | str]) -> dict[str, Es
     return {run.name: audit.score_of(run).accuracy_on_true for run in opened}
 
 
-def audited_scores_in(folder: Path) -> dict[str, tuple[str, Estimate | None]]:
+def audit_scores_in(folder: Path) -> dict[str, tuple[str, Estimate | None]]:
     """By digest of predictions: the folder of an audit and the true accuracy; None where it is refused."""
     found: dict[str, tuple[str, Estimate | None]] = {}
     for place, told in sorted(summaries_in(folder), key=lambda each: each[1].get("checked", 0)):
@@ -197,7 +197,7 @@ def audited_scores_in(folder: Path) -> dict[str, tuple[str, Estimate | None]]:
     return found
 
 
-def marks_of_audits(run: FinishedRun, audits: Sequence[Audited]) -> list[str]:
+def caveats_of_audits(run: FinishedRun, audits: Sequence[AuditRecord]) -> list[str]:
     """What audits on a run's rows leave to say: those of other predictions, and answers that were taught."""
     marks = []
     for each in audits:
@@ -206,7 +206,7 @@ def marks_of_audits(run: FinishedRun, audits: Sequence[Audited]) -> list[str]:
                 f"{each.name} judged other predictions of {run.name} than these: it is left out"
                 f" (kiyome audit {each.name} --run {run.name} tells of these)"
             )
-        if taught := each.num_taught(run):
+        if taught := each.num_relabeled_as_answered(run):
             marks.append(
                 f"{taught:,} rows were taught what people said of them in {each.name}, to models of other"
                 " folds"
@@ -227,7 +227,7 @@ def _summary(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
 
 
-def _read(folder: Path, told: dict[str, Any]) -> Audited:
+def _read(folder: Path, told: dict[str, Any]) -> AuditRecord:
     sample = read_sample(folder)
     if told.get("predictions") != sample.predictions or "true_labels" not in told:
         raise StaleArtifact(
@@ -236,5 +236,5 @@ def _read(folder: Path, told: dict[str, Any]) -> Audited:
             remedy="Say kiyome audit once more.",
         )
     with reading(folder / RESULT_FILE):
-        said = said_of(told["true_labels"], sample.design, len(sample.class_names))
-        return Audited(sample=sample, said=said, answers=str(told["answers"]))
+        said = check_answers(told["true_labels"], sample.design, len(sample.class_names))
+        return AuditRecord(sample=sample, said=said, answers=str(told["answers"]))

@@ -5,17 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from kiyome.artifacts.table import UNKNOWN
-from kiyome.evaluation.guards import MOST_REPEATED, mark_of_seen_labels, repeated_mistakes, speaks_against
+from kiyome.evaluation.diagnostics import (
+    MOST_REPEATED,
+    caveat_of_seen_labels,
+    contradicts_label,
+    repeated_mistakes,
+)
 from kiyome.experiments import UNKNOWN_FOLDS, Entry, origin_of
 from kiyome.reading.finished_run import FinishedRun
 
-BROUGHT = (
+FROM_FILE = (
     "predictions were brought from a file: that no model saw the row that it predicts is the word of whoever"
     " made them, and cannot be known from the file"
 )
 
 
-def marks_of(
+def caveats_of(
     judged: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
 ) -> tuple[str, ...]:
     """All marks of a run: its leaks, and what its table, its diary and other runs show.
@@ -35,7 +40,7 @@ def leaks_of(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
     """What a run's own notes and the diary tell of labels that reached what is scored on them."""
     noted = [leak for entry in experiments if entry.run == judged.name for leak in entry.leaks]
     unknown = [UNKNOWN_FOLDS] if judged.folds_digest is None else []
-    brought = [BROUGHT] if "pred_probs_sha256" in judged.manifest["config"] else []
+    brought = [FROM_FILE] if "pred_probs_sha256" in judged.manifest["config"] else []
     return [*judged.leaks, *noted, *unknown, *brought]
 
 
@@ -63,17 +68,17 @@ def _signs(judged: FinishedRun, others: Sequence[FinishedRun]) -> list[str]:
     """Whether the predictions seem to have seen the labels that they are scored on."""
     table, choice = judged.table, judged.predictions.pred_probs.argmax(axis=1)
     suspects = {
-        other.name: speaks_against(table.given_labels, np.asarray(other.predictions.pred_probs))
+        other.name: contradicts_label(table.given_labels, np.asarray(other.predictions.pred_probs))
         for other in others
     }
     found = [
-        mark_of_seen_labels(repeated_mistakes(table.given_labels, choice, is_suspect), by)
+        caveat_of_seen_labels(repeated_mistakes(table.given_labels, choice, is_suspect), by)
         for by, is_suspect in suspects.items()
     ]
     if table.true_labels is not None:
         is_wrong = (table.true_labels != UNKNOWN) & (table.true_labels != table.given_labels)
         repeated = repeated_mistakes(table.given_labels, choice, is_wrong)
-        found.insert(0, mark_of_seen_labels(repeated, "true labels", most=MOST_REPEATED))
+        found.insert(0, caveat_of_seen_labels(repeated, "true labels", most=MOST_REPEATED))
     return [mark for mark in found if mark is not None]
 
 

@@ -13,8 +13,8 @@ from kiyome.curation import MAX_LEFT_OUT
 from kiyome.executors import HERE, Executor
 from kiyome.progress import OnEvent, Progress, ignore_event, no_progress, shows_progress
 from kiyome.training.processes import TimeLimit
-from kiyome.workflows.combination import CombinedResult
-from kiyome.workflows.combine import blend
+from kiyome.workflows.blend import blend
+from kiyome.workflows.combine import CombinedResult
 from kiyome.workflows.curate import CurateResult, curate
 from kiyome.workflows.diary import DiaryResult, diary
 from kiyome.workflows.find import FindResult, find

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.ensemble import correct_pred_probs
-from kiyome.ensemble.error_distribution import APPLY_TO, FLAG_LEAK, READINGS, TWICE
+from kiyome.ensemble.adjust import APPLY_TO, FLAG_LEAK, READINGS, TWICE
 from kiyome.errors import InputError, choose
 from kiyome.reading.finished_run import FinishedRun, open_run
-from kiyome.workflows.combination import (
+from kiyome.workflows.combine import (
     CombinedResult,
-    Made,
+    FittedCombination,
     Probs,
     combine_runs,
     inputs_of,
@@ -79,7 +79,7 @@ def correct(
     >>> _ = (folder / "train.csv").write_text("id,label,fold\n" + rows)
     >>> np.save(folder / "oof.npy", np.tile(np.float32([[0.8, 0.2], [0.4, 0.6]]), (30, 1)))
     >>> run = find(folder / "train.csv", pred_probs=folder / "oof.npy", output=folder / "run").folder
-    >>> correct(run, reading="true").for_new["matrix"]  # no label seems wrong
+    >>> correct(run, reading="true").predictor["matrix"]  # no label seems wrong
     [[1.0, 0.0], [0.0, 1.0]]
     """
     _check_options(rows, clean, apply_to, reading)
@@ -92,7 +92,7 @@ def correct(
     if not anyway:
         _check_counted_once(estimated, reading)
 
-    def make(labels: NDArray[np.int32], members: list[Probs], folds: Any) -> Made:
+    def make(labels: NDArray[np.int32], members: list[Probs], folds: Any) -> FittedCombination:
         corrected = correct_pred_probs(
             labels,
             members[0],
@@ -113,9 +113,9 @@ def correct(
         ]
         what = "P(given label | true class)" if reading == "given" else "P(true class | given label)"
         told = f"the model is taken to estimate {ESTIMATED[estimated]}; {what} was applied to"
-        return Made(
+        return FittedCombination(
             pred_probs=corrected.pred_probs,
-            for_new={"rows": rows, "reading": reading, "matrix": corrected.matrix.tolist(), **whose},
+            predictor={"rows": rows, "reading": reading, "matrix": corrected.matrix.tolist(), **whose},
             tables={f"{what}, of all rows": [head, *cells]},
             notes=(
                 f"{told} {corrected.rows.sum():,} of {len(labels):,} rows{replaced}",

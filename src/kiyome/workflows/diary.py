@@ -13,7 +13,7 @@ from kiyome.estimates import FEWEST, Estimate, rank_correlation
 from kiyome.experiments import Entry, compared_with, read_diary
 from kiyome.report.charts import Interval
 from kiyome.report.pages import DiaryLine, LeaderboardChart, draw_leaderboard, write_diary_page
-from kiyome.workflows.audit_scores import audited_scores_in
+from kiyome.workflows.audit_scores import audit_scores_in
 
 Sort = Literal["score", "time"]
 DIGEST = re.compile(r"[0-9a-f]{32,}")
@@ -93,7 +93,7 @@ def diary(runs: Path | str = "runs", *, baseline: str | None = None, sort: Sort 
     entries = read_diary(folder)
     if baseline is not None:
         entries = compared_with(entries, folder, baseline)
-    audits = audited_scores_in(folder)
+    audits = audit_scores_in(folder)
     leaks = tuple(dict.fromkeys(leak for entry in entries for leak in entry.leaks))
     ordered = sorted(entries, key=_worst_last) if sort == "score" else entries
     lines = tuple(_line(entry, folder, audits, leaks) for entry in ordered)

@@ -23,23 +23,22 @@ from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
 from kiyome.artifacts.table import UNKNOWN
 from kiyome.errors import InputError, KiyomeError
 from kiyome.estimates import Estimate, proportion, proportion_of_rows
-from kiyome.evaluation.compare import compare
+from kiyome.evaluation.compare import compare, difference_under_noise
 from kiyome.evaluation.compare_many import compare_many
 from kiyome.evaluation.metrics import Scores, score_predictions
-from kiyome.evaluation.noisy_difference import difference_under_noise
 from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
 from kiyome.experiments import DIARY, Entry, origin_of, read_diary
 from kiyome.noise import transition_matrix
 from kiyome.reading.finished_run import FinishedRun, check_same_folds, open_run
 from kiyome.report.charts import Interval
 from kiyome.report.pages import EvaluateReport, write_evaluate_report
-from kiyome.workflows.audit_scores import Audited, audits_on_rows_of, marks_of_audits
-from kiyome.workflows.caveats import BROUGHT, leaks_of, marks_of
-from kiyome.workflows.combination import reliability_bins
-from kiyome.workflows.evaluation_table import Against, EvaluateResult
+from kiyome.workflows.audit_scores import AuditRecord, audits_on_rows_of, caveats_of_audits
+from kiyome.workflows.caveats import FROM_FILE, caveats_of, leaks_of
+from kiyome.workflows.combine import reliability_bins
+from kiyome.workflows.evaluate_result import EvaluateResult, RunComparison
 
 
-class Tried(NamedTuple):
+class Candidate(NamedTuple):
     """An experiment among which one could choose."""
 
     right: NDArray[np.bool_]
@@ -158,7 +157,7 @@ def _result(
     folder: Path,
     judged: FinishedRun,
     others: Sequence[FinishedRun],
-    audits: Sequence[Audited],
+    audits: Sequence[AuditRecord],
     experiments: Sequence[Entry],
     measured: Estimate | None,
     seed: int,
@@ -171,7 +170,7 @@ def _result(
         measured = audit.score.noise_rate
     tried = _tried(judged, others, experiments)
     honest = {name: each.right for name, each in tried.items() if not each.leaks}
-    marks = [*marks_of_audits(judged, audits), *_refused([judged, *others], audits, experiments)]
+    marks = [*caveats_of_audits(judged, audits), *_refused([judged, *others], audits, experiments)]
     return EvaluateResult(
         folder=folder,
         run=judged.name,
@@ -190,11 +189,11 @@ def _result(
             for name, each in tried.items()
             if each.leaks
         },
-        marks=(*marks_of(judged, others, experiments), *marks),
+        marks=(*caveats_of(judged, others, experiments), *marks),
     )
 
 
-def _audits(judged: FinishedRun, others: Sequence[FinishedRun]) -> tuple[Audited, ...]:
+def _audits(judged: FinishedRun, others: Sequence[FinishedRun]) -> tuple[AuditRecord, ...]:
     """All audits of these rows, beside any of the runs, most rows checked first."""
     found = {
         each.sample.folder.resolve(): each for run in (judged, *others) for each in audits_on_rows_of(run)
@@ -203,20 +202,20 @@ def _audits(judged: FinishedRun, others: Sequence[FinishedRun]) -> tuple[Audited
 
 
 def _audit_of_both(
-    judged: FinishedRun, other: FinishedRun, audits: Sequence[Audited], experiments: Sequence[Entry]
-) -> Audited | None:
+    judged: FinishedRun, other: FinishedRun, audits: Sequence[AuditRecord], experiments: Sequence[Entry]
+) -> AuditRecord | None:
     """One whose rows neither run could learn from: drawn for the first, else for the second, else for any."""
     fit = [each for each in audits if not any(_leaks_into(run, each, experiments) for run in (judged, other))]
     return min(fit, key=lambda each: (not each.judges(judged), not each.judges(other)), default=None)
 
 
-def _leaks_into(run: FinishedRun, audit: Audited, experiments: Sequence[Entry]) -> bool:
+def _leaks_into(run: FinishedRun, audit: AuditRecord, experiments: Sequence[Entry]) -> bool:
     """Whether the run was taught answers, and has leaks by which they may have reached their own rows."""
-    return bool(audit.num_taught(run) and leaks_of(run, experiments))
+    return bool(audit.num_relabeled_as_answered(run) and leaks_of(run, experiments))
 
 
 def _refused(
-    runs: Sequence[FinishedRun], audits: Sequence[Audited], experiments: Sequence[Entry]
+    runs: Sequence[FinishedRun], audits: Sequence[AuditRecord], experiments: Sequence[Entry]
 ) -> list[str]:
     return [
         f"{each.name} is not used to compare: {run.name} was taught its answers and has leaks"
@@ -227,8 +226,8 @@ def _refused(
 
 
 def _against(
-    judged: FinishedRun, other: FinishedRun, audit: Audited | None, T: NDArray[np.float64], seed: int
-) -> Against:
+    judged: FinishedRun, other: FinishedRun, audit: AuditRecord | None, T: NDArray[np.float64], seed: int
+) -> RunComparison:
     table = judged.table
     choices = [each.predictions.pred_probs.argmax(axis=1) for each in (judged, other)]
     true, on_true = table.true_labels, None
@@ -236,7 +235,7 @@ def _against(
         groups = None if table.groups is None else table.groups[known]
         right = [(choice == true)[known] for choice in choices]
         on_true = compare(right[0], right[1], groups=groups, seed=seed)
-    return Against(
+    return RunComparison(
         on_given=compare(judged.right_on_given, other.right_on_given, groups=table.groups, seed=seed),
         audited=None if audit is None else audit.difference(judged, other),
         under_noise=difference_under_noise(
@@ -248,7 +247,7 @@ def _against(
 
 def _tried(
     judged: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
-) -> dict[str, Tried]:
+) -> dict[str, Candidate]:
     """Each experiment on these rows that is still there, once: each was part of the choice."""
     beside = judged.path.resolve().parent
     noted = {beside / entry.run for entry in experiments}
@@ -262,8 +261,8 @@ def _tried(
             run = open_run(place)
         except KiyomeError:
             continue  # gone or changed since; marks count it all the same
-        leaks = [mark for mark in leaks_of(run, experiments) if mark != BROUGHT]
-        tried[run.name] = Tried(right=run.right_on_given, leaks=tuple(leaks))
+        leaks = [mark for mark in leaks_of(run, experiments) if mark != FROM_FILE]
+        tried[run.name] = Candidate(right=run.right_on_given, leaks=tuple(leaks))
     return tried
 
 

@@ -18,7 +18,7 @@ from kiyome.artifacts.run import RunFolder, RunIdentity
 from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.artifacts.table import Table, write_table
 from kiyome.estimates import Estimate
-from kiyome.evaluation.detection import Detection, detection, gain_in_average_precision
+from kiyome.evaluation.metrics import Detection, detection, gain_in_average_precision
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.finished_run import FinishedRun, open_run
 from kiyome.training.processes import TimeLimit

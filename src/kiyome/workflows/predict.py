@@ -16,7 +16,7 @@ from kiyome.errors import InputError
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
-from kiyome.workflows.combination import NEW, check_for_new, combine_new, inputs_of
+from kiyome.workflows.combine import NEW, check_for_new, inputs_of, predict_combined
 
 if TYPE_CHECKING:
     from kiyome.images.pixel_cache import CachedPhotos
@@ -167,7 +167,9 @@ def _predict_by(source: _Source, listed: PhotoList, cache: Path, on_progress: Pr
             source.run, listed, class_names=classes, cache_folder=cache, on_progress=on_progress
         )
     inputs = [_predict_by(each, listed, cache, on_progress) for each in source.inputs]
-    probs = combine_new(source.run, source.manifest, [each.pred_probs for each in inputs]).astype(np.float32)
+    probs = predict_combined(source.run, source.manifest, [each.pred_probs for each in inputs]).astype(
+        np.float32
+    )
     first = inputs[0]
     read = [row for row in range(len(probs)) if row not in first.set_aside]
     probs[list(first.set_aside)] = probs[read].mean(axis=0)

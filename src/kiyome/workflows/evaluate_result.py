@@ -8,16 +8,15 @@ from typing import Any
 from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import AuditedScore
 from kiyome.evaluation.audited_difference import AuditedDifference
-from kiyome.evaluation.compare import Comparison
+from kiyome.evaluation.compare import Comparison, DifferenceUnderNoise
 from kiyome.evaluation.compare_many import ManyCompared
 from kiyome.evaluation.metrics import Scores
-from kiyome.evaluation.noisy_difference import DifferenceUnderNoise
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
-from kiyome.workflows.audit_scores import Audited
+from kiyome.workflows.audit_scores import AuditRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Against:
+class RunComparison:
     """A run against another, row by row."""
 
     on_given: Comparison
@@ -63,10 +62,10 @@ class EvaluateResult:
     folder: Path
     run: str
     scores: Scores
-    audit: Audited | None
+    audit: AuditRecord | None
     """What people said of rows drawn for these very predictions; None where nobody checked any."""
     under_noise: AccuracyUnderNoise
-    against: Mapping[str, Against]
+    against: Mapping[str, RunComparison]
     chosen: ManyCompared | None
     """The experiments of the diary on these rows without a leak mark; None where there are fewer than two."""
     leaking: Mapping[str, tuple[Estimate, tuple[str, ...]]]
@@ -130,7 +129,7 @@ class EvaluateResult:
                 "best": self.chosen.best,
                 "optimism": self.chosen.optimism,
                 "best_corrected": asdict(self.chosen.best_corrected),
-                "not_told_from_best": list(self.chosen.not_told_from_best),
+                "indistinguishable_from_best": list(self.chosen.indistinguishable_from_best),
                 "pairs": pairs,
             }
         return {
@@ -158,7 +157,7 @@ def _unsure(score: AuditedScore) -> str:
     )
 
 
-def _audit_findings(audit: Audited) -> dict[str, Any]:
+def _audit_findings(audit: AuditRecord) -> dict[str, Any]:
     score = audit.score
     return {
         **audit.summary(),

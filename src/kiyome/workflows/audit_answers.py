@@ -20,7 +20,7 @@ from kiyome.evaluation.audit import UNSURE as NOBODY_CAN_TELL
 SHOWN = 5
 
 
-def answers_in_review(
+def answers_of_review(
     folder: Path | str,
     *,
     store: Path | str | None = None,
