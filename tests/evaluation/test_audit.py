@@ -137,7 +137,9 @@ def test_classes_that_nobody_saw_stay_open(population) -> None:
 def test_answers_that_cannot_be_are_refused(population, said: list) -> None:
     _, labels, probs = population
     design = draw_audit(labels, probs, 40)
-    with pytest.raises(InputError, match="true_labels are whole numbers from 0 to 2, or -1 for unsure"):
+    with pytest.raises(
+        InputError, match=r"true_labels have shape .* Expected whole numbers from 0 to 2, or -1 for unsure"
+    ):
         audited_accuracy(design, said, labels, probs.argmax(axis=1), num_classes=3)
 
 

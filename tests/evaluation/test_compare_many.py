@@ -74,7 +74,7 @@ def test_groups_are_drawn_whole() -> None:
 def test_words_and_differing_rows() -> None:
     said = compare_many({"a": np.arange(100) < 90, "b": np.arange(100) < 88}).describe()
     assert said[0].startswith("Best of 2: a, 90.00 %")
-    assert said[2] == "Cannot be told from it: b."
+    assert said[2] == "Not significantly different from it: b."
     assert differing_share({"a": np.arange(100) < 90, "b": np.arange(100) < 88}) == 0.02
 
 
@@ -83,5 +83,5 @@ def test_words_and_differing_rows() -> None:
     [{}, {"a": [True, False]}, {"a": [True], "b": [True, False]}, {"a": [1, 0], "b": [1, 1]}],
 )
 def test_bad_input_is_told(rights: dict) -> None:
-    with pytest.raises(InputError, match="Two or more experiments say of the same rows"):
+    with pytest.raises(InputError, match="from two experiments or more on the same rows"):
         compare_many(rights)

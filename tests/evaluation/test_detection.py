@@ -48,10 +48,10 @@ def test_precision_and_recall_count_rows_above_the_cut() -> None:
 @pytest.mark.parametrize(
     ("kind", "scores", "message"),
     [
-        ([True, False], [0.1], "one score for each row"),
-        ([1, 0], [0.1, 0.2], "one score for each row"),
-        ([True, False], [0.1, np.nan], "Scores are finite"),
-        ([True, True], [0.1, 0.2], "2 of 2 rows of the kind"),
+        ([True, False], [0.1], "Expected is_kind .N,. of bool and scores .N,."),
+        ([1, 0], [0.1, 0.2], "Expected is_kind .N,. of bool and scores .N,."),
+        ([True, False], [0.1, np.nan], "scores are not all finite"),
+        ([True, True], [0.1, 0.2], "2 of 2 rows are of the kind"),
     ],
 )
 def test_bad_arrays_are_refused(kind: list, scores: list[float], message: str) -> None:

@@ -24,5 +24,5 @@ def test_the_word_of_another_model_asks_for_more() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     assert repeated_mistakes([0, 1], [0, 1], [False, False]) is None
-    with pytest.raises(InputError, match="a label, a choice and a suspicion"):
+    with pytest.raises(InputError, match=r"Expected labels, predicted classes and suspects \(bool\)"):
         repeated_mistakes([0, 1], [0, 1], np.array([0, 1]))

@@ -59,9 +59,9 @@ def test_a_small_public_part_tells_less_of_the_private_one() -> None:
     [
         ([90.1, 89.9], {"place": 0}, "Divide percentages by 100"),
         ([0.9], {"place": 0}, "two scores or more"),
-        ([0.9, 0.8], {"place": 2}, "place says which of the scores is ours"),
-        ([0.9, 0.8], {"place": 0, "differing": 0.0}, "shares lie between 0 and 1"),
-        ([0.9, 0.8], {"place": 0, "public_share": 1.5}, "shares lie between 0 and 1"),
+        ([0.9, 0.8], {"place": 2}, "place=2: there are 2 scores"),
+        ([0.9, 0.8], {"place": 0, "differing": 0.0}, "shares above 0 and below 1"),
+        ([0.9, 0.8], {"place": 0, "public_share": 1.5}, "shares above 0 and below 1"),
     ],
 )
 def test_bad_input_is_told(scores: list[float], options: dict, message: str) -> None:

@@ -120,7 +120,7 @@ def test_a_measured_rate_takes_the_place_of_the_estimate_and_widens_by_its_inter
     assert sure.estimated_true_accuracy.value == pytest.approx(0.93, abs=0.02)
     widths = [each.estimated_true_accuracy.high - each.estimated_true_accuracy.low for each in (sure, unsure)]
     assert widths[1] > 1.5 * widths[0]
-    assert "measured, n = 500" in sure.describe()[1]
+    assert "measured (n = 500)" in sure.describe()[1]
 
 
 def test_groups_that_err_together_widen_the_interval() -> None:
@@ -165,10 +165,10 @@ def test_noise_shrinks_a_difference_as_said_and_the_estimate_undoes_it() -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"transition_matrix": np.full((2, 2), 0.4)}, r"its rows sum to one"),
-        ({"transition_matrix": np.eye(3)}, r"one row and column a class"),
+        ({"transition_matrix": np.full((2, 2), 0.4)}, "whose rows sum to one"),
+        ({"transition_matrix": np.eye(3)}, "has shape .3, 3. and row sums"),
         ({"confidence": 95}, "confidence=95 is no confidence level"),
-        ({"transition_matrix": np.eye(2), "measured": exactly(0.1)[0]}, "known by a matrix, or by its share"),
+        ({"transition_matrix": np.eye(2), "measured": exactly(0.1)[0]}, "Both .* are given"),
     ],
 )
 def test_bad_input_is_told(options: dict, message: str) -> None:

@@ -12,7 +12,7 @@ from scipy.stats import binom
 from kiyome.errors import InputError
 from kiyome.estimates import proportion
 from kiyome.evaluation.stratified import (
-    _chance_below,
+    _probability_below,
     prediction_powered_proportion,
     stratified_proportion,
     tilted_proportions,
@@ -49,7 +49,7 @@ def test_no_hit_and_nothing_but_hits_end_at_the_ends() -> None:
     assert 0.8 < every.low < 1
 
 
-def test_the_chance_below_is_that_of_every_outcome() -> None:
+def test_the_probability_below_is_that_of_every_outcome() -> None:
     rows, shares = np.array([4.0, 6.0, 3.0]), np.array([0.9, 0.5, 0.2])
     weights = rows / 13  # estimates then lie on thirteenths, far apart beside the smoothing
     seen = float(weights @ (np.array([4, 3, 1]) / rows))
@@ -58,7 +58,7 @@ def test_the_chance_below_is_that_of_every_outcome() -> None:
         chance = np.prod([binom.pmf(x, n, p) for x, n, p in zip(counts, rows, shares, strict=True)])
         value = weights @ (np.array(counts) / rows)
         exact += chance * (0.5 if abs(value - seen) < 1e-12 else value < seen)
-    assert _chance_below(seen, shares, rows, weights) == pytest.approx(exact, abs=1e-6)
+    assert _probability_below(seen, shares, rows, weights) == pytest.approx(exact, abs=1e-6)
 
 
 @given(
@@ -114,7 +114,7 @@ def test_coverage_near_one(accuracy: float, rows: int) -> None:
     ("hits", "rows", "sizes"), [([2], [1], [5]), ([0], [0], [5]), ([1, 1], [2], [5]), ([1], [6], [5])]
 )
 def test_impossible_counts_are_refused(hits: list[int], rows: list[int], sizes: list[int]) -> None:
-    with pytest.raises(InputError, match=r"at least one row is checked"):
+    with pytest.raises(InputError, match=r"one checked row or more in each stratum"):
         stratified_proportion(hits, rows, sizes)
 
 
@@ -149,5 +149,5 @@ def test_guesses_that_know_nothing_leave_the_plain_share() -> None:
 
 
 def test_guesses_of_other_lengths_are_refused() -> None:
-    with pytest.raises(InputError, match=r"has a guess"):
+    with pytest.raises(InputError, match=r"Pass a guess for each row"):
         prediction_powered_proportion([True, False], [0.5], [0.5, 0.5])

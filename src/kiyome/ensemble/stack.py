@@ -110,9 +110,9 @@ def cross_fitted_stack(
 
     Notes
     -----
-    Wolpert (1992), "StackFit generalization", Neural Networks 5, 241-259. On cassava's out-of-fold predictions
-    (n = 21,397) boosted trees reached 0.9035 on given labels, 0.9027 with `is_noisy`, and 0.9335 with each
-    row's own flag: a gain that no new photo can have (benchmarks/cassava_diary.py).
+    Wolpert (1992), "StackFit generalization", Neural Networks 5, 241-259. On cassava's out-of-fold
+    predictions (n = 21,397) boosted trees reached 0.9035 on given labels, 0.9027 with `is_noisy`, and 0.9335
+    with each row's own flag: a gain that no new photo can have (benchmarks/cassava_diary.py).
 
     Examples
     --------

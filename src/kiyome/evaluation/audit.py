@@ -1,9 +1,9 @@
-"""What a checked sample says of all N rows: true accuracy, wrong labels, and the noise by class. K classes.
+"""True accuracy, noise rate and noise by class of all N rows, estimated from a checked sample. K classes.
 
-    design + what people said ─► hits by stratum ─► accuracy_on_true, noise_rate      (stratified_proportion)
-                              └► weights of rows ─► transition matrix, noise by class (ratios of sums)
+    design + answers ─► hits by stratum ─► accuracy_on_true, noise_rate      (stratified_proportion)
+                     └► weights of rows ─► transition matrix, noise by class (ratios of sums)
 
-No assumption about the noise is made: only that the sample is the drawn one, and that people are right.
+There is no assumption about the noise: only that the sample is the drawn one, and that people are right.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Labels = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 UNSURE = -1
-"""Stands for a true label that people could not tell."""
+"""The answer of people who could not tell the true label."""
 
 ENOUGH_ROWS = 10
-"""Checked rows of a class, below which its row of the matrix is marked."""
+"""Checked rows of a class; with fewer, its row of the matrix carries a caveat."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditedTransition:
-    """T[true, given] = P(given | true) as the checked rows show it; NaN where no row of a class was seen."""
+    """T[true, given] = P(given | true) from the checked rows; NaN for a class without one."""
 
     value: Numbers
     """(K, K) rows sum to one."""
@@ -43,13 +43,13 @@ class AuditedTransition:
 
     @property
     def is_enough(self) -> Mask:
-        """(K,) classes of which ten rows or more were seen; the others' intervals say little."""
+        """(K,) classes with ten checked rows or more; intervals of the others are too wide for any use."""
         return self.rows_seen >= ENOUGH_ROWS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditedScore:
-    """What an audit says of a model and of the labels, each number with its interval."""
+    """Scores of a model and of the labels from an audit, each with its interval."""
 
     accuracy_on_true: Estimate
     """Share of all rows whose likeliest class is the true one; unsure rows as the others of their stratum."""
@@ -61,7 +61,7 @@ class AuditedScore:
     """The lower end if every unsure row had a right label, the upper end if each had a wrong one."""
     transition: AuditedTransition
     noise_by_given_class: tuple[Estimate | None, ...]
-    """Of each class, the share of rows given it that belong elsewhere; None where none was checked."""
+    """For each given class, the share of wrong labels; None where none was checked."""
     num_checked: int
     num_unsure: int
     confidence: float
@@ -76,25 +76,21 @@ def audited_accuracy(
     num_classes: int,
     confidence: float = 0.95,
 ) -> AuditedScore:
-    """True accuracy, noise rate and transition matrix from a sample that people checked.
+    """Return true accuracy, noise rate and transition matrix from a sample that people checked.
 
     Parameters
     ----------
     design
         From `draw_audit`.
     true_labels
-        (n,) what people said of `design.rows`, in that order, 0 to K-1, or -1 where they could not tell. A
-        shorter array speaks of the first rows only: they are a random sample themselves, as the order is.
+        (n,) answers for `design.rows`, in that order, 0 to K-1, or -1 where people could not tell. A shorter
+        array answers the first rows only: these are a random sample, too, as the order is random.
     labels, predicted_labels
-        (N,) given labels, and any model's likeliest classes; it need not be the model that made the design.
+        (N,) given labels, and the likeliest classes of any model, not only the one of the design.
     num_classes
         K.
     confidence
         Of every interval.
-
-    Returns
-    -------
-    AuditedScore
 
     Raises
     ------
@@ -103,10 +99,10 @@ def audited_accuracy(
 
     Notes
     -----
-    Shares by `stratified_proportion`. Class by class the ratio of weighted sums (Hajek), with Wilson's interval
-    for the number of independent rows that the sample is worth there (Korn and Graubard, 1998, Survey
-    Methodology 24, 193-201). Of a stopped audit the rows so far count, provided that nobody stopped because
-    of what they saw. A stratum without a decided row joins its neighbor.
+    Proportions by `stratified_proportion`. For each class the ratio of weighted sums (Hajek), with Wilson's
+    interval for the effective number of independent rows (Korn and Graubard, 1998, Survey Methodology 24,
+    193-201). The first rows of a stopped audit count, provided that nobody stopped because of what they saw.
+    A stratum without a decided row joins its neighbor.
 
     Examples
     --------
@@ -125,12 +121,12 @@ def audited_accuracy(
     num_rows = len(design.strata.stratum_of_row)
     given = check_labels(labels, num_rows=num_rows, num_classes=num_classes)
     predicted = check_labels(predicted_labels, num_rows=num_rows, num_classes=num_classes)
-    said = check_answers(true_labels, design, num_classes)
-    rows = design.rows[: len(said)]
-    every, decided = CheckedSample.of(design, rows), said != UNSURE
-    known, true = CheckedSample.of(design, rows[decided]), said[decided]
+    answers = check_answers(true_labels, design, num_classes)
+    rows = design.rows[: len(answers)]
+    every, decided = CheckedSample.of(design, rows), answers != UNSURE
+    known, true = CheckedSample.of(design, rows[decided]), answers[decided]
     unsure = ~decided
-    model_right, label_wrong = predicted[rows] == said, (given[rows] != said) & decided
+    model_right, label_wrong = predicted[rows] == answers, (given[rows] != answers) & decided
     accuracy = known.proportion(model_right[decided], confidence)
     noise = known.proportion(label_wrong[decided], confidence)
     bounds = [(accuracy.low, accuracy.high), (noise.low, noise.high)]
@@ -146,7 +142,7 @@ def audited_accuracy(
             known.ratio(given[known.rows] == k, given[known.rows] != true, confidence)
             for k in range(num_classes)
         ),
-        num_checked=len(said),
+        num_checked=len(answers),
         num_unsure=int(unsure.sum()),
         confidence=confidence,
     )
@@ -154,19 +150,19 @@ def audited_accuracy(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheckedSample:
-    """Checked rows with the strata they speak for."""
+    """Checked rows with their strata."""
 
     rows: Labels
     stratum: Labels
-    """(n,) after strata without a checked row have joined a neighbor."""
+    """(n,) once strata without a checked row have joined a neighbor."""
     sizes: Numbers
-    """(H,) rows of each of these strata, checked or not."""
+    """(H,) all rows of each of these strata."""
     stratum_of_row: Labels
-    """(N,) the same of all rows."""
+    """(N,) of all rows."""
 
     @classmethod
     def of(cls, design: AuditDesign, rows: Labels) -> CheckedSample:
-        """These rows of a design; every stratum without one joins the next lower one that has any."""
+        """Return these rows of a design; a stratum without one joins the next lower one that has any."""
         stratum, sizes = design.strata.stratum_of_row[rows], design.strata.sizes
         present = np.unique(stratum)
         new = np.maximum(np.searchsorted(present, np.arange(len(sizes)), side="right") - 1, 0)
@@ -184,35 +180,35 @@ class CheckedSample:
 
     @property
     def weights(self) -> Numbers:
-        """(n,) of how many rows each speaks."""
+        """(n,) number of rows that each one represents."""
         weights: Numbers = (self.sizes / self.counts)[self.stratum]
         return weights
 
     def proportion(self, hits: Mask, confidence: float) -> Estimate:
-        """Share of all rows that are hits."""
+        """Return the share of all rows that are hits."""
         found = np.bincount(self.stratum, hits, minlength=len(self.sizes))
         return stratified_proportion(found, self.counts, self.sizes, confidence=confidence)
 
     def ratio(self, is_in: Mask, hits: Mask, confidence: float) -> Estimate | None:
-        """Share of hits among rows of a kind; None where none of the kind was checked."""
+        """Return the share of hits among the rows of a kind; None where none of these was checked."""
         if not is_in.any():
             return None
         parts = self.weights * is_in
         parts = parts / parts.sum()
         value = float(np.clip(parts @ hits, 0, 1))
-        low, high = wilson_interval(value, self._worth(parts, hits, value), confidence=confidence)
+        low, high = wilson_interval(value, self._effective_rows(parts, hits, value), confidence=confidence)
         return Estimate(value=value, low=low, high=high, num_rows=int(is_in.sum()))
 
-    def _worth(self, parts: Numbers, hits: Mask, value: float) -> float:
-        """How many independent rows would leave the variance that the ratio has."""
-        of_others = self.counts / np.maximum(self.counts - 1, 1)
-        # squares about zero, not about a stratum's mean: few rows a stratum know their mean badly
-        variance = float((of_others[self.stratum] * (parts * (hits - value)) ** 2).sum())
+    def _effective_rows(self, parts: Numbers, hits: Mask, value: float) -> float:
+        """Return the number of independent rows that would give the ratio's variance."""
+        bessel = self.counts / np.maximum(self.counts - 1, 1)
+        # squares about zero, not about a stratum's mean, which few rows estimate badly
+        variance = float((bessel[self.stratum] * (parts * (hits - value)) ** 2).sum())
         return value * (1 - value) / variance if variance > 1e-15 else 1 / float(parts @ parts)
 
 
 def check_answers(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> Labels:
-    """What people said of the first rows of a design, once it can be.
+    """Return the answers (m,) for the first rows of a design.
 
     >>> from kiyome.evaluation.audit_design import Strata
     >>> strata = Strata(stratum_of_row=np.zeros(9, np.int8), num_disagreeing=0, guesses=np.array([0.9]),
@@ -220,29 +216,32 @@ def check_answers(true_labels: ArrayLike, design: AuditDesign, num_classes: int)
     >>> check_answers([1, -1], AuditDesign(rows=np.array([3, 4, 7]), strata=strata, seed=0), 2)
     array([ 1, -1])
     """
-    said = np.asarray(true_labels)
-    whole = said.ndim == 1 and said.dtype.kind in "iu" and 0 < len(said) <= len(design.rows)
-    if not whole or said.min() < UNSURE or said.max() >= num_classes or (said == UNSURE).all():
+    answers = np.asarray(true_labels)
+    whole = answers.ndim == 1 and answers.dtype.kind in "iu" and 0 < len(answers) <= len(design.rows)
+    if not whole or answers.min() < UNSURE or answers.max() >= num_classes or (answers == UNSURE).all():
+        found = f" and values in {answers.min()}..{answers.max()}" if whole else ""
         raise InputError(
-            f"true_labels are whole numbers from 0 to {num_classes - 1}, or {UNSURE} for unsure, of the"
-            f" {len(design.rows)} rows of the design or the first of them; not all are unsure.",
-            came=f"an array of shape {said.shape} of {said.dtype}",
-            remedy="Pass what people said, in the order of design.rows.",
+            f"true_labels have shape {answers.shape}, type {answers.dtype}{found}.",
+            expected=f"Expected whole numbers from 0 to {num_classes - 1}, or {UNSURE} for unsure, for the"
+            f" {len(design.rows)} rows of the design or the first of them, not all unsure.",
+            remedy="Pass the answers in the order of design.rows.",
         )
-    return said.astype(np.intp)
+    return answers.astype(np.intp)
 
 
-def _bounds(drawn: CheckedSample, hits: Mask, unsure: Mask, confidence: float) -> tuple[float, float]:
-    return drawn.proportion(hits & ~unsure, confidence).low, drawn.proportion(hits | unsure, confidence).high
+def _bounds(sample: CheckedSample, hits: Mask, unsure: Mask, confidence: float) -> tuple[float, float]:
+    return sample.proportion(hits & ~unsure, confidence).low, sample.proportion(
+        hits | unsure, confidence
+    ).high
 
 
 def _transition(
-    drawn: CheckedSample, true: Labels, given: Labels, num_classes: int, confidence: float
+    sample: CheckedSample, true: Labels, given: Labels, num_classes: int, confidence: float
 ) -> AuditedTransition:
     cells = np.full((3, num_classes, num_classes), np.nan)
     for t in np.unique(true):
         for g in range(num_classes):
-            cell = drawn.ratio(true == t, given == g, confidence)
+            cell = sample.ratio(true == t, given == g, confidence)
             assert cell is not None  # noqa: S101 - the class was seen
             cells[:, t, g] = cell.value, cell.low, cell.high
     value, low, high = cells

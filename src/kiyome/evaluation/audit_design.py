@@ -1,9 +1,9 @@
-"""Which rows people should check, drawn so that the answer holds for all N rows. H strata, n rows checked.
+"""The design of an audit: a random sample of rows for people to check. N rows, H strata, n rows checked.
 
-    labels, pred_probs ─► how likely each row is right ─► strata ─► rows a stratum ─► draw ─► blind order
+    labels, pred_probs ─► probability that a row is right ─► strata ─► rows a stratum ─► draw ─► blind order
 
-Guesses decide only where the checking goes, and so how wide the interval gets: with guesses that are all
-wrong the estimate is still unbiased, because every row has a known chance of being drawn.
+Guesses only decide which rows are checked, and so how wide the interval is: with guesses that are all wrong
+the estimate is still unbiased, because every row has a known probability of being drawn.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ Counts = NDArray[np.int64]
 
 NUM_STRATA = 8
 LEAST_ROWS = 2  # drawn from each stratum: one alone shows no spread
-ROWS_A_STRATUM = 20  # a side of fewer rows than this times its strata gets fewer
-BELIEF = 0.5  # of the log odds: people and models err alike, so that guesses are twice as sure as they should
+ROWS_A_STRATUM = 20  # a side with fewer rows than this times its strata gets fewer strata
+SHRINKAGE = 0.5  # of the log odds: people and models err alike, so guesses are twice too sure
 LEAST_SPREAD = 0.1  # standard deviation of a row; as if no guess were surer than 99 in 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Strata:
-    """All rows in strata: the rows that look most alike in how likely the model is right."""
+    """All rows in strata of about equal probability that the model is right."""
 
     stratum_of_row: NDArray[np.int8]
     """(N,) from 0: first where model and label disagree, then where they agree, surer ones later."""
     num_disagreeing: int
-    """How many strata are of rows where model and label disagree."""
+    """Number of strata where model and label disagree."""
     guesses: Numbers
-    """(H,) mean chance that the model is right, as shrink_log_odds before anyone looks."""
+    """(H,) mean probability that the model is right, guessed before the audit."""
     spreads: Numbers
-    """(H,) the standard deviation of a row that the draw reckons with."""
+    """(H,) guessed standard deviation of a row."""
 
     @cached_property
     def sizes(self) -> Counts:
@@ -50,10 +50,10 @@ class Strata:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditDesign:
-    """Which rows are to be checked, and with what chance each row was."""
+    """The rows to check, and each row's probability of being drawn."""
 
     rows: NDArray[np.intp]
-    """(n,) in the blind order: random, so that neither a place nor a neighbor says anything."""
+    """(n,) in the blind order: random, so that neither position nor neighbors reveal anything."""
     strata: Strata
     seed: int
 
@@ -65,32 +65,32 @@ class AuditDesign:
 
     @property
     def inclusion_probabilities(self) -> Numbers:
-        """(N,) the chance of each row to be drawn."""
-        chances: Numbers = (self.rows_drawn / self.strata.sizes)[self.strata.stratum_of_row]
-        return chances
+        """(N,) probability of each row to be drawn."""
+        probabilities: Numbers = (self.rows_drawn / self.strata.sizes)[self.strata.stratum_of_row]
+        return probabilities
 
     @property
     def weights(self) -> Numbers:
-        """(n,) of how many rows each drawn one speaks; their sum is N."""
+        """(n,) number of rows that each drawn one represents; their sum is N."""
         weights: Numbers = 1 / self.inclusion_probabilities[self.rows]
         return weights
 
     def expected_half_width(self, *, confidence: float = 0.95) -> float:
-        """Half the interval of `accuracy_on_true` to expect; rather too wide than too narrow."""
+        """Return the expected half width of the interval of `accuracy_on_true`, rather too wide."""
         return _half_width(self.strata, self.rows_drawn, confidence)
 
 
 def draw_audit(
     labels: ArrayLike, pred_probs: ArrayLike, n: int, *, num_strata: int = NUM_STRATA, seed: int = 0
 ) -> AuditDesign:
-    """A random sample of rows for people to check, made to tell most about `accuracy_on_true`.
+    """Draw a random sample of rows for people to check, with the smallest expected interval.
 
     Parameters
     ----------
     labels
         (N,) given labels, possibly wrong.
     pred_probs
-        (N, K) out-of-fold probabilities of the model to judge.
+        (N, K) out-of-fold probabilities of the model to evaluate.
     n
         Rows to check, at least two a stratum; see `rows_to_audit`.
     num_strata
@@ -105,11 +105,11 @@ def draw_audit(
 
     Notes
     -----
-    Rows are parted by whether the likeliest class is the given label, then by the chance that the model is
-    right: from `label_issue_probability` and the probabilities, with half of the log odds shrink_log_odds, and no
-    row reckoned surer than 99 in 100. Strata are cut so that each asks for about as many rows, and rows are
-    dealt by Neyman's rule (1934, JRSS 97, 558-625) in Wright's exact form (2012, The American Statistician
-    66, 217-224). Rows are drawn as rows, also where they share a group: the answer is about this table.
+    Rows are stratified by whether the likeliest class is the given label, then by the probability that the
+    model is right: from `label_issue_probability` and pred_probs, log odds halved, no row surer than 99 in
+    100. Strata are cut so that each needs about as many rows, which are allocated by Neyman's rule (1934,
+    JRSS 97, 558-625) in Wright's exact form (2012, The American Statistician 66, 217-224). Groups are not
+    drawn together: the answer is about this table.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def draw_audit(
 
 
 def draw_from(strata: Strata, n: int, *, seed: int = 0) -> AuditDesign:
-    """As `draw_audit`, of strata at hand.
+    """Draw an audit from given strata.
 
     >>> strata = Strata(stratum_of_row=np.repeat([0, 1], [10, 90]).astype(np.int8), num_disagreeing=1,
     ...                 guesses=np.array([0.5, 0.9]), spreads=np.array([0.5, 0.3]))
@@ -133,9 +133,9 @@ def draw_from(strata: Strata, n: int, *, seed: int = 0) -> AuditDesign:
     least = int(np.minimum(strata.sizes, LEAST_ROWS).sum())
     if not least <= n <= len(strata.stratum_of_row):
         raise InputError(
-            f"An audit has {least} to {len(strata.stratum_of_row)} rows, {LEAST_ROWS} or more a stratum.",
-            came=f"n = {n}",
-            remedy="Ask for another number, or for fewer strata.",
+            f"n={n} rows cannot be drawn.",
+            expected=f"Expected {least} to {len(strata.stratum_of_row)}, {LEAST_ROWS} or more a stratum.",
+            remedy="Choose another number, or fewer strata.",
         )
     rng = np.random.default_rng(seed)
     drawn = [
@@ -153,7 +153,7 @@ def rows_to_audit(
     confidence: float = 0.95,
     num_strata: int = NUM_STRATA,
 ) -> int:
-    """How many rows people must check until `accuracy_on_true` is known to plus or minus `half_width`.
+    """Return how many rows people must check to know `accuracy_on_true` to plus or minus `half_width`.
 
     Parameters
     ----------
@@ -167,12 +167,12 @@ def rows_to_audit(
     Raises
     ------
     InputError
-        Arrays that do not fit, or a half width that is no share.
+        Arrays that do not fit, or a half width outside 0..1.
 
     Notes
     -----
-    Reckoned from guesses, before anyone has looked. On labels that people gave to CIFAR-10 the intervals came
-    out narrower than this says (benchmarks/results/audit_coverage.txt).
+    Computed from guesses, before anyone has looked. On human labels of CIFAR-10 the intervals came out
+    narrower than this (benchmarks/results/audit_coverage.txt).
 
     Examples
     --------
@@ -184,15 +184,15 @@ def rows_to_audit(
     """
     if not 0 < half_width < 1 or not 0 < confidence < 1:
         raise InputError(
-            "A half width and a confidence are shares between 0 and 1.",
-            came=f"half_width={half_width}, confidence={confidence}",
-            remedy="Say 0.01 for one point, 0.95 for 95 %.",
+            f"half_width={half_width}, confidence={confidence}: one is out of its range.",
+            expected="Expected numbers above 0 and below 1.",
+            remedy="Pass 0.01 for one point, 0.95 for 95 %.",
         )
     return rows_for(strata_of(labels, pred_probs, num_strata=num_strata), half_width, confidence=confidence)
 
 
 def rows_for(strata: Strata, half_width: float, *, confidence: float = 0.95) -> int:
-    """As `rows_to_audit`, of strata at hand; all rows where nothing less is enough."""
+    """Return the rows to audit from given strata; all rows where no smaller number is enough."""
     low, high = int(np.minimum(strata.sizes, LEAST_ROWS).sum()), len(strata.stratum_of_row)
     while low < high:
         middle = (low + high) // 2
@@ -202,7 +202,7 @@ def rows_for(strata: Strata, half_width: float, *, confidence: float = 0.95) -> 
 
 
 def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM_STRATA) -> Strata:
-    """All rows by agreement, then by how likely the model is right.
+    """Return all rows in strata by agreement, then by the probability that the model is right.
 
     >>> pred_probs = np.tile([[0.9, 0.1], [0.6, 0.4]], (50, 1))
     >>> strata_of(np.arange(100) % 2, pred_probs, num_strata=4).sizes.tolist()
@@ -210,7 +210,7 @@ def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM
     """
     given, probs = check_arrays(labels, pred_probs)
     if not 2 <= num_strata <= np.iinfo(np.int8).max:
-        raise InputError("An audit has 2 to 127 strata.", came=f"{num_strata}", remedy="Ask for 8.")
+        raise InputError(f"num_strata={num_strata}: expected 2 to 127.", remedy="Pass 8.")
     guesses = shrink_log_odds(probability_right(given, probs))
     spreads = np.maximum(np.sqrt(guesses * (1 - guesses)), LEAST_SPREAD)
     agrees = np.asarray(probs).argmax(axis=1) == given
@@ -218,10 +218,10 @@ def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM
     for_agreeing = int(np.clip(round(num_strata * share), 1, num_strata - 1))
     sides = [(np.flatnonzero(~agrees), num_strata - for_agreeing), (np.flatnonzero(agrees), for_agreeing)]
     stratum_of_row, counts = np.empty(len(given), dtype=np.int8), [0]
-    for rows, wished in sides:
+    for rows, wanted in sides:
         if len(rows):
             ordered = rows[np.argsort(guesses[rows], kind="stable")]
-            parts = _even_parts(spreads[ordered], min(wished, max(1, len(rows) // ROWS_A_STRATUM)))
+            parts = _even_parts(spreads[ordered], min(wanted, max(1, len(rows) // ROWS_A_STRATUM)))
             stratum_of_row[ordered] = counts[-1] + parts
             counts.append(counts[-1] + int(parts[-1]) + 1)
     sizes = np.bincount(stratum_of_row)
@@ -234,10 +234,8 @@ def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM
 
 
 def probability_right(labels: NDArray[np.integer], pred_probs: NDArray[np.floating]) -> Numbers:
-    """The chance (N,) that the likeliest class is the true one, as `label_issue_probability` sees it.
-
-    Where model and label disagree, the model is right if the label is wrong and no third class is true.
-    """
+    """Return the probability (N,) that the likeliest class is the true one."""
+    # where model and label disagree: the label is wrong, and no third class is true
     wrong_label = label_issue_probability(labels, pred_probs)
     largest = pred_probs.max(axis=1).astype(np.float64)
     of_given = pred_probs[np.arange(len(labels)), labels].astype(np.float64)
@@ -249,21 +247,20 @@ def probability_right(labels: NDArray[np.integer], pred_probs: NDArray[np.floati
     return right
 
 
-def shrink_log_odds(chances: Numbers) -> Numbers:
-    """Chances with half of their log odds.
+def shrink_log_odds(probabilities: Numbers) -> Numbers:
+    """Return probabilities with half of their log odds.
 
     >>> shrink_log_odds(np.array([0.5, 0.99, 0.0])).round(3).tolist()
     [0.5, 0.909, 0.0]
     """
-    for_it, against = np.clip(chances, 0, 1) ** BELIEF, (1 - np.clip(chances, 0, 1)) ** BELIEF
-    halved: Numbers = for_it / (for_it + against)
-    return halved
+    p = np.clip(probabilities, 0, 1)
+    hit, miss = p**SHRINKAGE, (1 - p) ** SHRINKAGE
+    shrunk: Numbers = hit / (hit + miss)
+    return shrunk
 
 
 def rows_by_stratum(strata: Strata, n: int) -> Counts:
-    """How many of n rows (H,) to draw from each stratum for the least variance, two at least where there are.
-
-    Each further row goes where it lowers the variance most.
+    """Return how many of n rows (H,) to draw from each stratum for the least variance, at least two.
 
     >>> strata = Strata(stratum_of_row=np.repeat([0, 1], [10, 90]).astype(np.int8), num_disagreeing=1,
     ...                 guesses=np.array([0.5, 0.9]), spreads=np.array([0.5, 0.3]))
@@ -274,6 +271,7 @@ def rows_by_stratum(strata: Strata, n: int) -> Counts:
     left = n - int(rows.sum())
     if left <= 0:
         return rows
+    # each further row goes where it lowers the variance most
     further = [np.arange(k, min(k + left, size)) for k, size in zip(rows, strata.sizes, strict=True)]
     gains = [
         size * spread / np.sqrt(k * (k + 1.0))
@@ -291,8 +289,8 @@ def _half_width(strata: Strata, rows: Counts, confidence: float) -> float:
 
 
 def _even_parts(spreads: Numbers, num_parts: int) -> NDArray[np.int8]:
-    """Numbers (m,) of consecutive parts whose spreads add up to about the same."""
-    reached = spreads.cumsum()
-    places = (reached - spreads / 2) / reached[-1] * num_parts
-    parts: NDArray[np.int8] = np.minimum(places, num_parts - 1).astype(np.int8)
+    """Return numbers (m,) of consecutive parts whose spreads have about equal sums."""
+    sums = spreads.cumsum()
+    positions = (sums - spreads / 2) / sums[-1] * num_parts
+    parts: NDArray[np.int8] = np.minimum(positions, num_parts - 1).astype(np.int8)
     return parts

@@ -1,12 +1,12 @@
-"""How much better one model is than another on true labels, from rows that people checked. N rows, n checked.
+"""The difference of two models' accuracy on true labels, from rows that people checked. N rows, n checked.
 
     d  of a row: 1 if the first alone is right, -1 if the second alone is, else 0
-    f  what guesses expect of d before anyone looks; 0, as d, where both choose alike
+    f  the expected d before the audit; 0, as d, where both models agree
 
     difference = mean of f over all N  +  weighted mean of d - f over the checked rows
 
-The first part has no chance in it. The second has the mean that the draw gives it, so the sum is unbiased
-whatever the guesses are worth; good ones leave little for chance to move.
+Only the second part is random. Its mean is that of d - f over all rows, so the sum is unbiased whatever the
+guesses are; good guesses make its variance small.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedDifference:
-    """The first model against the second on all rows, as the checked ones tell."""
+    """The first model against the second on all rows, estimated from the checked ones."""
 
     difference: Estimate
-    """Share of all rows that the first gets right less the share that the second gets right, in truth."""
+    """True accuracy of the first less that of the second, over all rows."""
     bounds: tuple[float, float]
     """The lower end if the second were right on every unsure row, the upper end if the first were."""
     only_first: int
@@ -43,27 +43,27 @@ class AuditedDifference:
     num_rows: int
     """N."""
     num_differing: int
-    """Of all rows, those on which they choose differently."""
+    """Of all rows, those on which the two models disagree."""
     rows_needed: int | None
-    """Rows to check until a difference as seen would show four times in five; None where none is seen."""
+    """Rows to check to detect a difference of this size four times in five; None where there is none."""
     confidence: float
 
     @property
     def verdict(self) -> Verdict:
-        """Of the first model: better or worse where the interval does not hold 0."""
+        """The first model is better or worse where the interval does not contain 0."""
         if self.difference.low > 0:
             return "better"
         return "worse" if self.difference.high < 0 else "cannot tell"
 
     def describe(self) -> str:
-        """A sentence for people, in points of a hundred.
+        """Return the verdict in words, in percentage points.
 
         >>> found = AuditedDifference(
         ...     difference=Estimate(value=0.012, low=-0.003, high=0.027, num_rows=300),
         ...     bounds=(-0.003, 0.027), only_first=9, only_second=4, num_rows=50_000, num_differing=3_600,
         ...     rows_needed=614, confidence=0.95)
         >>> found.describe()
-        'cannot tell: +1.20 points (-0.30 to +2.70, 300 rows checked); about 610 would have to be checked'
+        'cannot tell: +1.20 points (-0.30 to +2.70, 300 rows checked); about 610 checked rows are needed'
         """
         value, low, high = (
             100 * x for x in (self.difference.value, self.difference.low, self.difference.high)
@@ -72,7 +72,7 @@ class AuditedDifference:
         seen = f"{self.verdict}: {value:+.2f} points ({low:+.2f} to {high:+.2f}, {checked:,} rows checked)"
         if self.verdict != "cannot tell" or self.rows_needed is None:
             return seen
-        return f"{seen}; {about(self.rows_needed)} would have to be checked"
+        return f"{seen}; {about(self.rows_needed)} checked rows are needed"
 
 
 def audited_difference(
@@ -84,7 +84,7 @@ def audited_difference(
     *,
     confidence: float = 0.95,
 ) -> AuditedDifference:
-    """How much better the first model is than the second in truth, from a sample that people checked.
+    """Return how much better the first model is than the second in truth, from a checked sample.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def audited_difference(
     labels
         (N,) given labels.
     first_probs, second_probs
-        (N, K) out-of-fold probabilities. A model that was taught the answers for the very rows that it
-        predicts here would be judged too well.
+        (N, K) out-of-fold probabilities. A model that was trained on the answers for the rows it predicts
+        here would score too high.
     confidence
         Of the interval.
 
@@ -108,10 +108,10 @@ def audited_difference(
     Notes
     -----
     The stratified difference estimator (Sarndal, Swensson and Wretman, 1992, Model Assisted Survey Sampling,
-    section 6.3), with guesses that no answer has touched: they are those that the draw believes in. Its
-    variance takes squares about zero, and one row more on which the models differ and the guess is wrong, as
-    a sample with few of these rows knows little of them. On people's labels of CIFAR-10 its standard error
-    was half that of a plain paired sample, a third below that of the weighted mean of d alone
+    section 6.3), with guesses that do not depend on any answer: those of the draw. Its variance takes squares
+    about zero, and one row more on which the models differ and the guess is wrong, as a sample with few of
+    these rows estimates them badly. On human labels of CIFAR-10 its standard error was half that of a plain
+    paired sample, a third below that of the weighted mean of d alone
     (benchmarks/results/audit_difference.txt).
 
     Examples
@@ -128,11 +128,11 @@ def audited_difference(
     given, first = check_scored(labels, first_probs)
     _, second = check_scored(labels, second_probs)
     _check(design, first, second)
-    said = check_answers(true_labels, design, first.shape[1])
+    answers = check_answers(true_labels, design, first.shape[1])
     one, two = first.argmax(axis=1), second.argmax(axis=1)
     guess, differ = expected_difference(given, first, second)
-    rows, is_sure = design.rows[: len(said)], said != UNSURE
-    seen = (one[rows] == said).astype(float) - (two[rows] == said)
+    rows, is_sure = design.rows[: len(answers)], answers != UNSURE
+    seen = (one[rows] == answers).astype(float) - (two[rows] == answers)
     value, error = difference_estimate(CheckedSample.of(design, rows[is_sure]), seen[is_sure], guess, differ)
     reach, most = NormalDist().inv_cdf((1 + confidence) / 2), float(differ.mean())
     every, open_ = CheckedSample.of(design, rows), ~is_sure & differ[rows]
@@ -158,8 +158,8 @@ def _check(design: AuditDesign, first: Numbers, second: Numbers) -> None:
     num_rows = len(design.strata.stratum_of_row)
     if first.shape != second.shape or len(first) != num_rows:
         raise InputError(
-            f"Both models predict the {num_rows:,} rows of the design and the same classes.",
-            came=f"shapes {first.shape} and {second.shape}",
+            f"The predictions have shapes {first.shape} and {second.shape}.",
+            expected=f"Expected the {num_rows:,} rows of the design and the same classes in both.",
             remedy="Pass predictions of the table that the sample was drawn from.",
         )
 
@@ -167,28 +167,28 @@ def _check(design: AuditDesign, first: Numbers, second: Numbers) -> None:
 def expected_difference(
     labels: NDArray[np.intp], first: NDArray[np.floating], second: NDArray[np.floating]
 ) -> tuple[Numbers, NDArray[np.bool_]]:
-    """What is expected of d (N,), as the draw believes, and the rows (N,) on which the models differ."""
+    """Return the expected d (N,) by the guesses of the draw, and the rows (N,) on which the models differ."""
     one, two = (shrink_log_odds(probability_right(labels, probs)) for probs in (first, second))
-    both = np.maximum(one + two, 1)  # of two choices that differ one at most is right
+    both = np.maximum(one + two, 1)  # of two different predictions one at most is right
     differ = first.argmax(axis=1) != second.argmax(axis=1)
     return np.where(differ, (one - two) / both, 0), differ
 
 
 def difference_estimate(
-    drawn: CheckedSample, seen: Numbers, guess: Numbers, differ: NDArray[np.bool_]
+    sample: CheckedSample, seen: Numbers, guess: Numbers, differ: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """The estimate from d of the drawn rows, and its standard error."""
-    speaks_for, unseen = drawn.sizes / drawn.counts, 1 - drawn.counts / drawn.sizes
-    left = seen - guess[drawn.rows]
-    value = float(guess.mean() + drawn.weights @ left / len(guess))
-    squares = np.bincount(drawn.stratum, left**2, minlength=len(drawn.sizes))
-    differing = np.bincount(drawn.stratum_of_row, differ, minlength=len(drawn.sizes)) / speaks_for
-    one_more = differing / max(float(differing.sum()), 1)  # that differs, where such rows were to expect
-    return value, sqrt(float((speaks_for**2 * unseen) @ (squares + one_more))) / len(guess)
+    """Return the estimate from d of the checked rows, and its standard error."""
+    weights, unchecked = sample.sizes / sample.counts, 1 - sample.counts / sample.sizes
+    residuals = seen - guess[sample.rows]
+    value = float(guess.mean() + sample.weights @ residuals / len(guess))
+    squares = np.bincount(sample.stratum, residuals**2, minlength=len(sample.sizes))
+    differing = np.bincount(sample.stratum_of_row, differ, minlength=len(sample.sizes)) / weights
+    one_more = differing / max(float(differing.sum()), 1)  # row that differs, where such rows are expected
+    return value, sqrt(float((weights**2 * unchecked) @ (squares + one_more))) / len(guess)
 
 
 def _rows_needed(value: float, error: float, checked: int, num_rows: int, confidence: float) -> int | None:
-    """Were the sample to grow as it is: its variance falls with 1 / n - 1 / N, and is none at N."""
+    """Return the rows needed for a larger sample of this kind, whose variance falls with 1 / n - 1 / N."""
     if value == 0 or checked == num_rows:
         return None
     reach = NormalDist().inv_cdf((1 + confidence) / 2) + NormalDist().inv_cdf(POWER)

@@ -1,11 +1,10 @@
-"""Whether one model beats another on the same rows by more than luck. N rows.
+"""Paired comparison of two models on the same rows: on given labels, and under label noise. N rows.
 
-Only rows that the two judge differently tell them apart: b rows that the first alone gets right, c rows that
-the second alone gets right.
+b rows are right by the first model alone, c rows by the second alone.
 
-    difference  (b - c) / N      its interval by Tango's score test, or by drawing groups again
-    p value     exact McNemar    of b against c as of a fair coin
-    verdict     better, worse    when both say so; else "cannot tell", with the rows that would be needed
+    difference  (b - c) / N      its interval by Tango's score test, or by a bootstrap over groups
+    p value     exact McNemar    of b against c, as of a fair coin
+    verdict     better, worse    where both agree; else "cannot tell", with the rows that would be needed
 """
 
 from __future__ import annotations
@@ -25,147 +24,9 @@ from kiyome.estimates import Estimate, bootstrap_interval, check_confidence, gro
 from kiyome.evaluation.metrics import mean_of_rows
 from kiyome.evaluation.noisy_labels import Range, check_matrix, true_shares
 
-
-def noise_rate_from_pairs(
-    num_differing: int, num_pairs: int, *, num_classes: int | None = None, confidence: float = 0.95
-) -> Estimate:
-    """The share of wrong labels that explains how many pairs of labels differ.
-
-    Parameters
-    ----------
-    num_differing, num_pairs
-        Of pairs of labels of the same photo, given without sight of each other, those that differ.
-    num_classes
-        K: errors are apart and fall on all classes alike. None: the least share, half of the pairs, whatever
-        the errors are like, as in a pair that differs at least one label is wrong.
-    confidence
-        Of the interval: Wilson's of the share of pairs, carried over.
-
-    Raises
-    ------
-    InputError
-        Counts that cannot be.
-
-    Notes
-    -----
-    With errors apart, pairs agree in (1 - e)^2 + e^2 / (K - 1). Where two people make the same mistake more
-    often than that, as they do, more labels are wrong than either answer says. Not good for pairs that were
-    put together, or checked, because their labels differ.
-
-    Examples
-    --------
-    >>> noise_rate_from_pairs(68, 662).as_percent()
-    '5.1 % (4.1 to 6.4 %, n = 662)'
-    >>> noise_rate_from_pairs(68, 662, num_classes=5).as_percent()
-    '5.3 % (4.2 to 6.7 %, n = 662)'
-    """
-    differing = proportion(num_differing, num_pairs, confidence=confidence)
-    value, low, high = (
-        _wrong(each, num_classes) for each in (differing.value, differing.low, differing.high)
-    )
-    return Estimate(value=value, low=low, high=high, num_rows=num_pairs)
-
-
-def _wrong(differing: float, num_classes: int | None) -> float:
-    if num_classes is None:
-        return differing / 2
-    most = (num_classes - 1) / num_classes  # share of differing pairs, and of wrong labels, of mere guesses
-    return most * (1 - sqrt(max(1 - differing / most, 0)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DifferenceUnderNoise:
-    """How much better the first model is than the second: as labels show it, and in truth."""
-
-    on_given: Estimate
-    bounds: Range
-    """Of the true difference, whatever the mistakes are like; rows where both choose alike do not matter."""
-    estimated_true_difference: Estimate
-    """If models and labels err apart, given the true class; the interval is of chance alone, T as known."""
-    shrinkage: float
-    """By how much noise shrinks a true difference if errors are apart and fall on all classes alike."""
-
-
-def difference_under_noise(
-    labels: ArrayLike,
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    transition_matrix: ArrayLike,
-    groups: ArrayLike | None = None,
-    confidence: float = 0.95,
-) -> DifferenceUnderNoise:
-    """The difference of two models on given labels, and what it leaves open about the true one.
-
-    Parameters
-    ----------
-    labels
-        (N,) given labels, whole numbers from 0 to K-1.
-    first, second
-        (N,) classes that the two models choose.
-    transition_matrix
-        (K, K) [true, given], known or estimated.
-    groups, confidence
-        As for `accuracy_under_noise`.
-
-    Raises
-    ------
-    InputError
-        Arrays of other shapes, or a matrix whose rows do not sum to one.
-
-    Notes
-    -----
-    On people's labels (CIFAR-10N) true differences shrank to 0.56 to 0.77 of themselves at 9 % of wrong
-    labels, where errors apart would leave 0.90, and to 0.21 to 0.41 at 40 % (0.55): people and models find
-    the same photos hard. The estimate undoes only what errors apart would do.
-
-    Examples
-    --------
-    >>> labels, T = np.arange(1000) % 2, np.array([[0.9, 0.1], [0.1, 0.9]])
-    >>> found = difference_under_noise(labels, labels, np.where(np.arange(1000) < 40, 1 - labels, labels),
-    ...                                transition_matrix=T)
-    >>> round(found.on_given.value, 3), round(found.estimated_true_difference.value, 3), found.shrinkage
-    (0.04, 0.05, 0.8)
-    """
-    check_confidence(confidence)
-    T = check_matrix(transition_matrix, len(np.asarray(transition_matrix)))
-    K, N = len(T), len(np.asarray(labels))
-    given, one, two = (check_labels(each, num_rows=N, num_classes=K) for each in (labels, first, second))
-    inverse, e = np.linalg.pinv(T), 1 - float(true_shares(given, T) @ np.diag(T))
-    seen = (one == given).astype(float) - (two == given)
-    undone = inverse[given, one] - inverse[given, two]
-    return DifferenceUnderNoise(
-        on_given=mean_of_rows(seen, groups=groups, confidence=confidence),
-        bounds=_bounds_of_difference(seen, one != two, e),
-        estimated_true_difference=mean_of_rows(undone, groups=groups, confidence=confidence),
-        shrinkage=shrinkage(e, K),
-    )
-
-
-def shrinkage(noise_rate: float, num_classes: int) -> float:
-    """What is left of a true difference if wrong labels fall on all other classes alike: 1 - e K / (K - 1).
-
-    >>> round(shrinkage(0.09, 10), 3)
-    0.9
-    """
-    return 1 - noise_rate * num_classes / (num_classes - 1)
-
-
-def _bounds_of_difference(seen: Matrix, differ: NDArray[np.bool_], noise_rate: float) -> Range:
-    """Wrong labels where they change most: first on rows that one model gets, which then count twice."""
-    N = len(seen)
-    wrong, neither = noise_rate * N, float((differ & (seen == 0)).sum())
-
-    def most(rows: float) -> float:
-        return (2 * min(wrong, rows) + min(max(wrong - rows, 0.0), neither)) / N
-
-    value = float(seen.mean())
-    return Range(low=value - most(float((seen > 0).sum())), high=value + most(float((seen < 0).sum())))
-
-
 Verdict = Literal["better", "worse", "cannot tell"]
 
-POWER = 0.8  # chance that a true difference of the seen size shows in the rows that are said to be needed
+POWER = 0.8  # probability to detect a true difference of the observed size in `rows_needed` rows
 BISECTIONS = 60  # halvings of an interval of width 2: below the last digit of a double
 
 
@@ -185,7 +46,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the first model: better or worse where interval and exact test agree on it."""
+        """The first model is better or worse where interval and exact test agree on it."""
         surely = self.p_value < 1 - self.confidence
         if surely and self.difference.low > 0:
             return "better"
@@ -193,7 +54,7 @@ class Comparison:
 
     @property
     def rows_needed(self) -> int | None:
-        """Rows on which a difference as seen would show four times in five; None where there is none."""
+        """Rows that detect a difference of this size four times in five; None where there is none."""
         seen = self.difference
         if seen.value == 0:
             return None
@@ -201,7 +62,7 @@ class Comparison:
         return rows_to_detect(seen.value, differing, confidence=self.confidence)
 
     def describe(self) -> str:
-        """A sentence for people, in points of a hundred.
+        """Return the verdict in words, in percentage points.
 
         >>> compare(np.repeat([True, False], [80, 20]), np.repeat([True, False], [78, 22])).describe()
         'cannot tell: +2.00 points (-1.77 to +7.00, n = 100); about 390 rows would be needed'
@@ -221,7 +82,7 @@ def compare(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """What a paired comparison of two models says, from what each got right.
+    """Compare two models row by row, from the rows that each gets right.
 
     Parameters
     ----------
@@ -256,14 +117,11 @@ def compare(
     a, b = _right(first, "first"), _right(second, "second")
     if a.shape != b.shape:
         raise InputError(
-            "Both models are judged on the same rows.",
-            came=f"{len(a)} and {len(b)} rows",
+            f"The models have {len(a)} and {len(b)} rows.",
+            expected="Expected the same rows of both.",
             remedy="Compare runs on one table.",
         )
-    if not 0 < confidence < 1:
-        raise InputError(
-            "Confidence lies between 0 and 1.", came=str(confidence), remedy="Say 0.95 for 95 %."
-        )
+    check_confidence(confidence)
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
     if groups is None:
         low, high = score_interval(only_first, only_second, len(a), confidence)
@@ -283,38 +141,19 @@ def compare(
 def rows_to_detect(
     difference: float, differing: float, *, shrinkage: float = 1.0, confidence: float = 0.95
 ) -> int:
-    """Rows on which a true difference of two models would show four times in five.
+    """Return the number of rows that detect a true difference of two models four times in five.
 
-    Parameters
-    ----------
-    difference
-        Of the shares that they get right, not 0.
-    differing
-        Share of rows that only one of them gets right, at least the difference.
-    shrinkage
-        What noise in the labels leaves of a difference: 1 where labels are right, see `shrinkage`.
-    confidence
-        Of the interval that shall not hold 0.
+    `differing` is the share of rows that only one of them gets right, `shrinkage` the factor by which label
+    noise shrinks a difference. Connor (1987), Biometrics 43, 207-211.
 
-    Raises
-    ------
-    InputError
-        Shares that cannot be.
-
-    Notes
-    -----
-    Connor (1987), Biometrics 43, 207-211.
-
-    Examples
-    --------
     >>> rows_to_detect(0.005, 0.04), rows_to_detect(0.005, 0.04, shrinkage=0.65)
     (12556, 29722)
     """
     d = abs(difference) * shrinkage
     if not 0 < d <= differing <= 1:
         raise InputError(
-            "A difference is not 0, and at most the share of rows that only one model gets right.",
-            came=f"difference {difference}, shrinkage {shrinkage}, differing {differing}",
+            f"difference={difference}, shrinkage={shrinkage}, differing={differing} do not fit each other.",
+            expected="Expected a difference that is not 0 and at most differing, which is at most 1.",
             remedy="Correct the number.",
         )
     normal = NormalDist()
@@ -323,7 +162,7 @@ def rows_to_detect(
 
 
 def about(count: int) -> str:
-    """A count in words, to two digits that mean something.
+    """Return a count in words, to two significant digits.
 
     >>> about(391), about(123_456), about(7)
     ('about 390', 'about 120,000', 'about 7')
@@ -333,7 +172,7 @@ def about(count: int) -> str:
 
 
 def score_interval(only_first: int, only_second: int, rows: int, confidence: float) -> tuple[float, float]:
-    """Tango's interval of the paired difference (b - c) / N.
+    """Return Tango's interval of the paired difference (b - c) / N.
 
     >>> low, high = score_interval(14, 1, 54, 0.95)
     >>> round(low, 3), round(high, 3)
@@ -344,7 +183,7 @@ def score_interval(only_first: int, only_second: int, rows: int, confidence: flo
     def statistic(d: float) -> float:
         linear = -only_first - only_second + (2 * rows - only_first + only_second) * d
         root = sqrt(max(linear**2 + 8 * rows * only_second * d * (1 - d), 0))
-        share = (root - linear) / (4 * rows)  # of rows that the second alone gets right, were d the truth
+        share = (root - linear) / (4 * rows)  # of rows that the second alone gets right, if d is true
         variance = max(rows * (2 * share + d * (1 - d)), 1e-300)
         return (only_first - only_second - rows * d) / sqrt(variance)
 
@@ -353,7 +192,7 @@ def score_interval(only_first: int, only_second: int, rows: int, confidence: flo
 
 
 def _falls_below(statistic: Callable[[float], float], bar: float, low: float, high: float) -> float:
-    """Where the falling statistic crosses the bar."""
+    """Return the point where the falling statistic crosses the bar."""
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if statistic(middle) > bar else (low, middle)
@@ -372,8 +211,145 @@ def _right(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     right = np.asarray(values)
     if right.ndim != 1 or len(right) == 0 or right.dtype != np.bool_:
         raise InputError(
-            f"{name} says of each row, at least one, whether the model is right.",
-            came=f"shape {right.shape} of {right.dtype}",
+            f"{name} has shape {right.shape} of {right.dtype}.",
+            expected="Expected (N,) of bool: whether the model is right on each row, at least one.",
             remedy="Pass pred_probs.argmax(axis=1) == labels.",
         )
     return right
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferenceUnderNoise:
+    """Difference of two models' accuracies: on given labels, and what follows about true labels."""
+
+    on_given: Estimate
+    bounds: Range
+    """Of the true difference with no assumption; rows where both models agree do not matter."""
+    estimated_true_difference: Estimate
+    """If model and label errors are independent given the true class; sampling error only, T as known."""
+    shrinkage: float
+    """Factor by which noise shrinks a true difference if errors are independent and uniform over classes."""
+
+
+def difference_under_noise(
+    labels: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    transition_matrix: ArrayLike,
+    groups: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> DifferenceUnderNoise:
+    """Return the difference of two models on given labels, and what follows about the true one.
+
+    Parameters
+    ----------
+    labels
+        (N,) given labels, whole numbers from 0 to K-1.
+    first, second
+        (N,) predicted classes of the two models.
+    transition_matrix
+        (K, K) [true, given], known or estimated.
+    groups, confidence
+        As for `accuracy_under_noise`.
+
+    Raises
+    ------
+    InputError
+        Arrays of other shapes, or a matrix whose rows do not sum to one.
+
+    Notes
+    -----
+    On human labels (CIFAR-10N) true differences shrank to 0.56 to 0.77 of themselves at 9 % of wrong labels,
+    where independent errors would leave 0.90, and to 0.21 to 0.41 at 40 % (0.55): people and models find the
+    same photos hard. The estimate undoes only the effect of independent errors.
+
+    Examples
+    --------
+    >>> labels, T = np.arange(1000) % 2, np.array([[0.9, 0.1], [0.1, 0.9]])
+    >>> found = difference_under_noise(labels, labels, np.where(np.arange(1000) < 40, 1 - labels, labels),
+    ...                                transition_matrix=T)
+    >>> round(found.on_given.value, 3), round(found.estimated_true_difference.value, 3), found.shrinkage
+    (0.04, 0.05, 0.8)
+    """
+    check_confidence(confidence)
+    T = check_matrix(transition_matrix, len(np.asarray(transition_matrix)))
+    K, N = len(T), len(np.asarray(labels))
+    given, one, two = (check_labels(each, num_rows=N, num_classes=K) for each in (labels, first, second))
+    inverse, e = np.linalg.pinv(T), 1 - float(true_shares(given, T) @ np.diag(T))
+    seen = (one == given).astype(float) - (two == given)
+    undone = inverse[given, one] - inverse[given, two]
+    return DifferenceUnderNoise(
+        on_given=mean_of_rows(seen, groups=groups, confidence=confidence),
+        bounds=_bounds_of_difference(seen, one != two, e),
+        estimated_true_difference=mean_of_rows(undone, groups=groups, confidence=confidence),
+        shrinkage=shrinkage(e, K),
+    )
+
+
+def shrinkage(noise_rate: float, num_classes: int) -> float:
+    """Return the factor on true differences if wrong labels are uniform over classes: 1 - e K / (K - 1).
+
+    >>> round(shrinkage(0.09, 10), 3)
+    0.9
+    """
+    return 1 - noise_rate * num_classes / (num_classes - 1)
+
+
+def _bounds_of_difference(seen: Matrix, differ: NDArray[np.bool_], noise_rate: float) -> Range:
+    """Return the range with wrong labels where they change most: rows that one model gets count twice."""
+    N = len(seen)
+    wrong, neither = noise_rate * N, float((differ & (seen == 0)).sum())
+
+    def most(rows: float) -> float:
+        return (2 * min(wrong, rows) + min(max(wrong - rows, 0.0), neither)) / N
+
+    value = float(seen.mean())
+    return Range(low=value - most(float((seen > 0).sum())), high=value + most(float((seen < 0).sum())))
+
+
+def noise_rate_from_pairs(
+    num_differing: int, num_pairs: int, *, num_classes: int | None = None, confidence: float = 0.95
+) -> Estimate:
+    """Return the share of wrong labels that explains how many pairs of labels differ.
+
+    Parameters
+    ----------
+    num_differing, num_pairs
+        Pairs of independent labels of the same photo, and those that differ.
+    num_classes
+        K: errors are independent and uniform over classes. None: half of the differing pairs, the least share
+        for any errors, as in a pair that differs at least one label is wrong.
+    confidence
+        Of Wilson's interval of the share of pairs, transformed.
+
+    Raises
+    ------
+    InputError
+        Impossible counts.
+
+    Notes
+    -----
+    With independent errors, pairs agree in (1 - e)^2 + e^2 / (K - 1). Where two people make the same mistake
+    more often than that, as they do, more labels are wrong than either estimate. Not good for pairs that were
+    selected, or checked, because their labels differ.
+
+    Examples
+    --------
+    >>> noise_rate_from_pairs(68, 662).as_percent()
+    '5.1 % (4.1 to 6.4 %, n = 662)'
+    >>> noise_rate_from_pairs(68, 662, num_classes=5).as_percent()
+    '5.3 % (4.2 to 6.7 %, n = 662)'
+    """
+    differing = proportion(num_differing, num_pairs, confidence=confidence)
+    value, low, high = (
+        _wrong(each, num_classes) for each in (differing.value, differing.low, differing.high)
+    )
+    return Estimate(value=value, low=low, high=high, num_rows=num_pairs)
+
+
+def _wrong(differing: float, num_classes: int | None) -> float:
+    if num_classes is None:
+        return differing / 2
+    most = (num_classes - 1) / num_classes  # differing pairs, and wrong labels, of random labels
+    return most * (1 - sqrt(max(1 - differing / most, 0)))

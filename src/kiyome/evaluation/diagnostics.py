@@ -16,14 +16,14 @@ NUM_BINS = 15
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReliabilityCurve:
-    """How often rows of a confidence are right, in bins of (almost) as many rows each. B bins."""
+    """Confidence and accuracy of rows in B bins of (almost) equal counts."""
 
     confidence: NDArray[np.float64]
     """(B,) mean of the largest probability."""
     num_rows: NDArray[np.int64]
     """(B,) rows of each bin."""
     num_right: NDArray[np.int64]
-    """(B,) of them, rows whose likeliest class is the given label."""
+    """(B,) of these, rows whose likeliest class is the given label."""
 
     @property
     def accuracy_on_given(self) -> NDArray[np.float64]:
@@ -34,24 +34,18 @@ class ReliabilityCurve:
 def reliability_curve(
     labels: ArrayLike, pred_probs: ArrayLike, *, num_bins: int = NUM_BINS
 ) -> ReliabilityCurve:
-    """Confidence and accuracy on given labels, from the least to the most confident rows.
+    """Return confidence and accuracy on given labels, from the least to the most confident rows.
 
-    Parameters
-    ----------
-    labels, pred_probs
-        (N,) given labels and (N, K) probabilities of rows that the model has not seen.
-    num_bins
-        B; fewer where there are fewer rows.
+    `labels` (N,) are given, `pred_probs` (N, K) out of fold; with fewer rows than `num_bins` there are fewer
+    bins.
 
-    Examples
-    --------
     >>> curve = reliability_curve([0, 0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.6, 0.4], [0.1, 0.9]], num_bins=2)
     >>> curve.confidence, curve.accuracy_on_given
     (array([0.6, 0.9]), array([0.5, 1. ]))
     """
     given, probs = check_scored(labels, pred_probs)
     if num_bins < 1:
-        raise InputError("There is a bin or more.", came=f"num_bins={num_bins}", remedy="Say 15.")
+        raise InputError(f"num_bins={num_bins}: expected one or more.", remedy="Pass 15.")
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == given
     bins = np.array_split(np.argsort(confidence, kind="stable"), min(num_bins, len(given)))
     return ReliabilityCurve(
@@ -63,15 +57,15 @@ def reliability_curve(
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationError:
-    """How far confidence is from accuracy on given labels, in shares of one."""
+    """The distance between confidence and accuracy on given labels, from 0 to 1."""
 
     value: float
-    """Root of the mean squared gap over bins, what chance adds to it taken off."""
+    """Root of the mean squared gap over bins, less the part that sampling error adds."""
     low: float
     high: float
     """95 % interval of `value`."""
     mean_gap: float
-    """The usual expected calibration error: the mean absolute gap, which chance enlarges."""
+    """The usual expected calibration error: the mean absolute gap, which sampling error enlarges."""
     num_rows: int
     num_bins: int
 
@@ -79,22 +73,13 @@ class CalibrationError:
 def calibration_error(
     labels: ArrayLike, pred_probs: ArrayLike, *, num_bins: int = NUM_BINS
 ) -> CalibrationError:
-    """The debiased calibration error of the likeliest class, with an interval.
+    """Return the debiased calibration error of the likeliest class, over bins of equal counts.
 
-    Parameters
-    ----------
-    labels, pred_probs, num_bins
-        As for `reliability_curve`: bins of as many rows each.
+    The plain expected calibration error of a perfect model is above zero, by sampling error. Here the
+    variance of each bin's accuracy is subtracted from its squared gap: the estimator of Kumar, Liang and Ma
+    (2019), "Verified Uncertainty Calibration", arXiv 1909.10155. The interval takes gaps as normal. Bins
+    average what changes inside them: the error is a lower bound.
 
-    Notes
-    -----
-    The plain expected calibration error is above zero for a perfect model, by chance alone. Here the variance
-    of each bin's accuracy is taken off its squared gap: the estimator of Kumar, Liang and Ma (2019),
-    "Verified Uncertainty Calibration", arXiv 1909.10155. The interval takes gaps as normal. Bins hide what
-    changes inside them: the error is a lower bound.
-
-    Examples
-    --------
     >>> error = calibration_error([0, 1] * 500, [[0.8, 0.2]] * 1000, num_bins=1)
     >>> round(error.value, 3), round(error.low, 3), round(error.high, 3), round(error.mean_gap, 3)
     (0.3, 0.267, 0.329, 0.3)
@@ -116,47 +101,35 @@ def calibration_error(
     )
 
 
-MOST_REPEATED = 0.4  # of labels known to be wrong; what had not seen them repeated 0 to 13 %
+MOST_REPEATED = 0.4  # of labels known to be wrong; models that had not seen them repeated 0 to 13 %
 MOST_SUSPECTS_REPEATED = (
-    0.8  # of labels that another model speaks against; it errs, too: up to 66 % on clean labels
+    0.8  # of labels that another model contradicts; it errs, too: up to 66 % on clean labels
 )
-SURE = 0.9  # another model's probability for another class, from which it speaks against a label
+SURE = 0.9  # another model's probability for another class, from which it contradicts a label
 
 
-def repeated_mistakes(labels: ArrayLike, choice: ArrayLike, is_suspect: ArrayLike) -> Estimate | None:
-    """Of labels that are wrong, or that another model speaks against, the share that a model chooses.
+def repeated_mistakes(labels: ArrayLike, predicted: ArrayLike, is_suspect: ArrayLike) -> Estimate | None:
+    """Return the share of suspect labels (N,) that a model predicts; None where no row is suspect.
 
-    Parameters
-    ----------
-    labels, choice
-        (N,) given labels, and the classes that the model chooses.
-    is_suspect
-        (N,) true where the label is known to be wrong, or is probably so by what did not see it either.
+    Suspect are labels that are wrong, or that another model contradicts which did not see them either.
 
-    Returns
-    -------
-    Estimate or None
-        None where no row is suspect.
-
-    Examples
-    --------
     >>> repeated_mistakes([0, 1, 1, 1], [0, 1, 1, 0], [False, True, True, True]).value
     0.6666666666666666
     """
-    given, chosen, suspect = (np.asarray(each) for each in (labels, choice, is_suspect))
-    if given.shape != chosen.shape or suspect.shape != given.shape or suspect.dtype != np.bool_:
+    given, model, suspect = (np.asarray(each) for each in (labels, predicted, is_suspect))
+    if given.shape != model.shape or suspect.shape != given.shape or suspect.dtype != np.bool_:
         raise InputError(
-            "There is a label, a choice and a suspicion, true or false, for each row.",
-            came=f"shapes {given.shape}, {chosen.shape}, {suspect.shape} of {suspect.dtype}",
+            f"The arrays have shapes {given.shape}, {model.shape}, {suspect.shape} of {suspect.dtype}.",
+            expected="Expected labels, predicted classes and suspects (bool) of N rows.",
             remedy="Pass three arrays of N.",
         )
     if not suspect.any():
         return None
-    return proportion(int((given == chosen)[suspect].sum()), int(suspect.sum()))
+    return proportion(int((given == model)[suspect].sum()), int(suspect.sum()))
 
 
 def contradicts_label(labels: NDArray[np.integer], pred_probs: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Rows (N,) where a model is sure of another class than the given label.
+    """Return a mask (N,) of rows where a model is sure of another class than the given label.
 
     >>> contradicts_label(np.array([0, 0]), np.array([[0.05, 0.95], [0.4, 0.6]]))
     array([ True, False])
@@ -168,10 +141,10 @@ def contradicts_label(labels: NDArray[np.integer], pred_probs: NDArray[np.floati
 def caveat_of_seen_labels(
     repeated: Estimate | None, known_by: str, *, most: float = MOST_SUSPECTS_REPEATED
 ) -> str | None:
-    """What to say of predictions that repeat more mistakes than `most`; None where there is no such sign.
+    """Return a caveat for predictions that repeat more mistakes than `most`, else None.
 
     A forest that saw its labels repeats all mistakes, a small network 59 to 88 %, a linear head 1 to 11 %, no
-    more than one that did not see them: no mark is no proof.
+    more than one that did not see them: without a caveat nothing is proved.
 
     >>> caveat_of_seen_labels(proportion(58, 60), "true labels")[:60]
     'repeats 96.7 % (88.6 to 99.1 %, n = 60) of the labels that a'
@@ -180,6 +153,6 @@ def caveat_of_seen_labels(
     if repeated is None or repeated.low < most:
         return None
     return (
-        f"repeats {repeated.as_percent()} of the labels that are wrong by {known_by}: predictions that did"
-        " not see these labels hardly could; are they in sample?"
+        f"repeats {repeated.as_percent()} of the labels that are wrong according to {known_by}, which"
+        " out-of-fold predictions rarely do: are these in-sample?"
     )

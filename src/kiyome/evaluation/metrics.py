@@ -1,12 +1,13 @@
-"""What predictions are worth on labels at hand, each number with its interval. N rows, K classes.
+"""Scores of predictions, each with its interval. N rows, K classes.
 
     score_predictions(labels, pred_probs) -> Scores
-        accuracy_on_given, accuracy_on_true    shares of rows: Wilson's interval
+        accuracy_on_given, accuracy_on_true    proportions: Wilson's interval
         log_loss                               a mean over rows: normal interval
         balanced_accuracy, macro_f1            bootstrap of the confusion counts
-        recall and precision of each class     shares: Wilson's interval
+        recall and precision of each class     proportions: Wilson's interval
+    detection(is_kind, scores) -> Detection    precision and recall of rows above a cut, average precision
 
-Rows of a group are drawn together. All but `accuracy_on_true` is against labels as given, which may be wrong.
+Rows of a group are drawn together. All but `accuracy_on_true` is against given labels, which may be wrong.
 """
 
 from __future__ import annotations
@@ -27,128 +28,7 @@ from kiyome.evaluation.diagnostics import CalibrationError, calibration_error
 
 NUM_DRAWS = 1000  # of the bootstrap over rows
 Draws = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detection:
-    """What a score finds, each number with its interval."""
-
-    average_precision: Estimate
-    chance: Estimate
-    """The share of rows of the kind: the average precision of a score that knows nothing."""
-    precision: Estimate | None
-    """None where no row lies above the cut."""
-    recall: Estimate
-    num_above: int
-
-
-def detection(is_kind: ArrayLike, scores: ArrayLike, *, cut: float = 0.5, seed: int = 0) -> Detection:
-    """Precision and recall above a cut, and average precision, with 95 % intervals.
-
-    Parameters
-    ----------
-    is_kind
-        (N,) rows that should be found; at least one is, and one is not.
-    scores
-        (N,) finite; higher means more like the kind. Rows with a score of `cut` or more are found.
-    seed
-        Of the bootstrap over rows behind the interval of average precision.
-
-    Raises
-    ------
-    InputError
-        Arrays of other shapes, or of one kind only.
-
-    Examples
-    --------
-    >>> found = detection([True, True, False, False], [0.9, 0.6, 0.7, 0.1])
-    >>> round(found.average_precision.value, 3), found.precision.value, found.recall.value
-    (0.833, 0.6666666666666666, 1.0)
-    """
-    kind, values = checked(is_kind, scores)
-    above = values >= cut
-    hits = int((above & kind).sum())
-    drawn = drawn_precisions(kind, values, seed)
-    return Detection(
-        average_precision=_estimate(average_precision(kind, values), drawn, len(kind)),
-        chance=proportion(int(kind.sum()), len(kind)),
-        precision=proportion(hits, int(above.sum())) if above.any() else None,
-        recall=proportion(hits, int(kind.sum())),
-        num_above=int(above.sum()),
-    )
-
-
-def gain_in_average_precision(
-    is_kind: ArrayLike, scores: ArrayLike, other_scores: ArrayLike, *, seed: int = 0
-) -> Estimate:
-    """Average precision of the first score less that of the other, on the same draws of rows.
-
-    >>> gain = gain_in_average_precision([True, False] * 50, [0.9, 0.1] * 50, [0.5, 0.5] * 50)
-    >>> round(gain.value, 2), gain.low > 0
-    (0.5, True)
-    """
-    kind, values = checked(is_kind, scores)
-    _, others = checked(is_kind, other_scores)
-    value = average_precision(kind, values) - average_precision(kind, others)
-    gains = drawn_precisions(kind, values, seed) - drawn_precisions(kind, others, seed)
-    return _estimate(value, gains, len(kind))
-
-
-def average_precision(is_kind: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Mean precision at the rows of the kind; rows of one score count together.
-
-    >>> average_precision(np.array([True, False, True]), np.array([3.0, 2.0, 1.0]))
-    0.8333333333333333
-    """
-    return float(_precisions(is_kind, scores, [np.ones(len(scores), dtype=np.int64)])[0])
-
-
-def drawn_precisions(is_kind: NDArray[np.bool_], scores: NDArray[np.float64], seed: int) -> Draws:
-    """Average precision in draws of rows with replacement, the same draws for any score."""
-    rng = np.random.default_rng(seed)
-    return _precisions(is_kind, scores, (rng.poisson(size=len(scores)) for _ in range(NUM_DRAWS)))
-
-
-def _precisions(
-    is_kind: NDArray[np.bool_], scores: NDArray[np.float64], counts: Iterable[NDArray[np.int64]]
-) -> Draws:
-    """Average precision for each way (N,) of counting rows."""
-    order = np.argsort(-scores, kind="stable")
-    last_of_equals = np.append(np.diff(scores[order]) != 0, True)
-    results = []
-    for count in counts:
-        rows = count[order].cumsum()[last_of_equals]
-        found = (count * is_kind)[order].cumsum()[last_of_equals]
-        new = np.diff(found, prepend=0)
-        results.append((new * found / rows.clip(min=1)).sum() / max(found[-1], 1))
-    return np.array(results)
-
-
-def checked(is_kind: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Both as arrays, once they fit each other."""
-    kind, values = np.asarray(is_kind), np.asarray(scores, dtype=np.float64)
-    if kind.dtype != np.bool_ or kind.ndim != 1 or kind.shape != values.shape:
-        raise InputError(
-            "There is one score for each row, which is of the kind or not.",
-            came=f"scores of shape {values.shape} for {kind.dtype} of shape {kind.shape}",
-            remedy="Pass two arrays of N.",
-        )
-    if not np.isfinite(values).all() or kind.all() or not kind.any():
-        raise InputError(
-            "Scores are finite, and rows are of both kinds.",
-            came=f"{int(kind.sum())} of {len(kind)} rows of the kind",
-            remedy="Without both there is nothing to tell apart.",
-        )
-    return kind, values
-
-
-def _estimate(value: float, drawn: Draws, num_rows: int) -> Estimate:
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Estimate(value=value, low=float(low), high=float(high), num_rows=num_rows)
-
-
-NUM_DRAWS = 1000  # of the bootstrap; its 2.5 % point then rests on 25 draws
-UNKNOWN = -1  # the true label of a row whose true label nobody knows
+UNKNOWN = -1  # an unknown true label
 
 Counts = NDArray[np.float64]
 Metric = Callable[[Counts], float]
@@ -163,25 +43,25 @@ class Options(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """How one class is met. None where there is no row to count on."""
+    """Recall and precision of one class; None where there is no row."""
 
     recall: Estimate | None
-    """Of the rows given this label, the share that is predicted as it."""
+    """Share of the rows with this label that are predicted as it."""
     precision: Estimate | None
-    """Of the rows predicted as this class, the share that was given its label."""
+    """Share of the rows predicted as this class that have its label."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What predictions are worth, against labels as given."""
+    """Scores of predictions against given labels."""
 
     accuracy_on_given: Estimate
     accuracy_on_true: Estimate | None
     """Of the rows whose true label is known; None where none is."""
     balanced_accuracy: Estimate
-    """Mean recall over classes that rows were given."""
+    """Mean recall over classes with given labels."""
     macro_f1: Estimate
-    """Mean F1 over classes that rows were given or predicted as."""
+    """Mean F1 over classes with given labels or predictions."""
     log_loss: Estimate
     calibration_error: CalibrationError
     by_class: tuple[ClassScore, ...]
@@ -196,7 +76,7 @@ def score_predictions(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Scores:
-    """Accuracy, balanced accuracy, macro F1, log loss, calibration error, and each class, with intervals.
+    """Return accuracy, balanced accuracy, macro F1, log loss, calibration error and scores of each class.
 
     Parameters
     ----------
@@ -214,12 +94,12 @@ def score_predictions(
     Raises
     ------
     InputError
-        Arrays that break a stated rule; the message names the first such row.
+        Unsuitable arrays; the message names the first such row.
 
     Notes
     -----
-    Good for nothing on predictions of rows that a model was taught, nor on rows that a cleaning step chose:
-    such scores rise whatever was cleaned. Calibration error keeps no groups together.
+    Meaningless on predictions of training rows, and on rows that a cleaning step chose: such scores rise
+    whatever was cleaned. Calibration error does not keep groups together.
 
     Examples
     --------
@@ -231,10 +111,10 @@ def score_predictions(
     """
     check_confidence(confidence)
     given, probs = check_scored(labels, pred_probs)
-    choice, (N, K) = probs.argmax(axis=1), probs.shape
+    predicted, (N, K) = probs.argmax(axis=1), probs.shape
     together = None if groups is None else group_numbers(groups, N)
-    confusion = confusion_counts(given, choice, K)
-    drawn = list(_drawn_confusions(given, choice, K, together, seed))
+    confusion = confusion_counts(given, predicted, K)
+    drawn = list(_drawn_confusions(given, predicted, K, together, seed))
 
     def from_confusion(of: Metric) -> Estimate:
         low, high = np.quantile([of(each) for each in drawn], [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -242,20 +122,20 @@ def score_predictions(
 
     options: Options = {"confidence": confidence, "seed": seed}
     return Scores(
-        accuracy_on_given=proportion_of_rows(choice == given, groups=together, **options),
-        accuracy_on_true=_accuracy_on_true(choice, true_labels, K, together, options),
+        accuracy_on_given=proportion_of_rows(predicted == given, groups=together, **options),
+        accuracy_on_true=_accuracy_on_true(predicted, true_labels, K, together, options),
         balanced_accuracy=from_confusion(balanced_accuracy),
         macro_f1=from_confusion(macro_f1),
         log_loss=mean_of_rows(row_log_loss(given, probs), groups=together, confidence=confidence),
         calibration_error=calibration_error(given, probs),
-        by_class=tuple(_class_score(given == k, choice == k, together, options) for k in range(K)),
+        by_class=tuple(_class_score(given == k, predicted == k, together, options) for k in range(K)),
     )
 
 
 def mean_of_rows(values: ArrayLike, *, groups: ArrayLike | None = None, confidence: float = 0.95) -> Estimate:
-    """Mean of values (N,), with the normal interval; the spread is that of whole groups.
+    """Return the mean of values (N,), with the normal interval of clustered rows.
 
-    Liang and Zeger (1986), Biometrika 73, 13-22. Not good for fewer than some thirty groups.
+    Liang and Zeger (1986), Biometrika 73, 13-22. Not good for fewer than about thirty groups.
 
     >>> mean_of_rows(np.arange(100) % 2).as_percent()
     '50.0 % (40.2 to 59.8 %, n = 100)'
@@ -268,28 +148,27 @@ def mean_of_rows(values: ArrayLike, *, groups: ArrayLike | None = None, confiden
 
 
 def row_log_loss(labels: Labels, pred_probs: Matrix) -> NDArray[np.float64]:
-    """Minus the logarithm (N,) of what each row gives to its label, of nothing below 1e-7.
+    """Return minus the logarithm (N,) of each label's probability, floored at 1e-7.
 
     >>> row_log_loss(np.array([1]), np.array([[0.5, 0.5]])).round(4)
     array([0.6931])
     """
-    own = pred_probs[np.arange(len(labels)), labels]
-    return -floored_log(own)
+    return -floored_log(pred_probs[np.arange(len(labels)), labels])
 
 
-def confusion_counts(labels: Labels, choice: Labels, num_classes: int) -> Counts:
-    """Rows (K, K) by [given, predicted].
+def confusion_counts(labels: Labels, predicted: Labels, num_classes: int) -> Counts:
+    """Return counts of rows (K, K) by [given, predicted].
 
     >>> confusion_counts(np.array([0, 1, 1]), np.array([0, 0, 1]), 2)
     array([[1., 0.],
            [1., 1.]])
     """
-    cells = np.bincount(labels * num_classes + choice, minlength=num_classes**2)
+    cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes).astype(np.float64)
 
 
 def balanced_accuracy(confusion: Counts) -> float:
-    """Mean recall over the classes that rows were given.
+    """Return the mean recall over classes with given labels.
 
     >>> balanced_accuracy(np.array([[2, 2], [0, 1]]))
     0.75
@@ -299,7 +178,7 @@ def balanced_accuracy(confusion: Counts) -> float:
 
 
 def macro_f1(confusion: Counts) -> float:
-    """Mean F1 over the classes that rows were given or predicted as.
+    """Return the mean F1 over classes with given labels or predictions.
 
     >>> round(macro_f1(np.array([[2, 2], [0, 1]])), 4)
     0.5833
@@ -309,16 +188,16 @@ def macro_f1(confusion: Counts) -> float:
 
 
 def _drawn_confusions(
-    labels: Labels, choice: Labels, num_classes: int, together: NDArray[np.intp] | None, seed: int
+    labels: Labels, predicted: Labels, num_classes: int, together: NDArray[np.intp] | None, seed: int
 ) -> Iterator[Counts]:
-    """Confusion counts of draws of whole groups."""
+    """Yield confusion counts of draws of whole groups."""
     rng, shape = np.random.default_rng(seed), (num_classes, num_classes)
-    if together is None:  # rows alike are drawn by their count: the cost is that of the cells
-        shares = confusion_counts(labels, choice, num_classes).ravel() / len(labels)
+    if together is None:  # equal rows are drawn by their count: the cost is that of the cells
+        shares = confusion_counts(labels, predicted, num_classes).ravel() / len(labels)
         for counts in rng.multinomial(len(labels), shares, size=NUM_DRAWS):
             yield counts.reshape(shape).astype(np.float64)
         return
-    num_groups, cell = int(together.max()) + 1, labels * num_classes + choice
+    num_groups, cell = int(together.max()) + 1, labels * num_classes + predicted
     for _ in range(NUM_DRAWS):
         times = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)
         counts = np.bincount(cell, weights=times[together], minlength=num_classes**2)
@@ -326,7 +205,7 @@ def _drawn_confusions(
 
 
 def _accuracy_on_true(
-    choice: Labels,
+    predicted: Labels,
     true_labels: ArrayLike | None,
     num_classes: int,
     together: NDArray[np.intp] | None,
@@ -338,25 +217,25 @@ def _accuracy_on_true(
     if not known.any():
         return None
     truth = np.where(known, true_labels, 0)
-    check_labels(truth, num_rows=len(choice), num_classes=num_classes)
+    check_labels(truth, num_rows=len(predicted), num_classes=num_classes)
     return proportion_of_rows(
-        (choice == truth)[known], groups=None if together is None else together[known], **options
+        (predicted == truth)[known], groups=None if together is None else together[known], **options
     )
 
 
 def _class_score(
     is_given: NDArray[np.bool_],
-    is_chosen: NDArray[np.bool_],
+    is_predicted: NDArray[np.bool_],
     together: NDArray[np.intp] | None,
     options: Options,
 ) -> ClassScore:
     def among(rows: NDArray[np.bool_]) -> Estimate | None:
         if not rows.any():
             return None
-        hits = (is_given & is_chosen)[rows]
+        hits = (is_given & is_predicted)[rows]
         return proportion_of_rows(hits, groups=None if together is None else together[rows], **options)
 
-    return ClassScore(recall=among(is_given), precision=among(is_chosen))
+    return ClassScore(recall=among(is_given), precision=among(is_predicted))
 
 
 def _deviation_of_mean(residuals: NDArray[np.float64], together: NDArray[np.intp]) -> float:
@@ -365,3 +244,112 @@ def _deviation_of_mean(residuals: NDArray[np.float64], together: NDArray[np.intp
     if len(sums) < 2:
         return float("inf")
     return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(residuals))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """Detection of rows of a kind by a score, each number with its interval."""
+
+    average_precision: Estimate
+    chance: Estimate
+    """Share of rows of the kind: the average precision of a random score."""
+    precision: Estimate | None
+    """None where no row lies above the cut."""
+    recall: Estimate
+    num_above: int
+
+
+def detection(is_kind: ArrayLike, scores: ArrayLike, *, cut: float = 0.5, seed: int = 0) -> Detection:
+    """Return precision and recall of rows with a score of `cut` or more, and average precision.
+
+    `is_kind` (N,) is true for the rows to find, `scores` (N,) are higher for rows like these.
+
+    >>> found = detection([True, True, False, False], [0.9, 0.6, 0.7, 0.1])
+    >>> round(found.average_precision.value, 3), found.precision.value, found.recall.value
+    (0.833, 0.6666666666666666, 1.0)
+    """
+    kind, values = _check_kind(is_kind, scores)
+    above = values >= cut
+    hits = int((above & kind).sum())
+    drawn = drawn_precisions(kind, values, seed)
+    return Detection(
+        average_precision=_estimate(average_precision(kind, values), drawn, len(kind)),
+        chance=proportion(int(kind.sum()), len(kind)),
+        precision=proportion(hits, int(above.sum())) if above.any() else None,
+        recall=proportion(hits, int(kind.sum())),
+        num_above=int(above.sum()),
+    )
+
+
+def gain_in_average_precision(
+    is_kind: ArrayLike, scores: ArrayLike, other_scores: ArrayLike, *, seed: int = 0
+) -> Estimate:
+    """Return the average precision of the first score less that of the other, on the same draws of rows.
+
+    >>> gain = gain_in_average_precision([True, False] * 50, [0.9, 0.1] * 50, [0.5, 0.5] * 50)
+    >>> round(gain.value, 2), gain.low > 0
+    (0.5, True)
+    """
+    kind, values = _check_kind(is_kind, scores)
+    _, others = _check_kind(is_kind, other_scores)
+    value = average_precision(kind, values) - average_precision(kind, others)
+    gains = drawn_precisions(kind, values, seed) - drawn_precisions(kind, others, seed)
+    return _estimate(value, gains, len(kind))
+
+
+def average_precision(is_kind: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the mean precision at the rows of the kind; rows of equal score count together.
+
+    >>> average_precision(np.array([True, False, True]), np.array([3.0, 2.0, 1.0]))
+    0.8333333333333333
+    """
+    return float(_precisions(is_kind, scores, [np.ones(len(scores), dtype=np.int64)])[0])
+
+
+def drawn_precisions(is_kind: NDArray[np.bool_], scores: NDArray[np.float64], seed: int) -> Draws:
+    """Return the average precision in draws of rows with replacement, the same draws for any score."""
+    rng = np.random.default_rng(seed)
+    return _precisions(is_kind, scores, (rng.poisson(size=len(scores)) for _ in range(NUM_DRAWS)))
+
+
+def _precisions(
+    is_kind: NDArray[np.bool_], scores: NDArray[np.float64], counts: Iterable[NDArray[np.int64]]
+) -> Draws:
+    """Return the average precision for each array (N,) of row counts."""
+    order = np.argsort(-scores, kind="stable")
+    last_of_equals = np.append(np.diff(scores[order]) != 0, True)
+    results = []
+    for count in counts:
+        rows = count[order].cumsum()[last_of_equals]
+        found = (count * is_kind)[order].cumsum()[last_of_equals]
+        new = np.diff(found, prepend=0)
+        results.append((new * found / rows.clip(min=1)).sum() / max(found[-1], 1))
+    return np.array(results)
+
+
+def _check_kind(is_kind: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return both as arrays that fit each other."""
+    kind, values = np.asarray(is_kind), np.asarray(scores, dtype=np.float64)
+    if kind.dtype != np.bool_ or kind.ndim != 1 or kind.shape != values.shape:
+        raise InputError(
+            f"is_kind has shape {kind.shape} of {kind.dtype}, scores have shape {values.shape}.",
+            expected="Expected is_kind (N,) of bool and scores (N,).",
+            remedy="Pass two arrays of N.",
+        )
+    if not np.isfinite(values).all():
+        raise InputError("scores are not all finite.", remedy="Leave out the rows without a score.")
+    if kind.all() or not kind.any():
+        raise InputError(
+            f"{int(kind.sum())} of {len(kind)} rows are of the kind.",
+            expected="Expected rows of both kinds.",
+            remedy="Add rows of the other kind.",
+        )
+    return kind, values
+
+
+def _estimate(value: float, drawn: Draws, num_rows: int) -> Estimate:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(value=value, low=float(low), high=float(high), num_rows=num_rows)
+
+
+NUM_DRAWS = 1000  # of the bootstrap; its 2.5 % point then rests on 25 draws

@@ -1,18 +1,18 @@
-"""How good a model is in truth, when the labels that it is scored on may be wrong. N rows, K classes.
+"""True accuracy of a model from labels that may be wrong. N rows, K classes.
 
-    h  the model's choice     s  the given label     y  the truth, hidden     e  P(s != y)
+    h  predicted class     s  given label     y  true class, hidden     e  P(s != y)
 
-    A - A~ = e (d - c)        truth less score: c = P(h = s | s != y) of wrong labels are repeated by the
-                              model, in d = P(h = y | s != y) of them it is right nevertheless
+    A - A~ = e (d - c)        true accuracy less score: the model repeats a share c = P(h = s | s != y) of the
+                              wrong labels, and is right on a share d = P(h = y | s != y) of them
 
     accuracy_under_noise(labels, pred_probs) -> AccuracyUnderNoise
         bounds        no assumption but e: from all wrong labels repeated to none
-        estimate      model and labels err apart, given the class: mean over rows of inv(T)[s, h]
-        sensitivity   from there to c = 1, where nothing is left but A = A~ - e
-        ceiling       1 - e, what a model that knows every truth is expected to score
+        estimate      model and label errors are independent given the class: mean over rows of inv(T)[s, h]
+        sensitivity   from there to c = 1, where A = A~ - e
+        ceiling       1 - e, the expected score of a perfect model
 
-Labels and predictions cannot say how often model and people make the same mistake. Rows that people check
-again can: see `audit`.
+Labels and predictions do not determine how often model and people make the same mistake. Rows that people
+check again do: see `audit`.
 """
 
 from __future__ import annotations
@@ -32,22 +32,20 @@ from kiyome.noise.adaptive import adaptive_joint, fit_adaptive
 from kiyome.noise.transition import transition_of
 
 NUM_DRAWS = 100  # each fits the noise again; a standard deviation within 7 % of itself
-MOST_ROWS_A_DRAW = 10_000  # of more rows each draw takes these, and deviations shrink by the root of it
+MOST_ROWS_A_DRAW = 10_000  # of more rows each draw takes these; deviations shrink by the root of the share
 REPEATS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-SEEN_REPEATS = (
-    0.2  # more than networks needed on labels by people: 0.06 to 0.15, twelve here and five elsewhere
-)
+SEEN_REPEATS = 0.2  # networks on human labels repeated 0.06 to 0.15, twelve here and five elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Between which values a number lies; no confidence interval unless it says so."""
+    """Two values between which a number lies; no confidence interval."""
 
     low: float
     high: float
 
     def as_percent(self) -> str:
-        """Words for people.
+        """Return the range in words, as percentages.
 
         >>> Range(low=0.812, high=0.9765).as_percent()
         '81.2 to 97.7 %'
@@ -57,16 +55,16 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """A share of wrong labels and where it may lie: measured, or a band of what cannot be decided."""
+    """A share of wrong labels with its range: a measured interval, or a band of what cannot be decided."""
 
     value: float
     low: float
     high: float
     source: str
-    """Where it comes from, in words."""
+    """Its source, in words."""
 
     def as_percent(self) -> str:
-        """Words for people.
+        """Return the range in words, as percentages.
 
         >>> Rate(value=0.087, low=0.078, high=0.125, source="measured").as_percent()
         '8.7 % (7.8 to 12.5 %)'
@@ -76,7 +74,7 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class SensitivityPoint:
-    """True accuracy, were the model to repeat this share of the wrong labels."""
+    """True accuracy if the model repeats this share of the wrong labels."""
 
     repeats: float
     true_accuracy: Estimate
@@ -84,47 +82,47 @@ class SensitivityPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyUnderNoise:
-    """A score on given labels, and what it leaves open about the truth."""
+    """A score on given labels, and the range of true accuracy that it leaves open."""
 
     accuracy_on_given: Estimate
     noise_rate: Rate
     bounds: Range
-    """Of the true accuracy, whatever the mistakes are like, over the range of the noise rate and chance."""
+    """Of the true accuracy with no assumption, over the range of the noise rate and sampling error."""
     estimated_true_accuracy: Estimate
-    """If model and labels err apart, given the true class. People's labels break this: it is then too high.
-    The interval is of chance; with a noise rate of these predictions' own, of what they leave open, too."""
+    """If model and label errors are independent given the true class; too high on human labels. The interval
+    covers sampling error and, where the noise rate is estimated from these predictions, its band."""
     plausible: Range
-    """From no wrong label repeated to more than networks were seen to repeat, over the noise rate's range."""
+    """From no wrong label repeated to 20 % repeated, over the noise rate's range."""
     sensitivity: tuple[SensitivityPoint, ...]
-    """From wrong labels that are met by coincidence only to all of them repeated."""
+    """From coincidental matches of wrong labels only to all of them repeated."""
     ceiling: Rate
-    """What a model that knows every truth is expected to score on labels as noisy as these."""
+    """Expected score of a perfect model on labels as noisy as these."""
     errs_together: bool
-    """The score is higher than it could be by chance if model and labels erred apart."""
+    """The score is significantly above what independent errors allow."""
 
     def describe(self) -> tuple[str, ...]:
-        """Sentences for people."""
-        rate, top = self.noise_rate, self.ceiling
-        apart = (
-            f"Right in {self.estimated_true_accuracy.as_percent()} if model and labels err apart, given the"
-            " class. Where people label, this is too high."
+        """Return the result in sentences."""
+        rate = self.noise_rate
+        independent = (
+            "True accuracy if model and label errors are independent given the class:"
+            f" {self.estimated_true_accuracy.as_percent()}; too high on human labels."
         )
-        repeated = (
-            f"Right in {self.plausible.as_percent()} if the model repeats up to"
-            f" {100 * SEEN_REPEATS:.0f} % of the wrong labels, more than networks did on labels by people."
+        plausible = (
+            f"Plausible true accuracy: {self.plausible.as_percent()}, if the model repeats up to"
+            f" {100 * SEEN_REPEATS:.0f} % of the wrong labels, more than networks on human labels did."
         )
         ceiling = (
-            f"A model that knows every truth is expected to score {top.as_percent()} on such labels; one that"
-            " has learned the annotators' habits may score more."
+            f"Ceiling: a perfect model would score about {self.ceiling.as_percent()} on these labels; one"
+            " that has learned the annotators' habits may score more."
         )
-        said = (
-            f"Agrees with {self.accuracy_on_given.as_percent()} of the given labels.",
-            f"About {rate.as_percent()} of these are wrong ({rate.source}).",
-            f"Right in {self.bounds.as_percent()}, whatever the mistakes are like.",
-            *(apart, repeated, ceiling),
+        sentences = (
+            f"Accuracy on given labels: {self.accuracy_on_given.as_percent()}.",
+            f"Wrong labels: about {rate.as_percent()}, {rate.source}.",
+            f"True accuracy with no assumption: {self.bounds.as_percent()}.",
+            *(independent, plausible, ceiling),
         )
-        together = "The score is above what errors apart allow: the model repeats some of the mistakes."
-        return (*said, together) if self.errs_together else said
+        together = "The score is above what independent errors allow: the model repeats some of the mistakes."
+        return (*sentences, together) if self.errs_together else sentences
 
 
 def accuracy_under_noise(
@@ -137,7 +135,7 @@ def accuracy_under_noise(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AccuracyUnderNoise:
-    """How good predictions are in truth, as far as labels that may be wrong can tell.
+    """Return the range of true accuracy that labels with errors leave open.
 
     Parameters
     ----------
@@ -146,30 +144,30 @@ def accuracy_under_noise(
     pred_probs
         (N, K) probabilities of models that did not see the row; rows sum to one.
     transition_matrix
-        (K, K) [true, given], where the noise is known; else that of `method="adaptive"`, which takes these
-        very predictions' word, and takes a weak predictor's own mistakes for wrong labels.
+        (K, K) [true, given], where the noise is known; else estimated with `method="adaptive"` from these
+        predictions, which counts a weak predictor's own mistakes as wrong labels.
     measured
         The share of wrong labels, where people measured it: by an audit, or by labels given twice. The
-        matrix is then brought to that share.
+        matrix is then scaled to that share.
     groups
         (N,) rows with the same value belong together and are drawn together; an empty text stands alone.
     confidence, seed
-        Of intervals of chance, and of their bootstrap, which estimates the matrix anew in each draw. Chance
-        alone covered the truth in 0 to 18 % of simulations with a matrix from these predictions, so there
-        the interval reaches over the band of their noise rate, and is none of 95 %.
+        Of intervals of sampling error, and of their bootstrap, which estimates the matrix anew in each draw.
+        Sampling error alone covered the truth in 0 to 18 % of simulations with a matrix from these
+        predictions, so there the interval includes the band of their noise rate, and is none of 95 %.
 
     Raises
     ------
     InputError
-        A matrix and a measured share at once; arrays that break a stated rule.
+        Both a matrix and a measured share; unsuitable arrays.
 
     Notes
     -----
     Under class-conditional noise the order of models is kept: Chen et al. (2020), arXiv 2012.04193. The
-    estimate is the trace of G inv(T), with G the counts of [choice, given]. For twelve networks on labels by
-    people (CIFAR-10N) it was 1 to 11 points too high where the truth was known; the share of wrong labels
-    that would have to be repeated to come out right was 0.064 to 0.140, for others up to 0.150, so
-    `plausible` ends at 0.2.
+    estimate is the trace of G inv(T), with G the counts of [predicted, given]. For twelve networks on human
+    labels (CIFAR-10N) it was 1 to 11 points too high where the truth was known; the share of repeated wrong
+    labels that gives the true accuracy was 0.064 to 0.140, for others up to 0.150, so `plausible` ends at
+    0.2.
 
     Examples
     --------
@@ -185,28 +183,28 @@ def accuracy_under_noise(
     """
     check_confidence(confidence)
     given, probs = check_scored(labels, pred_probs)
-    N, choice = len(given), probs.argmax(axis=1)
+    N, predicted = len(given), probs.argmax(axis=1)
     together = None if groups is None else group_numbers(groups, N)
     known = None if transition_matrix is None else check_matrix(transition_matrix, probs.shape[1])
     _refuse_both(known, measured)
 
     def curve(rows: NDArray[np.intp] | slice, share: float | None) -> Matrix:
         T = _matrix_of(given[rows], probs[rows]) if known is None else known
-        return _curve(given[rows], choice[rows], T, share)
+        return _curve(given[rows], predicted[rows], T, share)
 
     T = _matrix_of(given, probs) if known is None else known
     rate = _rate(given, probs, T, measured, is_known=known is not None)
-    score = proportion_of_rows(choice == given, groups=together, confidence=confidence, seed=seed)
-    values = _curve(given, choice, T, None if measured is None else measured.value)
+    score = proportion_of_rows(predicted == given, groups=together, confidence=confidence, seed=seed)
+    values = _curve(given, predicted, T, None if measured is None else measured.value)
     spread = _bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
     bounds = bounds_without_assumption(score, rate)
-    # a matrix brought to a far rate may have no inverse to speak of, so the ends let errors fall alike
+    # a matrix scaled to a distant rate may be close to singular, so the ends use uniform errors
     ends = [
-        _where_errors_fall_alike(score.value, share, probs.shape[1], np.array(REPEATS))
+        _with_uniform_errors(score.value, share, probs.shape[1], np.array(REPEATS))
         for share in (rate.low, rate.high)
     ]
-    # a measured share is drawn in the bootstrap; what these predictions leave open is not
+    # a measured share is drawn in the bootstrap; the band of an estimated one is not
     is_own = measured is None and known is None
     open_ = [values, *ends] if is_own else [values]
     lowest, highest = np.min(open_, axis=0) - half, np.max(open_, axis=0) + half
@@ -227,9 +225,9 @@ def accuracy_under_noise(
 
 
 def bounds_without_assumption(score: Estimate, noise_rate: Rate) -> Range:
-    """Between which the true accuracy lies for any mistakes, over both intervals: |A - A~| <= e and more.
+    """Return the range of true accuracy for any mistakes, over both intervals.
 
-    The lower end has every wrong label repeated, the upper one none, as far as there are rows to have it so:
+    At the lower end every wrong label is repeated, at the upper end none, as far as there are enough rows:
     A <= 1 - |1 - e - A~|.
 
     >>> score = Estimate(value=0.9, low=0.9, high=0.9, num_rows=100)
@@ -238,15 +236,15 @@ def bounds_without_assumption(score: Estimate, noise_rate: Rate) -> Range:
     >>> round(found.low, 2), round(found.high, 2)
     (0.82, 0.98)
     """
-    # the nearest that a score and one less a rate come to each other
+    # the smallest distance of a score and one less a rate
     gap = max(1 - noise_rate.high - score.high, score.low - (1 - noise_rate.low), 0.0)
     return Range(low=max(score.low - noise_rate.high, 0.0), high=1 - gap)
 
 
 def matrix_with_noise_rate(transition_matrix: Matrix, true_shares: Matrix, noise_rate: float) -> Matrix:
-    """The matrix (K, K) whose errors are spread as before and, over all rows, as frequent as asked for.
+    """Return the matrix (K, K) with the same confusions and, over all rows, this noise rate.
 
-    A class whose labels would all be wrong stays at that, so the rate may be missed where it is very high.
+    A class whose labels would all be wrong stays at that, so a very high rate may not be reached.
 
     >>> matrix_with_noise_rate(np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([0.5, 0.5]), 0.1)
     array([[0.95, 0.05],
@@ -254,7 +252,7 @@ def matrix_with_noise_rate(transition_matrix: Matrix, true_shares: Matrix, noise
     """
     wrong = 1 - np.diag(transition_matrix)
     now = float(true_shares @ wrong)
-    if now <= 0:  # no error shows how errors are spread: all alike
+    if now <= 0:  # no error shows the confusions: uniform ones
         K = len(wrong)
         return np.full((K, K), noise_rate / (K - 1)) + (1 - noise_rate * K / (K - 1)) * np.eye(K)
     factor = np.minimum(noise_rate / now, 1 / np.maximum(wrong, 1e-12))
@@ -263,32 +261,32 @@ def matrix_with_noise_rate(transition_matrix: Matrix, true_shares: Matrix, noise
     return scaled
 
 
-def _curve(labels: Labels, choice: Labels, T: Matrix, noise_rate: float | None) -> Matrix:
-    """True accuracy at each of REPEATS; the first is the estimate under errors apart."""
+def _curve(labels: Labels, predicted: Labels, T: Matrix, noise_rate: float | None) -> Matrix:
+    """Return the true accuracy at each of REPEATS; the first is the estimate under independent errors."""
     shares = true_shares(labels, T)
     if noise_rate is not None:
         T = matrix_with_noise_rate(T, shares, noise_rate)
     e = 1 - float(true_shares(labels, T) @ np.diag(T))
-    score, apart = float((choice == labels).mean()), float(np.linalg.pinv(T)[labels, choice].mean())
+    score, apart = float((predicted == labels).mean()), float(np.linalg.pinv(T)[labels, predicted].mean())
     if e <= 0:
         return np.full(len(REPEATS), score)
     repeats = np.array(REPEATS)
-    alike = _where_errors_fall_alike(score, e, len(T), repeats)
-    # what T knows of the classes counts less as mistakes are repeated, which leaves nothing to it
+    alike = _with_uniform_errors(score, e, len(T), repeats)
+    # the more mistakes are repeated, the less the classes' confusions in T matter
     curve: Matrix = alike + (1 - repeats) * (apart - alike[0])
     return curve
 
 
-def _where_errors_fall_alike(score: float, e: float, num_classes: int, repeats: Matrix) -> Matrix:
-    """True accuracy if a share of wrong labels is repeated, and else errors fall on all classes alike."""
-    met = e * (1 - repeats) / (num_classes - 1)  # wrong labels that a wrong choice meets by coincidence
+def _with_uniform_errors(score: float, e: float, num_classes: int, repeats: Matrix) -> Matrix:
+    """Return the true accuracy if a share of wrong labels is repeated and other errors are uniform."""
+    met = e * (1 - repeats) / (num_classes - 1)  # wrong labels that a wrong prediction matches by coincidence
     right_on_right = (score - e * repeats - met) / np.maximum(1 - e - met, 1e-3)
     true_accuracy: Matrix = right_on_right * (1 - e * repeats)
     return true_accuracy
 
 
 def true_shares(labels: Labels, T: Matrix) -> Matrix:
-    """Shares (K,) of the true classes that T turns into those of the given labels.
+    """Return the shares (K,) of true classes that T turns into those of the given labels.
 
     >>> true_shares(np.array([0, 0, 0, 1]), np.array([[1.0, 0.0], [0.5, 0.5]]))
     array([0.5, 0.5])
@@ -307,11 +305,11 @@ def _rate(
     labels: Labels, pred_probs: Matrix, T: Matrix, measured: Estimate | None, *, is_known: bool
 ) -> Rate:
     if measured is not None:
-        source = f"measured, n = {measured.num_rows:,}"
+        source = f"measured (n = {measured.num_rows:,})"
         return Rate(value=measured.value, low=measured.low, high=measured.high, source=source)
     if is_known:
         e = 1 - float(true_shares(labels, T) @ np.diag(T))
-        return Rate(value=e, low=e, high=e, source="by the matrix at hand")
+        return Rate(value=e, low=e, high=e, source="from the given matrix")
     found = noise_rate(labels, pred_probs)
     return Rate(value=found.value, low=found.low, high=found.high, source="estimated from these predictions")
 
@@ -322,7 +320,7 @@ def _bootstrap_spread(
     measured: Estimate | None,
     seed: int,
 ) -> Matrix:
-    """Standard deviation of the curve over draws of whole groups, and of the measured share."""
+    """Return the standard deviation of the curve over draws of whole groups, and of the measured share."""
     rng, num_groups = np.random.default_rng(seed), int(together.max()) + 1
     by_group, sizes = np.argsort(together, kind="stable"), np.bincount(together)
     starts = np.cumsum(sizes) - sizes
@@ -334,21 +332,21 @@ def _bootstrap_spread(
         rows = by_group[np.repeat(starts[groups] + sizes[groups] - ends, sizes[groups]) + np.arange(ends[-1])]
         share = None
         if measured is not None:
-            by_chance = (measured.high - measured.low) / 3.92 * np.sqrt(num_groups / taken)
-            share = float(np.clip(rng.normal(measured.value, by_chance), 1e-6, 0.99))
+            deviation = (measured.high - measured.low) / 3.92 * np.sqrt(num_groups / taken)
+            share = float(np.clip(rng.normal(measured.value, deviation), 1e-6, 0.99))
         curves.append(curve(rows, share))
     spread: Matrix = np.std(curves, axis=0, ddof=1) * np.sqrt(taken / num_groups)
     return spread
 
 
 def _estimate(value: float, low: float, high: float, num_rows: int) -> Estimate:
-    """Clipped to shares: sampling can carry the estimate past one."""
+    """Return the estimate clipped to 0..1, which sampling error can exceed."""
     low, value, high = (min(max(float(x), 0.0), 1.0) for x in (low, value, high))
     return Estimate(value=value, low=low, high=high, num_rows=num_rows)
 
 
 def _plausible(curves: Matrix, half: Matrix, bounds: Range) -> Range:
-    """Over all curves, up to the share of repeated labels that was seen."""
+    """Return the range over all curves up to SEEN_REPEATS."""
     seen = np.array(REPEATS) <= SEEN_REPEATS
     low, high = (curves - half)[:, seen].min(), (curves + half)[:, seen].max()
     return Range(
@@ -359,20 +357,20 @@ def _plausible(curves: Matrix, half: Matrix, bounds: Range) -> Range:
 def _refuse_both(known: Matrix | None, measured: Estimate | None) -> None:
     if known is not None and measured is not None:
         raise InputError(
-            "The noise is known by a matrix, or by its share.",
-            came="transition_matrix and measured",
-            remedy="Leave one of them out.",
+            "Both transition_matrix and measured are given.",
+            expected="Expected one of them.",
+            remedy="Leave one out.",
         )
 
 
 def check_matrix(transition_matrix: ArrayLike, num_classes: int) -> Matrix:
-    """The matrix (K, K) as numbers, once each row is a distribution over K classes."""
+    """Return the matrix (K, K) as numbers; each row must be a distribution."""
     T = np.asarray(transition_matrix, dtype=np.float64)
     fits = T.shape == (num_classes, num_classes) and (T >= 0).all() and np.allclose(T.sum(axis=1), 1)
     if not fits:
         raise InputError(
-            "transition_matrix is [true, given], one row and column a class, and its rows sum to one.",
-            came=f"shape {T.shape}, row sums {T.sum(axis=-1)}",
+            f"transition_matrix has shape {T.shape} and row sums {T.sum(axis=-1)}.",
+            expected=f"Expected [true, given] of shape ({num_classes}, {num_classes}) whose rows sum to one.",
             remedy="Pass T[true, given]; cleanlab's noise_matrix is the transpose.",
         )
     return T

@@ -1,11 +1,11 @@
-"""Shares estimated from rows that were drawn by a known design. N rows in H strata, n of them checked.
+"""Proportions estimated from rows drawn by a known design. N rows in H strata, n of them checked.
 
     stratified         sum of N_h / N * x_h / n_h, unbiased whatever the strata are (Horvitz-Thompson)
-    prediction-powered the share in a plain sample, corrected by guesses of all rows (PPI++)
+    prediction-powered the proportion in a plain sample, corrected by guesses of all rows (PPI++)
 
-The interval of the first asks of each possible truth, spread over the strata as the sample likes best, how
-likely an estimate this far off is, and keeps the truths for which it is not too unlikely. So it covers near
-one and with few rows, where "plus or minus two standard errors" does not.
+The interval of the first is a test inversion: it contains each proportion for which, at the likeliest strata
+with that proportion, an estimate this far off is not too improbable. So it covers near one and with few rows,
+where "plus or minus two standard errors" does not.
 """
 
 from dataclasses import replace
@@ -15,67 +15,47 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
-from kiyome.estimates import Estimate, proportion
+from kiyome.estimates import Estimate, check_confidence, proportion
 
 Numbers = NDArray[np.float64]
 
-SMOOTHING = 0.15  # of the smallest step of the estimate: what lies on a step counts half
-FINEST = 1 / 50  # of a standard error: no step below that is told apart
-REACH = 10  # standard errors, and steps, beyond which nothing of the distribution lies
-LOG_RANGE = (-10.0, 20.0)  # of the pull on the strata, where neither end leaves a doubt
+SMOOTHING = 0.15  # of the smallest step of the estimate: an equal estimate counts half
+FINEST = 1 / 50  # of a standard error: smaller steps are not resolved
+REACH = 10  # standard errors, and steps, beyond which the distribution is zero
+LOG_RANGE = (-10.0, 20.0)  # of the tilt of the strata, which brackets every root
 
 
 def stratified_proportion(
     hits: ArrayLike, rows: ArrayLike, sizes: ArrayLike, *, confidence: float = 0.95
 ) -> Estimate:
-    """Share of all N rows that are hits, from the hits among rows drawn at random in each stratum.
+    """Return the proportion of hits among all N rows, from hits, checked rows and all rows of strata (H,).
 
-    Parameters
-    ----------
-    hits, rows, sizes
-        (H,) hits among the checked rows, checked rows, and all rows of each stratum;
-        ``0 <= hits <= rows <= sizes`` and at least one row checked in each.
-    confidence
-        Chance that an interval made this way covers the truth.
+    Test inversion: a proportion is in the interval unless an estimate as far away has a probability below
+    2.5 % on that side, at the likeliest strata with that proportion (Carpenter, 1999, JRSS B 61, 159-172); an
+    equal estimate counts half (mid-p). Probabilities are exact, by the characteristic function of independent
+    binomials (Gil-Pelaez, 1951, Biometrika 38, 481-482), with a finite population correction. Over 60
+    simulated truths the interval covered 95.6 to 96.6 % on average, 91 % at the least; above a truth of 0.97
+    with 100 rows 98.0 %, where the plain normal interval covered 59 %
+    (benchmarks/results/audit_coverage.txt).
 
-    Raises
-    ------
-    InputError
-        If the counts are impossible.
-
-    Notes
-    -----
-    Test inversion: the share theta is in the interval unless an estimate as far away has a chance of less
-    than 2.5 % on that side, at the likeliest strata with that share (Carpenter, 1999, JRSS B 61, 159-172);
-    what lies exactly on the estimate counts half (mid-p). Chances are exact, by the characteristic function
-    of independent binomials (Gil-Pelaez, 1951, Biometrika 38, 481-482). A stratum of which many rows are
-    checked counts as more rows, by the finite population correction. Over 60 simulated truths it covered
-    95.6 to 96.6 % on average, 91 % at the least; above a truth of 0.97 with 100 rows 98.0 %, where the plain
-    normal interval covered 59 % (benchmarks/results/audit_coverage.txt).
-
-    Examples
-    --------
     >>> stratified_proportion([19, 40], [20, 40], [300, 700]).as_percent()
     '98.5 % (93.1 to 99.9 %, n = 60)'
     """
     x, n, N = (np.asarray(each, dtype=np.float64) for each in (hits, rows, sizes))
     if x.ndim != 1 or not x.shape == n.shape == N.shape or not len(x) or not _possible(x, n, N):
         raise InputError(
-            "In each stratum 0 <= hits <= rows <= sizes, and at least one row is checked.",
-            came=f"hits {x.tolist()}, rows {n.tolist()}, sizes {N.tolist()}",
+            f"The strata have hits {x.tolist()}, rows {n.tolist()}, sizes {N.tolist()}.",
+            expected="Expected 0 <= hits <= rows <= sizes and one checked row or more in each stratum.",
             remedy="Join a stratum without checked rows to another.",
         )
-    if not 0 < confidence < 1:
-        raise InputError(
-            "Confidence lies between 0 and 1.", came=str(confidence), remedy="Say 0.95 for 95 %."
-        )
+    check_confidence(confidence)
     weights = N / N.sum()
     value = float((weights * x / n).sum())
     open_ = n < N  # a stratum that was checked whole is known
     known = float((weights * x / n)[~open_].sum())
-    worth = np.rint(n * (N - 1) / np.maximum(N - n, 1))[open_]
-    scaled = (x / n)[open_] * worth
-    low, high = _ends(scaled, worth, weights[open_], (1 - confidence) / 2) if open_.any() else (0.0, 0.0)
+    effective = np.rint(n * (N - 1) / np.maximum(N - n, 1))[open_]
+    scaled = (x / n)[open_] * effective
+    low, high = _ends(scaled, effective, weights[open_], (1 - confidence) / 2) if open_.any() else (0.0, 0.0)
     return Estimate(
         value=value, low=min(known + low, value), high=max(known + high, value), num_rows=int(n.sum())
     )
@@ -84,31 +64,14 @@ def stratified_proportion(
 def prediction_powered_proportion(
     hits: ArrayLike, guesses: ArrayLike, all_guesses: ArrayLike, *, confidence: float = 0.95
 ) -> Estimate:
-    """Share of all N rows that are hits, from a plain random sample and a guess for every row.
+    """Return the proportion of hits among all N rows, from hits (n,) of a plain sample and all guesses.
 
-    Parameters
-    ----------
-    hits
-        (n,) true or false, of rows drawn with equal chances.
-    guesses, all_guesses
-        (n,) and (N,) chances that each row is a hit, from any model; they need not be right.
-    confidence
-        Of the interval.
+    Guesses are probabilities (n,) and (N,) of a hit from any model; they need not be right. PPI++
+    (Angelopoulos et al., 2023, arXiv 2311.01453): guesses count as far as they agree with the sample. The
+    ends are Wilson's, narrowed by the ratio of standard errors. Strata by the same guesses are about as good
+    (benchmarks/results/audit_coverage.txt): use this for a plain sample that is checked already. Not good for
+    fewer than some hundred rows near one.
 
-    Raises
-    ------
-    InputError
-        Arrays of other shapes.
-
-    Notes
-    -----
-    PPI++ (Angelopoulos et al., 2023, arXiv 2311.01453): guesses count as much as they agree with the sample.
-    The ends are Wilson's, brought nearer by as much as guesses narrow the standard error. Beside strata by
-    the same guesses this adds little (benchmarks/results/audit_coverage.txt): use it where a plain sample
-    was checked already. Not good for: fewer than some hundred rows near one.
-
-    Examples
-    --------
     >>> guesses = np.tile([0.9, 0.3], 5000)
     >>> hits = np.random.default_rng(0).random(300) < guesses[:300]
     >>> prediction_powered_proportion(hits, guesses[:300], guesses).as_percent()
@@ -124,13 +87,13 @@ def prediction_powered_proportion(
         or len(every) < len(c)
     ):
         raise InputError(
-            "Each row of the sample is a hit or not and has a guess, and so has each row of all.",
-            came=f"shapes {c.shape} of {c.dtype}, {f.shape} and {every.shape}",
-            remedy="Pass hits of bool and guesses of float.",
+            f"hits have shape {c.shape} of {c.dtype}, the guesses {f.shape} and {every.shape}.",
+            expected="Expected hits (n,) of bool, guesses (n,) and (N,) of float.",
+            remedy="Pass a guess for each row of the sample, and for each row of all.",
         )
     plain = proportion(int(c.sum()), len(c), confidence=confidence)
     spread, together = float(every.var()), float(((c - c.mean()) * (f - f.mean())).mean())
-    if spread == 0 or together <= 0:  # guesses that know nothing move nothing
+    if spread == 0 or together <= 0:  # uninformative guesses change nothing
         return plain
     pull = together / ((1 + len(c) / len(every)) * spread)
     value = float(np.clip(plain.value + pull * (every.mean() - f.mean()), 0, 1))
@@ -146,20 +109,20 @@ def _possible(x: Numbers, n: Numbers, N: Numbers) -> bool:
 
 
 def _ends(x: Numbers, n: Numbers, weights: Numbers, alpha: float) -> tuple[float, float]:
-    """The smallest and largest weighted sum of shares that the hits do not speak against."""
+    """Return the smallest and largest weighted sum of proportions that the hits do not reject."""
     from scipy.optimize import brentq
 
     seen, most = float((weights * x / n).sum()), float(weights.sum())
     first, last = np.log((n / weights).min()) + LOG_RANGE[0], np.log((n / weights).max()) + LOG_RANGE[1]
 
     def end(side: int) -> float:
-        def doubt(log_pull: float) -> float:
-            below = _chance_below(
+        def excess(log_pull: float) -> float:
+            below = _probability_below(
                 seen, tilted_proportions(x, n, weights, side * np.exp(log_pull)), n, weights
             )
             return (below if side > 0 else 1 - below) - alpha
 
-        pull = np.exp(brentq(doubt, first, last, xtol=1e-4))
+        pull = np.exp(brentq(excess, first, last, xtol=1e-4))
         return float((weights * tilted_proportions(x, n, weights, side * pull)).sum())
 
     tiny = 1e-12
@@ -167,10 +130,10 @@ def _ends(x: Numbers, n: Numbers, weights: Numbers, alpha: float) -> tuple[float
 
 
 def tilted_proportions(x: Numbers, n: Numbers, weights: Numbers, pull: float) -> Numbers:
-    """The likeliest shares (H,) of the strata among those with the same weighted sum.
+    """Return the likeliest proportions (H,) of the strata among those with the same weighted sum.
 
     They maximize the binomial likelihood plus `pull` times the sum: a pull of 0 leaves x / n, a larger one
-    moves first where few rows say otherwise.
+    changes strata with few rows first.
 
     >>> tilted_proportions(np.array([5.0, 0.0]), np.array([10.0, 10.0]), np.array([0.5, 0.5]), 30.0).round(3)
     array([0.768, 0.333])
@@ -185,8 +148,8 @@ def tilted_proportions(x: Numbers, n: Numbers, weights: Numbers, pull: float) ->
     return shares
 
 
-def _chance_below(seen: float, shares: Numbers, n: Numbers, weights: Numbers) -> float:
-    """The chance of an estimate below `seen`; one equal to it counts half."""
+def _probability_below(seen: float, shares: Numbers, n: Numbers, weights: Numbers) -> float:
+    """Return the probability of an estimate below `seen`; an equal one counts half."""
     steps = weights / n
     center = float((weights * shares).sum())
     deviation = sqrt(float((weights * steps * shares * (1 - shares)).sum()))
