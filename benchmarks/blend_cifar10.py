@@ -159,8 +159,8 @@ def noisy_report(folder: Path) -> Iterator[str]:
     yield told("stack, linear", cross_fitted_stack(given, members, folds).pred_probs, networks[best])
     yield "the error distribution on one network of given labels, against that network"
     for name, probs in networks.items():
-        for reading, what in (("given", "P(given | true), twice"), ("true", "P(true | given)")):
-            options = {"estimates": "given", "reading": reading, "anyway": True}
+        for direction, what in (("given", "P(given | true), twice"), ("true", "P(true | given)")):
+            options = {"estimates": "given", "direction": direction, "allow_double_noise": True}
             yield told(f"{name} {what}", correct_pred_probs(given, probs, folds, **options).pred_probs, probs)
 
 

@@ -100,7 +100,7 @@ def noise_classifier(labels, probs, folds) -> Iterator[str]:
 
 def error_distribution(labels, probs, folds) -> Iterator[str]:
     clean = clean_stand_in(labels, probs, folds)
-    given = {"estimates": "given", "reading": "given", "anyway": True}
+    given = {"estimates": "given", "direction": "given", "allow_double_noise": True}
 
     def corrected(name, **options) -> str:
         base = options.pop("base", probs)
@@ -111,12 +111,12 @@ def error_distribution(labels, probs, folds) -> Iterator[str]:
     T = transition_matrix(labels, probs)
     drawn = T[probs.argmax(axis=1), labels].mean()
     yield f"   expected of a draw from each predicted class's row, perhaps the talk's way: {drawn:.4f}"
-    yield corrected("   P(true | given) on all predictions", estimates="given", reading="true")
+    yield corrected("   P(true | given) on all predictions", estimates="given", direction="true")
     yield (
         corrected("9b on flagged rows only (leaks)", rows="flagged", **given) + "; the talk 0.8924 -> 0.8870"
     )
     yield f"9c the clean stand-in: {paired(labels, clean, probs)}"
-    fixed = {"base": clean, "estimates": "true", "reading": "given", "noise_from": probs}
+    fixed = {"base": clean, "estimates": "true", "direction": "given", "noise_from": probs}
     yield corrected("   P(given | true) on it", **fixed)
     disagreeing = corrected(
         "9d where the stand-in disagrees", rows="disagree", clean_pred_probs=clean, **given

@@ -1,12 +1,12 @@
-"""The diary: every experiment, its score with an interval, and whether it beats the first by more than luck.
+"""The diary: every experiment, its score with an interval, and its comparison with the baseline. N rows.
 
     runs/
-      diary.jsonl     one line an experiment, appended and never changed; made by the verbs themselves
+      diary.jsonl     one line an experiment, appended by the verbs and never changed
       leaves-train/   a run; its predictions are compared row by row with those of the baseline
 
 The baseline is the first experiment on the same rows, given labels and folds. Scores are always on all rows
-and on given labels, so that a cleaning step cannot choose what it is judged on. Scores that others measured,
-such as a leaderboard's, are lines of their own; each belongs to the newest entry of its run above it. N rows.
+and given labels, so that a cleaning step cannot choose the rows it is scored on. Scores that others measured,
+such as a leaderboard's, are lines of their own; each belongs to the newest entry of its run above it.
 """
 
 import fcntl
@@ -38,7 +38,7 @@ DIARY = "diary.jsonl"
 SCORE_NAME = re.compile(r"[A-Za-z][\w.-]*")
 REWORKING = ("calibrate", "correct")
 """Verbs whose runs rework the predictions of another run, and are no experiments of their own."""
-UNKNOWN_FOLDS = "folds unknown: whether predictions are out of fold cannot be told"
+UNKNOWN_FOLDS = "folds unknown: predictions may not be out of fold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Entry:
     finished: str
     """UTC, ISO 8601."""
     seconds: float
-    """What the last stretch took: all of it, unless `resumed`."""
+    """Duration since the last start: of the whole run, unless `resumed`."""
     resumed: bool
     rows: str
     """Digest of ids, their order, class names and given labels: what must agree to compare row by row."""
@@ -61,26 +61,26 @@ class Entry:
     """SHA-256 of the predictions, or of the table that a step without score made."""
     config: Mapping[str, Any]
     changed: Mapping[str, tuple[Any, Any]]
-    """Config that differs from the baseline's: there and here. Where the baseline is of another verb: that,
-    and what differs from the first run of this command."""
+    """Config that differs from the baseline's: (there, here). For another verb: the verb, and differences from
+    the first run of this verb."""
     accuracy_on_given: Estimate | None = None
-    """Of all rows, against the labels as received; None for a step that only makes a table."""
+    """Of all rows, against given labels; None for a step that only makes a table."""
     accuracy_on_true: Estimate | None = None
     """Of the rows whose true label is known."""
     accuracy_on_kept: Estimate | None = None
-    """Of the rows that a cleaning step kept: an illusion beside the first, never alone."""
+    """Of the rows that a cleaning step kept: biased upward."""
     leaks: tuple[str, ...] = ()
-    """What the score owes to labels that it is judged on, in words."""
+    """Leaks of labels into predictions that are scored on them, in words."""
     baseline: str | None = None
     """The run that this one is compared with; None for the first."""
     against_baseline: Comparison | None = None
     not_compared: str = ""
-    """Why there is a baseline and no comparison."""
+    """The reason why there is a baseline and no comparison."""
     leaderboard: Mapping[str, float] = field(default_factory=dict)
-    """Scores that others measured, by the name of who did: the newest of each name."""
+    """Scores that others measured, by name: the newest of each."""
 
     def verdict(self) -> str:
-        """In words, against the baseline."""
+        """Return the comparison with the baseline in words."""
         if self.accuracy_on_given is None:
             return "no score"
         if self.against_baseline is not None:
@@ -91,55 +91,37 @@ class Entry:
 def note_run(
     run: str | Path, *, leaks: Sequence[str] = (), is_kept: NDArray[np.bool_] | None = None
 ) -> Entry:
-    """The run's entry in the diary beside it, written unless it is there already.
+    """Return the entry of a finished run in the diary beside it, written unless it exists.
 
-    Parameters
-    ----------
-    run
-        The folder of a finished run that predicts every row of a table.
-    leaks
-        What the score owes to labels that it is judged on, in words; it stays with the number.
-    is_kept
-        (N,) rows that a cleaning step kept, where there was one.
-
-    Raises
-    ------
-    StaleArtifact
-        When the run was cut off or changed.
+    `leaks` are sentences that stay with the score, `is_kept` (N,) the rows that a cleaning step kept.
     """
     return _noted(Path(run), lambda before: _scored(open_run(run), before, leaks, is_kept))
 
 
 def note_step(run: str | Path) -> Entry:
-    """The entry of a run that made a table and no score, such as a curation; written unless it is there.
-
-    Raises
-    ------
-    StaleArtifact
-        When the run was cut off or changed.
-    """
+    """Return the entry of a run that made a table and no score, such as a curation, written unless it exists."""
     return _noted(Path(run), lambda before: _step(Path(run), before))
 
 
 def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
-    """Keep scores that others measured of a run, such as a leaderboard's, beside its own in the diary.
+    """Note scores of a run that others measured, such as a leaderboard's, in the diary.
 
     Parameters
     ----------
     run
-        The run folder; it may be gone, as long as the diary beside it has an entry with a score.
+        The run folder; it may be deleted if the diary beside it has an entry with a score.
     scores
-        By name, such as ``public`` and ``private``; of each name the newest counts.
+        By name, such as ``public`` and ``private``; the newest of each name counts.
 
     Returns
     -------
     Entry
-        The run's entry with all scores that are kept of it.
+        The run's entry with all its noted scores.
 
     Raises
     ------
     InputError
-        Where the diary has no such run, or a name or number cannot be kept.
+        A run without an entry; a name or number of a wrong form.
 
     Examples
     --------
@@ -153,32 +135,32 @@ def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
     >>> note_scores(folder / "runs" / "a", {"public": 0.903, "private": 0.899}).leaderboard
     {'public': 0.903, 'private': 0.899}
     """
-    place = Path(run).resolve()
+    path = Path(run).resolve()
     _check_scores(scores)
-    _entry_with_score(read_diary(place.parent), place.name)
-    line = {"note": place.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "scores": dict(scores)}
-    with _locked_diary(place.parent) as file:
-        _append(file, place.parent / DIARY, line)
-    return _entry_with_score(read_diary(place.parent), place.name)
+    _entry_with_score(read_diary(path.parent), path.name)
+    line = {"note": path.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "scores": dict(scores)}
+    with _locked_diary(path.parent) as file:
+        _append(file, path.parent / DIARY, line)
+    return _entry_with_score(read_diary(path.parent), path.name)
 
 
 def _check_scores(scores: Mapping[str, float]) -> None:
     if not scores:
-        raise InputError("A note holds scores by name.", came="none", remedy="Say public=0.903, for example.")
+        raise InputError("There is no score.", remedy="Pass public=0.903, for example.")
     for name, score in scores.items():
         if not SCORE_NAME.fullmatch(name):
             raise InputError(
-                "The name of a score is letters, digits, dots and dashes, with a letter first.",
-                came=repr(name),
-                remedy="Say public=0.903, for example.",
+                f"{name!r} is no name of a score.",
+                expected="Expected letters, digits, dots and dashes, with a letter first.",
+                remedy="Pass public=0.903, for example.",
             )
         if not isfinite(score):
-            raise InputError("A score is a number.", came=f"{name}={score}", remedy="Leave it out.")
+            raise InputError(f"{name}={score} is not a finite number.", remedy="Leave it out.")
 
 
 @contextmanager
 def _locked_diary(folder: Path) -> Iterator[BinaryIO]:
-    """The diary's file, to append to, while nobody else does."""
+    """Open the diary's file to append to, locked."""
     with open_in_place(folder / DIARY) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
@@ -198,18 +180,18 @@ def _noted(run: Path, entry_of: Callable[[Sequence[Entry]], Entry]) -> Entry:
 
 
 def read_diary(folder: str | Path) -> tuple[Entry, ...]:
-    """All entries, the oldest first; a last line that a kill cut short is left out.
+    """Return all entries, the oldest first, without a last line that was cut off.
 
     Raises
     ------
     InputError
-        When the folder has no diary, or a line of it is none of ours.
+        A folder without a diary, or a line that kiyome did not write.
     """
     path = Path(folder) / DIARY
     if not path.is_file():
         raise InputError(
-            "A diary lies beside the runs that it tells of.",
-            came=f"no {path}",
+            f"There is no diary {path}.",
+            expected="Expected a folder of runs.",
             remedy="Train something, or name the folder of your runs.",
         )
     *lines, _unfinished = path.read_bytes().split(b"\n")
@@ -221,33 +203,26 @@ def read_diary(folder: str | Path) -> tuple[Entry, ...]:
 
 
 def compared_with(entries: Sequence[Entry], folder: str | Path, baseline: str) -> tuple[Entry, ...]:
-    """The same entries, each compared with this run, as far as both runs are still there.
-
-    Raises
-    ------
-    InputError
-        When no entry has that name.
-    """
-    chosen = _entry_with_score(entries, baseline)
-    return tuple(_against(entry, chosen, entries, Path(folder)) for entry in entries)
+    """Return the same entries, each compared with this run where both runs still exist."""
+    first = _entry_with_score(entries, baseline)
+    return tuple(_against(entry, first, entries, Path(folder)) for entry in entries)
 
 
 def _entry_with_score(entries: Sequence[Entry], run: str) -> Entry:
-    """Return the newest entry of this run; refuse a run that has no score."""
+    """Return the newest entry of this run; it must have a score."""
     scored = [entry for entry in entries if entry.accuracy_on_given]
     found = next((entry for entry in reversed(scored) if entry.run == run), None)
     if found is None:
         names = ", ".join(dict.fromkeys(entry.run for entry in scored))
         raise InputError(
-            "The run has a score in the diary.",
-            came=f"none of {run!r}",
+            f"{run!r} has no score in the diary.",
             remedy=f"Name one of {names}." if names else "Train something first.",
         )
     return found
 
 
 def digest_of_rows(table: Table) -> str:
-    """A digest of ids, their order, class names and given labels: what must agree to compare row by row."""
+    """Return a digest of ids, their order, class names and given labels, which a paired comparison needs."""
     return hashlib.sha256(table.fingerprint.encode() + table.given_labels.tobytes()).hexdigest()
 
 
@@ -312,7 +287,7 @@ def _step(run: Path, before: Sequence[Entry]) -> Entry:
 
 
 def _unscored(run: Path, manifest: Manifest, table: Table) -> Entry:
-    """What is known of any run; a table that was curated is told beside the config."""
+    """Return the entry of any run without a score; its config includes the curation of the table."""
     return Entry(
         run=run.resolve().name,
         command=manifest["command"],
@@ -328,7 +303,7 @@ def _unscored(run: Path, manifest: Manifest, table: Table) -> Entry:
 
 
 def _curation_of(table: Table) -> dict[str, int]:
-    """How many rows do not teach the label that they were given."""
+    """Return how many rows were relabeled and dropped."""
     dropped = 0 if table.weights is None else int((table.weights == 0).sum())
     return {"rows_relabeled": int((table.labels != table.given_labels).sum()), "rows_dropped": dropped}
 
@@ -342,14 +317,14 @@ def _accuracy_on_true(run: FinishedRun) -> Estimate | None:
 
 
 def _against_first(entry: Entry, before: Sequence[Entry], folder: Path) -> Entry:
-    """The entry, compared with the first one before it that has a score on the same rows and folds."""
+    """Return the entry, compared with the first one before it with a score on the same rows and folds."""
     alike = [old for old in before if (old.rows, old.deal) == (entry.rows, entry.deal)]
     first = next((old for old in alike if old.accuracy_on_given), None)
     return entry if first is None else _against(entry, first, before, folder)
 
 
 def _against(entry: Entry, baseline: Entry, entries: Sequence[Entry], folder: Path) -> Entry:
-    """The entry, compared row by row with a baseline whose run lies in the folder."""
+    """Return the entry, compared row by row with a baseline whose run is in the folder."""
     entry = replace(entry, baseline=None, against_baseline=None, not_compared="", changed={})
     if entry.run == baseline.run:
         return entry
@@ -366,12 +341,12 @@ def _against(entry: Entry, baseline: Entry, entries: Sequence[Entry], folder: Pa
             ours, theirs = (_unchanged(folder, each) for each in (entry, baseline))
             compared = compare(ours.right_on_given, theirs.right_on_given, groups=ours.table.groups)
         except KiyomeError as error:
-            reason = error.came
+            reason = error.problem.rstrip(".")
     return replace(entry, baseline=baseline.run, against_baseline=compared, not_compared=reason)
 
 
 def _changed(entry: Entry, baseline: Entry, entries: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:
-    """Config of the baseline and of the entry, by dotted names, as far as it sets the entry apart."""
+    """Return the config that differs, (baseline's, entry's) by dotted names."""
     if entry.command == baseline.command:
         return _difference(baseline.config, entry.config)
     alike = (entry.rows, entry.deal, entry.command)
@@ -385,24 +360,23 @@ def _unchanged(folder: Path, entry: Entry) -> FinishedRun:
     run = open_run(folder / entry.run)
     if hashlib.sha256(run.predictions.pred_probs.tobytes()).hexdigest() != entry.result:
         raise StaleArtifact(
-            "A run holds what the diary tells of.",
-            came=f"{entry.run} has another result by now",
+            f"{entry.run} has another result than in the diary.",
             remedy="Run both again.",
         )
     return run
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What differs between two configs, by dotted names."""
+    """Return the differences of two configs, by dotted names."""
     old, new = _flat(before), _flat(now)
     names = dict.fromkeys([*old, *new])
     return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings as one, by dotted names; of several recipes each by its place."""
+    """Return nested mappings as one, by dotted names; several recipes by their index."""
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-        value = value[0] if len(value) == 1 else {str(place): each for place, each in enumerate(value)}
+        value = value[0] if len(value) == 1 else {str(index): each for index, each in enumerate(value)}
     if not isinstance(value, dict):
         return {name: value}
     flat: dict[str, Any] = {}
@@ -412,7 +386,7 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _append(file: BinaryIO, path: Path, line: Mapping[str, Any]) -> None:
-    """One line at the end, and on the disk; what a kill left of a line before it is cut away."""
+    """Append a line and sync it; a line that was cut off before is removed."""
     content = path.read_bytes()
     file.truncate(content.rfind(b"\n") + 1)
     file.write(json.dumps(line).encode() + b"\n")
@@ -421,7 +395,7 @@ def _append(file: BinaryIO, path: Path, line: Mapping[str, Any]) -> None:
 
 
 def _take_line(entries: list[Entry], line: bytes, where: str) -> None:
-    """Put one line of the diary to the entries above it: another entry, or scores of one of them."""
+    """Add one line of the diary to the entries above it: another entry, or scores of one of them."""
     try:
         fields = json.loads(line)
         if "note" not in fields:
@@ -432,9 +406,8 @@ def _take_line(entries: list[Entry], line: bytes, where: str) -> None:
         entries[at] = replace(entries[at], leaderboard=kept)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            "Each line of a diary is an entry that kiyome wrote.",
-            came=f"{where} ({error})",
-            remedy="Put that line right, or move the diary away; runs are not touched.",
+            f"The {where} is no entry that kiyome wrote ({error}).",
+            remedy="Correct that line, or move the diary away; runs are not affected.",
         ) from error
 
 

@@ -131,23 +131,32 @@ P = [[0.9, 0.1], [0.2, 0.8]]
     [
         (
             lambda: blend_pred_probs([]),
-            r"Members are one or more arrays of the same shape .* Came: shapes \[\]",
+            r"members have shapes \[\]\. Expected one or more arrays of the same shape",
         ),
-        (lambda: blend_pred_probs([P, P[:1]]), r"same shape \(N, K\)\. Came: shapes \[\(2, 2\), \(1, 2\)\]"),
+        (lambda: blend_pred_probs([P, P[:1]]), r"members have shapes \[\(2, 2\), \(1, 2\)\]"),
         (
             lambda: blend_pred_probs([P], how="median"),
             r"The how 'median' is unknown. Expected one of mean, log, rank",
         ),
-        (lambda: blend_pred_probs([P, P], weights=[1, -1]), r"Weights are finite and not negative"),
-        (lambda: blend_pred_probs([P], weights=[0]), r"some are above zero"),
+        (
+            lambda: blend_pred_probs([P, P], weights=[1, -1]),
+            r"weights are \[1\.0, -1\.0\]\. Expected 2 finite numbers of 0 or more",
+        ),
+        (lambda: blend_pred_probs([P], weights=[0]), r"not all 0: one a member"),
         (
             lambda: blend_pred_probs([[[0.9, 0.3]]]),
             r"Row 0 of pred_probs sums to 1\.2",
         ),
-        (lambda: blend_pred_probs([P], how="rank", reference=[P, P]), r"The reference holds each member's"),
+        (
+            lambda: blend_pred_probs([P], how="rank", reference=[P, P]),
+            r"The reference has shape .* Expected the same members and classes",
+        ),
         (lambda: fit_weights([0, 2], [P]), r"Label 2 in row 1 has no column"),
-        (lambda: cross_fitted_blend([0, 1], [P], [0, 0]), r"needs 2 folds or more\. Came: 1"),
-        (lambda: cross_fitted_blend([0, 1], [P], [0.0, 1.0]), r"folds holds one whole number a row"),
+        (lambda: cross_fitted_blend([0, 1], [P], [0, 0]), r"number of folds is 1\. Expected 2 or more"),
+        (
+            lambda: cross_fitted_blend([0, 1], [P], [0.0, 1.0]),
+            r"folds have shape .*Expected one whole number for each of 2 rows",
+        ),
     ],
 )
 def test_what_cannot_be_blended_is_told(call, message):

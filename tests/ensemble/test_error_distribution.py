@@ -41,9 +41,9 @@ def test_an_identity_changes_nothing(seed):
 def test_labels_without_noise_leave_predictions_as_they_are():
     labels = np.arange(60) % 3
     sure = np.full((60, 3), 0.01) + 0.97 * np.eye(3)[labels]
-    for reading, estimates in (("given", "true"), ("true", "given")):
+    for direction, estimates in (("given", "true"), ("true", "given")):
         corrected = correct_pred_probs(
-            labels, sure, np.arange(60) // 20, estimates=estimates, reading=reading
+            labels, sure, np.arange(60) // 20, estimates=estimates, direction=direction
         )
         assert_allclose(corrected.pred_probs, sure)
         assert not corrected.notes
@@ -51,36 +51,40 @@ def test_labels_without_noise_leave_predictions_as_they_are():
 
 def test_a_model_of_the_truth_gains_on_given_labels_and_a_model_of_labels_loses(noisy):
     labels, clean, observed, folds = noisy
-    from_labels = {"noise_from": observed, "reading": "given"}
+    from_labels = {"noise_from": observed, "direction": "given"}
     gained = correct_pred_probs(labels, clean, folds, estimates="true", **from_labels)
     assert agreement(labels, gained.pred_probs) > agreement(labels, clean) + 0.02
-    twice = correct_pred_probs(labels, observed, folds, estimates="given", anyway=True, **from_labels)
+    twice = correct_pred_probs(
+        labels, observed, folds, estimates="given", allow_double_noise=True, **from_labels
+    )
     assert agreement(labels, twice.pred_probs) < agreement(labels, observed) - 0.005
     assert twice.notes == (
         "the model estimates given labels and P(given | true) is applied: the noise counts twice",
     )
 
 
-@pytest.mark.parametrize(("reading", "matrix_of"), [("given", transition_matrix), ("true", posterior_matrix)])
-def test_each_fold_gets_the_matrix_of_the_others(noisy, reading, matrix_of):
+@pytest.mark.parametrize(
+    ("direction", "matrix_of"), [("given", transition_matrix), ("true", posterior_matrix)]
+)
+def test_each_fold_gets_the_matrix_of_the_others(noisy, direction, matrix_of):
     labels, _, observed, folds = noisy
-    estimates = "true" if reading == "given" else "given"
-    corrected = correct_pred_probs(labels, observed, folds, estimates=estimates, reading=reading)
+    estimates = "true" if direction == "given" else "given"
+    corrected = correct_pred_probs(labels, observed, folds, estimates=estimates, direction=direction)
     for fold in range(5):
         matrix = matrix_of(labels[folds != fold], observed[folds != fold])
         assert_allclose(corrected.pred_probs[folds == fold], observed[folds == fold] @ matrix)
     assert_allclose(corrected.matrix, matrix_of(labels, observed))
     changed = np.where(folds == 1, (labels + 1) % 3, labels)
-    after = correct_pred_probs(changed, observed, folds, estimates=estimates, reading=reading)
+    after = correct_pred_probs(changed, observed, folds, estimates=estimates, direction=direction)
     assert np.array_equal(corrected.pred_probs[folds == 1], after.pred_probs[folds == 1])
 
 
 def test_only_the_rows_that_were_asked_for_change(noisy):
     labels, clean, observed, folds = noisy
-    ways = {"estimates": "given", "reading": "true"}
+    ways = {"estimates": "given", "direction": "true"}
     flagged = correct_pred_probs(labels, observed, folds, rows="flagged", **ways)
     assert np.array_equal(flagged.rows, find_label_issues(labels, observed))
-    assert "chosen by their own labels" in flagged.notes[0]
+    assert "selected by their own labels" in flagged.notes[0]
     differ = correct_pred_probs(labels, observed, folds, rows="disagree", clean_pred_probs=clean, **ways)
     assert np.array_equal(differ.rows, observed.argmax(axis=1) != clean.argmax(axis=1))
     replaced = correct_pred_probs(
@@ -97,16 +101,19 @@ def test_only_the_rows_that_were_asked_for_change(noisy):
 
 def test_the_noise_is_not_taken_out_twice_either(noisy):
     labels, clean, _, folds = noisy
-    with pytest.raises(InputError, match=r"P\(true \| given\) is applied: the noise is taken out twice"):
-        correct_pred_probs(labels, clean, folds, estimates="true", reading="true")
+    with pytest.raises(InputError, match=r"P\(true \| given\) is applied: the noise is removed twice"):
+        correct_pred_probs(labels, clean, folds, estimates="true", direction="true")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"estimates": "given"}, r"the noise counts twice\. Choose the other reading"),
+        ({"estimates": "given"}, r"the noise counts twice\. Choose the other direction"),
         ({"estimates": "labels"}, r"The estimates .* is unknown. Expected one of given, true"),
-        ({"estimates": "true", "reading": "T"}, r"The reading .* is unknown. Expected one of given, true"),
+        (
+            {"estimates": "true", "direction": "T"},
+            r"The direction .* is unknown. Expected one of given, true",
+        ),
         (
             {"estimates": "true", "rows": "some"},
             r"The rows .* is unknown. Expected one of all, flagged, disagree",
@@ -114,9 +121,9 @@ def test_the_noise_is_not_taken_out_twice_either(noisy):
         ({"estimates": "true", "apply_to": "clean"}, r"The apply_to 'clean' is unknown. Expected one of run"),
         (
             {"estimates": "true", "rows": "disagree"},
-            r'goes with rows="disagree".* Came: rows="disagree" without',
+            r'rows="disagree" without clean_pred_probs\. Expected both',
         ),
-        ({"estimates": "true", "clean_pred_probs": [[1.0, 0.0]]}, r'Came: rows="all" and one'),
+        ({"estimates": "true", "clean_pred_probs": [[1.0, 0.0]]}, r'rows="all" with clean_pred_probs'),
         (
             {"estimates": "true", "noise_from": [[1.0, 0.0]]},
             r"noise_from has the rows and classes of pred_probs",

@@ -60,7 +60,7 @@ def test_flags_are_refused_unless_they_are_said_to_leak(noisy):
     labels, members, folds = noisy
     flags = find_label_issues(labels, np.mean(members, axis=0))
     with pytest.raises(
-        InputError, match=r"is_noisy is True or False.* Came: ndarray; flags that were found by"
+        InputError, match=r"is_noisy is of type ndarray; flags found by .* Expected True or False"
     ):
         cross_fitted_stack(labels, members, folds, is_noisy=flags)
     leaking = cross_fitted_stack(labels, members, folds, model="lightgbm", leaking_flags=flags)
@@ -137,9 +137,15 @@ def test_lightgbm_is_asked_for_by_its_extra(noisy, monkeypatch):
     ("options", "message"),
     [
         ({"model": "forest"}, r"The model 'forest' is unknown. Expected one of linear, lightgbm"),
-        ({"is_noisy": True, "leaking_flags": np.zeros(400, bool)}, r"is_noisy is predicted, or leaks"),
-        ({"leaking_flags": np.zeros(3, bool)}, r"leaking_flags is a mask.*shape \(3,\), bool for 400 rows"),
-        ({"leaking_flags": np.zeros(400)}, r"leaking_flags is a mask"),
+        (
+            {"is_noisy": True, "leaking_flags": np.zeros(400, bool)},
+            r"Both is_noisy and leaking_flags are given",
+        ),
+        (
+            {"leaking_flags": np.zeros(3, bool)},
+            r"leaking_flags has shape \(3,\) of bool\. Expected a mask of 400 rows",
+        ),
+        ({"leaking_flags": np.zeros(400)}, r"leaking_flags has shape .* of float64"),
     ],
 )
 def test_what_cannot_be_stacked_is_told(noisy, options, message):
@@ -149,5 +155,5 @@ def test_what_cannot_be_stacked_is_told(noisy, options, message):
 
 def test_two_folds_are_too_few(noisy):
     labels, members, folds = noisy
-    with pytest.raises(InputError, match=r"needs 3 folds or more\. Came: 2"):
+    with pytest.raises(InputError, match=r"number of folds is 2\. Expected 3 or more"):
         cross_fitted_stack(labels, members, folds % 2)

@@ -92,7 +92,7 @@ def test_unsure_rows_and_a_stopped_audit_are_said(sample: SealedSample, lines, t
     assert (result.score.num_checked, result.score.num_unsure) == (40, 1)
     said = " ".join(result.describe())
     assert "Unsure: 1 of 40 rows" in said
-    assert "of 10 classes fewer than 10 rows were seen" in said
+    assert "10 of 10 classes have fewer than 10 checked rows" in said
     assert f"40 of {NUM_ROWS} rows are checked" in said
 
 
@@ -107,14 +107,17 @@ def test_a_gap_is_an_error_with_its_line(sample: SealedSample, lines, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: lines[4].__setitem__(2, "eleven"), r"'eleven' line 5.*name of a class.*classes are 0"),
+        (
+            lambda lines: lines[4].__setitem__(2, "eleven"),
+            r"'eleven' line 5.*name of a class.*classes are 0",
+        ),
         (
             lambda lines: lines[4].__setitem__(0, "s000000-0001"),
             r"rows that are not in the sample: 's000000-0001' line 5",
         ),
         (lambda lines: lines.append(lines[4]), r"rows with several answers: .*line 5.*line 62"),
-        (lambda lines: lines.pop(7), r"Every row of the sample stands in the file.*-0007"),
-        (lambda lines: [line.__setitem__(2, "") for line in lines[1:]], r"An audit has answers"),
+        (lambda lines: lines.pop(7), r"filled\.csv lacks s\w+-0007\. Expected every row"),
+        (lambda lines: [line.__setitem__(2, "") for line in lines[1:]], r"filled\.csv has no answers"),
         (lambda lines: lines[0].__setitem__(2, "label"), r"has no column true_label"),
     ],
 )
@@ -136,7 +139,7 @@ def test_a_changed_design_is_refused(sample: SealedSample, lines, tmp_path: Path
 
 
 def test_a_sample_is_drawn_once(sample: SealedSample) -> None:
-    with pytest.raises(InputError, match="An audit is drawn once"):
+    with pytest.raises(InputError, match=r"audit\.csv exists: a sample is drawn once"):
         audit_sample(sample.folder.parent / "run", n=NUM_ROWS)
 
 
@@ -148,9 +151,9 @@ def test_what_holds_no_sample_is_named_itself_with_a_remedy_that_works(sample, l
         audit(run)
     with pytest.raises(InputError, match=named):
         audit(written(lines, tmp_path / "a.csv"), sample=run)
-    with pytest.raises(InputError, match=rf"Came: {tmp_path}/a\.csv, with no sample in {tmp_path}.*--sample"):
+    with pytest.raises(InputError, match=rf"There is no sample beside {tmp_path}/a\.csv\..*--sample"):
         audit(tmp_path / "a.csv")
-    with pytest.raises(InputError, match=rf"Came: nothing at {tmp_path}/no\."):
+    with pytest.raises(InputError, match=rf"There is no file or folder at {tmp_path}/no\."):
         audit(tmp_path / "no")
 
 
@@ -165,7 +168,7 @@ def test_both_verbs_speak(sample: SealedSample, lines, tmp_path: Path) -> None:
     filled = written(lines, sample.folder / AUDIT_FILE)
     words = CliRunner().invoke(app, ["audit", str(filled)])
     assert words.exit_code == 0, words.output
-    assert words.output.startswith("The model is right on ")
+    assert words.output.startswith("True accuracy on all 300 rows: ")
     summary = json.loads(CliRunner().invoke(app, ["audit", str(filled), "--json"]).output)
     assert summary["checked"] == NUM_ROWS
     assert summary["transition_matrix"]["classes"] == list(sample.class_names)

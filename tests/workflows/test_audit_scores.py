@@ -51,14 +51,14 @@ def test_what_people_checked_leads_and_the_assumption_stands_beside(tmp_path: Pa
     assert result.folder != before.folder  # another question, so another folder
     found = result.audit.score.accuracy_on_true
     assert found.low <= right_share(run) <= found.high
-    assert result.answer().startswith(f"Right in {found.as_percent()}, as people checked")
-    assert result.describe()[0].startswith(f"Right in {found.as_percent()}, by the rows that people checked")
-    assert any("if model and labels err apart" in sentence for sentence in result.describe())
-    assert result.under_noise.noise_rate.source == "measured, n = 150"
+    assert result.answer().startswith(f"True accuracy {found.as_percent()} by audit")
+    assert result.describe()[0].startswith(f"True accuracy by audit (run-audit): {found.as_percent()}")
+    assert any("if model and label errors are independent" in sentence for sentence in result.describe())
+    assert result.under_noise.noise_rate.source == "measured (n = 150)"
     told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
     assert told["audit"]["accuracy_on_true"]["value"] == found.value
     assert (told["audit"]["folder"], told["audit"]["checked"]) == ("run-audit", 150)
-    assert "in truth, 150 rows checked" in (result.folder / "report.html").read_text("utf-8")
+    assert "true, 150 rows checked" in (result.folder / "report.html").read_text("utf-8")
 
 
 def test_a_verdict_in_truth_comes_from_the_rows_that_were_checked(tmp_path: Path, leaves, run_of) -> None:
@@ -70,9 +70,7 @@ def test_a_verdict_in_truth_comes_from_the_rows_that_were_checked(tmp_path: Path
         found = result.against[second.name].audited
         assert found.verdict == verdict
         assert found.difference.low - 1e-9 <= sign * difference <= found.difference.high + 1e-9
-        assert result.compared()[0].startswith(
-            f"Against {second.name}, in truth, as people checked: {verdict}"
-        )
+        assert result.compared()[0].startswith(f"Against {second.name}, on true labels by audit: {verdict}")
         told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
         assert told["against"][second.name]["audited"]["verdict"] == verdict
     assert evaluate(bad).audit is None  # it was drawn for the other's predictions
@@ -85,7 +83,7 @@ def test_another_run_is_judged_by_the_same_rows(tmp_path: Path, leaves, run_of) 
     assert found.low <= right_share(other) <= found.high
     said = CliRunner().invoke(app, ["audit", str(folder), "--run", str(other)])
     assert said.exit_code == 0, said.output
-    assert f"By the same rows, other is right on {found.as_percent()}." in said.output
+    assert f"True accuracy of other, from the same rows: {found.as_percent()}." in said.output
     told = json.loads(CliRunner().invoke(app, ["audit", str(folder), "--run", str(other), "--json"]).output)
     assert told["others"]["other"]["value"] == found.value
     strange = run_of(tmp_path / "strange", leaves(given_labels=(TRUTH + 1) % K))
@@ -100,7 +98,9 @@ def test_people_who_were_unsure_are_told_of(tmp_path: Path, leaves, run_of) -> N
     checked(run, unsure=12)
     result = evaluate(run)
     low, high = (f"{100 * end:.1f}" for end in result.audit.score.accuracy_bounds)
-    assert f"12 of 150 rows: right in {low} to {high} %, whatever" in result.describe()[1]
+    assert (
+        f"12 of 150 rows; whatever these are, the true accuracy is {low} to {high} %" in result.describe()[1]
+    )
 
 
 def test_a_stale_audit_is_refused(tmp_path: Path, leaves, run_of) -> None:
@@ -108,14 +108,14 @@ def test_a_stale_audit_is_refused(tmp_path: Path, leaves, run_of) -> None:
     folder = checked(run)
     told = json.loads((folder / "audit.json").read_text("utf-8"))
     (folder / "audit.json").write_text(json.dumps(told | {"predictions": "0" * 64}))
-    with pytest.raises(StaleArtifact, match="answers for other rows"):
+    with pytest.raises(StaleArtifact, match="has answers for another sample"):
         evaluate(run)
     (folder / "audit.json").write_text(json.dumps(told))
     design = (folder / "design.json").read_bytes()
     (folder / "design.json").write_bytes(design.replace(b'"seed": 0', b'"seed": 1'))
     with pytest.raises(StaleArtifact, match=r"design\.json is missing or was changed"):
         evaluate(run)
-    with pytest.raises(InputError, match="An audit has answers"):
+    with pytest.raises(InputError, match="has no finished audit"):
         read_audit(run)
 
 
@@ -128,7 +128,7 @@ def test_an_audit_of_earlier_predictions_under_the_same_name_is_left_out_with_a_
     folder.rename(tmp_path / "second" / "run-audit")
     result = evaluate(again)
     assert result.audit is None
-    assert any("judged other predictions of run than these" in mark for mark in result.marks)
+    assert any("is an audit of other predictions of run" in each for each in result.caveats)
     assert audits_of(open_run(again)) == ()
 
 
@@ -138,7 +138,7 @@ def test_the_audit_with_most_rows_is_told_and_the_others_are_counted(tmp_path: P
     checked(run, n=120, output=tmp_path / "large")
     result = evaluate(run)
     assert result.audit.name == "large"
-    assert "2 audits judged these predictions: the one with most rows checked is told" in result.marks
+    assert "2 audits of these predictions exist: the one with most checked rows is used" in result.caveats
 
 
 def test_answers_that_were_taught_are_marked_and_refused_where_the_run_leaks(
@@ -151,13 +151,14 @@ def test_answers_that_were_taught_are_marked_and_refused_where_the_run_leaks(
     labels[rows] = TRUTH[rows]
     taught = run_of(tmp_path / "taught", table.with_labels(labels), seed=3)
     result = evaluate(taught, against=[run])
-    assert any("were taught what people said of them in run-audit" in mark for mark in result.marks)
+    assert any("were trained on the answers of run-audit" in each for each in result.caveats)
     assert result.against["run"].audited is not None
     note_run(taught, leaks=["trained on all labels"])
     again = evaluate(taught, against=[run])
     assert again.against["run"].audited is None
     assert any(
-        "run-audit is not used to compare: taught was taught its answers" in mark for mark in again.marks
+        "run-audit is not used to compare: taught was trained on its answers" in each
+        for each in again.caveats
     )
 
 

@@ -109,7 +109,7 @@ def test_new_photos_are_blended_as_the_rows_were(runs, how, tmp_path):
 def test_stack_calibrate_and_correct_go_on_with_new_photos(runs, model, tmp_path):
     stacked = stack([runs / "a", runs / "b"], model=model, is_noisy=True, output=runs / f"stack-{model}")
     calibrated = calibrate(stacked.folder, output=runs / f"calibrated-{model}")
-    corrected = correct(calibrated.folder, reading="true", output=runs / f"corrected-{model}")
+    corrected = correct(calibrated.folder, direction="true", output=runs / f"corrected-{model}")
     photos, cache = runs.parent / "data" / "train_images", {"cache_folder": runs.parent / "cache"}
     said = [
         predict(run.folder, photos, output=None, **cache).pred_probs
@@ -158,22 +158,22 @@ def test_the_noise_is_not_applied_twice_and_a_refusal_leaves_nothing_behind(brou
     with pytest.raises(InputError, match=r"the noise counts twice"):
         correct(brought)
     assert not (brought.parent / "found-correct").exists()
-    result = correct(brought, anyway=True)
+    result = correct(brought, allow_double_noise=True)
     assert any("the noise counts twice" in note for note in result.notes)
     assert correct(brought, estimates="true", output=brought.parent / "as-true").notes
-    with pytest.raises(InputError, match=r"noise is taken out twice"):
-        correct(brought, estimates="true", reading="true")
+    with pytest.raises(InputError, match=r"noise is removed twice"):
+        correct(brought, estimates="true", direction="true")
 
 
 def test_flagged_rows_are_told_as_a_leak_wherever_the_score_is_shown(brought):
-    result = correct(brought, rows="flagged", reading="true", output=brought.parent / "flagged")
-    leak = "rows were chosen by their own labels"
+    result = correct(brought, rows="flagged", direction="true", output=brought.parent / "flagged")
+    leak = "rows were selected by their own labels"
     assert leak in result.notes[0]
     assert leak in (result.folder / "report.html").read_text("utf-8")
     assert leak in next(e for e in read_diary(brought.parent) if e.run == "flagged").leaks[0]
     of_it = blend([result.folder], output=brought.parent / "of-flagged")  # it stays with what is made of it
     assert leak in of_it.leaks[0]
-    with pytest.raises(InputError, match=r"New photos have no labels, so none of them can be flagged"):
+    with pytest.raises(InputError, match=r"corrects flagged rows, and new photos have no labels to flag"):
         predict(result.folder, brought, output=None)
 
 
@@ -183,10 +183,10 @@ def test_what_a_clean_model_estimates_is_known(runs):
     changes = [*SMALL, f"leave_out=global:{runs / 'found'}"]
     train(data, changes=changes, output=runs / "clean", **cache)
     result = correct(runs / "clean", output=runs / "clean-correct")  # not refused
-    assert any("taken to estimate the truth" in note for note in result.notes)
+    assert any("assumed to estimate true classes" in note for note in result.notes)
     assert "Cleaning is global" in result.leaks[0]
     differ = correct(
-        runs / "a", rows="disagree", clean=runs / "clean", reading="true", output=runs / "disagree"
+        runs / "a", rows="disagree", clean=runs / "clean", direction="true", output=runs / "disagree"
     )
     photos = data / "train_images"
     new = predict(differ.folder, photos, output=None, **cache).pred_probs
@@ -195,7 +195,9 @@ def test_what_a_clean_model_estimates_is_known(runs):
     np.testing.assert_allclose(new[same], plain[same], atol=1e-6)
     assert (np.abs(new - plain)[~same].max(axis=1) > 1e-6).any()
     mixed = blend([runs / "a", runs / "clean"], output=runs / "mixed")
-    with pytest.raises(InputError, match=r"a mixture of both .* Say --estimates given or --estimates true"):
+    with pytest.raises(
+        InputError, match=r"mixes models of given labels .* Add --estimates given or --estimates true"
+    ):
         correct(mixed.folder)
 
 
@@ -211,9 +213,9 @@ def test_runs_that_do_not_go_together_are_told_what_differs(runs, brought, tmp_p
     )
     with pytest.raises(InputError, match=r"has other folds than"):
         blend([runs / "a", tmp_path / "dealt-anew"])
-    with pytest.raises(InputError, match=r"Each run is named once"):
+    with pytest.raises(InputError, match=r"is named twice"):
         blend([runs / "a", runs / "a"])
-    with pytest.raises(InputError, match=r"Some run is named"):
+    with pytest.raises(InputError, match=r"No run is named"):
         blend([])
     with pytest.raises(StaleArtifact, match=r"so it is not a finished run"):
         blend([tmp_path])
@@ -225,7 +227,7 @@ def test_predictions_of_unknown_folds_are_averaged_and_nothing_more(brought, tmp
     find(tmp_path / "train.csv", pred_probs=brought.parents[1] / "oof.npy", output=tmp_path / "run")
     assert blend([tmp_path / "run"]).against_best.difference.value == 0
     for verb in (calibrate, lambda run: stack([run]), lambda run: blend([run], how="weights")):
-        with pytest.raises(InputError, match=r"so the runs know their folds\. Came: no folds in .* `fold`"):
+        with pytest.raises(InputError, match=r"has no folds\. A fit on labels needs them, .* `fold`"):
             verb(tmp_path / "run")
     with pytest.raises(
         InputError, match=r"folds of .*run are unknown\. .*Run find again with a column `fold`"
@@ -262,7 +264,7 @@ def test_predicting_needs_trainings_and_inputs_where_they_lay(runs, brought, tmp
     moved = tmp_path / "moved" / "blend"
     moved.parent.mkdir()
     result.folder.rename(moved)
-    with pytest.raises(StaleArtifact, match=r"lie where they lay, unchanged"):
+    with pytest.raises(StaleArtifact, match=r"an input of .*, is missing or has changed"):
         predict(moved, tmp_path, output=None)
 
 
@@ -281,8 +283,11 @@ def test_the_command_line_prints_words_or_json_or_one_plain_line(brought):
     assert answer["score"]["accuracy_on_given"]["num_rows"] == 300
     refused = command("correct", brought, "--output", brought.parent / "refused")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "or add --anyway" in refused.stderr
-    assert command("correct", brought, "--anyway", "--output", brought.parent / "twice").returncode == 0
+    assert "or add --allow-double-noise" in refused.stderr
+    assert (
+        command("correct", brought, "--allow-double-noise", "--output", brought.parent / "twice").returncode
+        == 0
+    )
     stacked = json.loads(command("stack", brought, "--is-noisy", "--json").stdout)
     assert stacked["for_new_photos"] == {"model": "linear", "is_noisy": True}
     blended = command("blend", brought, "--how", "median")

@@ -71,7 +71,7 @@ def test_each_of_the_talks_corrections_is_one_command(models, tmp_path):
     twice = with_label_errors(labels, probs["all"], probs["all"])
     clean = with_label_errors(labels, probs["all"], probs["clean"])
     wanted = {
-        "9a": (twice, [runs / "all", "--anyway"]),
+        "9a": (twice, [runs / "all", "--allow-double-noise"]),
         "9c": (clean, [runs / "clean", "--estimates", "true", "--noise-from", runs / "all"]),
         "9d": (
             np.where(both[:, None], clean, probs["all"]),
@@ -90,7 +90,7 @@ def test_each_of_the_talks_corrections_is_one_command(models, tmp_path):
     new = predict_combined(tmp_path / "9d", verify_run(tmp_path / "9d"), [probs["all"], probs["clean"]])
     by_hand = np.where(both[:, None], probs["clean"].astype(float) @ np.array(matrix), probs["all"])
     np.testing.assert_allclose(new, by_hand, atol=1e-6)
-    flagged, said = corrected_by(tmp_path / "9b", runs / "all", "--rows", "flagged", "--anyway")
+    flagged, said = corrected_by(tmp_path / "9b", runs / "all", "--rows", "flagged", "--allow-double-noise")
     changed = np.abs(flagged - probs["all"]).max(axis=1) > 1e-6
     np.testing.assert_allclose(flagged[changed], twice[changed], atol=1e-6)
     assert 0 < changed.sum() < N
@@ -112,7 +112,7 @@ def test_where_the_noise_comes_from_is_part_of_the_run_and_told(models, tmp_path
 
 def test_leaks_of_the_run_that_tells_the_noise_carry_over(models, tmp_path):
     runs = models[0] / "runs"
-    leaking = correct(runs / "all", rows="flagged", reading="true", output=tmp_path / "leaking")
+    leaking = correct(runs / "all", rows="flagged", direction="true", output=tmp_path / "leaking")
     result = correct(
         runs / "clean", noise_from=leaking.folder, estimates="true", output=tmp_path / "noise-leaks"
     )
@@ -137,13 +137,19 @@ def test_a_run_on_other_folds_tells_no_noise(models, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ([], "Choose the other --reading, correct a run of the other kind, or add --anyway."),
-        (["--rows", "disagree"], "Came: --rows disagree without --clean. Add --clean RUN."),
-        (["--clean", "RUN"], "Came: --rows all with --clean RUN. Say --rows disagree, or leave --clean out."),
-        (["--apply-to", "clean"], "--apply-to clean belongs to --rows disagree. Came: --rows all."),
+        ([], "Choose the other --direction, correct a run of the other kind, or add --allow-double-noise."),
+        (
+            ["--rows", "disagree"],
+            "The options are --rows disagree without --clean. Expected both --rows disagree and --clean RUN, or neither. Add --clean RUN.",
+        ),
+        (["--clean", "RUN"], "The options are --rows all with --clean RUN."),
+        (
+            ["--apply-to", "clean"],
+            "The options are --apply-to clean and --rows all. --apply-to clean needs --rows disagree.",
+        ),
         (
             ["--reading", "T", "--estimates", "T"],
-            "The --reading 'T' is unknown. Expected one of given, true.",
+            "The --direction 'T' is unknown. Expected one of given, true.",
         ),
         (["--apply-to", "both"], "The --apply-to 'both' is unknown. Expected one of run, clean."),
     ],

@@ -32,8 +32,8 @@ def test_the_score_is_judged_beside_the_run_and_the_run_left_alone(tmp_path: Pat
     found = result.under_noise
     assert found.plausible.low < 0.96 < found.bounds.high
     assert found.accuracy_on_given.value < found.estimated_true_accuracy.value
-    assert told["under_noise"]["in_words"] == list(found.describe())
-    assert result.marks == ()
+    assert told["under_noise"]["sentences"] == list(found.describe())
+    assert result.caveats == ()
 
 
 def test_the_page_shows_every_part_and_escapes_names(tmp_path: Path, leaves, run_of) -> None:
@@ -66,16 +66,16 @@ def test_marks_stay_with_the_number(tmp_path: Path, leaves, run_of) -> None:
     run_of(tmp_path / "other", cleaned, seed=2)
     note_run(tmp_path / "other")
     note_run(run, leaks=["flags saw the labels"], is_kept=np.arange(N) > 100)
-    marks = " | ".join(evaluate(run).marks)
+    caveats = " | ".join(evaluate(run).caveats)
     for mark in (
         "flags saw the labels",
-        "brought from a file",
+        "come from a file",
         "rows and relabeled",
-        "taught the true label",
-        "an illusion, never a score",
+        "trained on the true label",
+        "is biased upward",
         "2 experiments were scored on these rows",
     ):
-        assert mark in marks
+        assert mark in caveats
 
 
 def test_a_run_with_a_leak_mark_is_never_called_the_best(tmp_path: Path, leaves, run_of) -> None:
@@ -86,24 +86,24 @@ def test_a_run_with_a_leak_mark_is_never_called_the_best(tmp_path: Path, leaves,
             leaks=["flags saw the labels"] if name == "leaking" else [],
         )
     for judged in runs:
-        said = evaluate(tmp_path / judged).luck()
+        said = evaluate(tmp_path / judged).selection()
         assert said[0].startswith("Best of 2: a, ")
         assert said[-1].startswith("leaking, 9")
-        assert said[-1].endswith("is not among them for its leak mark: flags saw the labels")
+        assert said[-1].endswith("is not among them because of a leak: flags saw the labels")
     told = json.loads((tmp_path / "a-evaluate" / "evaluate.json").read_text("utf-8"))
     assert told["chosen"]["best"] == "a"
-    assert told["with_leak_marks"]["leaking"]["leaks"] == ["flags saw the labels"]
+    assert told["with_leaks"]["leaking"]["leaks"] == ["flags saw the labels"]
     page = (tmp_path / "a-evaluate" / "report.html").read_text("utf-8")
-    assert "is not among them for its leak mark: flags saw the labels" in page
+    assert "is not among them because of a leak: flags saw the labels" in page
 
 
-def test_no_best_is_named_among_runs_with_leak_marks(tmp_path: Path, leaves, run_of) -> None:
+def test_no_best_is_named_among_runs_with_leaks(tmp_path: Path, leaves, run_of) -> None:
     for seed, name in enumerate(("one", "two")):
         note_run(run_of(tmp_path / name, leaves(folds=None), seed=seed))
     result = evaluate(tmp_path / "one")
     assert result.chosen is None
-    assert len(result.luck()) == 2
-    assert all("is not compared for its leak mark: folds unknown" in said for said in result.luck())
+    assert len(result.selection()) == 2
+    assert all("is not compared because of a leak: folds unknown" in said for said in result.selection())
 
 
 def test_what_is_made_of_one_run_is_no_further_experiment(tmp_path: Path, leaves, run_of) -> None:
@@ -113,7 +113,7 @@ def test_what_is_made_of_one_run_is_no_further_experiment(tmp_path: Path, leaves
     note_run(first)
     note_run(second)
     calibrated = calibrate(first).folder
-    correct(calibrated, reading="true")
+    correct(calibrated, direction="true")
     shutil.copytree(second, tmp_path / "same predictions")
     note_run(tmp_path / "same predictions")
     blend([first, second])
@@ -121,25 +121,25 @@ def test_what_is_made_of_one_run_is_no_further_experiment(tmp_path: Path, leaves
         result = evaluate(judged)
         assert result.chosen is not None
         assert set(result.chosen.scores) == {"a", "b", "a-blend"}
-        assert any("3 experiments were scored on these rows" in mark for mark in result.marks)
+        assert any("3 experiments were scored on these rows" in each for each in result.caveats)
 
 
 def test_predictions_that_repeat_every_mistake_are_marked_as_in_sample(
     tmp_path: Path, leaves, run_of
 ) -> None:
     honest, seen = run_of(tmp_path / "honest", leaves()), run_of(tmp_path / "seen", leaves(), right=2)
-    marks = evaluate(seen, against=[honest]).marks
-    assert any("wrong by true labels" in mark and "in sample?" in mark for mark in marks)
-    assert any("wrong by honest" in mark for mark in marks)
-    assert evaluate(honest, against=[seen]).marks == ()
+    marks = evaluate(seen, against=[honest]).caveats
+    assert any("wrong according to true labels" in mark and "in-sample?" in mark for mark in marks)
+    assert any("wrong according to honest" in mark for mark in marks)
+    assert evaluate(honest, against=[seen]).caveats == ()
 
 
 def test_labels_that_people_checked_take_the_place_of_the_estimate(tmp_path: Path, leaves, run_of) -> None:
-    result = evaluate(run_of(tmp_path / "run", leaves()), wrong="21/200")
+    result = evaluate(run_of(tmp_path / "run", leaves()), measured_errors="21/200")
     assert result.under_noise.noise_rate.value == 0.105
-    assert result.under_noise.noise_rate.source == "measured, n = 200"
+    assert result.under_noise.noise_rate.source == "measured (n = 200)"
     with pytest.raises(InputError, match="WRONG/CHECKED"):
-        evaluate(tmp_path / "run", wrong="10 %")
+        evaluate(tmp_path / "run", measured_errors="10 %")
 
 
 def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path, leaves, run_of) -> None:
@@ -149,7 +149,7 @@ def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path, leaves, run_of) 
         evaluate(run, against=[other])
     with pytest.raises(InputError, match="other given labels"):
         evaluate(run, against=[run_of(tmp_path / "labels", leaves(given_labels=(np.arange(N) + 1) % K))])
-    with pytest.raises(InputError, match="predicted out of fold"):
+    with pytest.raises(InputError, match="Expected out-of-fold predictions"):
         evaluate(run_of(tmp_path / "test", leaves(), kind="test"))
     facts = json.loads((run / "predictions" / "predictions.json").read_text())
     (run / "predictions" / "predictions.json").write_text(json.dumps(facts | {"table_fingerprint": "0" * 64}))
@@ -162,7 +162,7 @@ def test_the_verb_answers_in_words_and_as_json(tmp_path: Path, leaves, run_of) -
     run = run_of(tmp_path / "run", leaves())
     said = CliRunner().invoke(app, ["evaluate", str(run)])
     assert said.exit_code == 0, said.output
-    assert "of the given labels." in said.output
+    assert "Accuracy on given labels: " in said.output
     assert "kiyome audit-sample" in said.output
     told = CliRunner().invoke(app, ["evaluate", str(run), "--json", "--seed", "0"])
     assert json.loads(told.output)["run"] == "run"
@@ -179,5 +179,5 @@ def test_pairs_of_labels_tell_how_many_are_wrong() -> None:
     assert noise_rate_from_pairs(differing, len(truth), num_classes=5).value == pytest.approx(0.12, abs=0.003)
     assert noise_rate_from_pairs(differing, len(truth)).value < 0.12
     assert noise_rate_from_pairs(90, 100, num_classes=5).high == 0.8
-    with pytest.raises(InputError, match="Hits are between"):
+    with pytest.raises(InputError, match="There are 5 hits in 4 rows"):
         noise_rate_from_pairs(5, 4)

@@ -8,9 +8,10 @@ render          results as text
 
 from collections.abc import Callable
 from inspect import getdoc
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from kiyome.cli import decisions
 from kiyome.cli.combining import blend, calibrate, correct, stack
@@ -64,12 +65,31 @@ decisions_app = typer.Typer(
 )
 app.add_typer(decisions_app, name="decisions")
 GROUPS = {"": app, "decisions": decisions_app}
+RENAMED = {
+    "--anyway": "--allow-double-noise",
+    "--reading": "--direction",
+    "--wrong": "--measured-errors",
+}
+"""Former names of options, by their present ones."""
+
+
+class Command(TyperCommand):
+    """A command that answers the former name of one of its options with the present one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return the arguments that remain after parsing."""
+        options = {option for parameter in self.params for option in parameter.opts}
+        for former in (argument.partition("=")[0] for argument in args):
+            if former not in options and RENAMED.get(former) in options:
+                ctx.fail(f"The option {former} is now {RENAMED[former]}.")
+        return super().parse_args(ctx, args)
+
 
 for _name, _verb in VERBS.items():
     _group, _, _command = _name.rpartition(" ")
     # The backspace tells click to keep the lines of the examples apart.
     _help = (getdoc(_verb) or "").replace("Examples:", "\b\nExamples:")
-    GROUPS[_group].command(_command, help=_help)(_verb)
+    GROUPS[_group].command(_command, cls=Command, help=_help)(_verb)
 
 
 def _print_version(asked: bool) -> None:

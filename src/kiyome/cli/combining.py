@@ -1,4 +1,4 @@
-"""The verbs that make one run of others: blend, stack, calibrate, correct."""
+"""The verbs that combine or correct runs: blend, stack, calibrate, correct."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +21,12 @@ def blend(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Make one of several runs' predictions, and say whether it beats the best of them by more than luck.
+    """Blend several runs' predictions, and compare the blend with the best of them.
 
     Examples:
       kiyome blend runs/effnet runs/resnext runs/vit
-      kiyome blend runs/effnet runs/vit --how weights      each fold weighted by what the others say
-      kiyome predict runs/effnet-blend test_images         then goes on with new photos
+      kiyome blend runs/effnet runs/vit --how weights      each fold weighted by the other folds
+      kiyome predict runs/effnet-blend test_images         predicts new photos with it
     """
     with command_output(as_json) as (emit, _):
         from kiyome.workflows.blend import blend as blend_runs
@@ -39,12 +39,13 @@ def stack(
     runs: Runs,
     model: Annotated[str, typer.Option(help="linear, or lightgbm (needs the extra stack).")] = "linear",
     is_noisy: Annotated[
-        bool, typer.Option("--is-noisy", help="Add the chance of a flag, predicted without the row's label.")
+        bool,
+        typer.Option("--is-noisy", help="Add the cross-fitted probability that a row is flagged."),
     ] = False,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Fit an estimator on runs' out-of-fold predictions; each fold is scored by one that never saw it.
+    """Fit an estimator on runs' out-of-fold predictions; each fold is predicted by one that never saw it.
 
     Examples:
       kiyome stack runs/effnet runs/vit
@@ -58,7 +59,7 @@ def stack(
 
 
 def calibrate(run: Run, output: Output = None, as_json: Json = False) -> None:
-    """Bring a run's predictions to the temperature that its labels ask for, and draw their reliability.
+    """Calibrate a run's predictions by a temperature, and draw their reliability.
 
     Examples:
       kiyome calibrate runs/leaves-train
@@ -76,37 +77,38 @@ def correct(
         str, typer.Option(help="all; flagged, by their own labels (leaks); or disagree, with --clean.")
     ] = "all",
     clean: Annotated[
-        Path | None, typer.Option(help="A run that was trained without flagged rows, for --rows disagree.")
+        Path | None, typer.Option(help="A run trained without flagged rows, for --rows disagree.")
     ] = None,
     apply_to: Annotated[
         str,
         typer.Option(
             help="With --rows disagree, what is corrected: run, the predictions of RUN; or clean, those of"
-            " --clean, while those of RUN stand on all other rows."
+            " --clean, while those of RUN stay on all other rows."
         ),
     ] = "run",
     noise_from: Annotated[
         Path | None,
-        typer.Option(help="The run whose predictions tell how labels go wrong; RUN itself if not given."),
+        typer.Option(help="The run that label errors are estimated from; RUN itself if not given."),
     ] = None,
-    reading: Annotated[
+    direction: Annotated[
         str, typer.Option(help="given: apply P(given | true). true: apply P(true | given).")
     ] = "given",
     estimates: Annotated[
         str | None,
-        typer.Option(help="What the model says, given labels or the true class; known of our own trainings."),
+        typer.Option(help="What the model estimates: given or true; known for runs of kiyome train."),
     ] = None,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Apply the noise twice, where that is what was asked for.")
+    allow_double_noise: Annotated[
+        bool,
+        typer.Option("--allow-double-noise", help="Apply a matrix that counts the noise twice."),
     ] = False,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Apply the distribution of label errors to a run's predictions, to all rows or where they look noisy.
+    """Apply the distribution of label errors to a run's predictions, on all rows or where they look noisy.
 
     Examples:
-      kiyome correct runs/leaves-clean                          a model of the truth, scored on given labels
-      kiyome correct runs/leaves-train --reading true           a model of given labels, asked for the truth
+      kiyome correct runs/leaves-clean                          from true classes to given labels
+      kiyome correct runs/leaves-train --direction true           from given labels to true classes
       kiyome correct runs/leaves-clean --noise-from runs/leaves-train
       kiyome correct runs/leaves-train --rows disagree --clean runs/leaves-clean --apply-to clean
     """
@@ -119,9 +121,9 @@ def correct(
             clean=clean,
             apply_to=apply_to,
             noise_from=noise_from,
-            reading=reading,
+            direction=direction,
             estimates=estimates,
-            anyway=anyway,
+            allow_double_noise=allow_double_noise,
             output=output,
         )
         emit(result.summary(), lambda: render.show_combined(result))

@@ -1,4 +1,4 @@
-"""The verbs that say what a score is worth: evaluate, diary."""
+"""The verbs for honest scores: audit-sample, audit, evaluate, diary."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -30,10 +30,10 @@ def audit_sample(
     group: Group = None,
     as_json: Json = False,
 ) -> None:
-    """Draw rows for people to check, so that the true accuracy of all rows follows without any assumption.
+    """Draw a random sample of rows for people to check, to estimate the true accuracy of all rows.
 
     Examples:
-      kiyome audit-sample runs/leaves            200 rows; says how many are needed for 1, 2 and 3 points
+      kiyome audit-sample runs/leaves            200 rows; prints how many are needed for 1, 2 and 3 points
       kiyome audit-sample runs/leaves -n 500
     """
     with command_output(as_json) as (emit, _):
@@ -45,8 +45,10 @@ def audit_sample(
         def show() -> None:
             expected = 100 * sample.design.expected_half_width()
             drawn = len(sample.design.rows)
-            line(f"{drawn:,} of {len(sample.labels):,} rows drawn; expect to know the true accuracy to about")
-            line(f"+-{expected:.1f} points, 95 times in 100. As far as can be told before anyone looks,")
+            line(
+                f"{drawn:,} of {len(sample.labels):,} rows drawn. Expected 95 % interval of the true accuracy:"
+            )
+            line(f"+-{expected:.1f} points. Estimated before anyone has looked,")
             for half, needed in sample.rows_needed.items():
                 line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")
             line()
@@ -65,10 +67,10 @@ def audit(
     ] = None,
     run: Annotated[
         list[Path] | None,
-        typer.Option(help="Another run on the same rows, to judge it too; may be said several times."),
+        typer.Option(help="Another run on the same rows, to score it, too; may be repeated."),
     ] = None,
     rule: Annotated[
-        str, typer.Option(help="When reviewers agree: unanimous, or majority, so that a third settles it.")
+        str, typer.Option(help="When reviewers agree: unanimous, or majority, so that a third decides.")
     ] = "unanimous",
     disputed_unsure: Annotated[
         bool, typer.Option("--disputed-unsure", help="Count rows that reviewers dispute as unsure.")
@@ -76,13 +78,13 @@ def audit(
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a checked sample tells of all rows: true accuracy, wrong labels, and the noise by class.
+    """Estimate true accuracy, wrong labels and noise by class of all rows from a checked sample.
 
     Examples:
       kiyome audit runs/leaves-audit/audit.csv
-      kiyome audit runs/leaves-audit                     answered in kiyome review runs/leaves-audit
+      kiyome audit runs/leaves-audit                     answers from kiyome review runs/leaves-audit
       kiyome audit filled.csv --sample runs/leaves-audit
-      kiyome audit runs/leaves-audit --run runs/vit      how good another run is in truth, by the same rows
+      kiyome audit runs/leaves-audit --run runs/vit      true accuracy of another run, from the same rows
     """
     with command_output(as_json) as (emit, _):
         from kiyome.workflows.audit import audit as judge
@@ -97,7 +99,7 @@ def audit(
             for sentence in result.describe():
                 line(sentence)
             for name, found in others.items():
-                line(f"By the same rows, {name} is right on {found.as_percent()}.")
+                line(f"True accuracy of {name}, from the same rows: {found.as_percent()}.")
             line()
             line(f"Look at   {result.folder / 'report.html'}")
             line(f"Numbers   {result.folder / 'audit.json'}, the noise by class too")
@@ -109,11 +111,11 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run of find or train, or made of such.")],
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="Another run on the same rows and folds; may be said several times."),
+        typer.Option(help="Another run on the same rows and folds; may be repeated."),
     ] = None,
-    wrong: Annotated[
+    measured_errors: Annotated[
         str | None,
-        typer.Option(help="WRONG/CHECKED, such as 12/200: labels drawn at random that people found wrong."),
+        typer.Option(help="WRONG/CHECKED, such as 12/200: wrong ones of labels drawn and checked at random."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-evaluate if not given.")
@@ -121,17 +123,19 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Decides the bootstraps.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Say what a score on noisy labels is worth: in truth, at best, against others, and by luck.
+    """Evaluate a run on labels that may be wrong: true accuracy, ceiling, comparisons, selection bias.
 
     Examples:
       kiyome evaluate runs/leaves-train
       kiyome evaluate runs/leaves-train --against runs/vit --against runs/effnet
-      kiyome evaluate runs/leaves-train --wrong 12/200     of 200 labels drawn at random, 12 were wrong
+      kiyome evaluate runs/leaves-train --measured-errors 12/200     12 of 200 checked labels were wrong
     """
     with command_output(as_json) as (emit, _):
         from kiyome.workflows.evaluate import evaluate as evaluate_run
 
-        result = evaluate_run(run, against=against or (), wrong=wrong, output=output, seed=seed)
+        result = evaluate_run(
+            run, against=against or (), measured_errors=measured_errors, output=output, seed=seed
+        )
         emit(result.summary(), lambda: show_evaluate(result))
 
 
@@ -140,12 +144,12 @@ def diary(
         list[str] | None,
         typer.Argument(
             metavar="[RUNS] [NAME=NUMBER]...",
-            help="The folder that holds the runs and their diary, else runs; with --note, scores to keep.",
+            help="The folder of the runs and their diary, else runs; with --note, scores to note.",
         ),
     ] = None,
     note: Annotated[
         Path | None,
-        typer.Option(help="Keep scores of this run, such as a leaderboard's: public=0.903 private=0.899."),
+        typer.Option(help="Note scores of this run, such as a leaderboard's: public=0.903 private=0.899."),
     ] = None,
     baseline: Annotated[
         str | None,
@@ -154,9 +158,9 @@ def diary(
     sort: Annotated[str, typer.Option(help="score: the best first; or time: the oldest first.")] = "score",
     as_json: Json = False,
 ) -> None:
-    """Show every experiment, its score with an interval, and whether it beats the baseline by more than luck.
+    """Show every experiment, its score with an interval, and its comparison with the baseline.
 
-    The diary is kept by the verbs themselves, in the folder of the run folders.
+    Every verb that makes a run adds an entry to the diary, in the folder of the run folders.
 
     Examples:
       kiyome diary
@@ -179,33 +183,35 @@ def diary(
 
 
 def _folders_and_scores(given: list[str], note: Path | None) -> tuple[Path | None, dict[str, float]]:
-    """The folder of the runs, if one is named, and scores by name."""
+    """Return the folder of the runs, if one is named, and scores by name."""
     folders = [word for word in given if "=" not in word]
     pairs = [word.split("=", 1) for word in given if "=" in word]
     if len(folders) > 1:
-        came = ", ".join(folders)
-        raise InputError("One folder of runs is named.", came=came, remedy="Scores read NAME=NUMBER.")
+        raise InputError(
+            f"Several folders are named: {', '.join(folders)}.",
+            expected="Expected one folder of runs; scores have the form NAME=NUMBER.",
+            remedy="Leave the others out.",
+        )
     if pairs and note is None:
-        came = "=".join(pairs[0])
-        raise InputError("Scores belong to a run.", came=f"{came} without --note", remedy="Say --note RUN.")
+        raise InputError(f"The score {'='.join(pairs[0])} has no run.", remedy="Add --note RUN.")
     scores: dict[str, float] = {}
     for name, number in pairs:
         try:
             score = float(number)
         except ValueError as error:
-            remedy = "Say public=0.903, for example."
-            raise InputError("A score is a number.", came=f"{name}={number}", remedy=remedy) from error
+            remedy = "Pass public=0.903, for example."
+            raise InputError(f"{name}={number} is not a number.", remedy=remedy) from error
         if name in scores:
-            raise InputError("Each score is given once.", came=f"{name} twice", remedy="Leave one out.")
+            raise InputError(f"The score {name} is given twice.", remedy="Leave one out.")
         scores[name] = score
     return Path(folders[0]) if folders else None, scores
 
 
 def show_evaluate(result: "EvaluateResult") -> None:
-    """The answer in sentences, and where to look."""
-    for mark in result.marks:
-        line(f"mark: {mark}")
-    for each in (*result.describe(), *result.compared(), *result.luck()):
+    """Print the result in sentences, and where to look."""
+    for caveat in result.caveats:
+        line(f"caveat: {caveat}")
+    for each in (*result.describe(), *result.compared(), *result.selection()):
         line(each)
     line()
     line(f"Look at   {result.folder / 'report.html'}")

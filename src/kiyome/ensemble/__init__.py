@@ -1,13 +1,12 @@
-"""Predictions of several models as one, or of one model made better: arrays in, arrays out, no torch.
+"""Several models' predictions as one, or one model's predictions adjusted: arrays in, arrays out, no torch.
 
-checked              the one place that checks members and folds
-blend                means, fitted weights, what members are worth
-stack                a final estimator on out-of-fold probabilities
-classifiers          the two of them, written as text
-calibrate            temperature
-error_distribution   predictions carried from the truth to given labels, or back
+blend         means, fitted weights, contributions of members
+stack         a final estimator on out-of-fold probabilities
+classifiers   the two final estimators, written as text
+adjust        temperature; label-error distribution applied or removed
+validation    checks of members and folds
 
-Whatever is fitted on labels here is fitted for each fold on the other folds.
+Everything that is fitted on labels here is fitted for each fold on the other folds.
 """
 
 from kiyome.ensemble.adjust import (

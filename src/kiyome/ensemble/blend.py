@@ -1,11 +1,11 @@
-"""Several members as one: means, and weights that were fitted on other rows than they are scored on.
+"""Several members as one: means, and weights fitted on other rows than they are scored on.
 
 N rows, K classes, M members, F folds.
 
     blend_pred_probs      a mean of members: of probabilities, of logarithms, of ranks
     fit_weights           weights on the simplex that make the given labels most likely
-    cross_fitted_blend    the same, each fold weighted by what the others say: an honest score
-    diversity             which members say something else, and what each is worth
+    cross_fitted_blend    the same, each fold weighted by a fit on the others: an out-of-fold score
+    diversity             how members differ, and what each contributes
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ from kiyome.errors import InputError, choose
 Weights = NDArray[np.float64]
 
 GAP = 1e-6
-"""The fit ends when no weights can have a log loss that is better by more than this, in nats."""
+"""The fit ends when no weights have a log loss that is lower by more than this, in nats."""
 
 ROUNDS = 10_000
 
@@ -43,32 +43,31 @@ def blend_pred_probs(
     weights: ArrayLike | None = None,
     reference: Sequence[ArrayLike] | None = None,
 ) -> Probs:
-    """Probabilities (N, K) that are a mean of the members'.
+    """Return probabilities (N, K) that are a mean of the members'.
 
     Parameters
     ----------
     members
         M arrays (N, K), rows sum to one.
     how
-        "mean": of probabilities. "log": of their logarithms, that is the geometric mean: one member's veto
-        counts. "rank": each class's probabilities are replaced by the place that they have among all rows,
-        places are averaged, and read back as the mean probability that members give at such a place:
-        members that are differently sure so count alike.
+        "mean": of probabilities. "log": of their logarithms, the geometric mean: one member can veto. "rank":
+        each class's probabilities are replaced by their ranks among all rows, ranks are averaged, and
+        converted back to the mean probability at such a rank: over- and under-confident members count alike.
     weights
-        (M,) not negative; equal ones if not given. They are brought to one.
+        (M,) not negative; equal ones if not given. They are divided by their sum.
     reference
-        For "rank": the rows among which places are counted, M arrays (R, K). The members' own if not given;
-        new photos are placed among the rows that were known before, so that they do not depend on each other.
+        For "rank": the rows among which ranks are counted, M arrays (R, K). The members' own if not given;
+        new photos are ranked among known rows, so that they do not depend on each other.
 
     Raises
     ------
     InputError
-        No member, unequal shapes, rows that are no distributions, weights that are none.
+        No member, unequal shapes, rows that are no distributions, negative weights.
 
     Notes
     -----
-    Equal weights suit members of about equal worth: three networks on CIFAR-10N's majority labels gained 1.5
-    points of true accuracy over the best one, with fitted weights 1.2 (n = 50,000). Of eight networks on
+    Equal weights suit members of about equal quality: three networks on CIFAR-10N's majority labels gained
+    1.5 points of true accuracy over the best one, with fitted weights 1.2 (n = 50,000). Of eight networks on
     CIFAR-10's test photos (accuracy 0.932 to 0.973) every equal mean lost to the best one, by 0.4 to 0.6
     points; fitted weights gained 0.16 (95 % interval 0.02 to 0.31, n = 10,000; benchmarks/blend_cifar10.py).
 
@@ -87,41 +86,41 @@ def blend_pred_probs(
     among = stacked if reference is None else check_members(reference)
     if among.shape[::2] != stacked.shape[::2]:
         raise InputError(
-            "The reference holds each member's probabilities for the same classes.",
-            came=f"shape {among.shape} for members {stacked.shape}",
+            f"The reference has shape {among.shape}, the members have {stacked.shape}.",
+            expected="Expected the same members and classes.",
             remedy="Pass the members' out-of-fold predictions, in the same order.",
         )
     return _rank_mean(stacked, share, np.sort(among, axis=1))
 
 
 def arithmetic_mean(members: Probs, weights: Weights) -> Probs:
-    """Weighted mean of probabilities (M, N, K)."""
+    """Return the weighted mean of probabilities (M, N, K)."""
     mean: Probs = np.tensordot(weights, members, axes=1)
     return mean
 
 
 def geometric_mean(members: Probs, weights: Weights) -> Probs:
-    """Weighted mean of log probabilities (M, N, K), rows brought to one."""
+    """Return the weighted mean of log probabilities (M, N, K), rows at one."""
     return softmax(np.tensordot(weights, floored_log(members), axes=1))
 
 
 def _rank_mean(members: Probs, weights: Weights, ordered: Probs) -> Probs:
-    """`ordered` (M, R, K) holds the reference's columns, sorted."""
-    typical = arithmetic_mean(ordered, weights)  # (R, K) what members give at a place, on average
-    places = np.arange(ordered.shape[1], dtype=np.float64)
+    """Return the mean of ranks, as probabilities; `ordered` (M, R, K) are the reference's sorted columns."""
+    typical = arithmetic_mean(ordered, weights)  # (R, K) mean probability at each rank
+    all_ranks = np.arange(ordered.shape[1], dtype=np.float64)
     blended = np.empty(members.shape[1:])
     for k in range(members.shape[2]):
-        ranks = [_places(column[:, k], base[:, k]) for column, base in zip(members, ordered, strict=True)]
-        blended[:, k] = np.interp(np.average(ranks, axis=0, weights=weights), places, typical[:, k])
+        ranks = [_ranks(column[:, k], base[:, k]) for column, base in zip(members, ordered, strict=True)]
+        blended[:, k] = np.interp(np.average(ranks, axis=0, weights=weights), all_ranks, typical[:, k])
     return normalized(np.maximum(blended, np.finfo(np.float64).tiny))
 
 
-def _places(values: Probs, ordered: Probs) -> Probs:
-    """Where values stand in a sorted column: the middle of equals, between neighbors where there is none."""
+def _ranks(values: Probs, ordered: Probs) -> Probs:
+    """Return the ranks of values in a sorted column: the middle of equals, else between neighbors."""
     first = np.searchsorted(ordered, values, side="left")
     after = np.searchsorted(ordered, values, side="right")
-    places = np.arange(len(ordered), dtype=np.float64)
-    return np.where(after > first, (first + after - 1) / 2, np.interp(values, ordered, places))
+    all_ranks = np.arange(len(ordered), dtype=np.float64)
+    return np.where(after > first, (first + after - 1) / 2, np.interp(values, ordered, all_ranks))
 
 
 def _check_weights(weights: ArrayLike | None, num_members: int) -> Weights:
@@ -130,8 +129,8 @@ def _check_weights(weights: ArrayLike | None, num_members: int) -> Weights:
     share = np.asarray(weights, dtype=np.float64)
     if share.shape != (num_members,) or not (np.isfinite(share) & (share >= 0)).all() or share.sum() <= 0:
         raise InputError(
-            "Weights are finite and not negative, one a member, and some are above zero.",
-            came=f"{share.tolist()} for {num_members} members",
+            f"The weights are {share.tolist()}.",
+            expected=f"Expected {num_members} finite numbers of 0 or more, not all 0: one a member.",
             remedy="Correct them.",
         )
     return _to_one(share)
@@ -143,7 +142,7 @@ def _to_one(weights: Weights) -> Weights:
 
 
 def fit_weights(labels: ArrayLike, members: Sequence[ArrayLike]) -> Weights:
-    """Weights (M,), not negative, sum one, of the mean of probabilities that has the least log loss.
+    """Return weights (M,), not negative, sum one, of the mean of probabilities with the least log loss.
 
     Parameters
     ----------
@@ -160,11 +159,11 @@ def fit_weights(labels: ArrayLike, members: Sequence[ArrayLike]) -> Weights:
     Notes
     -----
     The log loss is convex in the weights. They are the mixture proportions that Expectation Maximization
-    finds (Dempster, Laird and Rubin 1977): each member's weight becomes the mean share it has in what the
-    blend gives to the given label. The largest mean ratio of a member to the blend, less one, bounds what
-    any other weights could gain; the fit ends below 1e-6 nats.
+    finds (Dempster, Laird and Rubin 1977): each member's weight becomes its mean share in the blend's
+    probability of the given label. The largest mean ratio of a member to the blend, less one, bounds the gain
+    of any other weights; the fit ends below 1e-6 nats.
 
-    Fitted on the rows that are scored, a blend by weights flatters itself: see `cross_fitted_blend`.
+    The score of a blend on the rows its weights were fitted on is biased: see `cross_fitted_blend`.
 
     Examples
     --------
@@ -178,7 +177,7 @@ def fit_weights(labels: ArrayLike, members: Sequence[ArrayLike]) -> Weights:
 
 
 def _own(members: Probs, labels: Labels) -> Probs:
-    """(N, M) what each member gives to each row's label."""
+    """Return (N, M) each member's probability of each row's label."""
     own: Probs = members[:, np.arange(len(labels)), labels].T
     return np.maximum(own, np.finfo(np.float32).tiny)
 
@@ -195,18 +194,18 @@ def _fitted(own: Probs) -> Weights:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BlendFit:
-    """Members weighted by out-of-fold fit."""
+    """A blend with fitted weights."""
 
     pred_probs: Probs
-    """(N, K) each row by weights that were fitted on the other folds: what an honest score is taken of."""
+    """(N, K) each row by weights that were fitted on the other folds: for an out-of-fold score."""
     weights_by_fold: dict[int, Weights]
-    """For each fold, the weights (M,) that its rows got."""
+    """For each fold, the weights (M,) of its rows."""
     weights: Weights
     """(M,) fitted on all rows: for new photos."""
 
 
 def cross_fitted_blend(labels: ArrayLike, members: Sequence[ArrayLike], folds: ArrayLike) -> BlendFit:
-    """Members weighted by what the *other* folds say, and the weights for new photos.
+    """Blend members by weights fitted on the *other* folds, and fit weights for new photos.
 
     Parameters
     ----------
@@ -222,8 +221,8 @@ def cross_fitted_blend(labels: ArrayLike, members: Sequence[ArrayLike], folds: A
 
     Notes
     -----
-    No row has a say in its own weights. What remains: members that predicted the other folds were trained on
-    this fold's labels. M - 1 numbers can hardly carry that.
+    No row's label affects its own weights. A trace remains: members that predicted the other folds were
+    trained on this fold's labels. M - 1 numbers can hardly carry it.
 
     Examples
     --------
@@ -234,27 +233,27 @@ def cross_fitted_blend(labels: ArrayLike, members: Sequence[ArrayLike], folds: A
     """
     stacked = check_members(members)
     given = check_given(labels, *stacked.shape[1:])
-    dealt = check_folds(folds, len(given))
+    fold_of_row = check_folds(folds, len(given))
     own = _own(stacked, given)
-    by_fold = {fold: _fitted(own[~held]) for fold, held in held_out(dealt)}
+    by_fold = {fold: _fitted(own[~held]) for fold, held in held_out(fold_of_row)}
     blended = np.empty(stacked.shape[1:])
-    for fold, held in held_out(dealt):
+    for fold, held in held_out(fold_of_row):
         blended[held] = arithmetic_mean(stacked[:, held], by_fold[fold])
     return BlendFit(pred_probs=blended, weights_by_fold=by_fold, weights=_fitted(own))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Diversity:
-    """How members differ, and what each is worth to the blend. M members."""
+    """Differences of M members, and the contribution of each to the blend."""
 
     disagreement: NDArray[np.float64]
     """(M, M) share of rows where two members' likeliest classes differ."""
     error_correlation: NDArray[np.float64]
-    """(M, M) correlation of being wrong about the given label; nan for a member that is never, or always."""
+    """(M, M) correlation of errors on given labels; nan for a member that is never or always wrong."""
     agreement_with_blend: NDArray[np.float64]
     """(M,) share of rows where a member's likeliest class is the blend's."""
     log_loss_gain_when_left_out: NDArray[np.float64]
-    """(M,) log loss with all, less without this member: positive where the others do better alone."""
+    """(M,) log loss with all, less without this member: positive where the others are better alone."""
     accuracy_gain_when_left_out: NDArray[np.float64]
     """(M,) accuracy on given labels without this member, less with all."""
 
@@ -265,14 +264,14 @@ def diversity(
     *,
     blend: Callable[[Sequence[Probs]], Probs] = blend_pred_probs,
 ) -> Diversity:
-    """What tells members apart, pair by pair, and what the blend would be without each.
+    """Return differences of members, pair by pair, and the blend's scores without each.
 
     Parameters
     ----------
     labels, members
         As for `fit_weights`.
     blend
-        From members to probabilities (N, K): the blend that is asked about.
+        Function from members to probabilities (N, K).
 
     Raises
     ------
@@ -288,15 +287,15 @@ def diversity(
     """
     stacked = check_members(members)
     given = check_given(labels, *stacked.shape[1:])
-    choices, together = stacked.argmax(axis=2), blend(list(stacked))
-    wrong = choices != given
+    predicted, together = stacked.argmax(axis=2), blend(list(stacked))
+    wrong = predicted != given
     without = [_without(stacked, m, blend) for m in range(len(stacked))]
     losses = [log_loss(given, probs) for probs in without]
     accuracies = [(probs.argmax(axis=1) == given).mean() for probs in without]
     return Diversity(
-        disagreement=(choices[:, np.newaxis] != choices).mean(axis=2),
+        disagreement=(predicted[:, np.newaxis] != predicted).mean(axis=2),
         error_correlation=_correlation(wrong.astype(np.float64)),
-        agreement_with_blend=(choices == together.argmax(axis=1)).mean(axis=1),
+        agreement_with_blend=(predicted == together.argmax(axis=1)).mean(axis=1),
         log_loss_gain_when_left_out=log_loss(given, together) - np.array(losses),
         accuracy_gain_when_left_out=np.array(accuracies) - (together.argmax(axis=1) == given).mean(),
     )
@@ -308,7 +307,7 @@ def _without(members: Probs, left_out: int, blend: Callable[[Sequence[Probs]], P
 
 
 def _correlation(wrong: Probs) -> Probs:
-    """Of rows (M, N); where one never changes there is none."""
+    """Return correlations of rows (M, N); nan for a constant row."""
     centered = wrong - wrong.mean(axis=1, keepdims=True)
     size = np.sqrt((centered**2).sum(axis=1))
     scale = np.outer(size, size)

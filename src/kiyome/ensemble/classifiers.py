@@ -16,10 +16,10 @@ from kiyome.ensemble.validation import Folds, Labels, Probs, held_out, log_loss,
 from kiyome.errors import MissingExtra
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""scikit-learn's C, from strong regularization to its default, that the linear model chooses from."""
+"""Candidates for scikit-learn's C, from strong regularization to its default."""
 
 ABSENT = -1e4
-"""Score of a class that no row was labeled with: its probability is zero."""
+"""Score of a class without labeled rows: its probability is zero."""
 
 MOST_ROUNDS, PATIENCE = 400, 20
 TREES: dict[str, Any] = {
@@ -33,23 +33,23 @@ TREES: dict[str, Any] = {
     "num_threads": 1,
     "verbosity": -1,
 }
-"""Small trees: what members say already is nearly the answer."""
+"""Small trees: the members' predictions are already close to the result."""
 
 
 class Classifier(Protocol):
-    """From features to probabilities."""
+    """A classifier from features to probabilities."""
 
     def predict(self, features: Probs) -> Probs:
-        """Probabilities (N, K) of rows (N, D)."""
+        """Return probabilities (N, K) of rows (N, D)."""
         ...
 
     def as_text(self) -> str:
-        """What `read_classifier` makes the same classifier of."""
+        """Return a text from which `read_classifier` restores the same classifier."""
         ...
 
 
 Fit = Callable[[Probs, Labels, Folds, int], Classifier]
-"""From features (N, D), labels, folds and K; the folds are for choosing how much may be learned."""
+"""A function of features (N, D), labels, folds and K; the folds select the regularization."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,11 +66,11 @@ class LinearClassifier:
     """C, small is strong."""
 
     def predict(self, features: Probs) -> Probs:
-        """Probabilities (N, K)."""
+        """Return probabilities (N, K)."""
         return softmax((features - self.mean) / self.scale @ self.coefficients + self.intercept)
 
     def as_text(self) -> str:
-        """JSON, exact to the last digit."""
+        """Return JSON, exact to the last digit."""
         arrays = {name: getattr(self, name).tolist() for name in LINEAR_ARRAYS}
         return json.dumps({**arrays, "strength": self.strength})
 
@@ -85,18 +85,18 @@ class TreeClassifier:
     text: str
 
     def predict(self, features: Probs) -> Probs:
-        """Probabilities (N, K)."""
+        """Return probabilities (N, K)."""
         booster = _lightgbm().Booster(model_str=self.text)
         probs: Probs = np.asarray(booster.predict(features, num_threads=1), dtype=np.float64)
         return probs
 
     def as_text(self) -> str:
-        """What LightGBM writes of a model."""
+        """Return LightGBM's text of the model."""
         return self.text
 
 
 def fit_linear(features: Probs, labels: Labels, folds: Folds, num_classes: int) -> LinearClassifier:
-    """Logistic regression; the regularization has the least log loss on held-out folds of these rows."""
+    """Return logistic regression, regularized for the least log loss on held-out folds of these rows."""
     paths = [
         _losses(features[~held], labels[~held], features[held], labels[held], num_classes)
         for _, held in held_out(folds)
@@ -106,31 +106,31 @@ def fit_linear(features: Probs, labels: Labels, folds: Folds, num_classes: int) 
 
 
 def _losses(
-    features: Probs, labels: Labels, judging: Probs, judging_labels: Labels, num_classes: int
+    features: Probs, labels: Labels, others: Probs, other_labels: Labels, num_classes: int
 ) -> list[float]:
-    """Summed log loss on other rows for each strength, up to the first that is worse than another."""
+    """Return the summed log loss on other rows for each strength, up to the first that gets worse."""
     losses: list[float] = []
     for fitted in _path(STRENGTHS, features, labels, num_classes):
-        losses.append(len(judging) * log_loss(judging_labels, fitted.predict(judging)))
+        losses.append(len(others) * log_loss(other_labels, fitted.predict(others)))
         if losses[-1] > min(losses):
             break  # weaker regularization would overfit more, and takes longest
     return losses
 
 
 def fit_linear_at(strength: float, features: Probs, labels: Labels, num_classes: int) -> LinearClassifier:
-    """Logistic regression at one regularization."""
+    """Return logistic regression at one regularization."""
     return next(_path([strength], features, labels, num_classes))
 
 
 def _path(
     strengths: Sequence[float], features: Probs, labels: Labels, num_classes: int
 ) -> Iterator[LinearClassifier]:
-    """Logistic regression at each regularization; each fit starts where the one before ended."""
+    """Yield logistic regression at each regularization; each fit starts where the one before ended."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale < 1e-9] = 1  # a feature that never changes tells nothing
+    scale[scale < 1e-9] = 1  # a constant feature is left unscaled
     inputs = ((features - mean) / scale).astype(np.float32)
     head = LogisticRegression(max_iter=300, tol=1e-3, warm_start=True)
     present = np.unique(labels)
@@ -150,7 +150,7 @@ def _path(
 
 
 def fit_trees(features: Probs, labels: Labels, folds: Folds, num_classes: int) -> TreeClassifier:
-    """Boosted trees; as many rounds as have the least log loss on held-out folds of these rows."""
+    """Return boosted trees with the rounds of least log loss on held-out folds of these rows."""
     lightgbm = _lightgbm()
     splits = [(np.flatnonzero(~held), np.flatnonzero(held)) for _, held in held_out(folds)]
     curve = lightgbm.cv(
@@ -165,7 +165,7 @@ def fit_trees(features: Probs, labels: Labels, folds: Folds, num_classes: int) -
 
 
 def fit_trees_for(rounds: int, features: Probs, labels: Labels, num_classes: int) -> TreeClassifier:
-    """Boosted trees after so many rounds."""
+    """Return boosted trees after so many rounds."""
     lightgbm = _lightgbm()
     booster = lightgbm.train(
         {**TREES, "num_class": num_classes}, lightgbm.Dataset(features, labels), num_boost_round=rounds
@@ -174,7 +174,7 @@ def fit_trees_for(rounds: int, features: Probs, labels: Labels, num_classes: int
 
 
 def read_classifier(model: str, text: str) -> Classifier:
-    """The classifier that `as_text` wrote.
+    """Return the classifier that `as_text` wrote.
 
     >>> fitted = fit_linear_at(1.0, np.array([[0.0], [1.0]]), np.array([0, 1]), 2)
     >>> read = read_classifier("linear", fitted.as_text())
@@ -197,12 +197,12 @@ def _lightgbm() -> Any:
 
 
 FINAL: dict[str, Fit] = {"linear": fit_linear, "lightgbm": fit_trees}
-"""By name, what is fitted on the members' predictions."""
+"""Final estimators on the members' predictions, by name."""
 
 FLAGS: dict[str, Callable[[Probs, Labels, int], Classifier]] = {
     "linear": lambda features, labels, num_classes: fit_linear_at(0.1, features, labels, num_classes),
     "lightgbm": lambda features, labels, num_classes: fit_trees_for(60, features, labels, num_classes),
 }
-"""By name, what tells whether a row would be flagged; fixed in size, as it is fitted many times."""
+"""Flag classifiers by name; of fixed size, as they are fitted many times."""
 
 MODELS: Sequence[str] = tuple(FINAL)

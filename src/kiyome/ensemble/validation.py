@@ -1,4 +1,4 @@
-"""The one place that checks members and folds. N rows, K classes, M members, F folds."""
+"""Checks of members and folds, and functions of probabilities. N rows, K classes, M members, F folds."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ Folds = NDArray[Any]
 
 
 def check_members(members: Sequence[ArrayLike]) -> Probs:
-    """Members' probabilities as one array (M, N, K) of double precision, each row exactly a distribution.
+    """Return the members' probabilities as one array (M, N, K), each row exactly a distribution.
 
     >>> check_members([[[0.9, 0.1]], [[0.6, 0.4]]]).shape
     (2, 1, 2)
@@ -25,8 +25,8 @@ def check_members(members: Sequence[ArrayLike]) -> Probs:
     arrays = [check_pred_probs(member) for member in members]
     if not arrays or len({array.shape for array in arrays}) != 1:
         raise InputError(
-            "Members are one or more arrays of the same shape (N, K).",
-            came=f"shapes {[array.shape for array in arrays]}",
+            f"The members have shapes {[array.shape for array in arrays]}.",
+            expected="Expected one or more arrays of the same shape (N, K).",
             remedy="Pass predictions for the same rows and classes, in the same order.",
         )
     for array in arrays:
@@ -37,43 +37,44 @@ def check_members(members: Sequence[ArrayLike]) -> Probs:
 
 
 def check_one(pred_probs: ArrayLike) -> Probs:
-    """One member's probabilities (N, K), checked alike."""
+    """Return one member's probabilities (N, K), each row exactly a distribution."""
     one: Probs = check_members([pred_probs])[0]
     return one
 
 
 def check_given(labels: ArrayLike, num_rows: int, num_classes: int) -> Labels:
-    """Given labels (N,) that fit the members."""
+    """Return given labels (N,) that fit the members."""
     return check_labels(labels, num_rows=num_rows, num_classes=num_classes)
 
 
 def check_folds(folds: ArrayLike, num_rows: int, *, at_least: int = 2) -> Folds:
-    """Folds (N,) of whole numbers, of which there are enough.
+    """Return folds (N,) of whole numbers, at least so many of them.
 
     >>> check_folds([0, 0], 2)
     Traceback (most recent call last):
         ...
-    kiyome.errors.InputError: What is fitted for a fold needs 2 folds or more. Came: 1. Deal the rows into more folds.
-    """  # noqa: E501
-    dealt = np.asarray(folds)
-    if dealt.shape != (num_rows,) or dealt.dtype.kind not in "iu":
+    kiyome.errors.InputError: What is fitted for a fold needs 2 folds or more. Came: 1. Deal the rows into
+    more folds.
+    """
+    fold_of_row = np.asarray(folds)
+    if fold_of_row.shape != (num_rows,) or fold_of_row.dtype.kind not in "iu":
         raise InputError(
-            "folds holds one whole number a row.",
-            came=f"shape {dealt.shape}, {dealt.dtype} for {num_rows} rows",
+            f"folds have shape {fold_of_row.shape} of {fold_of_row.dtype}.",
+            expected=f"Expected one whole number for each of {num_rows} rows.",
             remedy="Pass the folds that the members were trained on.",
         )
-    num_folds = len(np.unique(dealt))
+    num_folds = len(np.unique(fold_of_row))
     if num_folds < at_least:
         raise InputError(
-            f"What is fitted for a fold needs {at_least} folds or more.",
-            came=str(num_folds),
-            remedy="Deal the rows into more folds.",
+            f"The number of folds is {num_folds}.",
+            expected=f"Expected {at_least} or more.",
+            remedy="Split the rows into more folds.",
         )
-    return dealt
+    return fold_of_row
 
 
 def held_out(folds: Folds) -> Iterator[tuple[int, Mask]]:
-    """Each fold and the mask (N,) of its rows.
+    """Yield each fold and the mask (N,) of its rows.
 
     >>> [(fold, held.tolist()) for fold, held in held_out(np.array([0, 1, 0]))]
     [(0, [True, False, True]), (1, [False, True, False])]
@@ -82,7 +83,7 @@ def held_out(folds: Folds) -> Iterator[tuple[int, Mask]]:
 
 
 def normalized(masses: Probs) -> Probs:
-    """Rows brought to one.
+    """Return rows divided by their sums.
 
     >>> normalized(np.array([[1.0, 3.0]]))
     array([[0.25, 0.75]])
@@ -92,7 +93,7 @@ def normalized(masses: Probs) -> Probs:
 
 
 def softmax(scores: Probs) -> Probs:
-    """Rows of scores as probabilities.
+    """Return rows of scores as probabilities.
 
     >>> softmax(np.log([[1.0, 3.0]]))
     array([[0.25, 0.75]])
@@ -101,7 +102,7 @@ def softmax(scores: Probs) -> Probs:
 
 
 def log_loss(labels: Labels, pred_probs: Probs) -> float:
-    """Mean of minus the logarithm of what rows give to their label.
+    """Return the mean of minus the logarithm of each label's probability.
 
     >>> round(log_loss(np.array([1]), np.array([[0.5, 0.5]])), 4)
     0.6931

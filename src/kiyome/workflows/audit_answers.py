@@ -1,23 +1,32 @@
-"""What people answered about a sample on the blind page of `kiyome review`. n rows, in the blind order.
+"""People's answers for an audit sample: true labels of the first rows, in the blind order. n rows.
 
-RUN-audit/review ── what stands ── answers in common ── one true label a row, as from a filled audit.csv
+audit.csv ───────── one class name a row, or unsure ─────┐
+                                                         ├─► answers (m,), m up to n, -1 where unsure
+RUN-audit/review ── decisions ── consensus of reviewers ─┘
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.audit_folder import UNSURE_WORD
 from kiyome.decisions.agreement import DISPUTED, Rule, consensus_codes
-from kiyome.decisions.consensus import digest_of_events, events_of, has_store
-from kiyome.decisions.current import DROP, KEEP, LABEL, NONE, UNSURE, CurrentDecisions
+from kiyome.decisions.current import DROP, KEEP, LABEL, NONE, CurrentDecisions
+from kiyome.decisions.current import UNSURE as UNSURE_CODE
 from kiyome.decisions.exchange.answers import preview
 from kiyome.decisions.items import read_items
 from kiyome.errors import InputError
-from kiyome.evaluation.audit import UNSURE as NOBODY_CAN_TELL
+from kiyome.evaluation.audit import UNSURE
+from kiyome.reading.columns import Records
+from kiyome.reading.files import read_records
+from kiyome.workflows.audit_sample import COLUMNS, SealedSample
+from kiyome.decisions.consensus import digest_of_events, events_of, has_store
 
 SHOWN = 5
+UNFILLED = -2
 
 
 def answers_of_review(
@@ -27,28 +36,10 @@ def answers_of_review(
     rule: Rule = "unanimous",
     disputed_unsure: bool = False,
 ) -> tuple[NDArray[np.intp], str] | None:
-    """True labels of the first rows of a sample, -1 where people were unsure; None where nobody answered.
+    """Return the answers (m,) of the review of a sample, and a digest of its decisions; None without answers.
 
-    Parameters
-    ----------
-    folder
-        What `kiyome audit-sample` wrote.
-    store
-        Where the review keeps its decisions, as for `kiyome review`.
-    rule
-        When people agree: ``unanimous``, or ``majority`` (a third settles what two dispute).
-    disputed_unsure
-        Count rows that people dispute as unsure; otherwise they must be settled.
-
-    Returns
-    -------
-    tuple
-        Answers (m,), m up to n, and a digest of the decisions that they are from.
-
-    Raises
-    ------
-    InputError
-        Where people dispute a row, an answer is no class, or rows were left out on the way.
+    `rule` is "unanimous", or "majority" (a third reviewer decides what two dispute); `disputed_unsure` counts
+    disputed rows as unsure. An InputError names disputed rows, answers that are no class, and skipped rows.
     """
     if not has_store(folder, store):
         return None
@@ -62,18 +53,17 @@ def answers_of_review(
     _check_answers(codes, current)
     if not disputed_unsure:
         _check_disputes(codes, current)
-    codes[codes == DISPUTED] = UNSURE
+    codes[codes == DISPUTED] = UNSURE_CODE
     answered = _first_rows(codes, current)
-    said = np.where(answered == UNSURE, NOBODY_CAN_TELL, answered - LABEL).astype(np.intp)
-    return said, digest_of_events(events)
+    answers = np.where(answered == UNSURE_CODE, UNSURE, answered - LABEL).astype(np.intp)
+    return answers, digest_of_events(events)
 
 
 def _check_answers(codes: NDArray[np.int32], current: CurrentDecisions) -> None:
-    """Keep and drop say nothing of the class that was seen."""
     if len(strange := np.flatnonzero((codes == KEEP) | (codes == DROP))):
         raise InputError(
-            "An answer in an audit is a class, or unsure.",
-            came=f"keep or drop for {_named(strange, current)}",
+            f"The answer is keep or drop for {_named(strange, current)}.",
+            expected="Expected a class, or unsure.",
             remedy="Choose the class that the photo shows, or unsure.",
         )
 
@@ -81,42 +71,109 @@ def _check_answers(codes: NDArray[np.int32], current: CurrentDecisions) -> None:
 def _check_disputes(codes: NDArray[np.int32], current: CurrentDecisions) -> None:
     rows = np.flatnonzero(codes == DISPUTED)
     if len(rows):
-        said = "; ".join(f"{name}: {_told(each)}" for name, each in _said(rows[:SHOWN], current).items())
+        by_row = _answers_by_row(rows[:SHOWN], current)
+        shown = "; ".join(f"{name}: {_labels_by_reviewer(each)}" for name, each in by_row.items())
         more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
         raise InputError(
-            "People agree on the answers of an audit.",
-            came=f"{len(rows)} disputed rows ({said}{more})",
-            remedy="Look at them together and settle them on the page, let a third decide (--rule majority),"
-            " or count them as unsure (--disputed-unsure).",
+            f"Reviewers dispute {len(rows)} rows ({shown}{more}).",
+            expected="An audit needs one answer a row.",
+            remedy="Decide them together on the page, let a third reviewer decide (--rule majority), or count"
+            " them as unsure (--disputed-unsure).",
         )
 
 
 def _first_rows(codes: NDArray[np.int32], current: CurrentDecisions) -> NDArray[np.int32]:
-    """Only the first rows were drawn at random: what was left out on the way is no chance."""
+    """Return the answers of the first rows; only these are a random sample, so none may be skipped."""
     last = int(np.flatnonzero(codes != NONE)[-1])
     if len(missing := np.flatnonzero(codes[:last] == NONE)):
         raise InputError(
-            "Answers are given in the order of the page: rows that someone picked are no random sample.",
-            came=f"no answer for {_named(missing, current)}, and later ones have one",
+            f"There is no answer for {_named(missing, current)}, but for later rows.",
+            expected="Expected answers in the order of the page: only the first rows are a random sample.",
             remedy="Answer these, with unsure where nobody can tell.",
         )
     return codes[: last + 1]
 
 
-def _said(rows: NDArray[np.intp], current: CurrentDecisions) -> Mapping[str, Mapping[str, str]]:
-    """For each row's name, what each reviewer holds."""
-    said: dict[str, dict[str, str]] = {}
+def _answers_by_row(rows: NDArray[np.intp], current: CurrentDecisions) -> Mapping[str, Mapping[str, str]]:
+    """Return each reviewer's answer for each row, by the row's name."""
+    by_row: dict[str, dict[str, str]] = {}
     for row in rows.tolist():
-        held = {name: current.of(name, row) for name in current.reviewers}
-        said[current.items.image_ids[row]] = {
-            name: each.label or str(each.verdict) for name, each in held.items() if each.verdict
+        decisions = {name: current.of(name, row) for name in current.reviewers}
+        by_row[current.items.image_ids[row]] = {
+            name: each.label or str(each.verdict) for name, each in decisions.items() if each.verdict
         }
-    return said
+    return by_row
 
 
-def _told(by_reviewer: Mapping[str, str]) -> str:
+def _labels_by_reviewer(by_reviewer: Mapping[str, str]) -> str:
     return ", ".join(f"{label!r} by {name}" for name, label in by_reviewer.items())
 
 
 def _named(rows: NDArray[np.intp], current: CurrentDecisions) -> str:
     return preview((current.items.image_ids[row] for row in rows.tolist()), shown=SHOWN)
+
+
+def read_answers(path: Path, sample: SealedSample) -> NDArray[np.intp]:
+    """Return the answers (m,) of a filled file; a TableError names the line of a wrong one."""
+    records = read_records(path)
+    for column in (COLUMNS[0], COLUMNS[-1]):
+        records.require(column, (), option=f"the name {column}")
+    rows, answers = ([text.strip() for text in records.texts(column)] for column in (COLUMNS[0], COLUMNS[-1]))
+    position_of = {name: position for position, name in enumerate(sample.row_names)}
+    _check_rows(records, rows, position_of)
+    code_of = {"": UNFILLED, UNSURE_WORD: UNSURE, **{n: k for k, n in enumerate(sample.class_names)}}
+    if strange := [line for line, answer in enumerate(answers) if answer not in code_of]:
+        records.fail(
+            "true labels that are not classes",
+            strange,
+            describe=lambda line: repr(answers[line]),
+            expected=f"Expected the name of a class, or '{UNSURE_WORD}'.",
+            remedy=f"The classes are {', '.join(sample.class_names)}.",
+        )
+    order = np.argsort([position_of[name] for name in rows])
+    codes = np.array([code_of[answer] for answer in answers], dtype=np.intp)[order]
+    _check_gaps(records, codes, order)
+    filled: NDArray[np.intp] = codes[codes != UNFILLED]
+    return filled
+
+
+def _check_rows(records: Records, rows: list[str], names: Iterable[str]) -> None:
+    """Raise unless the file has each row of the sample once, and no other."""
+    known = set(names)
+    if strange := [line for line, name in enumerate(rows) if name not in known]:
+        records.fail(
+            "rows that are not in the sample",
+            strange,
+            describe=lambda line: repr(rows[line]),
+            remedy="Use the audit.csv of this sample.",
+        )
+    counts = Counter(rows)
+    if twice := [line for line, name in enumerate(rows) if counts[name] > 1]:
+        records.fail(
+            "rows with several answers", twice, describe=lambda line: rows[line], remedy="Keep one line."
+        )
+    if missing := [name for name in names if name not in counts]:
+        more = f" and {len(missing) - 1} more" * (len(missing) > 1)
+        raise InputError(
+            f"{records.source.name} lacks {missing[0]}{more}.",
+            expected="Expected every row of the sample, with or without an answer.",
+            remedy="Put the lines back: rows that people leave out are not a random selection.",
+        )
+
+
+def _check_gaps(records: Records, codes: NDArray[np.intp], order: NDArray[np.intp]) -> None:
+    """Raise unless the first rows are filled, as only these are a random sample."""
+    blank = np.flatnonzero(codes == UNFILLED)
+    if len(blank) == len(codes):
+        raise InputError(
+            f"{records.source.name} has no answers: true_label is empty in every line.",
+            remedy="Fill it from the top down.",
+        )
+    if len(blank) and (codes[blank[0] :] != UNFILLED).any():
+        later = blank[blank < np.flatnonzero(codes != UNFILLED)[-1]]
+        records.fail(
+            "rows without an answer before answered ones",
+            order[later].tolist(),
+            expected="Answers must go from the top down: rows that someone picks are no random sample.",
+            remedy=f"Fill these, with '{UNSURE_WORD}' where nobody can tell.",
+        )

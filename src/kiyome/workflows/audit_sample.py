@@ -1,4 +1,4 @@
-"""From a run to a list of rows that people check, without a label or a guess in sight.
+"""A random sample of a run's rows for people to check blindly: `kiyome audit-sample`.
 
 run ── strata, draw ── design (sealed) ── photos under blind names, audit.csv ── people ── kiyome audit
 """
@@ -34,40 +34,40 @@ from kiyome.reading.finished_run import FinishedRun, open_run
 COLUMNS = ("row", "photo", "true_label")
 
 ASKED_HALF_WIDTHS = (0.03, 0.02, 0.01)
-"""Of the interval, as shares: for these the rows to check are said before anyone starts."""
+"""Half widths of the interval for which the needed rows are printed."""
 
 NUM_ROWS = 200
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SealedSample:
-    """What was drawn, from which predictions, as the folder keeps it."""
+    """A drawn sample with its design and predictions, as its folder keeps it."""
 
     folder: Path
     design: AuditDesign
     labels: NDArray[np.intp]
-    """(N,) given ones."""
+    """(N,) given labels."""
     predicted_labels: NDArray[np.intp]
     """(N,) the model's likeliest classes."""
     class_names: tuple[str, ...]
     fingerprint: str
     """Of the table: its ids, their order and class names."""
     source: str
-    """Name of the run that is judged."""
+    """Name of the audited run."""
     predictions: str
-    """Digest of the probabilities that are judged."""
+    """Digest of its probabilities."""
     accuracy_on_given: Estimate
     """On all rows."""
     rows_needed: dict[float, int]
-    """Rows to check for each half width, as far as guesses tell."""
+    """Rows to check for each half width, computed from guesses."""
 
     @property
     def row_names(self) -> list[str]:
-        """The n blind names, in the blind order; no other sample has the same."""
+        """The n blind names in the blind order, unique to this sample."""
         return blind_names(self.predictions, self.design.rows)
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """Return the sample as JSON values."""
         return {
             "folder": str(self.folder),
             "file": str(self.folder / AUDIT_FILE),
@@ -89,41 +89,40 @@ def audit_sample(
     output: Path | str | None = None,
     group: str | None = None,
 ) -> SealedSample:
-    """Draw rows of a run for people to check, so that their answer holds for all rows.
+    """Draw a random sample of a run's rows for people to check.
 
     Parameters
     ----------
     run
         The folder of a finished run that predicts every row of a table.
     n
-        How many rows; 200, or all of a smaller table, if not given.
+        Number of rows; 200, or all of a smaller table, if not given.
     num_strata, seed
         As for `kiyome.evaluation.audit_design.draw_audit`.
     images
         Where the photos of the run lie, as for `kiyome.review`.
     output
-        The run folder; ``RUN-audit`` beside the run if not given. It is its owner's alone.
+        The run folder; ``RUN-audit`` beside the run if not given. Only its owner can read it.
     group
-        A group of this machine that may read and write the folder, too.
+        A group of this machine that can read and write the folder, too.
 
     Returns
     -------
     SealedSample
-        Its folder holds ``audit.csv`` with an empty column ``true_label``, the photos under names that say
-        nothing (a path may name the given label), and the sealed design. Of photos that are not at hand,
-        the file names the image id.
+        Its folder holds ``audit.csv`` with an empty column ``true_label``, the photos under neutral names (a
+        path may contain the given label), and the sealed design. Without photos, the file has image ids.
 
     Raises
     ------
     InputError
-        Where a sample was drawn into the folder before: a second look until one likes it is no audit.
+        A folder with a sample: drawing until one pleases is no audit.
     """
     if images is None:
         refuse_photos_from_elsewhere(run)
     opened = open_run(run, images=images)
     n = min(NUM_ROWS, len(opened.table)) if n is None else n
-    place = Path(output) if output else opened.path.with_name(f"{opened.name}-audit")
-    _check(place, opened)
+    target = Path(output) if output else opened.path.with_name(f"{opened.name}-audit")
+    _check(target, opened)
     predictions = digest_of(opened)
     config = {
         "source": opened.name,
@@ -135,7 +134,7 @@ def audit_sample(
     labels = opened.table.given_labels.astype(np.intp)
     design = draw_audit(labels, opened.predictions.pred_probs, n, num_strata=num_strata, seed=seed)
     sample = SealedSample(
-        folder=place,
+        folder=target,
         design=design,
         labels=labels,
         predicted_labels=opened.predictions.pred_probs.argmax(axis=1),
@@ -147,30 +146,22 @@ def audit_sample(
         rows_needed={half: rows_for(design.strata, half) for half in ASKED_HALF_WIDTHS},
     )
     with RunFolder.create_or_reopen(
-        place, command="audit-sample", config=config, table=opened.table
+        target, command="audit-sample", config=config, table=opened.table
     ) as folder:
-        private_folder(place, group=group)
+        private_folder(target, group=group)
         _write_design(sample)
         photos = _blind_photos(sample, opened, group)
         write_text(folder.path / "how_to.txt", _how_to(sample))
     # after the seal: people write into this file
     write_csv(
-        place / AUDIT_FILE, [COLUMNS, *((*each, "") for each in zip(sample.row_names, photos, strict=True))]
+        target / AUDIT_FILE, [COLUMNS, *((*each, "") for each in zip(sample.row_names, photos, strict=True))]
     )
-    private_folder(place)
+    private_folder(target)
     return sample
 
 
 def read_sample(folder: Path | str) -> SealedSample:
-    """The sample in a folder, once all that was sealed is as it was.
-
-    Raises
-    ------
-    StaleArtifact
-        When a sealed file changed.
-    InputError
-        When the folder holds something else.
-    """
+    """Return the sample in a folder; its sealed files must be unchanged."""
     import pyarrow.parquet as pq
 
     drawn = read_audit_folder(folder)
@@ -198,39 +189,37 @@ def read_sample(folder: Path | str) -> SealedSample:
 
 
 def digest_of(run: FinishedRun) -> str:
-    """Of the probabilities, as the diary names a result."""
+    """Return a digest of the probabilities, by which the diary identifies a result."""
     return hashlib.sha256(run.predictions.pred_probs.tobytes()).hexdigest()
 
 
-def _check(place: Path, run: FinishedRun) -> None:
-    if (place / AUDIT_FILE).exists():
+def _check(target: Path, run: FinishedRun) -> None:
+    if (target / AUDIT_FILE).exists():
         raise InputError(
-            "An audit is drawn once: drawing until a sample pleases is no audit.",
-            came=f"{place / AUDIT_FILE} from before",
+            f"{target / AUDIT_FILE} exists: a sample is drawn once, not until one pleases.",
             remedy="Go on filling it, or name another folder with --output.",
         )
     if UNSURE_WORD in run.table.class_names:
         raise InputError(
-            f"'{UNSURE_WORD}' is what people write where they cannot tell.",
-            came="a class of that name",
+            f"A class has the name '{UNSURE_WORD}', which people write where they cannot tell.",
             remedy="Give the class another name.",
         )
     if run.predictions.kind != "out_of_fold":
         raise InputError(
-            "An audit judges predictions of models that did not see the row.",
-            came=f"predictions of kind '{run.predictions.kind}' in {run.path}",
-            remedy="Name a run with out-of-fold predictions.",
+            f"{run.path} has predictions of kind '{run.predictions.kind}'.",
+            expected="Expected out-of-fold predictions.",
+            remedy="Name another run.",
         )
 
 
 def _write_design(sample: SealedSample) -> None:
     design, strata = sample.design, sample.design.strata
-    places = np.zeros(len(sample.labels), dtype=np.int32)
-    places[design.rows] = np.arange(1, len(design.rows) + 1)
+    positions = np.zeros(len(sample.labels), dtype=np.int32)
+    positions[design.rows] = np.arange(1, len(design.rows) + 1)
     columns = {
         "stratum": strata.stratum_of_row,
         "inclusion_probability": design.inclusion_probabilities,
-        "place": places,
+        "place": positions,
         "given_label": sample.labels.astype(np.int32),
         "predicted_label": sample.predicted_labels.astype(np.int32),
     }
@@ -250,25 +239,25 @@ def _write_design(sample: SealedSample) -> None:
 
 
 def _blind_photos(sample: SealedSample, run: FinishedRun, group: str | None) -> list[str]:
-    """What the column photo says; the photos themselves are copied where they are at hand."""
+    """Return the column photo; photos are copied where they exist."""
     paths = np.array(run.table.photo_paths(), dtype=object)[sample.design.rows].tolist()
     if not all(path and Path(path).is_file() for path in paths):
         return [safe_cell(text_of_path(name)) for name in run.table.image_ids[sample.design.rows]]
     photos = private_folder(sample.folder / PHOTOS, group=group)
     names = [f"{name}{Path(path).suffix.lower()}" for name, path in zip(sample.row_names, paths, strict=True)]
     for name, path in zip(names, paths, strict=True):
-        shutil.copyfile(path, photos / name)  # a link would show where it leads, and so perhaps the label
+        shutil.copyfile(path, photos / name)  # a link would reveal its target, and so perhaps the label
     private_folder(photos)  # its files, too
     return [f"{PHOTOS}/{name}" for name in names]
 
 
 def _how_to(sample: SealedSample) -> str:
     lines = [
-        f"Fill the column true_label of {AUDIT_FILE}, from the top down, looking at nothing but the photo.",
+        f"Fill the column true_label of {AUDIT_FILE} from the top down; look only at the photo.",
         f"Write one of: {', '.join(sample.class_names)}",
-        f"Write {UNSURE_WORD} where you cannot tell. Guess never.",
+        f"Write {UNSURE_WORD} where you cannot tell. Never guess.",
         "You may stop anywhere, but not because of what you have seen.",
         f"Then: kiyome audit {AUDIT_FILE} --sample THIS_FOLDER",
-        f"Whoever checks does not open {DESIGN_FILE}: it holds the labels.",
+        f"Do not open {DESIGN_FILE} before: it contains the labels.",
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Audits read back: what people said of rows of a table, and what that tells of any run on the same rows.
+"""Finished audits, read back to score any run on the same rows.
 
 */audit.json beside a run ── same table? ── sealed sample, as it was drawn ── answers ─► AuditRecord
 """
@@ -25,85 +25,73 @@ from kiyome.workflows.audit_sample import SealedSample, digest_of, read_sample
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditRecord:
-    """A sample with its answers; every number is made anew from them, none is read."""
+    """A sample with its answers; every number is computed from them, none is read."""
 
     sample: SealedSample
-    said: NDArray[np.intp]
+    answers: NDArray[np.intp]
     """(n,) true labels in the blind order, -1 where people were unsure."""
-    answers: str
-    """Digest of what was read."""
+    digest: str
+    """Of the filled file, or of the decisions of a review."""
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of its folder."""
         return self.sample.folder.resolve().name
 
     @cached_property
     def score(self) -> AuditedScore:
-        """Of the predictions that the sample was drawn for."""
+        """Score of the predictions that the sample was drawn for."""
         return self._score(self.sample.predicted_labels)
 
     def score_of(self, run: FinishedRun) -> AuditedScore:
-        """Of another run on the same rows: its strata are others', so its interval may be wider.
-
-        Raises
-        ------
-        InputError
-            When the run is of other rows or given labels, or its predictions are not out of fold.
-        """
+        """Return the score of another run on the same rows, with a wider interval than by its own strata."""
         self._check(run)
         return self._score(run.predictions.pred_probs.argmax(axis=1))
 
     def difference(self, first: FinishedRun, second: FinishedRun) -> AuditedDifference:
-        """How much better the first run is in truth than the second, both on these rows.
-
-        Raises
-        ------
-        InputError
-            As `score_of`.
-        """
+        """Return the true difference of two runs on these rows."""
         for run in (first, second):
             self._check(run)
         return audited_difference(
             self.sample.design,
-            self.said,
+            self.answers,
             self.sample.labels,
             first.predictions.pred_probs,
             second.predictions.pred_probs,
         )
 
-    def judges(self, run: FinishedRun) -> bool:
-        """Whether the sample was drawn for the run's very predictions."""
+    def is_for(self, run: FinishedRun) -> bool:
+        """Return whether the sample was drawn for these predictions of the run."""
         return self.sample.predictions == digest_of(run)
 
     def covers(self, run: FinishedRun) -> bool:
-        """Whether the run's rows and given labels are those that the sample was drawn from."""
+        """Return whether the run has the rows and given labels that the sample was drawn from."""
         same = run.table.fingerprint == self.sample.fingerprint
         return same and np.array_equal(run.table.given_labels, self.sample.labels)
 
     def num_relabeled_as_answered(self, run: FinishedRun) -> int:
-        """Checked rows relabeled before the run as people said; none where the run was there before them."""
-        if self.judges(run):
+        """Return the number of checked rows that were relabeled as answered before the run was trained."""
+        if self.is_for(run):
             return 0
-        rows = self.sample.design.rows[: len(self.said)]
+        rows = self.sample.design.rows[: len(self.answers)]
         labels, given = run.table.labels[rows], run.table.given_labels[rows]
-        return int(((labels == self.said) & (labels != given)).sum())
+        return int(((labels == self.answers) & (labels != given)).sum())
 
     def summary(self) -> dict[str, Any]:
-        """What `kiyome evaluate` tells of it."""
+        """Return the audit as JSON values, for `kiyome evaluate`."""
         return {
             "folder": self.name,
             "drawn_for": self.sample.source,
             "predictions": self.sample.predictions,
-            "answers": self.answers,
-            "checked": len(self.said),
-            "unsure": int((self.said == UNSURE).sum()),
+            "answers": self.digest,
+            "checked": len(self.answers),
+            "unsure": int((self.answers == UNSURE).sum()),
         }
 
     def _score(self, predicted: NDArray[np.intp]) -> AuditedScore:
         return audited_accuracy(
             self.sample.design,
-            self.said,
+            self.answers,
             self.sample.labels,
             predicted,
             num_classes=len(self.sample.class_names),
@@ -112,72 +100,43 @@ class AuditRecord:
     def _check(self, run: FinishedRun) -> None:
         if not self.covers(run):
             raise InputError(
-                "An audit tells of runs on the rows and given labels that it was drawn from.",
-                came=f"other rows or given labels in {run.path} than in {self.sample.folder}",
-                remedy="Draw a sample of this run with kiyome audit-sample.",
+                f"{run.path} has other rows or given labels than the audit {self.sample.folder}.",
+                expected="Expected those that the sample was drawn from.",
+                remedy="Draw a sample of this run with `kiyome audit-sample`.",
             )
         if run.predictions.kind != "out_of_fold":
             raise InputError(
-                "An audit judges predictions of models that did not see the row.",
-                came=f"predictions of kind '{run.predictions.kind}' in {run.path}",
-                remedy="Name a run with out-of-fold predictions.",
+                f"{run.path} has predictions of kind '{run.predictions.kind}'.",
+                expected="Expected out-of-fold predictions.",
+                remedy="Name another run.",
             )
 
 
 def read_audit(folder: Path | str) -> AuditRecord:
-    """The audit in a folder, once its sample is as it was drawn and its answers fit.
-
-    Raises
-    ------
-    StaleArtifact
-        When a sealed file changed, or the answers belong to another sample.
-    InputError
-        When the folder holds no audit with answers.
-    """
+    """Return the audit in a folder; its sample must be unchanged, and the answers must fit it."""
     folder = Path(folder)
     if not (folder / RESULT_FILE).is_file():
         raise InputError(
-            "An audit has answers.",
-            came=f"no {RESULT_FILE} in {folder}",
-            remedy="Check its rows, then say kiyome audit.",
+            f"{folder} has no finished audit (no {RESULT_FILE}).",
+            remedy="Check its rows, then run `kiyome audit`.",
         )
     return _read(folder, _summary(folder / RESULT_FILE))
 
 
 def audits_of(run: FinishedRun) -> tuple[AuditRecord, ...]:
-    """Audits beside a run of its very predictions, the one with most rows checked first.
-
-    Raises
-    ------
-    StaleArtifact
-        When a sealed file of one changed.
-    """
-    return tuple(each for each in audits_on_rows_of(run) if each.judges(run))
+    """Return the audits beside a run of these predictions, most checked rows first."""
+    return tuple(each for each in audits_on_rows_of(run) if each.is_for(run))
 
 
 def audits_on_rows_of(run: FinishedRun) -> tuple[AuditRecord, ...]:
-    """Audits beside a run that were drawn from its rows, for whichever predictions, most rows checked first.
-
-    Raises
-    ------
-    StaleArtifact
-        When a sealed file of one changed.
-    """
+    """Return the audits beside a run on its rows, for any predictions, most checked rows first."""
     beside = summaries_in(run.path.resolve().parent)
-    same = (_read(folder, told) for folder, told in beside if told.get("table") == run.table.fingerprint)
-    return tuple(sorted((each for each in same if each.covers(run)), key=lambda each: -len(each.said)))
+    same = (_read(folder, facts) for folder, facts in beside if facts.get("table") == run.table.fingerprint)
+    return tuple(sorted((each for each in same if each.covers(run)), key=lambda each: -len(each.answers)))
 
 
 def score_others(folder: Path | str, runs: Sequence[Path | str]) -> dict[str, Estimate]:
-    """True accuracy of other runs by the rows of one audit, by name.
-
-    Raises
-    ------
-    InputError
-        Where a run is of other rows or given labels, or not out of fold.
-    StaleArtifact
-        Where a run or the sample changed.
-    """
+    """Return the true accuracy of other runs, by name, from the rows of one audit."""
     if not runs:
         return {}
     audit, opened = read_audit(folder), [open_run(run) for run in runs]
@@ -185,39 +144,38 @@ def score_others(folder: Path | str, runs: Sequence[Path | str]) -> dict[str, Es
 
 
 def audit_scores_in(folder: Path) -> dict[str, tuple[str, Estimate | None]]:
-    """By digest of predictions: the folder of an audit and the true accuracy; None where it is refused."""
-    found: dict[str, tuple[str, Estimate | None]] = {}
-    for place, told in sorted(summaries_in(folder), key=lambda each: each[1].get("checked", 0)):
+    """Return audit name and true accuracy by digest of predictions; None for an audit that has changed."""
+    scores: dict[str, tuple[str, Estimate | None]] = {}
+    for path, facts in sorted(summaries_in(folder), key=lambda each: each[1].get("checked", 0)):
         try:
-            score = _read(place, told).score.accuracy_on_true
+            score = _read(path, facts).score.accuracy_on_true
         except (InputError, StaleArtifact):
-            found.setdefault(str(told.get("predictions")), (place.name, None))
+            scores.setdefault(str(facts.get("predictions")), (path.name, None))
         else:
-            found[str(told["predictions"])] = (place.name, score)
-    return found
+            scores[str(facts["predictions"])] = (path.name, score)
+    return scores
 
 
 def caveats_of_audits(run: FinishedRun, audits: Sequence[AuditRecord]) -> list[str]:
-    """What audits on a run's rows leave to say: those of other predictions, and answers that were taught."""
-    marks = []
+    """Return caveats of audits on a run's rows: other predictions, and answers that it was trained on."""
+    caveats = []
     for each in audits:
-        if each.sample.source == run.name and not each.judges(run):
-            marks.append(
-                f"{each.name} judged other predictions of {run.name} than these: it is left out"
-                f" (kiyome audit {each.name} --run {run.name} tells of these)"
+        if each.sample.source == run.name and not each.is_for(run):
+            caveats.append(
+                f"{each.name} is an audit of other predictions of {run.name}, so it is not used here"
+                f" (`kiyome audit {each.name} --run {run.name}` scores these)"
             )
-        if taught := each.num_relabeled_as_answered(run):
-            marks.append(
-                f"{taught:,} rows were taught what people said of them in {each.name}, to models of other"
-                " folds"
+        if relabeled := each.num_relabeled_as_answered(run):
+            caveats.append(
+                f"models of other folds were trained on the answers of {each.name} for {relabeled:,} rows"
             )
-    if (own := sum(each.judges(run) for each in audits)) > 1:
-        marks.append(f"{own} audits judged these predictions: the one with most rows checked is told")
-    return marks
+    if (number := sum(each.is_for(run) for each in audits)) > 1:
+        caveats.append(f"{number} audits of these predictions exist: the one with most checked rows is used")
+    return caveats
 
 
 def summaries_in(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """What audits in a folder of runs wrote, unverified, by folder."""
+    """Yield folder and unverified content of each audit in a folder of runs."""
     for path in sorted(folder.glob(f"*/{RESULT_FILE}")):
         yield path.parent, _summary(path)
 
@@ -227,14 +185,13 @@ def _summary(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
 
 
-def _read(folder: Path, told: dict[str, Any]) -> AuditRecord:
+def _read(folder: Path, facts: dict[str, Any]) -> AuditRecord:
     sample = read_sample(folder)
-    if told.get("predictions") != sample.predictions or "true_labels" not in told:
+    if facts.get("predictions") != sample.predictions or "true_labels" not in facts:
         raise StaleArtifact(
-            f"{RESULT_FILE} holds the answers for the sample beside it.",
-            came=f"answers for other rows in {folder}",
-            remedy="Say kiyome audit once more.",
+            f"{folder / RESULT_FILE} has answers for another sample than the one beside it.",
+            remedy="Run `kiyome audit` again.",
         )
     with reading(folder / RESULT_FILE):
-        said = check_answers(told["true_labels"], sample.design, len(sample.class_names))
-        return AuditRecord(sample=sample, said=said, answers=str(told["answers"]))
+        answers = check_answers(facts["true_labels"], sample.design, len(sample.class_names))
+        return AuditRecord(sample=sample, answers=answers, digest=str(facts["answers"]))

@@ -1,4 +1,4 @@
-"""A final estimator on runs' out-of-fold predictions: `kiyome stack`."""
+"""Runs combined into one, or calibrated: `kiyome blend`, `kiyome stack`, `kiyome calibrate`."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -37,15 +37,15 @@ HOW = ("mean", "log", "rank", "weights")
 def blend(
     runs: Sequence[Path | str], *, how: str = "mean", output: Path | str | None = None
 ) -> CombinedResult:
-    """The mean of several runs' predictions, with its out-of-fold score and what each run is worth to it.
+    """Blend several runs' predictions by a mean, with its out-of-fold score and each run's contribution.
 
     Parameters
     ----------
     runs
-        Folders of finished `find` or `train` runs, or of what was made of these, on the same rows and folds.
+        Folders of finished runs (find, train, or combinations of these) on the same rows and folds.
     how
         "mean", "log" and "rank" as in `kiyome.ensemble.blend_pred_probs`; "weights" fits them to the given
-        labels: each fold's rows by the weights of the other folds.
+        labels: each fold's rows get the weights of the other folds.
     output
         The run folder; ``RUN-blend`` beside the first run if not given.
 
@@ -53,12 +53,12 @@ def blend(
     -------
     CombinedResult
         Its folder holds ``predictions/``, ``oof`` and ``table`` as CSV and Parquet, ``blend.json`` and
-        ``report.html``. `kiyome predict` takes it where all inputs can predict photos.
+        ``report.html``. `kiyome predict` accepts it where all inputs can predict photos.
 
     Raises
     ------
     InputError
-        Runs that differ in rows, labels or folds, named with what differs; an unknown `how`.
+        Runs that differ in rows, labels or folds; an unknown `how`.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def _blended(
             pred_probs=fitted.pred_probs,
             predictor={"how": how, "weights": fitted.weights.tolist()},
             tables={"Weights": [head, *rows], **_diversity(labels, members, names, "mean")},
-            notes=("each fold is weighted by what the other folds say",),
+            notes=("each fold has the weights that were fitted on the other folds",),
         )
     return FittedCombination(
         pred_probs=blend_pred_probs(members, how=how),
@@ -109,11 +109,11 @@ def _of(by_fold: dict[int, NDArray[np.float64]], member: int) -> list[float]:
 def _diversity(
     labels: NDArray[np.int32], members: list[Probs], names: list[str], how: str
 ) -> dict[str, Cells]:
-    """Tables of what members differ in, and of what equal means would be without each."""
+    """Return tables of the members' differences, and of equal means without each."""
     if len(members) < 2:
         return {}
     found = diversity(labels, members, blend=partial(blend_pred_probs, how=how))
-    worth = zip(
+    contributions = zip(
         names,
         _digits(*found.agreement_with_blend),
         (f"{100 * gain:+.2f}" for gain in found.accuracy_gain_when_left_out),
@@ -122,14 +122,14 @@ def _diversity(
     )
     head = (
         "run",
-        "same choice as the blend",
+        "agreement with the blend",
         "points of accuracy gained without it",
         "log loss gained without it",
     )
     return {
-        f"What each run is worth to equal weights ({how})": [head, *worth],
-        "Share of rows where two runs choose differently": _pairs(names, found.disagreement),
-        "Correlation of being wrong about the given label": _pairs(names, found.error_correlation),
+        f"Contribution of each run to equal weights ({how})": [head, *contributions],
+        "Share of rows where two runs disagree": _pairs(names, found.disagreement),
+        "Correlation of errors on given labels": _pairs(names, found.error_correlation),
     }
 
 
@@ -142,7 +142,7 @@ def _digits(*values: float) -> list[str]:
 
 
 def calibrate(run: Path | str, *, output: Path | str | None = None) -> CombinedResult:
-    r"""A run's predictions at the temperature that given labels ask for, each fold at that of the others.
+    r"""Calibrate a run's predictions to the given labels, each fold by the temperature of the others.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def calibrate(run: Path | str, *, output: Path | str | None = None) -> CombinedR
     Raises
     ------
     InputError
-        Where the run has no folds.
+        A run without folds.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def calibrate(run: Path | str, *, output: Path | str | None = None) -> CombinedR
     >>> _ = (folder / "train.csv").write_text("id,label,fold\n" + rows)
     >>> np.save(folder / "oof.npy", np.tile(np.float32([[0.8, 0.2], [0.4, 0.6]]), (30, 1)))
     >>> run = find(folder / "train.csv", pred_probs=folder / "oof.npy", output=folder / "run").folder
-    >>> calibrate(run).predictor["temperature"] < 1  # all are right: it could have been surer
+    >>> calibrate(run).predictor["temperature"] < 1  # all rows are right: too unsure
     True
     """
 
@@ -185,15 +185,15 @@ def calibrate(run: Path | str, *, output: Path | str | None = None) -> CombinedR
             tables={
                 "Temperatures": [("", "temperature"), ("new photos", f"{fitted.temperature:.4f}"), *rows]
             },
-            notes=("confidence is that of the given label, which may be wrong, not of the truth",),
+            notes=("confidence is calibrated to given labels, which may be wrong",),
         )
 
     return combine_runs(open_members([run]), "calibrate", {}, make, output=output)
 
 
 TRACE = (
-    "inputs that predicted the other folds were trained on this fold's labels: a trace of them is in what the"
-    " stack learned from, none in the row's own features"
+    "inputs that predicted the other folds were trained on this fold's labels, so a trace of these is in the"
+    " stack's training data; none is in the row's own features"
 )
 
 
@@ -207,7 +207,7 @@ def stack(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> CombinedResult:
-    r"""What an estimator on runs' out-of-fold predictions says, each fold by one that never saw its labels.
+    r"""Fit an estimator on runs' out-of-fold predictions; each fold is predicted by one fitted on the others.
 
     Parameters
     ----------
@@ -216,18 +216,18 @@ def stack(
     model
         "linear" or, with the extra `stack`, "lightgbm".
     is_noisy
-        Give it the chance that a row would be flagged, predicted out of fold from probabilities alone.
+        Add the probability that a row would be flagged, predicted out of fold from probabilities alone.
     output
         The run folder; ``RUN-stack`` beside the first run if not given.
     on_progress
         Called as ``on_progress(stage, done, total)``.
     progress
-        Show bars on stderr in a terminal or a notebook, unless `on_progress` listens; False is silent.
+        Show bars on stderr in a terminal or a notebook, unless `on_progress` is given; False is silent.
 
     Returns
     -------
     CombinedResult
-        Its folder also holds ``final.txt``, and ``flags.txt`` with `is_noisy`: the estimators as text.
+        Its folder also has ``final.txt``, and ``flags.txt`` with `is_noisy`: the estimators as text.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def stack(
     """
     choose("model", model, FINAL)
     if not isinstance(is_noisy, bool):
-        raise InputError("is_noisy is True or False.", came=repr(is_noisy), remedy="Flags leak labels.")
+        raise InputError(f"is_noisy={is_noisy!r}: expected True or False.", remedy="Flags would leak labels.")
 
     def make(labels: NDArray[np.int32], members: list[Probs], folds: Any) -> FittedCombination:
         stacked = cross_fitted_stack(

@@ -1,4 +1,4 @@
-"""What makes a run's score mean less than it seems: marks that stay with the number, each a sentence."""
+"""Caveats of a run: reasons, each a sentence, why its score may mean less than it seems."""
 
 from collections.abc import Sequence
 
@@ -14,84 +14,77 @@ from kiyome.evaluation.diagnostics import (
 from kiyome.experiments import UNKNOWN_FOLDS, Entry, origin_of
 from kiyome.reading.finished_run import FinishedRun
 
-FROM_FILE = (
-    "predictions were brought from a file: that no model saw the row that it predicts is the word of whoever"
-    " made them, and cannot be known from the file"
-)
+FROM_FILE = "predictions come from a file: whether they are out of fold cannot be known from it"
 
 
 def caveats_of(
-    judged: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
+    run: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
 ) -> tuple[str, ...]:
-    """All marks of a run: its leaks, and what its table, its diary and other runs show.
+    """Return all caveats of a run: its leaks, and those of its table, the diary and other runs' predictions.
 
-    Parameters
-    ----------
-    judged, others
-        The run, and runs whose word is taken against labels.
-    experiments
-        Entries of the diary on the same rows, the newest of each run; the judged one among them or not.
+    `experiments` are the diary's entries on the same rows, the newest of each run.
     """
-    marks = (*leaks_of(judged, experiments), *_of_table(judged), *_signs(judged, others))
-    return tuple(dict.fromkeys((*marks, *_of_diary(judged, experiments))))
+    caveats = (*leaks_of(run, experiments), *_of_table(run), *_of_predictions(run, others))
+    return tuple(dict.fromkeys((*caveats, *_of_diary(run, experiments))))
 
 
-def leaks_of(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
-    """What a run's own notes and the diary tell of labels that reached what is scored on them."""
-    noted = [leak for entry in experiments if entry.run == judged.name for leak in entry.leaks]
-    unknown = [UNKNOWN_FOLDS] if judged.folds_digest is None else []
-    brought = [FROM_FILE] if "pred_probs_sha256" in judged.manifest["config"] else []
-    return [*judged.leaks, *noted, *unknown, *brought]
+def leaks_of(run: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
+    """Return the leaks of a run: labels that reached predictions which are scored on them."""
+    noted = [leak for entry in experiments if entry.run == run.name for leak in entry.leaks]
+    unknown = [UNKNOWN_FOLDS] if run.folds_digest is None else []
+    brought = [FROM_FILE] if "pred_probs_sha256" in run.manifest["config"] else []
+    return [*run.leaks, *noted, *unknown, *brought]
 
 
-def _of_table(judged: FinishedRun) -> list[str]:
-    """What a cleaning did before the run was trained; all rows and given labels are scored all the same."""
-    table, marks = judged.table, []
+def _of_table(run: FinishedRun) -> list[str]:
+    """Return caveats of a cleaning before training."""
+    table, caveats = run.table, []
     dropped = 0 if table.weights is None else int((table.weights == 0).sum())
     relabeled = int((table.labels != table.given_labels).sum())
     if dropped or relabeled:
-        marks.append(
-            f"a cleaning dropped {dropped:,} rows and relabeled {relabeled:,} before training: scores are on"
-            " all rows and on labels as given, which it did not choose"
+        caveats.append(
+            f"a cleaning dropped {dropped:,} rows and relabeled {relabeled:,} before training; scores are on"
+            " all rows and given labels all the same"
         )
     if table.true_labels is not None:
-        taught = (table.labels == table.true_labels) & (table.labels != table.given_labels)
-        if taught.any():
-            marks.append(
-                f"{int(taught.sum()):,} rows were taught the true label that accuracy_on_true is scored on,"
-                " to models of other folds"
+        relabeled_true = (table.labels == table.true_labels) & (table.labels != table.given_labels)
+        if relabeled_true.any():
+            caveats.append(
+                f"models of other folds were trained on the true label of {int(relabeled_true.sum()):,} rows,"
+                " on which accuracy_on_true is scored"
             )
-    return marks
+    return caveats
 
 
-def _signs(judged: FinishedRun, others: Sequence[FinishedRun]) -> list[str]:
-    """Whether the predictions seem to have seen the labels that they are scored on."""
-    table, choice = judged.table, judged.predictions.pred_probs.argmax(axis=1)
+def _of_predictions(run: FinishedRun, others: Sequence[FinishedRun]) -> list[str]:
+    """Return caveats of predictions that repeat the labels they are scored on."""
+    table, predicted = run.table, run.predictions.pred_probs.argmax(axis=1)
     suspects = {
         other.name: contradicts_label(table.given_labels, np.asarray(other.predictions.pred_probs))
         for other in others
     }
     found = [
-        caveat_of_seen_labels(repeated_mistakes(table.given_labels, choice, is_suspect), by)
+        caveat_of_seen_labels(repeated_mistakes(table.given_labels, predicted, is_suspect), by)
         for by, is_suspect in suspects.items()
     ]
     if table.true_labels is not None:
         is_wrong = (table.true_labels != UNKNOWN) & (table.true_labels != table.given_labels)
-        repeated = repeated_mistakes(table.given_labels, choice, is_wrong)
+        repeated = repeated_mistakes(table.given_labels, predicted, is_wrong)
         found.insert(0, caveat_of_seen_labels(repeated, "true labels", most=MOST_REPEATED))
-    return [mark for mark in found if mark is not None]
+    return [caveat for caveat in found if caveat is not None]
 
 
-def _of_diary(judged: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
-    marks = []
+def _of_diary(run: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
+    caveats = []
     for entry in experiments:
-        if entry.run == judged.name and entry.accuracy_on_kept is not None:
+        if entry.run == run.name and entry.accuracy_on_kept is not None:
             kept = entry.accuracy_on_kept.as_percent()
-            marks.append(f"on the rows that its cleaning kept it scores {kept}: an illusion, never a score")
-    tried = {origin_of(entry, experiments).result for entry in experiments}
-    if len(tried) > 1:
-        marks.append(
-            f"{len(tried)} experiments were scored on these rows: whoever takes the best of them is"
-            " judged on rows that chose it"
+            caveats.append(
+                f"its score on the rows that its cleaning kept, {kept}, is biased: do not report it"
+            )
+    results = {origin_of(entry, experiments).result for entry in experiments}
+    if len(results) > 1:
+        caveats.append(
+            f"{len(results)} experiments were scored on these rows: the best of them is biased upward"
         )
-    return marks
+    return caveats

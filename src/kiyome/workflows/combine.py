@@ -1,7 +1,7 @@
-"""What blend, stack, calibrate and correct share: runs in, a run folder with an honest score out.
+"""Common part of blend, stack, calibrate and correct: runs in, a run folder with an out-of-fold score out.
 
     finished runs on the same rows and folds ─► one array function of `ensemble` ─► run folder, score, report
-                                                                   └─► VERB.json: how to do it with new photos
+                                                                   └─► VERB.json: for new photos
 
 N rows, K classes, M members.
 """
@@ -37,7 +37,7 @@ from kiyome.evaluation.compare import Comparison, compare
 from kiyome.evaluation.diagnostics import CalibrationError, calibration_error, reliability_curve
 from kiyome.experiments import note_run
 from kiyome.reading.finished_run import GIVE_FOLDS, FinishedRun, check_same_folds, open_run
-from kiyome.report.intervals import Reliability
+from kiyome.report.charts import Reliability
 from kiyome.report.pages import Cells, CombinedReport, write_combined_report
 from kiyome.workflows.outputs import write_scored_table
 
@@ -45,12 +45,12 @@ Probs = NDArray[np.floating[Any]]
 
 FINAL_TEXT, FLAGS_TEXT = "final.txt", "flags.txt"
 FLAGGED = "flagged"
-"""Rows chosen by their own labels, which new photos do not have."""
+"""Rows selected by their own labels, which new photos do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What predictions are worth on all rows, against the labels as given."""
+    """Scores of predictions on all rows, against given labels."""
 
     accuracy_on_given: Estimate
     log_loss: float
@@ -59,23 +59,23 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedCombination:
-    """What a verb made of its members' predictions."""
+    """The combination of members' predictions by one verb."""
 
     pred_probs: Probs
     """(N, K) out of fold."""
     predictor: Mapping[str, Any]
-    """What `predict_combined` needs to know, as JSON can hold it."""
+    """Parameters for new photos, as JSON values."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Texts that go into the run folder."""
+    """Texts for the run folder."""
     tables: Mapping[str, Cells] = field(default_factory=dict)
-    """What there is to see, for the report: title, then rows of cells, the first one the head."""
+    """Tables of the report by title: rows of cells, the first one the head."""
     notes: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CombinedResult:
-    """What a verb left behind; everything here is in the run folder, too. N rows, K classes."""
+    """The result of a combination, which its run folder holds, too. N rows, K classes."""
 
     folder: Path
     verb: str
@@ -92,25 +92,25 @@ class CombinedResult:
     """The result against that input, row by row."""
     predictor: Mapping[str, Any]
     predicts_photos: bool
-    """Whether `kiyome predict` can go on with new photos."""
+    """Whether `kiyome predict` can predict new photos with it."""
     leaks: tuple[str, ...] = ()
-    """What the score owes to labels that it is judged on, of this step and of all inputs."""
+    """Leaks of labels into predictions that are scored on them, of this step and of all inputs."""
     notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """A sentence for people."""
-        if self.verb == "calibrate":  # choices stay, so that accuracy has nothing to tell
+        """Return the result in a sentence."""
+        if self.verb == "calibrate":  # predicted classes stay, and so does accuracy
             errors = [each.calibration_error for each in (self.score, self.inputs[self.best_input])]
             after, before = (f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in errors)
             return f"Calibration error {after}, before {before}, n = {len(self.table):,}"
         return f"Against {self.best_input}: {self.against_best.describe()}"
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """Return the result as JSON values."""
         return {"folder": str(self.folder), **self.findings()}
 
     def findings(self) -> dict[str, Any]:
-        """The answer, wherever the run folder lies."""
+        """Return the result as JSON values without its folder."""
         return {
             "verb": self.verb,
             "rows": len(self.table),
@@ -125,35 +125,29 @@ class CombinedResult:
 
 
 def open_members(runs: Sequence[Path | str], *, needs_folds: bool = True) -> list[FinishedRun]:
-    """Finished runs with out-of-fold predictions on the same rows, given labels and folds.
-
-    Raises
-    ------
-    InputError
-        Without a run; where one is named twice, predicted no table, or differs from the first, and in what.
-    """
+    """Return finished runs with out-of-fold predictions on the same rows, given labels and folds."""
     if not runs:
-        raise InputError("Some run is named.", came="none", remedy="Name run folders of find or train.")
+        raise InputError("No run is named.", remedy="Name run folders of find or train.")
     opened = [open_run(run) for run in runs]
     check_same_folds(opened)
-    twice = [run.path for n, run in enumerate(opened) if run.path.resolve() in _places(opened[:n])]
+    paths = [run.path.resolve() for run in opened]
+    twice = [run.path for n, run in enumerate(opened) if paths[n] in paths[:n]]
     if twice:
-        raise InputError("Each run is named once.", came=f"{twice[0]} twice", remedy="Leave one out.")
+        raise InputError(f"{twice[0]} is named twice.", remedy="Leave one out.")
     for run in opened:
         if run.predictions.kind != "out_of_fold":
-            came = f"predictions of kind {run.predictions.kind!r} in {run.path}"
-            raise InputError("Runs predict their rows out of fold.", came=came, remedy="Name another run.")
+            raise InputError(
+                f"{run.path} has predictions of kind {run.predictions.kind!r}.",
+                expected="Expected out-of-fold predictions.",
+                remedy="Name another run.",
+            )
     if needs_folds and opened[0].table.folds is None:
         raise InputError(
-            "What is fitted on labels is fitted fold by fold, so the runs know their folds.",
-            came=f"no folds in {opened[0].path}",
+            f"{opened[0].path} has no folds.",
+            expected="A fit on labels needs them, to predict each fold without its labels.",
             remedy=GIVE_FOLDS,
         )
     return opened
-
-
-def _places(runs: Sequence[FinishedRun]) -> set[Path]:
-    return {run.path.resolve() for run in runs}
 
 
 def combine_runs(
@@ -164,46 +158,48 @@ def combine_runs(
     *,
     output: Path | str | None,
 ) -> CombinedResult:
-    """Make something of the runs' predictions, score it, and put it into a run folder beside the first run.
+    """Combine the runs' predictions, score the result, and write a run folder beside the first run.
 
-    `make` gets given labels (N,), M arrays (N, K) and folds (N,) or None.
+    `make` takes given labels (N,), M arrays (N, K) and folds (N,) or None.
     """
     first = runs[0]
     beside = first.path.parent if first.path.name else first.path.resolve().parent
-    place = Path(output) if output else beside / f"{first.name}-{verb}"
+    target = Path(output) if output else beside / f"{first.name}-{verb}"
     inputs = [
         {
-            "path": os.path.relpath(run.path.resolve(), place.resolve().parent),
+            "path": os.path.relpath(run.path.resolve(), target.resolve().parent),
             "predictions_sha256": sha256_of_file(run.path / "predictions" / ARRAY_FILE),
         }
         for run in runs
     ]
     config = {**options, "runs": inputs}
     table = first.table
-    # first the work, so that what is refused leaves no folder behind
-    made = make(table.given_labels, [each.predictions.pred_probs for each in runs], table.folds)
+    # the work comes first, so that an error leaves no folder behind
+    combination = make(table.given_labels, [each.predictions.pred_probs for each in runs], table.folds)
     folder = RunFolder.create_or_reopen(
-        place, command=verb, config=config, table=table, named_by_user=output is not None
+        target, command=verb, config=config, table=table, named_by_user=output is not None
     )
     with folder as run:
-        result = _result(run.path, verb, runs, made)
-        _write(result, made, runs)
+        result = _result(run.path, verb, runs, combination)
+        _write(result, combination, runs)
     note_run(result.folder, leaks=result.leaks)
     return result
 
 
-def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: FittedCombination) -> CombinedResult:
+def _result(
+    folder: Path, verb: str, runs: Sequence[FinishedRun], combination: FittedCombination
+) -> CombinedResult:
     table = runs[0].table
     predictions = Predictions(
-        pred_probs=made.pred_probs.astype(np.float32),
+        pred_probs=combination.pred_probs.astype(np.float32),
         kind="out_of_fold",
         source=f"{verb} of {', '.join(run.name for run in runs)}",
         table_fingerprint=table.fingerprint,
     )
     names = names_of(runs)
     best = max(range(len(runs)), key=lambda m: runs[m].right_on_given.sum())
-    leaks = tuple(dict.fromkeys([*made.leaks, *(leak for run in runs for leak in run.leaks)]))
-    chosen = ("the best input was chosen on the rows that it is compared on, which favors it",)
+    leaks = tuple(dict.fromkeys([*combination.leaks, *(leak for run in runs for leak in run.leaks)]))
+    selected = ("the best input was selected on the rows that it is compared on, which favors it",)
     return CombinedResult(
         folder=folder,
         verb=verb,
@@ -219,20 +215,20 @@ def _result(folder: Path, verb: str, runs: Sequence[FinishedRun], made: FittedCo
             runs[best].right_on_given,
             groups=table.groups,
         ),
-        predictor=made.predictor,
-        predicts_photos=made.predictor.get("rows") != FLAGGED and all(map(predicts_photos, runs)),
+        predictor=combination.predictor,
+        predicts_photos=combination.predictor.get("rows") != FLAGGED and all(map(predicts_photos, runs)),
         leaks=leaks,
         notes=(
             *leaks,
-            *made.notes,
-            *(chosen if len(runs) > 1 else ()),
+            *combination.notes,
+            *(selected if len(runs) > 1 else ()),
             *formula_warnings(table, ["oof.csv", "table.csv"]),
         ),
     )
 
 
 def names_of(runs: Sequence[FinishedRun]) -> list[str]:
-    """The folders' names, or their paths where two have the same name."""
+    """Return the folders' names, or their paths where two have the same name."""
     names = [run.name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
 
@@ -246,10 +242,10 @@ def _score(table: Table, pred_probs: Probs) -> Score:
     )
 
 
-def _write(result: CombinedResult, made: FittedCombination, runs: Sequence[FinishedRun]) -> None:
+def _write(result: CombinedResult, combination: FittedCombination, runs: Sequence[FinishedRun]) -> None:
     folder, table = result.folder, result.table
     write_scored_table(folder, table, result.predictions)
-    for name, text in made.files.items():
+    for name, text in combination.files.items():
         write_text(folder / name, text)
     write_text(folder / f"{result.verb}.json", json.dumps(result.findings(), indent=2))
     best = next(run for run, name in zip(runs, result.inputs, strict=True) if name == result.best_input)
@@ -261,7 +257,7 @@ def _write(result: CombinedResult, made: FittedCombination, runs: Sequence[Finis
         scores={name: _cells(score) for name, score in {result.verb: result.score, **result.inputs}.items()},
         answer=result.describe(),
         reliability={name: reliability_bins(table, probs) for name, probs in curves.items()},
-        tables=made.tables,
+        tables=combination.tables,
         notes=result.notes,
     )
     write_combined_report(report, folder / "report.html")
@@ -277,7 +273,7 @@ def _cells(score: Score) -> tuple[str, str, str]:
 
 
 def reliability_bins(table: Table, pred_probs: Probs) -> list[Reliability]:
-    """Confidence and agreement with given labels, in bins, to draw."""
+    """Return confidence and accuracy on given labels in bins, for a chart."""
     curve = reliability_curve(table.given_labels, pred_probs)
     shares = [
         proportion(int(hits), int(rows)) for hits, rows in zip(curve.num_right, curve.num_rows, strict=True)
@@ -289,13 +285,7 @@ def reliability_bins(table: Table, pred_probs: Probs) -> list[Reliability]:
 
 
 def inputs_of(run: Path, manifest: Manifest) -> list[Path]:
-    """The folders of the runs that a combined run was made of, as they were.
-
-    Raises
-    ------
-    StaleArtifact
-        Where one is gone, or predicts something else by now.
-    """
+    """Return the folders of a combined run's inputs; they must have the same predictions as then."""
     with reading(run / MANIFEST):
         runs = [(each["path"], each["predictions_sha256"]) for each in manifest["config"]["runs"]]
         paths = [(run.resolve().parent / path, sha256) for path, sha256 in runs]
@@ -303,38 +293,36 @@ def inputs_of(run: Path, manifest: Manifest) -> list[Path]:
         file = path / "predictions" / ARRAY_FILE
         if not file.is_file() or sha256_of_file(file) != sha256:
             raise StaleArtifact(
-                "The runs that a run was made of lie where they lay, unchanged.",
-                came=f"another run, or none, in {path}",
+                f"{path}, an input of {run}, is missing or has changed.",
                 remedy=f"Put it back, or make {run} again.",
             )
     return [path for path, _ in paths]
 
 
 def predicts_photos(run: FinishedRun) -> bool:
-    """Whether a run, or each one that it was made of, holds models, so that it predicts new photos."""
-    if run.command not in NEW:
+    """Return whether a run, or each of its inputs, has models, so that it predicts new photos."""
+    if run.command not in PREDICTORS:
         return run.command == "train"
     if run.manifest["config"].get("rows") == FLAGGED:
         return False
     return all(predicts_photos(open_run(path)) for path in inputs_of(run.path, run.manifest))
 
 
-def check_for_new(run: Path, manifest: Manifest) -> None:
-    """Refuse a run that cannot be made of photos without labels."""
+def check_predicts_photos(run: Path, manifest: Manifest) -> None:
+    """Raise for a run that cannot predict photos without labels."""
     if manifest["config"].get("rows") == FLAGGED:
         raise InputError(
-            "New photos have no labels, so none of them can be flagged.",
-            came=f"a correction of flagged rows in {run}",
-            remedy="Correct all rows, or those where two models disagree.",
+            f"{run} corrects flagged rows, and new photos have no labels to flag.",
+            remedy="Correct all rows, or those where two models disagree (--rows all or disagree).",
         )
 
 
 def predict_combined(run: Path, manifest: Manifest, members: Sequence[Probs]) -> Probs:
-    """Probabilities (N, K) of new photos: what the run did with its members, done with theirs."""
+    """Return probabilities (N, K) of new photos: the run's combination of its members' predictions."""
     verb = manifest["command"]
     with reading(run / f"{verb}.json"):
         facts = json.loads((run / f"{verb}.json").read_bytes())["for_new_photos"]
-        return NEW[verb](run, manifest, facts, members)
+        return PREDICTORS[verb](run, manifest, facts, members)
 
 
 def _blend_new(run: Path, manifest: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:
@@ -367,10 +355,10 @@ def _correct_new(_: Path, __: Manifest, facts: dict[str, Any], members: Sequence
     return corrected
 
 
-NEW: dict[str, Callable[[Path, Manifest, dict[str, Any], Sequence[Probs]], Probs]] = {
+PREDICTORS: dict[str, Callable[[Path, Manifest, dict[str, Any], Sequence[Probs]], Probs]] = {
     "blend": _blend_new,
     "stack": _stack_new,
     "calibrate": _calibrate_new,
     "correct": _correct_new,
 }
-"""How each verb goes on with new photos."""
+"""For each verb, the function that combines members' predictions of new photos."""

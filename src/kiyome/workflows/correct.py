@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.ensemble import correct_pred_probs
-from kiyome.ensemble.adjust import APPLY_TO, FLAG_LEAK, READINGS, TWICE
+from kiyome.ensemble.adjust import APPLY_TO, DIRECTIONS, FLAG_LEAK, TWICE
 from kiyome.errors import InputError, choose
 from kiyome.reading.finished_run import FinishedRun, open_run
 from kiyome.workflows.combine import (
@@ -32,43 +32,42 @@ def correct(
     clean: Path | str | None = None,
     apply_to: str = "run",
     noise_from: Path | str | None = None,
-    reading: str = "given",
+    direction: str = "given",
     estimates: str | None = None,
-    anyway: bool = False,
+    allow_double_noise: bool = False,
     output: Path | str | None = None,
 ) -> CombinedResult:
-    r"""A run's predictions after the error distribution of its labels, with the out-of-fold score.
+    r"""Apply the label-error distribution to a run's predictions.
 
     Parameters
     ----------
     run
         The folder of a finished run, as for `blend`.
     rows
-        "all"; "flagged", by their own labels, which leaks; or "disagree", where `clean` chooses
-        another class.
+        "all"; "flagged", by their own labels, which leaks; or "disagree", where `clean` predicts another
+        class.
     clean
         For "disagree": a run that was trained without the flagged rows.
     apply_to
         For "disagree": whose predictions are corrected on the rows that differ, those of `run` ("run") or of
-        `clean` ("clean"); on all other rows those of `run` stand as they are.
+        `clean` ("clean"); those of `run` stay on all other rows.
     noise_from
-        A run on the same rows and folds whose predictions tell how labels go wrong; `run` if not given. A
-        `find` run will do: new photos are predicted without it.
-    reading
+        A run on the same rows and folds from whose predictions the label errors are estimated; `run` if not
+        given. It may be a `find` run: new photos are predicted without it.
+    direction
         "given" applies P(given | true), "true" applies P(true | given).
     estimates
-        What the model says whose predictions are corrected: "given" labels or the "true" class. If not given,
-        the truth for trainings on curated labels, without flagged rows, or through a correcting loss, else
-        given labels.
-    anyway
-        Apply the noise twice where that is what was asked for; the notes say so.
+        What the corrected model estimates: "given" labels or the "true" class. If not given, the true class
+        for trainings on curated labels, without flagged rows, or with a correcting loss, else given labels.
+    allow_double_noise
+        Apply a matrix that counts the noise twice; a note says so.
     output
         The run folder; ``RUN-correct`` beside the run if not given.
 
     Raises
     ------
     InputError
-        Where the noise would count twice, or options do not go together; as `blend`.
+        Noise that would count twice, options that exclude each other; as `blend`.
 
     Examples
     --------
@@ -79,18 +78,18 @@ def correct(
     >>> _ = (folder / "train.csv").write_text("id,label,fold\n" + rows)
     >>> np.save(folder / "oof.npy", np.tile(np.float32([[0.8, 0.2], [0.4, 0.6]]), (30, 1)))
     >>> run = find(folder / "train.csv", pred_probs=folder / "oof.npy", output=folder / "run").folder
-    >>> correct(run, reading="true").predictor["matrix"]  # no label seems wrong
+    >>> correct(run, direction="true").predictor["matrix"]  # no label seems wrong
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    _check_options(rows, clean, apply_to, reading)
+    _check_options(rows, clean, apply_to, direction)
     named = [Path(run), *([] if clean is None else [Path(clean)])]
     noise_path = Path(noise_from or run).resolve()
     also = [] if noise_path in {path.resolve() for path in named} else [noise_path]
     opened = open_members([*named, *also])
     inputs, noise = opened[: len(named)], next(each for each in opened if each.path.resolve() == noise_path)
     estimated = estimates or what_it_estimates(inputs[APPLY_TO.index(apply_to)])
-    if not anyway:
-        _check_counted_once(estimated, reading)
+    if not allow_double_noise:
+        _check_counted_once(estimated, direction)
 
     def make(labels: NDArray[np.int32], members: list[Probs], folds: Any) -> FittedCombination:
         corrected = correct_pred_probs(
@@ -98,94 +97,97 @@ def correct(
             members[0],
             folds,
             estimates=estimated,
-            reading=reading,
+            direction=direction,
             rows=rows,
             noise_from=noise.predictions.pred_probs,
             clean_pred_probs=members[1] if clean is not None else None,
             apply_to=apply_to,
-            anyway=anyway,
+            allow_double_noise=allow_double_noise,
         )
         names = inputs[0].table.class_names
-        head = ("true class" if reading == "given" else "given label", *names)
+        head = ("true class" if direction == "given" else "given label", *names)
         cells = [
             (name, *(f"{share:.3f}" for share in row))
             for name, row in zip(names, corrected.matrix, strict=True)
         ]
-        what = "P(given label | true class)" if reading == "given" else "P(true class | given label)"
-        told = f"the model is taken to estimate {ESTIMATED[estimated]}; {what} was applied to"
+        what = "P(given label | true class)" if direction == "given" else "P(true class | given label)"
+        number = f"{corrected.rows.sum():,} of {len(labels):,} rows"
+        applied = f"the model is assumed to estimate {ESTIMATED[estimated]}; {what} was applied to {number}"
         return FittedCombination(
             pred_probs=corrected.pred_probs,
-            predictor={"rows": rows, "reading": reading, "matrix": corrected.matrix.tolist(), **whose},
+            predictor={"rows": rows, "reading": direction, "matrix": corrected.matrix.tolist(), **target},
             tables={f"{what}, of all rows": [head, *cells]},
             notes=(
-                f"{told} {corrected.rows.sum():,} of {len(labels):,} rows{replaced}",
+                f"{applied}{replaced}",
                 *([] if noise is inputs[0] else [f"label errors were estimated from {noise.name}"]),
                 *(note for note in corrected.notes if note != FLAG_LEAK),
             ),
             leaks=(*(note for note in corrected.notes if note == FLAG_LEAK), *noise.leaks),
         )
 
-    whose = {"apply_to": apply_to} if apply_to != "run" else {}
-    replaced = f", with {inputs[1].name} there and {inputs[0].name} on the others" if whose else ""
-    options = {"rows": rows, "reading": reading, "estimates": estimated, "anyway": anyway, **whose}
+    target = {"apply_to": apply_to} if apply_to != "run" else {}
+    replaced = f", with {inputs[1].name} there and {inputs[0].name} on the others" if target else ""
+    options = {
+        "rows": rows,
+        "reading": direction,
+        "estimates": estimated,
+        "anyway": allow_double_noise,
+        **target,
+    }
     if noise is not inputs[0]:
         digest = sha256_of_file(noise.path / "predictions" / ARRAY_FILE)
         options["noise_from"] = {"run": noise.name, "predictions_sha256": digest}
     return combine_runs(inputs, "correct", options, make, output=output)
 
 
-def _check_options(rows: str, clean: Path | str | None, apply_to: str, reading: str) -> None:
-    """Refuse options that do not go together, before any run is read."""
-    choose("--reading", reading, READINGS)
+def _check_options(rows: str, clean: Path | str | None, apply_to: str, direction: str) -> None:
+    """Raise for options that exclude each other, before any run is read."""
+    choose("--direction", direction, DIRECTIONS)
     choose("--apply-to", apply_to, APPLY_TO)
     if (rows == "disagree") != (clean is not None):
-        came = f"--rows {rows} {'without --clean' if clean is None else f'with --clean {clean}'}"
-        remedy = "Add --clean RUN" if clean is None else "Say --rows disagree, or leave --clean out"
-        raise InputError("--rows disagree and --clean RUN belong together.", came=came, remedy=f"{remedy}.")
+        given = "without --clean" if clean is None else f"with --clean {clean}"
+        raise InputError(
+            f"The options are --rows {rows} {given}.",
+            expected="Expected both --rows disagree and --clean RUN, or neither.",
+            remedy="Add --clean RUN." if clean is None else "Pass --rows disagree, or leave --clean out.",
+        )
     if apply_to == "clean" and clean is None:
         raise InputError(
-            "--apply-to clean belongs to --rows disagree.",
-            came=f"--rows {rows}",
+            f"The options are --apply-to clean and --rows {rows}.",
+            expected="--apply-to clean needs --rows disagree.",
             remedy="Add --rows disagree --clean RUN, or name the clean run itself as RUN.",
         )
 
 
-def _check_counted_once(estimates: str, reading: str) -> None:
-    """Refuse label errors applied to a model of given labels, or taken out of a model of the truth."""
-    if estimates == reading:
+def _check_counted_once(estimates: str, direction: str) -> None:
+    """Raise for label errors applied to a model of given labels, or removed from a model of true classes."""
+    if estimates == direction:
         raise InputError(
-            "The label errors would count a second time.",
-            came=TWICE[reading],
-            remedy="Choose the other --reading, correct a run of the other kind, or add --anyway.",
+            f"T{TWICE[direction][1:]}.",
+            remedy="Choose the other --direction, correct a run of the other kind, or add"
+            " --allow-double-noise.",
         )
 
 
 def what_it_estimates(run: FinishedRun) -> str:
-    """Whether a run's model says given labels or the truth, by how it was made.
-
-    Raises
-    ------
-    InputError
-        For a blend of both.
-    """
+    """Return whether a run's model estimates "given" labels or "true" classes, from how it was made."""
     config = run.manifest["config"]
     if run.command == "train":
         curated = bool((run.table.labels != run.table.given_labels).any())
-        answers: set[str] = {
+        kinds: set[str] = {
             "true" if curated or each.get("leave_out") or each.get("loss") in CORRECTING_LOSSES else "given"
             for each in config["recipes"]
         }
     elif run.command in ("blend", "calibrate"):
-        answers = {what_it_estimates(open_run(path)) for path in inputs_of(run.path, run.manifest)}
+        kinds = {what_it_estimates(open_run(path)) for path in inputs_of(run.path, run.manifest)}
     else:
-        answers = {config["reading"] if run.command == "correct" else "given"}
-    if len(answers) != 1:
+        kinds = {config["reading"] if run.command == "correct" else "given"}
+    if len(kinds) != 1:
         raise InputError(
-            "A run's model estimates given labels, or the truth.",
-            came=f"a mixture of both in {run.path}",
-            remedy="Say --estimates given or --estimates true.",
+            f"{run.path} mixes models of given labels and of true classes.",
+            remedy="Add --estimates given or --estimates true.",
         )
-    return answers.pop()
+    return kinds.pop()
 
 
-ESTIMATED: dict[str, str] = {"given": "given labels", "true": "the truth"}
+ESTIMATED: dict[str, str] = {"given": "given labels", "true": "true classes"}

@@ -1,4 +1,4 @@
-"""From the diary's lines to a table in the terminal, a page with plots, and a CSV."""
+"""The diary as a table in the terminal, a page with plots, and a CSV: `kiyome diary`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 from kiyome.artifacts.storage import write_csv
-from kiyome.errors import InputError
+from kiyome.errors import choose
 from kiyome.estimates import FEWEST, Estimate, rank_correlation
 from kiyome.experiments import Entry, compared_with, read_diary
 from kiyome.report.charts import Interval
@@ -18,7 +18,7 @@ from kiyome.workflows.audit_scores import audit_scores_in
 Sort = Literal["score", "time"]
 DIGEST = re.compile(r"[0-9a-f]{32,}")
 MOST_CHANGES = 4
-"""So many changes of a run are named; the others are counted."""
+"""Changes of a run that are listed; the others are counted."""
 
 CSV_COLUMNS = (
     *("finished", "run", "command", "rows", "accuracy_on_given", "low", "high", "verdict"),
@@ -26,27 +26,27 @@ CSV_COLUMNS = (
     *("audited_rows", "audited_accuracy_on_true", "audited_low", "audited_high"),
 )
 Audits = Mapping[str, tuple[str, Estimate | None]]
-"""By digest of predictions: who audited them, and the true accuracy; None where the audit changed since."""
+"""By digest of predictions: name of the audit and true accuracy; None where the audit has changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiaryResult:
-    """All experiments, and where they can be looked at."""
+    """All experiments, and the files that show them."""
 
     entries: tuple[Entry, ...]
     """The oldest first."""
     audits: Audits
     lines: tuple[DiaryLine, ...]
-    """One an entry, as they are shown: the best score first, or the oldest."""
+    """One an entry, in the shown order: the best score first, or the oldest."""
     leaks: tuple[str, ...]
-    """Leak marks in words; lines give their numbers, from 1."""
+    """Leaks in words; lines have their numbers, from 1."""
     leaderboards: tuple[LeaderboardChart, ...]
-    """Each leaderboard whose scores two runs or more have, over scores out of fold."""
+    """Charts of leaderboard scores over out-of-fold scores, for two runs or more."""
     page: Path
     csv: Path
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """Return the diary as JSON values."""
         return {
             "experiments": [
                 dict(zip(CSV_COLUMNS, _cells(entry, self.audits), strict=True))
@@ -59,22 +59,22 @@ class DiaryResult:
 
 
 def diary(runs: Path | str = "runs", *, baseline: str | None = None, sort: Sort = "score") -> DiaryResult:
-    """Every experiment in a folder of runs, with its verdict against the first one or a named one.
+    """Show every experiment in a folder of runs, compared with the first one or a named one.
 
     Parameters
     ----------
     runs
-        The folder that holds ``diary.jsonl``. ``diary.html`` and ``diary.csv`` are written beside it.
+        The folder with ``diary.jsonl``. ``diary.html`` and ``diary.csv`` are written beside it.
     baseline
-        The run to compare with, as far as both runs are still there.
+        The run to compare with, where both runs still exist.
     sort
-        What comes first in the table and on the page: the best ``score``, or the oldest run, ``time``. The
-        CSV and `entries` stay in the order of time.
+        Order of the table and the page: ``score``, the best first, or ``time``, the oldest first. The CSV and
+        `entries` are always in the order of time.
 
     Raises
     ------
     InputError
-        Where there is no diary, or no such run in it.
+        A folder without a diary, or a baseline that is not in it.
 
     Examples
     --------
@@ -87,8 +87,7 @@ def diary(runs: Path | str = "runs", *, baseline: str | None = None, sort: Sort 
     >>> [entry.verdict() for entry in diary(folder / "runs").entries]
     ['the baseline']
     """
-    if sort not in get_args(Sort):
-        raise InputError("An order is score or time.", came=repr(sort), remedy="Say score or time.")
+    choose("order", sort, get_args(Sort))
     folder = Path(runs)
     entries = read_diary(folder)
     if baseline is not None:
@@ -113,7 +112,7 @@ def _worst_last(entry: Entry) -> float:
 
 
 def _leaderboard(name: str, entries: Sequence[Entry]) -> LeaderboardChart | None:
-    """Scores of one leaderboard over those out of fold, of the rows of the newest run that has one."""
+    """Return a chart of one leaderboard's scores over out-of-fold scores, on the newest such run's rows."""
     noted = [entry for entry in entries if name in entry.leaderboard]
     alike = [entry for entry in noted if entry.rows == noted[-1].rows]
     points = [
@@ -124,14 +123,14 @@ def _leaderboard(name: str, entries: Sequence[Entry]) -> LeaderboardChart | None
     if len(points) < 2:
         return None
     honest = [(each.value or 0.0, score) for each, score, leaks in points if not leaks]
-    caption = f"{len(honest)} runs without a leak mark: too few for a rank correlation, which needs {FEWEST}."
+    sentence = f"{len(honest)} runs without a leak: too few for a rank correlation, which needs {FEWEST}."
     if len(honest) >= FEWEST:
         found = rank_correlation(*zip(*honest, strict=True))
-        caption = (
-            f"Rank correlation of {name} and the score out of fold: {found.value:.2f} ({found.low:.2f} to"
-            f" {found.high:.2f}, n = {found.num_rows} runs without a leak mark)."
+        sentence = (
+            f"Rank correlation of {name} and the out-of-fold score: {found.value:.2f} ({found.low:.2f} to"
+            f" {found.high:.2f}, n = {found.num_rows} runs without a leak)."
         )
-    return draw_leaderboard(name, points, caption=caption)
+    return draw_leaderboard(name, points, caption=sentence)
 
 
 def _line(entry: Entry, folder: Path, audits: Audits, leaks: Sequence[str]) -> DiaryLine:
@@ -146,7 +145,7 @@ def _line(entry: Entry, folder: Path, audits: Audits, leaks: Sequence[str]) -> D
         score="" if given is None else _points(given, "{:.1f} ({:.1f} to {:.1f})"),
         num_rows=0 if given is None else given.num_rows,
         interval=_interval(entry.run, given),
-        in_truth=_interval(f"{entry.run}, in truth", audits.get(entry.result, ("", None))[1]),
+        in_truth=_interval(f"{entry.run}, true", audits.get(entry.result, ("", None))[1]),
         beside=[
             *_audited(entry, audits),
             *(f"{name} {score.as_percent()}" for name, score in scores.items() if score is not None),
@@ -172,35 +171,35 @@ def _interval(name: str, found: Estimate | None) -> Interval | None:
 def _audited(entry: Entry, audits: Audits) -> list[str]:
     name, score = audits.get(entry.result, ("", None))
     if score is not None:
-        return [f"in truth {score.as_percent()}, by rows that people checked"]
-    return [f"{name} changed since it was drawn, and counts no more"] if name else []
+        return [f"true accuracy {score.as_percent()} by audit"]
+    return [f"{name} has changed since it was drawn and is not used"] if name else []
 
 
 def _changed(entry: Entry) -> str:
-    """How the config differs from the baseline's, such as `loss: elr → mix`; without digests."""
-    told = [
-        f"{name.removeprefix('recipes.').removesuffix('.path')}: {_said_to_change(before, now)}"
+    """Return the differences from the baseline's config, such as `loss: elr → mix`, without digests."""
+    changes = [
+        f"{name.removeprefix('recipes.').removesuffix('.path')}: {_change(before, now)}"
         for name, (before, now) in entry.changed.items()
         if not any(DIGEST.fullmatch(str(value)) for value in (before, now))
     ]
-    more = len(told) - MOST_CHANGES
-    return ", ".join(told[:MOST_CHANGES]) + (f" and {more} more" if more > 0 else "")
+    more = len(changes) - MOST_CHANGES
+    return ", ".join(changes[:MOST_CHANGES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _said_to_change(before: Any, now: Any) -> str:
-    return _said(now) if before is None else f"{_said(before)} → {_said(now)}"
+def _change(before: Any, now: Any) -> str:
+    return _as_text(now) if before is None else f"{_as_text(before)} → {_as_text(now)}"
 
 
-def _said(value: Any) -> str:
-    """A value of a config for people.
+def _as_text(value: Any) -> str:
+    """Return a value of a config as a short text.
 
-    >>> _said([{"path": "a"}, {"path": "../b"}]), _said("global:runs/a"), _said(None), _said(0.5)
+    >>> _as_text([{"path": "a"}, {"path": "../b"}]), _as_text("global:runs/a"), _as_text(None), _as_text(0.5)
     ('a, b', 'global:a', 'none', '0.5')
     """
     if isinstance(value, list | tuple):
-        return ", ".join(map(_said, value)) or "none"
+        return ", ".join(map(_as_text, value)) or "none"
     if isinstance(value, Mapping):
-        return _said(value["path"]) if "path" in value else str(dict(value))
+        return _as_text(value["path"]) if "path" in value else str(dict(value))
     if value is None or value == "":
         return "none"
     kind, colon, path = str(value).rpartition(":")
@@ -220,10 +219,10 @@ def _cells(entry: Entry, audits: Audits) -> tuple[object, ...]:
     compared = nothing
     if seen is not None:
         compared = (seen.difference.value, seen.difference.low, seen.difference.high, seen.p_value)
-    told = ("; ".join(entry.leaks), _changed(entry), entry.seconds)
-    _, seen_by_people = audits.get(entry.result, ("", None))
-    audited = nothing if seen_by_people is None else _ends(seen_by_people)
-    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *told, *audited)
+    rest = ("; ".join(entry.leaks), _changed(entry), entry.seconds)
+    _, true_accuracy = audits.get(entry.result, ("", None))
+    audited = nothing if true_accuracy is None else _ends(true_accuracy)
+    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *rest, *audited)
 
 
 def _ends(found: Estimate) -> tuple[float, ...]:

@@ -1,11 +1,9 @@
-"""What the score of a run is worth: `kiyome evaluate`.
+"""Scores of a run on labels that may be wrong: `kiyome evaluate`. N rows, K classes.
 
-    finished run ─► scores, accuracy under noise ─┐
-    its audits   ─► accuracy, verdicts in truth ──┤
-    other runs   ─► paired verdicts ──────────────┼─► RUN-evaluate/: evaluate.json, report.html, by_class.csv
-    the diary    ─► marks, luck of the choice ────┘
-
-The run that is judged is read, never written. N rows, K classes.
+finished run ─► scores, accuracy under noise ─┐
+its audits   ─► true accuracy, verdicts ──────┤
+other runs   ─► paired verdicts ──────────────┼─► RUN-evaluate/: evaluate.json, report.html, by_class.csv
+the diary    ─► caveats, selection bias ──────┘
 """
 
 import json
@@ -39,7 +37,7 @@ from kiyome.workflows.evaluate_result import EvaluateResult, RunComparison
 
 
 class Candidate(NamedTuple):
-    """An experiment among which one could choose."""
+    """An experiment on the same rows, which could be chosen as the best."""
 
     right: NDArray[np.bool_]
     """(N,) rows whose likeliest class is the given label."""
@@ -50,21 +48,21 @@ def evaluate(
     run: Path | str,
     *,
     against: Sequence[Path | str] = (),
-    wrong: str | None = None,
+    measured_errors: str | None = None,
     output: Path | str | None = None,
     seed: int = 0,
 ) -> EvaluateResult:
-    """What a run's score is worth on labels that may be wrong, and whether it beats others by more than luck.
+    """Evaluate a run on labels that may be wrong, and compare it with others.
 
     Parameters
     ----------
     run
-        The folder of a finished run that predicts every row of a table. It is not written to.
+        The folder of a finished run that predicts every row of a table. It is only read.
     against
         Other such runs, on the same rows, given labels and folds.
-    wrong
-        "WRONG/CHECKED", such as "12/200": of labels drawn at random that people checked, those that were
-        wrong. It takes the place of the estimate of how many are.
+    measured_errors
+        "WRONG/CHECKED", such as "12/200": wrong labels among labels drawn at random that people checked. It
+        replaces the estimated noise rate.
     output
         The run folder; ``RUN-evaluate`` beside the run if not given.
     seed
@@ -78,10 +76,10 @@ def evaluate(
     Raises
     ------
     InputError
-        Runs that differ in rows, labels or folds, named with what differs; predictions that are not out of
-        fold; a `wrong` that is no share.
+        Runs that differ in rows, labels or folds; predictions that are not out of fold; a `measured_errors`
+        of another form.
     StaleArtifact
-        Where a run was cut off or changed, or its predictions belong to another table.
+        A run that was cut off or changed, or whose predictions belong to another table.
 
     Examples
     --------
@@ -96,129 +94,134 @@ def evaluate(
     >>> found.bounds.low <= found.plausible.low < found.plausible.high <= found.bounds.high
     True
     """
-    judged, others = _opened(run, against)
-    measured = None if wrong is None else _measured(wrong)
-    audits = _audits(judged, others)
-    beside = judged.path.resolve().parent
-    place = Path(output) if output else beside / f"{judged.name}-evaluate"
+    main, others = _open_runs(run, against)
+    measured = None if measured_errors is None else _proportion_of(measured_errors)
+    audits = _audits(main, others)
+    beside = main.path.resolve().parent
+    target = Path(output) if output else beside / f"{main.name}-evaluate"
     runs = [
         {
-            "path": os.path.relpath(each.path.resolve(), place.resolve().parent),
+            "path": os.path.relpath(each.path.resolve(), target.resolve().parent),
             "predictions_sha256": sha256_of_file(each.path / "predictions" / ARRAY_FILE),
         }
-        for each in (judged, *others)
+        for each in (main, *others)
     ]
-    told = [each.answers for each in audits]
-    config = {"runs": runs, "wrong": wrong, "seed": seed, **({"audits": told} if told else {})}
-    experiments = _experiments(judged)
+    answers = [each.digest for each in audits]
+    config = {
+        "runs": runs,
+        "wrong": measured_errors,
+        "seed": seed,
+        **({"audits": answers} if answers else {}),
+    }
+    experiments = _experiments(main)
     folder = RunFolder.create_or_reopen(
-        place, command="evaluate", config=config, table=judged.table, named_by_user=output is not None
+        target, command="evaluate", config=config, table=main.table, named_by_user=output is not None
     )
-    with folder as held:
-        result = _result(held.path, judged, others, audits, experiments, measured, seed)
-        _write(result, judged, others)
+    with folder as opened:
+        result = _result(opened.path, main, others, audits, experiments, measured, seed)
+        _write(result, main, others)
     return result
 
 
-def _opened(run: Path | str, against: Sequence[Path | str]) -> tuple[FinishedRun, list[FinishedRun]]:
-    judged, others = open_run(run), [open_run(other) for other in against]
-    check_same_folds([judged, *others])
-    for each in (judged, *others):
+def _open_runs(run: Path | str, against: Sequence[Path | str]) -> tuple[FinishedRun, list[FinishedRun]]:
+    main, others = open_run(run), [open_run(other) for other in against]
+    check_same_folds([main, *others])
+    for each in (main, *others):
         if each.predictions.kind != "out_of_fold":
             raise InputError(
-                "What is judged was predicted out of fold.",
-                came=f"predictions of kind {each.predictions.kind!r} in {each.path}",
+                f"{each.path} has predictions of kind {each.predictions.kind!r}.",
+                expected="Expected out-of-fold predictions.",
                 remedy="Name another run.",
             )
-    return judged, others
+    return main, others
 
 
-def _measured(wrong: str) -> Estimate:
-    counts = wrong.split("/")
+def _proportion_of(measured_errors: str) -> Estimate:
+    counts = measured_errors.split("/")
     if len(counts) != 2 or not all(each.strip().isdecimal() for each in counts):
         raise InputError(
-            "Checked labels are given as WRONG/CHECKED.", came=repr(wrong), remedy="Say 12/200, for example."
+            f"{measured_errors!r} is not a count of wrong and checked labels.",
+            expected="Expected WRONG/CHECKED.",
+            remedy="Pass 12/200, for example.",
         )
     return proportion(*(int(each) for each in counts))
 
 
-def _experiments(judged: FinishedRun) -> tuple[Entry, ...]:
-    """What the diary tells of the run's rows, the newest of each name; nothing where there is no diary."""
-    folder = judged.path.resolve().parent
+def _experiments(main: FinishedRun) -> tuple[Entry, ...]:
+    """Return the diary's entries on the run's rows, the newest of each name; none without a diary."""
+    folder = main.path.resolve().parent
     if not (folder / DIARY).is_file():
         return ()
     entries = [entry for entry in read_diary(folder) if entry.accuracy_on_given is not None]
-    ours = [entry.rows for entry in entries if entry.run == judged.name]
+    ours = [entry.rows for entry in entries if entry.run == main.name]
     newest = {entry.run: entry for entry in entries if ours and entry.rows == ours[-1]}
     return tuple(newest.values())
 
 
 def _result(
     folder: Path,
-    judged: FinishedRun,
+    main: FinishedRun,
     others: Sequence[FinishedRun],
     audits: Sequence[AuditRecord],
     experiments: Sequence[Entry],
     measured: Estimate | None,
     seed: int,
 ) -> EvaluateResult:
-    table, probs = judged.table, judged.predictions.pred_probs
+    table, probs = main.table, main.predictions.pred_probs
     labels = table.given_labels.astype(np.intp)
     T = transition_matrix(labels, probs, method="adaptive")
-    audit = next((each for each in audits if each.judges(judged)), None)
+    audit = next((each for each in audits if each.is_for(main)), None)
     if audit is not None and measured is None:
         measured = audit.score.noise_rate
-    tried = _tried(judged, others, experiments)
-    honest = {name: each.right for name, each in tried.items() if not each.leaks}
-    marks = [*caveats_of_audits(judged, audits), *_refused([judged, *others], audits, experiments)]
+    candidates = _candidates(main, others, experiments)
+    honest = {name: each.right for name, each in candidates.items() if not each.leaks}
+    of_audits = [*caveats_of_audits(main, audits), *_unused([main, *others], audits, experiments)]
     return EvaluateResult(
         folder=folder,
-        run=judged.name,
+        run=main.name,
         scores=score_predictions(
             labels, probs, true_labels=table.true_labels, groups=table.groups, seed=seed
         ),
         audit=audit,
         under_noise=accuracy_under_noise(labels, probs, measured=measured, groups=table.groups, seed=seed),
         against={
-            other.name: _against(judged, other, _audit_of_both(judged, other, audits, experiments), T, seed)
+            other.name: _against(main, other, _audit_of_both(main, other, audits, experiments), T, seed)
             for other in others
         },
         chosen=None if len(honest) < 2 else compare_many(honest, groups=table.groups, seed=seed),
         leaking={
             name: (proportion_of_rows(each.right, groups=table.groups, seed=seed), each.leaks)
-            for name, each in tried.items()
+            for name, each in candidates.items()
             if each.leaks
         },
-        marks=(*caveats_of(judged, others, experiments), *marks),
+        caveats=(*caveats_of(main, others, experiments), *of_audits),
     )
 
 
-def _audits(judged: FinishedRun, others: Sequence[FinishedRun]) -> tuple[AuditRecord, ...]:
-    """All audits of these rows, beside any of the runs, most rows checked first."""
-    found = {
-        each.sample.folder.resolve(): each for run in (judged, *others) for each in audits_on_rows_of(run)
-    }
-    return tuple(sorted(found.values(), key=lambda each: -len(each.said)))
+def _audits(main: FinishedRun, others: Sequence[FinishedRun]) -> tuple[AuditRecord, ...]:
+    """Return all audits of these rows beside any of the runs, most checked rows first."""
+    found = {each.sample.folder.resolve(): each for run in (main, *others) for each in audits_on_rows_of(run)}
+    return tuple(sorted(found.values(), key=lambda each: -len(each.answers)))
 
 
 def _audit_of_both(
-    judged: FinishedRun, other: FinishedRun, audits: Sequence[AuditRecord], experiments: Sequence[Entry]
+    main: FinishedRun, other: FinishedRun, audits: Sequence[AuditRecord], experiments: Sequence[Entry]
 ) -> AuditRecord | None:
-    """One whose rows neither run could learn from: drawn for the first, else for the second, else for any."""
-    fit = [each for each in audits if not any(_leaks_into(run, each, experiments) for run in (judged, other))]
-    return min(fit, key=lambda each: (not each.judges(judged), not each.judges(other)), default=None)
+    """Return an audit that leaked into neither run: drawn for the first, else the second, else any."""
+    fit = [each for each in audits if not any(_leaks_into(run, each, experiments) for run in (main, other))]
+    return min(fit, key=lambda each: (not each.is_for(main), not each.is_for(other)), default=None)
 
 
 def _leaks_into(run: FinishedRun, audit: AuditRecord, experiments: Sequence[Entry]) -> bool:
-    """Whether the run was taught answers, and has leaks by which they may have reached their own rows."""
+    """Return whether the run was trained on answers, and has leaks that may carry them to their own rows."""
     return bool(audit.num_relabeled_as_answered(run) and leaks_of(run, experiments))
 
 
-def _refused(
+def _unused(
     runs: Sequence[FinishedRun], audits: Sequence[AuditRecord], experiments: Sequence[Entry]
 ) -> list[str]:
     return [
-        f"{each.name} is not used to compare: {run.name} was taught its answers and has leaks"
+        f"{each.name} is not used to compare: {run.name} was trained on its answers and has leaks"
         for run in runs
         for each in audits
         if _leaks_into(run, each, experiments)
@@ -226,55 +229,55 @@ def _refused(
 
 
 def _against(
-    judged: FinishedRun, other: FinishedRun, audit: AuditRecord | None, T: NDArray[np.float64], seed: int
+    main: FinishedRun, other: FinishedRun, audit: AuditRecord | None, T: NDArray[np.float64], seed: int
 ) -> RunComparison:
-    table = judged.table
-    choices = [each.predictions.pred_probs.argmax(axis=1) for each in (judged, other)]
+    table = main.table
+    predicted = [each.predictions.pred_probs.argmax(axis=1) for each in (main, other)]
     true, on_true = table.true_labels, None
     if true is not None and (known := true != UNKNOWN).any():
         groups = None if table.groups is None else table.groups[known]
-        right = [(choice == true)[known] for choice in choices]
+        right = [(each == true)[known] for each in predicted]
         on_true = compare(right[0], right[1], groups=groups, seed=seed)
     return RunComparison(
-        on_given=compare(judged.right_on_given, other.right_on_given, groups=table.groups, seed=seed),
-        audited=None if audit is None else audit.difference(judged, other),
+        on_given=compare(main.right_on_given, other.right_on_given, groups=table.groups, seed=seed),
+        audited=None if audit is None else audit.difference(main, other),
         under_noise=difference_under_noise(
-            table.given_labels, choices[0], choices[1], transition_matrix=T, groups=table.groups
+            table.given_labels, predicted[0], predicted[1], transition_matrix=T, groups=table.groups
         ),
         on_true=on_true,
     )
 
 
-def _tried(
-    judged: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
+def _candidates(
+    main: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
 ) -> dict[str, Candidate]:
-    """Each experiment on these rows that is still there, once: each was part of the choice."""
-    beside = judged.path.resolve().parent
+    """Return each experiment on these rows that still exists, once: each was part of the choice."""
+    beside = main.path.resolve().parent
     noted = {beside / entry.run for entry in experiments}
-    places: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for origin in [origin_of(entry, experiments) for entry in experiments]:
-        places.setdefault(origin.result, beside / origin.run)
-    unnoted = [path for each in (judged, *others) if (path := each.path.resolve()) not in noted]
-    tried = {}
-    for place in (*places.values(), *unnoted):
+        folders.setdefault(origin.result, beside / origin.run)
+    unnoted = [path for each in (main, *others) if (path := each.path.resolve()) not in noted]
+    candidates = {}
+    for folder in (*folders.values(), *unnoted):
         try:
-            run = open_run(place)
+            run = open_run(folder)
         except KiyomeError:
-            continue  # gone or changed since; marks count it all the same
-        leaks = [mark for mark in leaks_of(run, experiments) if mark != FROM_FILE]
-        tried[run.name] = Candidate(right=run.right_on_given, leaks=tuple(leaks))
-    return tried
+            continue  # gone or changed since; the caveats count it
+        leaks = [leak for leak in leaks_of(run, experiments) if leak != FROM_FILE]
+        candidates[run.name] = Candidate(right=run.right_on_given, leaks=tuple(leaks))
+    return candidates
 
 
-def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[FinishedRun]) -> None:
-    folder, table = result.folder, judged.table
+def _write(result: EvaluateResult, main: FinishedRun, others: Sequence[FinishedRun]) -> None:
+    folder, table = result.folder, main.table
     write_text(folder / "evaluate.json", json.dumps(result.findings(), indent=2))
     by_class = _by_class(result, table.class_names)
     write_csv(folder / "by_class.csv", by_class)
     report = EvaluateReport(
         title=result.run,
         answer=result.answer(),
-        caveats=result.marks,
+        caveats=result.caveats,
         sentences=result.describe(),
         readings=_readings(result),
         sensitivity=[
@@ -284,9 +287,9 @@ def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[Finishe
         seen_repeats=SEEN_REPEATS,
         scores=_scores(result.scores),
         compared=result.compared(),
-        chosen=result.luck(),
+        chosen=result.selection(),
         reliability={
-            each.name: reliability_bins(table, each.predictions.pred_probs) for each in (judged, *others)
+            each.name: reliability_bins(table, each.predictions.pred_probs) for each in (main, *others)
         },
         by_class=by_class,
     )
@@ -295,17 +298,17 @@ def _write(result: EvaluateResult, judged: FinishedRun, others: Sequence[Finishe
 
 def _readings(result: EvaluateResult) -> list[Interval]:
     found, true = result.under_noise, result.scores.accuracy_on_true
-    given, apart, top = found.accuracy_on_given, found.estimated_true_accuracy, found.ceiling
+    given, independent, top = found.accuracy_on_given, found.estimated_true_accuracy, found.ceiling
     rows = []
     if result.audit is not None:
         found_by_people = result.audit.score.accuracy_on_true
-        rows.append(_interval(f"in truth, {found_by_people.num_rows:,} rows checked", found_by_people))
+        rows.append(_interval(f"true, {found_by_people.num_rows:,} rows checked", found_by_people))
     rows += [
         _interval("on given labels", given),
-        Interval(name="in truth, any mistakes", low=found.bounds.low, high=found.bounds.high),
-        _interval("in truth, errors apart", apart),
-        Interval(name="in truth, plausible", low=found.plausible.low, high=found.plausible.high),
-        Interval(name="ceiling of the score", low=top.low, value=top.value, high=top.high),
+        Interval(name="no assumption", low=found.bounds.low, high=found.bounds.high),
+        _interval("if errors are independent", independent),
+        Interval(name="plausible range", low=found.plausible.low, high=found.plausible.high),
+        Interval(name="ceiling", low=top.low, value=top.value, high=top.high),
     ]
     if true is not None:
         rows.append(_interval(f"on {true.num_rows:,} true labels", true))
@@ -318,7 +321,7 @@ def _interval(name: str, found: Estimate) -> Interval:
 
 def _scores(scores: Scores) -> list[tuple[str, str]]:
     error = scores.calibration_error
-    shares = {
+    values = {
         "accuracy on given labels": scores.accuracy_on_given,
         "accuracy on true labels, where known": scores.accuracy_on_true,
         "balanced accuracy": scores.balanced_accuracy,
@@ -327,18 +330,18 @@ def _scores(scores: Scores) -> list[tuple[str, str]]:
     loss = scores.log_loss
     return [
         ("", "value, 95 % interval"),
-        *((name, each.as_percent(2)) for name, each in shares.items() if each is not None),
+        *((name, each.as_percent(2)) for name, each in values.items() if each is not None),
         ("log loss", f"{loss.value:.4f} ({loss.low:.4f} to {loss.high:.4f}, n = {loss.num_rows:,})"),
         ("calibration error", f"{error.value:.4f} ({error.low:.4f} to {error.high:.4f})"),
     ]
 
 
 def _by_class(result: EvaluateResult, names: Sequence[str]) -> list[tuple[str, str, str]]:
-    def said(estimate: Estimate | None) -> str:
+    def cell(estimate: Estimate | None) -> str:
         return "no row" if estimate is None else estimate.as_percent()
 
     rows = [
-        (name, said(each.recall), said(each.precision))
+        (name, cell(each.recall), cell(each.precision))
         for name, each in zip(names, result.scores.by_class, strict=True)
     ]
     return [("class", "of rows given it, predicted so", "of rows predicted so, given it"), *rows]

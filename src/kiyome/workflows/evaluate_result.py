@@ -1,4 +1,4 @@
-"""What `evaluate` found, in words and as JSON can hold it."""
+"""The result of `evaluate`: in sentences, and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,33 +17,33 @@ from kiyome.workflows.audit_scores import AuditRecord
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """A run against another, row by row."""
+    """A run compared with another, row by row."""
 
     on_given: Comparison
     audited: AuditedDifference | None
-    """In truth, by rows that people checked; None where there is no audit of these rows."""
+    """On true labels, estimated from an audit; None where there is no audit of these rows."""
     under_noise: DifferenceUnderNoise
     on_true: Comparison | None
     """Of the rows whose true label is known."""
 
     def describe(self, name: str) -> tuple[str, ...]:
-        """Sentences for people."""
+        """Return the comparison in sentences."""
         noisy = self.under_noise
         low, high = 100 * noisy.bounds.low, 100 * noisy.bounds.high
-        undone = noisy.estimated_true_difference
+        true = noisy.estimated_true_difference
         in_truth = (
-            f"In truth {100 * undone.value:+.2f} points ({100 * undone.low:+.2f} to {100 * undone.high:+.2f})"
-            f" if models and labels err apart; {low:+.2f} to {high:+.2f} whatever the mistakes are like."
+            f"True difference with no assumption: {low:+.2f} to {high:+.2f} points; if model and label errors"
+            f" are independent: {100 * true.value:+.2f} ({100 * true.low:+.2f} to {100 * true.high:+.2f})."
         )
-        said = [f"Against {name}, on given labels: {self.on_given.describe()}.", in_truth]
+        sentences = [f"Against {name}, on given labels: {self.on_given.describe()}.", in_truth]
         if self.audited is not None:
-            said.insert(0, f"Against {name}, in truth, as people checked: {self.audited.describe()}.")
+            sentences.insert(0, f"Against {name}, on true labels by audit: {self.audited.describe()}.")
         if self.on_true is not None:
-            said.append(f"On true labels: {self.on_true.describe()}.")
-        return tuple(said)
+            sentences.append(f"On true labels: {self.on_true.describe()}.")
+        return tuple(sentences)
 
     def findings(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return the comparison as JSON values."""
         audited = None
         if self.audited is not None:
             audited = {**asdict(self.audited), "verdict": self.audited.verdict}
@@ -57,68 +57,63 @@ class RunComparison:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluateResult:
-    """What a run's score is worth; everything here is in the folder, too."""
+    """Scores and comparisons of a run, which its folder holds, too."""
 
     folder: Path
     run: str
     scores: Scores
     audit: AuditRecord | None
-    """What people said of rows drawn for these very predictions; None where nobody checked any."""
+    """The audit of these predictions; None where there is none."""
     under_noise: AccuracyUnderNoise
     against: Mapping[str, RunComparison]
     chosen: ManyCompared | None
-    """The experiments of the diary on these rows without a leak mark; None where there are fewer than two."""
+    """The experiments of the diary on these rows without leaks; None where there are fewer than two."""
     leaking: Mapping[str, tuple[Estimate, tuple[str, ...]]]
-    """Score and leak marks of the other experiments, none of which is called the best."""
-    marks: tuple[str, ...]
-    """What makes the numbers mean less than they seem."""
+    """Score and leaks of the other experiments, which are not compared."""
+    caveats: tuple[str, ...]
+    """Reasons why the numbers may mean less than they seem."""
 
     def answer(self) -> str:
-        """The shortest honest sentence."""
+        """Return the result in one sentence."""
         found = self.under_noise
+        given = f"accuracy on given labels {found.accuracy_on_given.as_percent()}."
         if self.audit is not None:
-            return (
-                f"Right in {self.audit.score.accuracy_on_true.as_percent()}, as people checked; agrees with"
-                f" {found.accuracy_on_given.as_percent()} of the given labels."
-            )
-        return (
-            f"Agrees with {found.accuracy_on_given.as_percent()} of the given labels; right in"
-            f" {found.plausible.as_percent()}, as far as these labels can tell."
-        )
+            return f"True accuracy {self.audit.score.accuracy_on_true.as_percent()} by audit; {given}"
+        return f"True accuracy plausibly {found.plausible.as_percent()}; {given}"
 
     def describe(self) -> tuple[str, ...]:
-        """What people found, where they checked, then what labels and predictions leave open."""
+        """Return the result in sentences: that of an audit first, then what labels and predictions imply."""
         if self.audit is None:
             return self.under_noise.describe()
         score = self.audit.score
-        seen = f"Right in {score.accuracy_on_true.as_percent()}, by the rows that people checked"
-        said = [f"{seen} ({self.audit.name}); nothing is assumed of the noise."]
+        true = score.accuracy_on_true.as_percent()
+        sentences = [
+            f"True accuracy by audit ({self.audit.name}): {true}, with no assumption about the noise."
+        ]
         if score.num_unsure:
-            said.append(_unsure(score))
-        return (*said, *self.under_noise.describe())
+            sentences.append(_unsure(score))
+        return (*sentences, *self.under_noise.describe())
 
     def compared(self) -> tuple[str, ...]:
-        """Verdicts against the other runs, in sentences."""
+        """Return the verdicts against the other runs in sentences."""
         return tuple(line for name, each in self.against.items() for line in each.describe(name))
 
-    def luck(self) -> tuple[str, ...]:
-        """What choosing among experiments is worth, in sentences."""
+    def selection(self) -> tuple[str, ...]:
+        """Return the best of all experiments and its selection bias in sentences."""
         best = () if self.chosen is None else self.chosen.describe()
-        apart = "not among them" if best else "not compared"
-        return (
-            *best,
-            *(
-                f"{name}, {score.as_percent(2)}, is {apart} for its leak mark: {marks[0]}"
-                for name, (score, marks) in self.leaking.items()
-            ),
+        status = "not among them" if best else "not compared"
+        leaking = (
+            f"{name}, {score.as_percent(2)}, is {status} because of a leak: {leaks[0]}"
+            for name, (score, leaks) in self.leaking.items()
         )
+        return (*best, *leaking)
 
     def summary(self) -> dict[str, Any]:
-        """The answer as JSON can hold it."""
+        """Return the result as JSON values."""
         return {"folder": str(self.folder), **self.findings()}
 
     def findings(self) -> dict[str, Any]:
-        """The answer, wherever the folder lies."""
+        """Return the result as JSON values without its folder."""
         chosen = None
         if self.chosen is not None:
             pairs = [
@@ -135,16 +130,16 @@ class EvaluateResult:
         return {
             "run": self.run,
             "answer": self.answer(),
-            "marks": list(self.marks),
+            "caveats": list(self.caveats),
             "scores": asdict(self.scores),
             "audit": None if self.audit is None else _audit_findings(self.audit),
-            "told": list(self.describe()),
-            "under_noise": {**asdict(self.under_noise), "in_words": list(self.under_noise.describe())},
+            "sentences": list(self.describe()),
+            "under_noise": {**asdict(self.under_noise), "sentences": list(self.under_noise.describe())},
             "against": {name: each.findings() for name, each in self.against.items()},
             "chosen": chosen,
-            "with_leak_marks": {
-                name: {"score": asdict(score), "leaks": list(marks)}
-                for name, (score, marks) in self.leaking.items()
+            "with_leaks": {
+                name: {"score": asdict(score), "leaks": list(leaks)}
+                for name, (score, leaks) in self.leaking.items()
             },
         }
 
@@ -152,8 +147,8 @@ class EvaluateResult:
 def _unsure(score: AuditedScore) -> str:
     low, high = (100 * end for end in score.accuracy_bounds)
     return (
-        f"People were unsure of {score.num_unsure} of {score.num_checked} rows: right in {low:.1f} to"
-        f" {high:.1f} %, whatever these are."
+        f"People were unsure about {score.num_unsure} of {score.num_checked} rows; whatever these are, the"
+        f" true accuracy is {low:.1f} to {high:.1f} %."
     )
 
 

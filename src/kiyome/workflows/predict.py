@@ -16,7 +16,7 @@ from kiyome.errors import InputError
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
-from kiyome.workflows.combine import NEW, check_for_new, inputs_of, predict_combined
+from kiyome.workflows.combine import PREDICTORS, check_predicts_photos, inputs_of, predict_combined
 
 if TYPE_CHECKING:
     from kiyome.images.pixel_cache import CachedPhotos
@@ -147,8 +147,8 @@ class _Source(NamedTuple):
 def _source(run: Path) -> _Source:
     """Return the run with its inputs down to trainings, all verified before the first photo is read."""
     manifest = verify_run(run)
-    if manifest["command"] in NEW:
-        check_for_new(run, manifest)
+    if manifest["command"] in PREDICTORS:
+        check_predicts_photos(run, manifest)
         return _Source(run, manifest, tuple(map(_source, inputs_of(run, manifest))))
     if manifest["command"] != "train":
         raise InputError(
