@@ -143,13 +143,13 @@ def test_scores_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
     note_run(run)
     before = (tmp_path / DIARY).read_bytes()
     for scores, message in (
-        ({}, "A note holds scores by name"),
+        ({}, "There is no score"),
         ({"=1+1": 0.9}, "letters, digits, dots and dashes"),
-        ({"public": float("nan")}, "A score is a number. Came: public=nan"),
+        ({"public": float("nan")}, "public=nan is not a finite number"),
     ):
         with pytest.raises(InputError, match=message):
             note_scores(run, scores)
-    with pytest.raises(InputError, match=r"none of 'nothere'\. Name one of run"):
+    with pytest.raises(InputError, match=r"'nothere' has no score in the diary\. Name one of run"):
         note_scores(tmp_path / "nothere", {"public": 0.9})
     assert (tmp_path / DIARY).read_bytes() == before
 
@@ -171,7 +171,7 @@ def test_runs_that_end_at_once_are_all_noted(tmp_path: Path) -> None:
 
 
 def test_what_is_no_diary_or_no_run_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="A diary lies beside the runs"):
+    with pytest.raises(InputError, match="There is no diary"):
         read_diary(tmp_path)
     run = run_of(tmp_path / "run", leaves(), wrong=60)
     os.truncate(run / "predictions" / "pred_probs.npy", 100)

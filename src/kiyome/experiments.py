@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.storage import is_machine_failure, open_in_place, sync_folder
+from kiyome.artifacts.storage import open_in_place, sync_folder
 from kiyome.artifacts.table import UNKNOWN, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.estimates import Estimate, proportion_of_rows
@@ -61,8 +61,8 @@ class Entry:
     """SHA-256 of the predictions, or of the table that a step without score made."""
     config: Mapping[str, Any]
     changed: Mapping[str, tuple[Any, Any]]
-    """Config that differs from the baseline's: (there, here). For another verb: the verb, and differences from
-    the first run of this verb."""
+    """Config that differs from the baseline's: (there, here). For another verb: the verb, and differences
+    from the first run of this verb."""
     accuracy_on_given: Estimate | None = None
     """Of all rows, against given labels; None for a step that only makes a table."""
     accuracy_on_true: Estimate | None = None
@@ -99,7 +99,7 @@ def note_run(
 
 
 def note_step(run: str | Path) -> Entry:
-    """Return the entry of a run that made a table and no score, such as a curation, written unless it exists."""
+    """Return the entry of a run without a score, such as a curation, written unless it exists."""
     return _noted(Path(run), lambda before: _step(Path(run), before))
 
 
@@ -226,33 +226,6 @@ def digest_of_rows(table: Table) -> str:
     return hashlib.sha256(table.fingerprint.encode() + table.given_labels.tobytes()).hexdigest()
 
 
-def first_run_on_folds(folder: str | Path, table: Table) -> str | None:
-    """Return the oldest run in the folder on the same rows, given labels and folds; None without one."""
-    rows, deal = digest_of_rows(table), folds_digest(table)
-    return next((old.run for old in _entries(folder) if (old.rows, old.deal) == (rows, deal)), None)
-
-
-def folds_beside(folder: str | Path, table: Table) -> Iterator[NDArray[np.int16]]:
-    """Yield the folds (N,) of runs on the same rows and given labels, the oldest first, if still there."""
-    rows = digest_of_rows(table)
-    for entry in _entries(folder):
-        if entry.rows == rows and entry.deal is not None:
-            folds = folds_of_run(Path(folder) / entry.run, table)
-            if folds is not None and folds_digest(table.with_folds(folds)) == entry.deal:
-                yield folds
-
-
-def folds_of_run(run: Path, table: Table) -> NDArray[np.int16] | None:
-    """Return the folds (N,) of a run folder's table, where it has the rows and given labels of `table`."""
-    try:
-        held = load_table(run / "table.parquet")
-    except (KiyomeError, OSError) as error:
-        if is_machine_failure(error):
-            raise  # else the folds would be other ones
-        return None  # gone, or never finished
-    return held.folds if digest_of_rows(held) == digest_of_rows(table) else None
-
-
 def origin_of(entry: Entry, entries: Sequence[Entry]) -> Entry:
     """Return the entry of the run that a calibration or correction reworks; of any other run its own."""
     if entry.command not in REWORKING:
@@ -260,10 +233,6 @@ def origin_of(entry: Entry, entries: Sequence[Entry]) -> Entry:
     others = [old for old in entries if old is not entry and old.accuracy_on_given]
     source = [old for old in others if old.run == entry.config["runs"][0]["path"]]
     return origin_of(source[-1], others) if source else entry
-
-
-def _entries(folder: str | Path) -> tuple[Entry, ...]:
-    return read_diary(folder) if (Path(folder) / DIARY).is_file() else ()
 
 
 def _scored(

@@ -103,7 +103,7 @@ def test_the_page_draws_differences_and_leaderboards(twelve: Path, browser) -> N
     page.close()
     told = shown(twelve)
     assert "public: Rank correlation of public and the score out of fold: " in told
-    assert "n = 11 runs without a leak mark)" in told
+    assert "n = 11 runs without a leak)" in told
     with (twelve / "diary.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["leaderboard_public"] == "0.9"
 
@@ -111,19 +111,19 @@ def test_the_page_draws_differences_and_leaderboards(twelve: Path, browser) -> N
 def test_few_scores_get_no_rank_correlation(twelve: Path) -> None:
     for number in (2, 3):
         told = shown(twelve, "--note", f"run-with-a-long-name-{number}", "public=0.9")
-    assert "public: 2 runs without a leak mark: too few for a rank correlation, which needs 10." in told
+    assert "public: 2 runs without a leak: too few for a rank correlation, which needs 10." in told
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--note", "run-with-a-long-name-0", "public=high"], "A score is a number. Came: public=high"),
-        (["--note", "run-with-a-long-name-0"], "A note holds scores by name."),
-        (["--note", "run-with-a-long-name-0", "public=1", "public=2"], "public twice"),
-        (["--note", "nothere", "public=1"], "none of 'nothere'. Name one of run-with-a-long-name-0"),
-        (["public=1"], "public=1 without --note. Say --note RUN."),
-        (["elsewhere"], "One folder of runs is named."),
-        (["--sort", "name"], "An order is score or time. Came: 'name'"),
+        (["--note", "run-with-a-long-name-0", "public=high"], "public=high is not a number"),
+        (["--note", "run-with-a-long-name-0"], "There is no score."),
+        (["--note", "run-with-a-long-name-0", "public=1", "public=2"], "The score public is given twice."),
+        (["--note", "nothere", "public=1"], "'nothere' has no score in the diary. Name one of"),
+        (["public=1"], "The score public=1 has no run. Add --note RUN."),
+        (["elsewhere"], "Several folders are named: "),
+        (["--sort", "name"], "The order 'name' is unknown. Expected one of score, time."),
     ],
 )
 def test_what_the_diary_cannot_take_is_told(words: list[str], message: str, twelve: Path) -> None:

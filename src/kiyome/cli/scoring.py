@@ -45,9 +45,7 @@ def audit_sample(
         def show() -> None:
             expected = 100 * sample.design.expected_half_width()
             drawn = len(sample.design.rows)
-            line(
-                f"{drawn:,} of {len(sample.labels):,} rows drawn. Expected 95 % interval of the true accuracy:"
-            )
+            line(f"{drawn:,} of {len(sample.labels):,} rows drawn. Expected 95 % interval of true accuracy:")
             line(f"+-{expected:.1f} points. Estimated before anyone has looked,")
             for half, needed in sample.rows_needed.items():
                 line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.audit_folder import UNSURE_WORD
 from kiyome.decisions.agreement import DISPUTED, Rule, consensus_codes
+from kiyome.decisions.consensus import digest_of_events, events_of, has_store
 from kiyome.decisions.current import DROP, KEEP, LABEL, NONE, CurrentDecisions
 from kiyome.decisions.current import UNSURE as UNSURE_CODE
 from kiyome.decisions.exchange.answers import preview
@@ -23,7 +24,6 @@ from kiyome.evaluation.audit import UNSURE
 from kiyome.reading.columns import Records
 from kiyome.reading.files import read_records
 from kiyome.workflows.audit_sample import COLUMNS, SealedSample
-from kiyome.decisions.consensus import digest_of_events, events_of, has_store
 
 SHOWN = 5
 UNFILLED = -2

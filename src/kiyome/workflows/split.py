@@ -6,17 +6,20 @@ The last two are looked up once: a run folder keeps its table from the start, so
 on its folds whatever was run or deleted since.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.table import Table, write_table
-from kiyome.errors import InputError
-from kiyome.experiments import first_run_on_folds, folds_beside, folds_of_run
+from kiyome.artifacts.storage import is_machine_failure
+from kiyome.artifacts.table import Table, load_table, write_table
+from kiyome.errors import InputError, KiyomeError
+from kiyome.experiments import DIARY, Entry, digest_of_rows, read_diary
 from kiyome.folds import assign_folds, join_groups
 from kiyome.images.check import PhotoCheck
+from kiyome.reading.finished_run import folds_digest
 
 Ints = NDArray[np.int64]
 
@@ -83,3 +86,34 @@ class Split:
         num_folds = int(folds.max()) + 1
         parts = np.unique(groups * num_folds + folds)
         return len(np.unique(folds)) >= self.fewest and len(parts) == len(np.unique(groups))
+
+
+def first_run_on_folds(folder: str | Path, table: Table) -> str | None:
+    """Return the oldest run in the folder on the same rows, given labels and folds; None without one."""
+    rows, deal = digest_of_rows(table), folds_digest(table)
+    return next((old.run for old in _entries(folder) if (old.rows, old.deal) == (rows, deal)), None)
+
+
+def folds_beside(folder: str | Path, table: Table) -> Iterator[NDArray[np.int16]]:
+    """Yield the folds (N,) of runs on the same rows and given labels, the oldest first, if still there."""
+    rows = digest_of_rows(table)
+    for entry in _entries(folder):
+        if entry.rows == rows and entry.deal is not None:
+            folds = folds_of_run(Path(folder) / entry.run, table)
+            if folds is not None and folds_digest(table.with_folds(folds)) == entry.deal:
+                yield folds
+
+
+def folds_of_run(run: Path, table: Table) -> NDArray[np.int16] | None:
+    """Return the folds (N,) of a run folder's table, where it has the rows and given labels of `table`."""
+    try:
+        held = load_table(run / "table.parquet")
+    except (KiyomeError, OSError) as error:
+        if is_machine_failure(error):
+            raise  # else the folds would be other ones
+        return None  # gone, or never finished
+    return held.folds if digest_of_rows(held) == digest_of_rows(table) else None
+
+
+def _entries(folder: str | Path) -> tuple[Entry, ...]:
+    return read_diary(folder) if (Path(folder) / DIARY).is_file() else ()
