@@ -102,7 +102,7 @@ def test_another_baseline_can_be_asked_for(tmp_path: Path) -> None:
     assert verdicts[1] == "the baseline"
     (tmp_path / "third" / "predictions" / "pred_probs.npy").unlink()
     gone = compared_with(read_diary(tmp_path), tmp_path, "second")[2]
-    assert gone.verdict().startswith("not compared: predictions/pred_probs.npy changed or missing")
+    assert gone.verdict().startswith("not compared: predictions/pred_probs.npy is missing or was changed")
     with pytest.raises(InputError, match="Name one of first, second, third"):
         compared_with(read_diary(tmp_path), tmp_path, "fourth")
 
@@ -175,7 +175,7 @@ def test_what_is_no_diary_or_no_run_is_told(tmp_path: Path) -> None:
         read_diary(tmp_path)
     run = run_of(tmp_path / "run", leaves(), wrong=60)
     os.truncate(run / "predictions" / "pred_probs.npy", 100)
-    with pytest.raises(StaleArtifact, match="changed or missing"):
+    with pytest.raises(StaleArtifact, match="is missing or was changed"):
         note_run(run)
     (tmp_path / DIARY).write_text(json.dumps({"run": "x"}) + "\n")
     with pytest.raises(InputError, match=r"line 1 of .*diary.jsonl"):

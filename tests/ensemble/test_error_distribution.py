@@ -126,7 +126,7 @@ def test_the_noise_is_not_taken_out_twice_either(noisy):
         ({"estimates": "true", "clean_pred_probs": [[1.0, 0.0]]}, r'rows="all" with clean_pred_probs'),
         (
             {"estimates": "true", "noise_from": [[1.0, 0.0]]},
-            r"noise_from has the rows and classes of pred_probs",
+            r"noise_from has shape .* Expected the same rows and classes",
         ),
     ],
 )

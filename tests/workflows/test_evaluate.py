@@ -39,7 +39,13 @@ def test_the_score_is_judged_beside_the_run_and_the_run_left_alone(tmp_path: Pat
 def test_the_page_shows_every_part_and_escapes_names(tmp_path: Path, leaves, run_of) -> None:
     runs = [run_of(tmp_path / name, leaves(), seed=seed) for seed, name in enumerate(("one", "two"))]
     page = (evaluate(runs[0], against=[runs[1]]).folder / "report.html").read_text("utf-8")
-    for part in ("leaves open", "err together", "Against other runs", "Chosen on these rows", "Reliability"):
+    for part in (
+        "under each assumption",
+        "not independent",
+        "Against other runs",
+        "Selection bias",
+        "Reliability",
+    ):
         assert part in page
     assert "&lt;b&gt;c" in page
     assert "<b>c" not in page
