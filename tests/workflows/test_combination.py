@@ -202,7 +202,7 @@ def test_what_a_clean_model_estimates_is_known(runs):
 
 
 def test_runs_that_do_not_go_together_are_told_what_differs(runs, brought, tmp_path):
-    with pytest.raises(InputError, match=r"other photos, their order or class names in"):
+    with pytest.raises(InputError, match=r"other photos, their order or class names"):
         blend([runs / "a", brought])
     train(
         runs.parent / "data",
