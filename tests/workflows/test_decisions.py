@@ -164,6 +164,9 @@ def test_what_a_file_must_hold_is_said_and_nothing_is_written(run, items, tmp_pa
     path = tmp_path / "said.csv"
     with pytest.raises(InputError, match=r"has not been reviewed .*sqlite\)\. Run `kiyome review .*` first"):
         show_decisions(run)
+    with pytest.raises(StaleArtifact, match="There is no run at") as caught:
+        show_decisions(tmp_path / "nowhere")
+    assert "kiyome review" not in caught.value.remedy
 
     def check_refused(lines: str, message: str, name: str | None = "Ann") -> None:
         path.write_text(lines)

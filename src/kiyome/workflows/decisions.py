@@ -300,6 +300,7 @@ def _reviewed(run: Path | str, store: Path | str | None) -> CurrentDecisions:
 
 def _check_store(run: Path | str, store: Path | str | None) -> None:
     if not has_store(run, store):
+        read_items(run)  # a folder that is no run gets its own error
         raise InputError(
             f"{run} has not been reviewed (no {store_location(run, store)}).",
             remedy=f"Run `kiyome review {run}` first, or name the store with --store.",
