@@ -126,9 +126,9 @@ def test_a_comma_may_be_the_decimal_mark(tmp_path: Path) -> None:
     ("rename", "way"),
     [
         (lambda name: name.removesuffix(".jpg"), "ending"),
-        (lambda name: f"train/{name}", "separator and folder"),
+        (lambda name: f"train/{name}", "folder"),
         (lambda name: name.upper(), "case"),
-        (lambda name: f"D:\\data\\{name}", "separator and folder"),
+        (lambda name: f"D:\\data\\{name}", "folder"),
     ],
 )
 def test_ids_are_matched_one_to_one_and_it_is_said(tmp_path: Path, rename, way: str) -> None:
@@ -155,6 +155,13 @@ def test_repeats_are_averaged(tmp_path: Path) -> None:
     found = read(written(tmp_path, ["image_id", *CLASSES], np.vstack([PROBS, other]), [*IDS, *IDS]))
     assert np.allclose(found.predictions.pred_probs, (PROBS + other) / 2, atol=1e-6)
     assert found.notes == ("60 photos have several predictions in oof.csv; their mean was taken.",)
+
+
+def test_repeats_of_an_array_are_averaged(tmp_path: Path) -> None:
+    np.save(tmp_path / "oof.npy", np.stack([PROBS, np.roll(PROBS, 3, axis=0)]))
+    found = read(tmp_path / "oof.npy")
+    assert np.allclose(found.predictions.pred_probs, (PROBS + np.roll(PROBS, 3, axis=0)) / 2)
+    assert found.notes == ("oof.npy holds 2 predictions of each photo; their mean was taken.",)
 
 
 def test_contradictions_stop_before_any_work(tmp_path: Path) -> None:

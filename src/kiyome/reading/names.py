@@ -96,7 +96,7 @@ def _loose_matches(
             row = next((whole[end] for end in _ends(text) if end in whole), ends.get(text))
             if row is not None:
                 by_end[name] = row
-    yield f"{way} and folder", by_end
+    yield FOLDER if way == SEPARATOR else f"{way} and {FOLDER}", by_end
 
 
 def _refuse_shared(found: dict[str, int], *, taken: set[int]) -> None:
@@ -150,8 +150,9 @@ def _ends(name: str) -> list[str]:
     return ["/".join(parts[start:]) for start in range(1, len(parts)) if parts[start]]
 
 
+SEPARATOR, FOLDER = "separator", "folder"
 FORMS: dict[str, Callable[[str], str]] = {
-    "separator": spelled,
+    SEPARATOR: spelled,
     "case": folded,
     "ending": lambda name: without_ending(folded(name)),
 }

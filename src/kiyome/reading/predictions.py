@@ -83,8 +83,9 @@ def read_out_of_fold(path: str | Path, table: Table, *, scale: str = "probabilit
     if not path.is_file():
         raise InputError(f"There is no file of predictions at {path}.", remedy="Check the path.")
     if path.suffix.lower() == ".npy":
-        probs, notes = _as_distributions(_array_file(path, table), scale, path.name)
-        read = _read(table, probs, path.name, notes)
+        numbers, averaged = _array_file(path, table)
+        probs, scaled = _as_distributions(numbers, scale, path.name)
+        read = _read(table, probs, path.name, [*averaged, *scaled])
     else:
         read = _table_file(path, table, scale)
     _look_twice(read, path.name)
@@ -110,8 +111,8 @@ def _look_twice(read: ReadPredictions, source: str) -> None:
     check_class_order(counts, read.table.class_names, source=source)
 
 
-def _array_file(path: Path, table: Table) -> Numbers:
-    """Return the numbers (N, K) of a `.npy` file in the order of the table."""
+def _array_file(path: Path, table: Table) -> tuple[Numbers, list[str]]:
+    """Return the numbers (N, K) of a `.npy` file, the mean of (R, N, K), in the order of the table."""
     try:
         numbers: NDArray[np.floating] = map_array(path)
     except (OSError, ValueError) as error:
@@ -119,6 +120,10 @@ def _array_file(path: Path, table: Table) -> Numbers:
             raise
         fault = f"is {error}" if isinstance(error, ValueError) else f"cannot be read: {error}"
         raise InputError(f"{path.name} {fault}.", remedy="Save it with np.save.") from error
+    notes = []
+    if numbers.ndim == 3 and numbers.shape[1:] == (len(table), table.num_classes):
+        notes.append(f"{path.name} holds {len(numbers)} predictions of each photo; their mean was taken.")
+        numbers = numbers.mean(axis=0)
     if table.num_classes == 2 and numbers.shape in ((len(table),), (len(table), 1)):
         numbers = _both_classes(numbers.reshape(-1))
     if numbers.shape != (len(table), table.num_classes) or numbers.dtype.kind != "f":
@@ -127,7 +132,7 @@ def _array_file(path: Path, table: Table) -> Numbers:
             expected=f"Expected floats, {len(table)} rows and {table.num_classes} columns like the table.",
             remedy="Rows of .npy are matched by position; with ids use CSV or Parquet.",
         )
-    return numbers
+    return numbers, notes
 
 
 def _both_classes(second: Numbers) -> Numbers:
