@@ -91,7 +91,7 @@ def test_a_damaged_shard_is_noticed_and_computed_anew(photos, tmp_path, damage, 
 
 def test_features_that_are_not_finite_are_refused(photos, tmp_path):
     broken = replace(TINY, forward=lambda pixels: np.full((len(pixels), 768), 1e6, np.float32))
-    with pytest.raises(KiyomeError, match="Features are finite"):
+    with pytest.raises(KiyomeError, match="features that are not finite"):
         extract_features(photos, broken, cache_folder=tmp_path)
 
 

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.errors import InputError
-from kiyome.features import cross_fit_head, head
+from kiyome.features import cross_fit_head, head, logistic, ridge
+from kiyome.features.inputs import fit_input_map
+from kiyome.features.readings import HeldOut, calibrated, softmax
 
 
 def blobs(num_rows=150, num_classes=3, num_features=8, num_folds=5, seed=0, overlap=1.0):
@@ -22,33 +24,51 @@ def log_loss(probs, labels):
     return -np.log(probs[np.arange(len(labels)), labels])
 
 
-def plain_probabilities(features, labels, train, test, strength):
+def plain_readings(clipped, kernel, labels, train, test, strength, penalty):
+    """What logistic and kernel ridge regression of scikit-learn say of the test rows."""
+    from sklearn.kernel_ridge import KernelRidge
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, tol=1e-8, max_iter=5000))
-    return model.fit(features[train], labels[train]).predict_proba(features[test])
+    logits = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(clipped[train], labels[train])
+    shares = np.bincount(labels[train]) / train.sum()
+    ridge = KernelRidge(alpha=penalty, kernel="precomputed")
+    ridge.fit(kernel[np.ix_(train, train)], np.eye(len(shares))[labels[train]] - shares)
+    scores = ridge.predict(kernel[np.ix_(test, train)]) + shares
+    logs = np.log(np.maximum(scores, 0.01 / len(shares)))
+    return logits.predict_log_proba(clipped[test]), logs, scores
 
 
-@pytest.mark.parametrize(("num_classes", "num_folds"), [(2, 5), (3, 3), (4, 4)])
-def test_equals_the_plain_loop(monkeypatch, num_classes, num_folds):
-    monkeypatch.setattr(head, "TOLERANCE", 1e-6)
-    features, labels, folds = blobs(num_classes=num_classes, num_folds=num_folds)
-    fit = cross_fit_head(features, labels, folds, num_classes=num_classes)
-    for fold in range(num_folds):
-        totals = []
-        for strength in head.GRID:
-            total = 0.0
-            for judge in ((fold + 1) % num_folds, (fold - 1) % num_folds):
+def test_equals_the_plain_loop(monkeypatch):
+    monkeypatch.setattr(logistic, "TOLERANCE", 1e-8)
+    monkeypatch.setattr(logistic, "GRID", (1e-3, 1e-2, 1e-1))
+    features, labels, folds = blobs(num_rows=120, num_features=6, num_folds=4, overlap=2)
+    fit = cross_fit_head(features, labels, folds, num_classes=3)
+    clipped = np.clip((features - features.mean(axis=0)) / features.std(axis=0), -4, 4)
+    units = clipped / np.linalg.norm(clipped, axis=1, keepdims=True)
+    kernel = np.exp(fit.input_map.scale * (units @ units.T - 1))
+    for fold in range(4):
+        losses, factors = {}, {}
+        for number, strength in enumerate(logistic.GRID):
+            for judge in ((fold + 1) % 4, (fold - 1) % 4):
                 train, test = ~np.isin(folds, (fold, judge)), folds == judge
-                probs = plain_probabilities(features, labels, train, test, strength)
-                total += log_loss(probs, labels[test]).sum()
-            totals.append(total)
-        assert fit.regularization[fold] == head.GRID[int(np.argmin(totals))]
+                penalty = ridge.GRID[number]
+                found = plain_readings(clipped, kernel, labels, train, test, strength, penalty)
+                trials = [calibrated(each, labels[test], np.ones(test.sum())) for each in found]
+                losses[number, judge] = trials[0][1], trials[2][1]
+                factors[number, judge] = np.log([factor for factor, _ in trials])
+        judges = ((fold + 1) % 4, (fold - 1) % 4)
+        totals = np.array(
+            [np.sum([losses[number, judge] for judge in judges], axis=0) for number in range(3)]
+        )
+        at = totals.argmin(axis=0)
+        assert fit.regularization[fold] == logistic.GRID[at[0]]
+        assert fit.penalty[fold] == ridge.GRID[at[1]]
+        means = [np.mean([factors[number, judge] for judge in judges], axis=0) for number in range(3)]
+        sharpness = np.exp([means[at[0]][0], *means[at[1]][1:]])
         test = folds == fold
-        expected = plain_probabilities(features, labels, ~test, test, fit.regularization[fold])
-        np.testing.assert_allclose(fit.pred_probs[test], expected, atol=2e-3)
+        found = plain_readings(clipped, kernel, labels, ~test, test, logistic.GRID[at[0]], ridge.GRID[at[1]])
+        expected = softmax(sum(factor * each for factor, each in zip(sharpness, found, strict=True)) / 3)
+        np.testing.assert_allclose(fit.pred_probs[test], expected, atol=0.01)
     assert fit.log_loss == pytest.approx(log_loss(fit.pred_probs, labels).mean(), rel=1e-5)
 
 
@@ -102,7 +122,7 @@ def test_a_training_part_of_one_class_is_sure_of_it():
     assert (fit.pred_probs[folds == 0] == [1, 0]).all()
 
 
-def test_a_row_of_weight_zero_teaches_nothing_and_is_predicted():
+def test_a_row_of_weight_zero_is_only_predicted():
     features, labels, folds = blobs()
     weights = np.ones(len(labels))
     weights[::7] = 0
@@ -134,38 +154,76 @@ def test_a_constant_feature_and_half_precision_do_no_harm():
 
 
 def test_progress_ends_at_its_total():
-    heard = []
-    cross_fit_head(*blobs(), num_classes=3, on_progress=lambda *step: heard.append(step))
-    assert heard == [("fit heads", done, 10) for done in range(1, 11)]
+    steps = []
+    cross_fit_head(*blobs(), num_classes=3, on_progress=lambda *step: steps.append(step))
+    assert steps == [("fit heads", done, 10) for done in range(1, 11)]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"labels": np.arange(10)}, "labels and folds (N,)"),
-        ({"folds": np.arange(150) % 2}, "three folds or more"),
-        ({"num_classes": 2}, "Labels lie in 0..1. Came: labels from 0 to 2."),
-        ({"features": np.full((150, 2), np.nan)}, "Features are finite."),
-        ({"weights": np.r_[np.ones(3), np.zeros(147)]}, "Every fold holds rows that teach"),
+        ({"labels": np.arange(10)}, "Expected (N, D), (N,) and (N,)."),
+        ({"folds": np.arange(150) % 2}, "There are 2 folds. At least three are needed"),
+        ({"num_classes": 2}, "Labels run from 0 to 2. They must lie in 0..1."),
+        ({"features": np.full((150, 2), np.nan)}, "The features hold NaN or infinity."),
+        ({"weights": np.r_[np.ones(3), np.zeros(147)]}, "No row has weight in fold"),
     ],
 )
-def test_bad_input_is_told(change, words):
+def test_bad_input_is_refused(change, words):
     features, labels, folds = blobs()
     arguments = {"features": features, "labels": labels, "folds": folds, "num_classes": 3} | change
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as refused:
         cross_fit_head(**arguments)
-    assert words in str(told.value)
+    assert words in str(refused.value)
 
 
-def test_a_path_ends_for_a_fold_by_its_own_judge_alone():
+def test_a_curve_ends_for_a_fold_by_its_own_held_out_rows_alone():
     features, labels, _ = blobs(num_rows=90, num_features=30, overlap=3)
-    ones = np.ones(20, np.float32)
-    mine = head._Judge(features[:20], labels[:20], ones)
-    other = head._Judge(features[20:40], labels[20:40], ones)
-    unlike = other._replace(labels=(labels[20:40] + 1) % 3)
-    train = (features[40:], labels[40:], np.ones(50, np.float32))
-    before = head._losses_along_path(*train, {0: mine, 1: other}, 3)
-    after = head._losses_along_path(*train, {0: mine, 1: unlike}, 3)
+    input_map = fit_input_map(features, np.arange(90))
+    seen, ones = input_map(features), np.ones(50, np.float32)
+    mine, other = (HeldOut(seen.rows(rows), labels[rows], ones[:20]) for rows in (slice(20), slice(20, 40)))
+    unlike = other._replace(labels=(other.labels + 1) % 3)
+
+    def curves(held_out):
+        training = logistic.Training(seen.components[40:], labels[40:], ones, input_map.variances)
+        return head.logistic_curves(logistic.path(training, 3), held_out)
+
+    before, after = curves({0: mine, 1: other}), curves({0: mine, 1: unlike})
     assert before[0] == after[0]
     assert len(before[1]) != len(after[1])
-    assert len(before[0]) < len(head.GRID)
+    assert len(before[0]) < len(logistic.GRID)
+
+
+def test_a_rare_feature_does_not_outvote_the_others():
+    """Found on digits: features that fire in one photo made the ten most suspicious labels right ones."""
+    features, labels, folds = blobs(num_rows=300, overlap=0.5)
+    rare = np.zeros((300, 40), np.float32)
+    rare[np.arange(40) * 7, np.arange(40)] = 1
+    fit = cross_fit_head(np.hstack([features, rare]), labels, folds, num_classes=3)
+    assert fit.pred_probs[np.arange(300), labels].min() > 0.1
+
+
+def test_small_sets_and_many_classes_stay_finite():
+    features, labels, folds = blobs(num_rows=200, num_classes=100, num_features=20)
+    fit = cross_fit_head(features, labels, folds, num_classes=1000)
+    np.testing.assert_allclose(fit.pred_probs.sum(axis=1), 1, atol=1e-5)
+    assert (fit.pred_probs[:, 100:] == 0).all()
+
+
+def test_the_heads_of_all_folds_predict_photos_to_come():
+    features, labels, folds = blobs(num_rows=300)
+    fit = cross_fit_head(features[:200], labels[:200], folds[:200], num_classes=3)
+    seen = fit.input_map(features[200:])
+    probs = np.mean([each.pred_probs(seen) for each in fit.heads], axis=0)
+    assert (probs.argmax(axis=1) == labels[200:]).mean() > fit.accuracy_on_given - 0.1
+
+
+def test_strong_noise_keeps_the_ranking():
+    """Squared loss alone pulls probabilities together; at 40 % wrong labels its logarithms misled."""
+    features, labels, folds = blobs(num_rows=900, num_features=30, overlap=1.5)
+    rng = np.random.default_rng(0)
+    given = np.where(rng.random(900) < 0.6, rng.integers(0, 3, 900), labels)
+    fit = cross_fit_head(features, given, folds, num_classes=3)
+    of_given = fit.pred_probs[np.arange(900), given]
+    assert (fit.pred_probs.argmax(axis=1) == labels).mean() > 0.85
+    assert of_given[given == labels].mean() > of_given[given != labels].mean() + 0.2

@@ -84,7 +84,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(photos, tmp_path):
 
 def test_a_worker_with_other_weights_is_refused(photos, tmp_path):
     other = replace(TINY, weights_sha256="of other weights")
-    with pytest.raises(StaleArtifact, match=r"Came: photos 1 to 51: tiny from"):
+    with pytest.raises(StaleArtifact, match=r"photos 1 to 51: A worker has another backbone: tiny from"):
         embed_elsewhere(photos, other, executor=Processes(num=1), cache_folder=tmp_path)
 
 

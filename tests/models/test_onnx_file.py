@@ -48,5 +48,5 @@ def test_what_torch_cannot_write_is_told():
             return super().forward(images) if images.sum() > 0 else images
 
     network.module.__class__ = Fickle
-    with pytest.raises(KiyomeError, match=r"torch can write kiyome_tiny as ONNX"):
+    with pytest.raises(KiyomeError, match=r"torch cannot write kiyome_tiny as ONNX"):
         onnx_of(network, image_size=32)

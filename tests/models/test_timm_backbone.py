@@ -43,7 +43,13 @@ def reference(model, backbone, crops):
     mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (backbone.mean, backbone.std))
     with torch.inference_mode():
         inputs = (torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255 - mean) / std
-        return model.forward_head(model.forward_features(inputs), pre_logits=True).numpy()
+        own = model.forward_head(model.forward_features(inputs), pre_logits=True)
+        stages = timm.create_model(ARCHITECTURE, features_only=True).eval()
+        stages.load_state_dict(model.state_dict(), strict=False)
+        described = [
+            part for x in stages(inputs)[-4:] for part in (x.mean((2, 3)), x.std((2, 3), correction=0))
+        ]
+        return torch.cat([own, *described], 1).numpy()
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
@@ -76,9 +82,9 @@ def test_another_size_after_the_at_sign(weights):
     ("name", "words"),
     [
         (f"{ARCHITECTURE}@0", "Leave out the size after the @"),
-        (f"{ARCHITECTURE}@big", "Say NAME@224."),
-        (f"{ARCHITECTURE}@", "Say NAME@224."),
-        ("@96", "Came: ''."),
+        (f"{ARCHITECTURE}@big", "Write NAME@224, for example."),
+        (f"{ARCHITECTURE}@", "Write NAME@224, for example."),
+        ("@96", "The backbone '' is unknown."),
     ],
 )
 def test_a_size_or_name_that_is_none_is_told(name, words, weights):
@@ -88,7 +94,7 @@ def test_a_size_or_name_that_is_none_is_told(name, words, weights):
 
 
 def test_weights_of_another_model_are_refused(weights):
-    with pytest.raises(InputError, match="holds the tensors of timm's resnet18"):
+    with pytest.raises(InputError, match="must hold the tensors of timm's resnet18"):
         load_backbone("resnet18", weights=weights)
 
 
@@ -114,14 +120,16 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_missing_file_is_told():
-    with pytest.raises(InputError, match=r"The weights are a file\. Came: no file nowhere\.pth"):
+    with pytest.raises(InputError, match=r"There is no weights file nowhere\.pth\. Correct the path\."):
         load_backbone(ARCHITECTURE, weights="nowhere.pth")
 
 
 def test_an_unknown_name_hears_of_near_ones():
-    with pytest.raises(InputError, match=r"such as .*resnet50.*Came: 'resnet51'\. Did you mean resnet51q"):
+    with pytest.raises(
+        InputError, match=r"'resnet51' is unknown.*such as .*resnet50.*Did you mean resnet51q"
+    ):
         load_backbone("resnet51")
-    with pytest.raises(InputError, match=r"such as lite0.* Came: 'light0'\. Did you mean"):
+    with pytest.raises(InputError, match=r"'light0' is unknown.* such as lite0.* Did you mean"):
         load_backbone("light0")
 
 
@@ -249,4 +257,4 @@ def test_the_default_loads_where_the_hub_answers(tmp_path):
     safetensors_torch.save_file(model.state_dict(), tmp_path / "model.safetensors")
     with serving((tmp_path / "model.safetensors").read_bytes()) as hub:
         words = say("[(b.name, b.size, b.num_features, b.note) for b in [load_backbone()]]", hub, tmp_path)
-    assert words == f"[('{DEFAULT_BACKBONE}', 224, 384, '')]"
+    assert words == f"[('{DEFAULT_BACKBONE}', 224, 3456, '')]"

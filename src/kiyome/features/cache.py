@@ -66,8 +66,7 @@ class FeatureCache:
             halves = values.astype(np.float16)
         if not np.isfinite(halves).all():
             raise KiyomeError(
-                "Features are finite and below 65,504 in size.",
-                came="others from this backbone",
+                "The backbone gives features that are not finite, or beyond 65,504.",
                 remedy="Check its weights file, or take another backbone.",
             )
         for key, fact, half in zip(keys, facts, halves, strict=True):

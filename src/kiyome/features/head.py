@@ -1,9 +1,8 @@
-"""Cross-fitted heads: each row's probabilities come from a linear model that never saw the row.
+"""Cross-fitted heads: each row's probabilities come from models that saw the labels of other folds only.
 
 N rows, D features, K classes, F folds.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -13,31 +12,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.predictions import floored_log
 from kiyome.errors import InputError
+from kiyome.features import logistic, ridge
+from kiyome.features.inputs import InputMap, Inputs, fit_input_map
+from kiyome.features.readings import Head, HeldOut, Trial, best_trial, ridge_readings, try_readings
 from kiyome.progress import Progress, no_progress
 
 Floats = NDArray[np.float32]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
-"""scikit-learn's C from strong regularization to its default, which learns wrong labels by heart."""
 
-TOLERANCE = 1e-3
-MAX_ITERATIONS = 500
-"""Ten times what a fit needs at this tolerance."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class HeadFit:
-    """Out-of-fold probabilities of linear heads, and how well they agree with the given labels."""
+    """Out-of-fold probabilities of the heads, and how well they agree with the given labels."""
 
     pred_probs: Floats
-    """(N, K), rows sum to one; a row's are by the head that did not see its fold."""
+    """(N, K), rows sum to one; a row's are by the head that did not see the labels of its fold."""
     regularization: tuple[float, ...]
-    """C of each fold's head, chosen among its training rows; small is strong."""
+    """C of each fold's logistic regression, chosen among its training rows; small is strong."""
+    penalty: tuple[float, ...]
+    """Of each fold's kernel ridge regression, chosen likewise; large is strong."""
     log_loss: float
     """Of `pred_probs` against the given labels."""
     accuracy_on_given: float
+    input_map: InputMap
+    heads: tuple[Head, ...]
+    """One for each fold, in the order of the folds."""
 
 
 def cross_fit_head(
@@ -49,17 +49,20 @@ def cross_fit_head(
     weights: ArrayLike | None = None,
     on_progress: Progress = no_progress,
 ) -> HeadFit:
-    """Return out-of-fold probabilities of multinomial logistic regression on standardized features.
+    """Return out-of-fold probabilities of logistic and kernel ridge regression, blended.
 
-    Each fold's head is fitted on the other folds' rows, with the regularization that does best among them:
-    two neighboring folds are left out, a path of models from strong to weak regularization is fitted on the
-    rest, and each of the two takes the C that has the least log loss on its neighbors. One path so serves
-    two folds, and no row has a say in its own head. Means and deviations are of training rows only, too.
+    Features are standardized and clipped at 4 deviations; their principal components go to multinomial
+    logistic regression, their cosines to up to 3,000 landmark rows to kernel ridge regression. All of this is
+    learned from the features of rows with weight, without labels. Each fold's models are then fitted on the
+    other folds' rows, with the regularization that does best among them: two neighboring folds are left out,
+    models of every strength are fitted on the rest, and each of the two takes the strength that has the least
+    log loss on its neighbors, once calibrated there. One fit so serves two folds, and no row's label has a
+    say in its own head.
 
     Parameters
     ----------
     features : array, shape (N, D)
-        Finite numbers, in memory or mapped. Each core that works holds a float32 copy of its training rows.
+        Finite numbers, in memory or mapped. A float32 array (N, 3,257) of what the heads see is made of them.
     labels : array of int, shape (N,)
         Given labels, 0 to K - 1.
     folds : array of int, shape (N,)
@@ -67,15 +70,15 @@ def cross_fit_head(
     num_classes : int
         K. A class that a training part lacks has probability zero there.
     weights : array of float, shape (N,), optional
-        How much each row teaches; one of weight 0 teaches nothing, and is predicted all the same.
+        How much each row counts in training; one of weight 0 is only predicted.
     on_progress : callable
-        Hears ``("fit heads", done, total)``.
+        Called as ``on_progress("fit heads", done, total)``.
 
     Raises
     ------
     InputError
         If shapes differ, labels are out of range, features are not finite, folds are fewer than three, or
-        some folds together hold every row that teaches.
+        some folds together hold every row with weight.
 
     Examples
     --------
@@ -89,174 +92,179 @@ def cross_fit_head(
     labels, folds = np.asarray(labels), np.asarray(folds)
     weights = np.ones(len(labels), np.float32) if weights is None else np.asarray(weights, np.float32)
     _check(features, labels, folds, num_classes)
-    held = np.unique(folds).tolist()
-    pairs = list(zip(held, held[1:] + held[:1], strict=True))
-    num_steps = len(pairs) + len(held)
-    teaches = weights > 0
-    _check_teachers(teaches, folds, pairs)
+    names = np.unique(folds).tolist()
+    pairs = list(zip(names, names[1:] + names[:1], strict=True))
+    num_steps = len(pairs) + len(names)
+    _check_weights(weights > 0, folds, pairs)
 
-    def choose(pair: tuple[int, int]) -> dict[int, list[float]]:
-        train = teaches & ~np.isin(folds, pair)
-        inputs, scale = _standardized(features[train])
-        judges = {
-            fold: _Judge(_scaled(features[rows], scale), labels[rows], weights[rows])
-            for fold, rows in ((a, teaches & (folds == b)) for a, b in (pair, pair[::-1]))
-        }
-        return _losses_along_path(inputs, labels[train], weights[train], judges, num_classes)
+    input_map = fit_input_map(features, np.flatnonzero(weights > 0))
+    rows = _Rows(input_map, input_map(features), labels, weights, folds, num_classes)
+    tried: list[dict[int, _Curves]] = []
+    for curves in _in_parallel(rows.try_strengths, pairs):
+        tried.append(curves)
+        on_progress("fit heads", len(tried), num_steps)
 
-    paths: list[dict[int, list[float]]] = []
-    for losses in _in_parallel(choose, pairs):
-        paths.append(losses)
-        on_progress("fit heads", len(paths), num_steps)
-    strengths = {fold: _best_strength([losses[fold] for losses in paths if fold in losses]) for fold in held}
+    def fit(fold: int) -> tuple[int, _FoldFit]:
+        return fold, rows.fit(fold, [curves[fold] for curves in tried if fold in curves])
 
-    def predict(fold: int) -> tuple[int, Floats]:
-        train = teaches & (folds != fold)
-        inputs, scale = _standardized(features[train])
-        head = _fitted(inputs, labels[train], weights[train], strengths[fold])
-        return fold, _probabilities(head, _scaled(features[folds == fold], scale), num_classes)
-
+    fitted: dict[int, _FoldFit] = {}
     pred_probs = np.empty((len(labels), num_classes), np.float32)
-    for done, (fold, probabilities) in enumerate(_in_parallel(predict, held), len(pairs) + 1):
-        pred_probs[folds == fold] = probabilities
-        on_progress("fit heads", done, num_steps)
+    for fold, found in _in_parallel(fit, names):
+        fitted[fold] = found
+        pred_probs[folds == fold] = found.head.pred_probs(rows.inputs.rows(folds == fold))
+        on_progress("fit heads", len(pairs) + len(fitted), num_steps)
+    in_order = [fitted[fold] for fold in names]
     return HeadFit(
         pred_probs=pred_probs,
-        regularization=tuple(strengths.values()),
+        regularization=tuple(found.strength for found in in_order),
+        penalty=tuple(found.penalty for found in in_order),
         log_loss=_log_loss(pred_probs, labels),
         accuracy_on_given=float((pred_probs.argmax(axis=1) == labels).mean()),
+        input_map=input_map,
+        heads=tuple(found.head for found in in_order),
     )
+
+
+class _Curves(NamedTuple):
+    """The trials of each model along its strengths, on one held-out part."""
+
+    logistic: list[Trial]
+    ridge: list[Trial]
+
+
+class _FoldFit(NamedTuple):
+    """The head of a fold, and the strengths of its models."""
+
+    head: Head
+    strength: float
+    penalty: float
+
+
+class _Rows:
+    """All rows as the heads see them, with the sums of each fold."""
+
+    def __init__(
+        self,
+        input_map: InputMap,
+        inputs: Inputs,
+        labels: NDArray[Any],
+        weights: Floats,
+        folds: NDArray[Any],
+        num_classes: int,
+    ) -> None:
+        self.inputs, self.labels, self.weights, self.folds = inputs, labels, weights, folds
+        self.variances, self.num_classes = input_map.variances, num_classes
+        self.between_landmarks = input_map.likeness(input_map.landmarks).astype(np.float64)
+        self.sums = {fold: self._sums(folds == fold) for fold in np.unique(folds).tolist()}
+
+    def _sums(self, of: NDArray[np.bool_]) -> ridge.Sums:
+        return ridge.sums_of(self.inputs.likeness[of], self.labels[of], self.weights[of], self.num_classes)
+
+    def training_part(self, *left_out: int) -> tuple[logistic.Training, ridge.Sums]:
+        """What either model is fitted on: the rows with weight in the other folds."""
+        rows = (self.weights > 0) & ~np.isin(self.folds, left_out)
+        sums = [sums for fold, sums in self.sums.items() if fold not in left_out]
+        training = logistic.Training(
+            self.inputs.components[rows], self.labels[rows], self.weights[rows], self.variances
+        )
+        return training, ridge.total(sums)
+
+    def held_out(self, fold: int) -> HeldOut:
+        """The rows with weight in a fold, to judge models by that never saw them."""
+        rows = (self.weights > 0) & (self.folds == fold)
+        return HeldOut(self.inputs.rows(rows), self.labels[rows], self.weights[rows])
+
+    def try_strengths(self, pair: tuple[int, int]) -> dict[int, _Curves]:
+        """For each fold of a pair, how models of every strength do on the other; neither trained them."""
+        training, sums = self.training_part(*pair)
+        held_out = {fold: self.held_out(other) for fold, other in (pair, pair[::-1])}
+        curves = logistic_curves(logistic.path(training, self.num_classes), held_out)
+        few = sums.first(ridge.NUM_TRIAL_LANDMARKS)
+        ridges = [ridge.solve(few, penalty, self.between_landmarks) for penalty in ridge.GRID]
+        return {fold: _Curves(curves[fold], ridge_curve(ridges, own)) for fold, own in held_out.items()}
+
+    def fit(self, fold: int, curves: Sequence[_Curves]) -> _FoldFit:
+        """The head for a fold, fitted on all others with the strengths that did best among them."""
+        training, sums = self.training_part(fold)
+        at, factors = best_trial([each.logistic for each in curves])
+        strength = logistic.GRID[at]
+        coefficients = logistic.fit(training, strength, logistic.start(training, self.num_classes))
+        at, more_factors = best_trial([each.ridge for each in curves])
+        penalty = ridge.GRID[at]
+        solved = ridge.solve(sums, penalty, self.between_landmarks)
+        return _FoldFit(Head(coefficients, solved, (*factors, *more_factors)), strength, penalty)
+
+
+def ridge_curve(ridges: Sequence[ridge.Ridge], held_out: HeldOut) -> list[Trial]:
+    """The trials of ridge regressions of several penalties."""
+    return [try_readings(ridge_readings(each, held_out.inputs.likeness), held_out) for each in ridges]
+
+
+def logistic_curves(path: Iterator[Floats], held_out: dict[int, HeldOut]) -> dict[int, list[Trial]]:
+    """For each fold the trials along the path, up to the first that is worse than another.
+
+    Each fold's curve ends by its own held-out rows alone, so that no fold's labels reach its own choice.
+    """
+    curves: dict[int, list[Trial]] = {fold: [] for fold in held_out}
+    rising = dict.fromkeys(held_out, False)
+    for coefficients in path:
+        for fold in [fold for fold in held_out if not rising[fold]]:
+            own = held_out[fold]
+            curves[fold].append(try_readings((own.inputs.components @ coefficients,), own))
+            rising[fold] = curves[fold][-1].loss > min(trial.loss for trial in curves[fold])
+        if all(rising.values()):
+            break  # weaker regularization would overfit more, and takes longest
+    return curves
 
 
 def _check(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any], num_classes: int) -> None:
     if features.ndim != 2 or labels.shape != (len(features),) or folds.shape != labels.shape:
         raise InputError(
-            "Features are (N, D), labels and folds (N,).",
-            came=f"shapes {features.shape}, {labels.shape} and {folds.shape}",
+            f"Features, labels and folds have shapes {features.shape}, {labels.shape} and {folds.shape}.",
+            expected="Expected (N, D), (N,) and (N,).",
             remedy="Take all three from the same rows.",
         )
     num_folds = len(np.unique(folds))
     if num_folds < 3:
         raise InputError(
-            "There are three folds or more: one is held out, one judges the regularization, the rest train.",
-            came=str(num_folds),
-            remedy="Deal the rows into more folds.",
+            f"There are {num_folds} folds.",
+            expected="At least three are needed: to hold out, to choose the regularization, to train on.",
+            remedy="Split the rows into more folds.",
         )
     if labels.min() < 0 or labels.max() >= num_classes:
         raise InputError(
-            f"Labels lie in 0..{num_classes - 1}.",
-            came=f"labels from {labels.min()} to {labels.max()}",
+            f"Labels run from {labels.min()} to {labels.max()}.",
+            expected=f"They must lie in 0..{num_classes - 1}.",
             remedy="Correct the labels, or num_classes.",
         )
     starts = range(0, len(features), 10_000)
     if not all(np.isfinite(features[start : start + 10_000]).all() for start in starts):
         raise InputError(
-            "Features are finite.", came="NaN or infinity", remedy="Leave out the rows of unreadable photos."
+            "The features hold NaN or infinity.", remedy="Leave out the rows of unreadable photos."
         )
 
 
-def _check_teachers(teaches: NDArray[np.bool_], folds: NDArray[Any], pairs: list[tuple[int, int]]) -> None:
+def _check_weights(weighted: NDArray[np.bool_], folds: NDArray[Any], pairs: list[tuple[int, int]]) -> None:
     for pair in pairs:
-        if not (teaches & ~np.isin(folds, pair)).any() or not (teaches & (folds == pair[0])).any():
+        if not (weighted & ~np.isin(folds, pair)).any() or not (weighted & (folds == pair[0])).any():
             raise InputError(
-                "Every fold holds rows that teach, whose weight is above zero.",
-                came=f"none in fold {pair[0]}, or outside folds {pair[0]} and {pair[1]}",
-                remedy="Drop fewer rows, or deal fewer folds.",
+                f"No row has weight in fold {pair[0]}, or outside folds {pair[0]} and {pair[1]}.",
+                expected="Every fold needs rows whose weight is above zero.",
+                remedy="Drop fewer rows, or split into fewer folds.",
             )
 
 
-def _standardized(rows: NDArray[Any]) -> tuple[Floats, tuple[Floats, Floats]]:
-    """Return training rows with mean 0 and deviation 1 in each feature, and the scale that made them so."""
-    rows = rows.astype(np.float32)
-    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    rows -= mean
-    deviation = np.sqrt(np.einsum("nd,nd->d", rows, rows) / len(rows))
-    deviation[deviation < 1e-6] = 1  # a feature that never changes tells nothing
-    rows /= deviation
-    return rows, (mean, deviation)
-
-
-def _scaled(rows: NDArray[Any], scale: tuple[Floats, Floats]) -> Floats:
-    mean, deviation = scale
-    return (rows.astype(np.float32) - mean) / deviation
-
-
-class _Judge(NamedTuple):
-    """Rows of a fold that say how well a head does that never saw them."""
-
-    inputs: Floats
-    labels: NDArray[Any]
-    weights: Floats
-
-
-def _losses_along_path(
-    inputs: Floats,
-    labels: NDArray[Any],
-    weights: Floats,
-    judges: dict[int, _Judge],
-    num_classes: int,
-) -> dict[int, list[float]]:
-    """Return fold -> summed log loss on its judge for each C, up to the first that is worse than another.
-
-    Each fold's list ends by its own judge alone, so that no fold's labels reach its own choice.
-    """
-    losses: dict[int, list[float]] = {fold: [] for fold in judges}
-    rising = dict.fromkeys(judges, False)
-    head = None
-    for strength in GRID:
-        head = _fitted(inputs, labels, weights, strength, start=head)
-        for fold in [fold for fold in judges if not rising[fold]]:
-            judge = judges[fold]
-            guesses = _probabilities(head, judge.inputs, num_classes)
-            losses[fold].append(_log_loss(guesses, judge.labels, judge.weights) * float(judge.weights.sum()))
-            rising[fold] = losses[fold][-1] > min(losses[fold])
-        if all(rising.values()):
-            break  # weaker regularization would overfit more, and takes longest
-    return losses
-
-
-def _best_strength(paths: list[list[float]]) -> float:
-    """Return the C of least total loss among those that every path reached."""
-    return GRID[int(np.argmin([sum(losses) for losses in zip(*paths, strict=False)]))]
-
-
-def _fitted(
-    inputs: Floats, labels: NDArray[Any], weights: Floats, strength: float, *, start: Any = None
-) -> Any:
-    """Return a fitted classifier; it goes on from `start`, which it changes, if given."""
-    from sklearn.dummy import DummyClassifier
-    from sklearn.linear_model import LogisticRegression
-
-    if labels.min() == labels.max():
-        return DummyClassifier(strategy="prior").fit(inputs[:1], labels[:1])
-    head = start or LogisticRegression(tol=TOLERANCE, max_iter=MAX_ITERATIONS, warm_start=True)
-    return head.set_params(C=strength).fit(
-        inputs, labels, sample_weight=None if (weights == 1).all() else weights
-    )
-
-
-def _probabilities(head: Any, inputs: Floats, num_classes: int) -> Floats:
-    """Return (n, K) probabilities; a class that the head has never met has none."""
-    known = head.predict_proba(inputs).astype(np.float64)
-    probabilities = np.zeros((len(inputs), num_classes))
-    probabilities[:, head.classes_] = known / known.sum(axis=1, keepdims=True)
-    return probabilities.astype(np.float32)
-
-
-def _log_loss(probabilities: Floats, labels: NDArray[Any], weights: Floats | None = None) -> float:
+def _log_loss(probabilities: Floats, labels: NDArray[Any]) -> float:
     of_given = probabilities[np.arange(len(labels)), labels]
-    losses = -floored_log(of_given).astype(np.float64)
-    return float(np.average(losses, weights=weights))
+    return float(-floored_log(of_given).astype(np.float64).mean())
 
 
 def _in_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
     """Yield results as they come, one job a core; BLAS is kept from using every core for each job."""
     from joblib import Parallel, cpu_count, delayed
-    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     workers = min(cpu_count(), len(jobs))
-    with threadpool_limits(max(1, cpu_count() // workers)), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the grid's far end need not be exact
+    with threadpool_limits(max(1, cpu_count() // workers)):
         parallel = Parallel(workers, backend="threading", return_as="generator_unordered")
         yield from parallel(delayed(function)(job) for job in jobs)

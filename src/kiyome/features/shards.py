@@ -92,8 +92,8 @@ def embed_range(photos: Range) -> int:
     backbone = _loaded(photos.backbone, photos.weights)
     if backbone.fingerprint != photos.fingerprint:
         raise StaleArtifact(
-            "Every worker embeds with the same backbone.",
-            came=f"{backbone.name} from {backbone.source} under {backbone.engine}, another one",
+            f"A worker has another backbone: {backbone.name} from {backbone.source} under {backbone.engine}.",
+            expected="All workers must embed with the same one.",
             remedy="Install the same versions on all machines, and let them see the same weights.",
         )
     return extract_features(photos.paths, backbone, cache_folder=Path(photos.cache_folder)).num_embedded

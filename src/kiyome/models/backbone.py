@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ class Backbone:
     """A frozen network that turns crops of photos into feature vectors."""
 
     name: str
-    """As the user says it: `lite0`, `tiny`, or a timm name, with `@224` for another size."""
+    """As the user gives it: `lite0`, `tiny`, or a timm name, with `@224` for another size."""
     source: str
-    """Where the weights came from, in words."""
+    """Where the weights come from, for people."""
     weights_sha256: str
-    """Of the bytes of the weights file; empty for a backbone without weights."""
+    """Of the bytes of the weights file; empty without weights, the fingerprints of the parts if several."""
     engine: str
     """What computes, its version and its precision: `openvino 2026.4.1 bf16`."""
     size: int
@@ -39,7 +39,7 @@ class Backbone:
     forward: Callable[[Pixels], Values] = field(repr=False, compare=False)
     """(n, size, size, 3) -> (n, num_features); a photo's features do not depend on its neighbors."""
     note: str = ""
-    """What the user should hear about this choice, in a sentence; empty if it is what they asked for."""
+    """A sentence for the user about this choice; empty if it is what they asked for."""
 
     @property
     def fingerprint(self) -> str:
@@ -73,11 +73,42 @@ class Backbone:
         """
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (self.size, self.size, 3):
             raise InputError(
-                f"Crops are uint8 of shape (n, {self.size}, {self.size}, 3).",
-                came=f"{pixels.dtype} of shape {pixels.shape}",
+                f"The crops are {pixels.dtype} of shape {pixels.shape}.",
+                expected=f"Expected uint8 of shape (n, {self.size}, {self.size}, 3).",
                 remedy="Make them with backbone.prepare.",
             )
         return self.forward(pixels)
+
+
+def concatenate(parts: Sequence[Backbone]) -> Backbone:
+    """Return a backbone whose features are those of all parts, side by side.
+
+    Photos are cropped once, as for the part with the largest crop; the others see that crop made smaller.
+    """
+    largest = max(parts, key=lambda part: part.size)
+
+    def forward(pixels: Pixels) -> Values:
+        return np.concatenate([part.embed(_resized(pixels, part)) for part in parts], axis=1)
+
+    return replace(
+        largest,
+        name=",".join(part.name for part in parts),
+        source=" and ".join(dict.fromkeys(part.source for part in parts)),
+        weights_sha256=",".join(part.fingerprint for part in parts),
+        engine=", ".join(dict.fromkeys(part.engine for part in parts)),
+        num_features=sum(part.num_features for part in parts),
+        forward=forward,
+    )
+
+
+def _resized(crops: Pixels, backbone: Backbone) -> Pixels:
+    from PIL import Image
+
+    if crops.shape[1] == backbone.size:
+        return crops
+    resampling = Image.Resampling[backbone.interpolation.upper()]
+    side = (backbone.size, backbone.size)
+    return np.stack([np.asarray(Image.fromarray(crop).resize(side, resampling)) for crop in crops])
 
 
 def fixed_batches(pixels: Pixels, size: int) -> Iterator[tuple[int, Pixels]]:

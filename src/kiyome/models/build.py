@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kiyome.artifacts.storage import sync_folder
 from kiyome.errors import InputError, StaleArtifact
-from kiyome.models.efficientnet_lite import MODULE as LITE0_MODULE
-from kiyome.models.efficientnet_lite import weights_file
+from kiyome.models.efficientnet_lite import LITE0, weights_file
 from kiyome.models.timm_backbone import (
     HUB_FILE,
     TIMM_LITE0,
@@ -135,8 +134,7 @@ def build_model(
                 module = timm.create_model(architecture, num_classes=0, **options)
         except TypeError as error:
             raise InputError(
-                f"The architecture {name} takes the rates that are not zero.",
-                came=f"{options}: {error}",
+                f"The architecture {name} does not take {options}: {error}.",
                 remedy="Set the rate that it does not take to 0.",
             ) from error
         if image_size is not None and hasattr(module, "set_input_size"):
@@ -201,9 +199,9 @@ def load_timm_folder(folder: Path) -> Network:
         size = int(config["pretrained_cfg"]["input_size"][-1])
     except Exception as error:  # on broken files the readers raise nearly everything
         raise StaleArtifact(
-            "A model folder holds config.json and model.safetensors as timm reads them.",
-            came=f"{folder}: {error}",
-            remedy="Train again, or bring the folder back.",
+            f"The model folder {folder} cannot be loaded: {error}.",
+            expected="It must hold config.json and model.safetensors as timm writes them.",
+            remedy="Train again, or restore the folder.",
         ) from error
     return _as_network(timm, module.eval(), config["architecture"], size)
 
@@ -222,7 +220,7 @@ def _trained(timm: Any, name: str, architecture: str, weights: Any, options: dic
 
 def _other_weights() -> str:
     """Where weights come from without the hub, in fields of a recipe."""
-    lite0 = "; or architecture=lite0, whose weights are installed" if find_spec(LITE0_MODULE) else ""
+    lite0 = "; or architecture=lite0, whose weights are installed" if find_spec(LITE0.module) else ""
     return f"Say weights=FILE (MODEL.weights=FILE for one model of several){lite0}; or pretrained=false."
 
 

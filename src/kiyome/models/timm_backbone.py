@@ -14,11 +14,12 @@ from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import InputError, KiyomeError, MissingExtra, choose
 from kiyome.models import openvino_engine
 from kiyome.models.backbone import Backbone, Pixels, Values, fixed_batches
-from kiyome.models.efficientnet_lite import WEIGHTS_FILE
+from kiyome.models.efficientnet_lite import LITE0
 
 Engine = Literal["auto", "openvino", "torch"]
 
 CPU_BATCH, GPU_BATCH = 8, 64
+NUM_DESCRIBED_STAGES = 4
 TIMM_LITE0 = "tf_efficientnet_lite0"
 HUB_SECONDS = 3.0
 HUB_FILE = "model.safetensors"
@@ -26,7 +27,7 @@ BACKBONE_WEIGHTS = "Give the weights with --weights FILE, or take --backbone lit
 
 
 def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = "auto") -> Backbone:
-    """Return a timm model without its head as a backbone.
+    """Return a timm model without its head as a backbone, with what its last four stages see.
 
     Parameters
     ----------
@@ -73,7 +74,9 @@ def _name_and_size(name: str) -> tuple[str, int | None]:
     architecture, at, size = name.partition("@")
     if at and not size.isdecimal():
         raise InputError(
-            "After the @ of a backbone comes a size in pixels.", came=repr(name), remedy="Say NAME@224."
+            f"The backbone {name!r} has no number after the @.",
+            expected="A size in pixels is expected there.",
+            remedy="Write NAME@224, for example.",
         )
     return architecture, int(size) if at else None
 
@@ -87,8 +90,8 @@ def import_timm() -> ModuleType:
         raise MissingExtra("A timm backbone", extra="torch") from error
     except RuntimeError as error:  # torchvision looks for operators that another build of torch lacks
         raise KiyomeError(
-            "torch and torchvision come from one build.",
-            came=str(error),
+            f"torch and torchvision do not fit together: {error}.",
+            expected="Both must come from one build.",
             remedy="Run: pip install --force-reinstall torch torchvision",
         ) from error
     return timm  # type: ignore[no-any-return]
@@ -96,14 +99,14 @@ def import_timm() -> ModuleType:
 
 def check_name(timm: ModuleType, architecture: str) -> None:
     """Refuse a name that timm does not know, and say which ones are near."""
-    known = ["lite0", "tiny", *timm.list_models(), *timm.list_models(pretrained=True)]
+    known = ["lite0", "lite2", "tiny", *timm.list_models(), *timm.list_models(pretrained=True)]
     choose("backbone", architecture, known)
 
 
 def existing_file(path: Path) -> Path:
     """Return the path of a weights file, once it is one."""
     if not path.is_file():
-        raise InputError("The weights are a file.", came=f"no file {path}", remedy="Correct the path.")
+        raise InputError(f"There is no weights file {path}.", remedy="Correct the path.")
     return path
 
 
@@ -122,15 +125,14 @@ def fetch_weights(repository: str | None, file: str, *, remedy: str = BACKBONE_W
     import huggingface_hub
 
     if repository is None:
-        raise InputError("A backbone has weights.", came="one that the hub has none for", remedy=remedy)
+        raise InputError("The hub has no weights for this backbone.", remedy=remedy)
     cached = huggingface_hub.try_to_load_from_cache(repository, file)
     if isinstance(cached, str):
         return Path(cached)
     trouble = hub_trouble(repository, file)
     if trouble:
         raise InputError(
-            f"The weights of {repository} are neither in the hub's cache here nor can they be fetched.",
-            came=trouble,
+            f"The weights of {repository} are not in the hub's cache here and cannot be fetched: {trouble}.",
             remedy=remedy,
         )
     return Path(huggingface_hub.hf_hub_download(repository, file))
@@ -174,9 +176,9 @@ def trained_model(timm: ModuleType, architecture: str, path: Path, **options: An
         if isinstance(error, pickle.UnpicklingError) or "weights_only" in why:  # advice to run what is in it
             why = "a pickle that is broken or holds more than tensors"
         raise InputError(
-            f"The weights file holds the tensors of timm's {architecture}, and nothing but tensors.",
-            came=f"{path}: {why}",
-            remedy="Name its architecture, or write it by safetensors.torch.save_file(state_dict, FILE).",
+            f"The weights file {path} cannot be loaded: {why}.",
+            expected=f"It must hold the tensors of timm's {architecture}, and nothing but tensors.",
+            remedy="Name its architecture, or write it with safetensors.torch.save_file(state_dict, FILE).",
         ) from error
     model.reset_classifier(0)
     return model.eval()
@@ -189,7 +191,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """
     import timm
 
-    if path.name != Path(WEIGHTS_FILE).name:
+    if path.name != Path(LITE0.weights).name:
         state: dict[str, Any] = timm.models.load_state_dict(str(path), weights_only=True)
         return state
     import torch
@@ -204,8 +206,15 @@ def _first_lines(error: Exception) -> str:
 
 
 def _network(model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
-    """Return a module from (n, size, size, 3) uint8 pixels to (n, num_features) features."""
+    """Return a module from (n, size, size, 3) uint8 pixels to (n, num_features) features.
+
+    These are the model's own, pooled, then means and deviations of the maps of its last stages.
+    """
     import torch
+
+    def mean_and_deviation(maps: Any) -> tuple[Any, Any]:
+        pixels = maps.float().flatten(2)
+        return pixels.mean(2), pixels.var(2, correction=0).sqrt()
 
     class Network(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -215,7 +224,12 @@ def _network(model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any
             self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
         def forward(self, pixels: Any) -> Any:
-            return self.model((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+            images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+            if not hasattr(self.model, "forward_intermediates"):
+                return self.model(images)
+            last, stages = self.model.forward_intermediates(images, indices=NUM_DESCRIBED_STAGES)
+            described = [part for maps in stages for part in mean_and_deviation(maps)]
+            return torch.cat([self.model.forward_head(last).float(), *described], 1)
 
     return Network().eval()
 
@@ -231,9 +245,8 @@ def _num_features(network: Any, size: int | None, side: int) -> int:
             _, num_features = network(torch.zeros((1, side, side, 3), dtype=torch.uint8)).shape
     except (AssertionError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"The backbone turns crops of {side} pixels into vectors.",
-            came=_first_lines(error),
-            remedy="Leave out the size after the @, or take another that the model accepts.",
+            f"The backbone does not turn crops of {side} pixels into vectors: {_first_lines(error)}.",
+            remedy="Leave out the size after the @, or name one that the model accepts.",
         ) from error
     return int(num_features)
 

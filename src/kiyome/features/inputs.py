@@ -1,0 +1,133 @@
+"""What a head sees of a photo: its principal components, and its likeness to landmark photos.
+
+    features (n, D) ─► standardized, clipped at 4 ─┬─► components (n, R + 1)   for the logistic head
+                                                   └─► unit length ─► likeness (n, M)   for kernel ridge
+
+Everything here is learned from photos alone; labels have no part in it, so all folds share it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+CLIP = 4.0
+"""Deviations from the mean. A feature that fires in one photo of N would otherwise lie sqrt(N) away."""
+
+NUM_COMPONENTS = 256
+"""Logistic regression on so many ranks wrong labels as on all 1,984 features (benchmarks/heads.py)."""
+
+NUM_LANDMARKS = 3000
+"""Kernel ridge regression is exact up to so many rows."""
+
+MOST_LIKENESS = 2_000_000_000
+"""Numbers, of 4 bytes, that N rows and their landmarks may take: 2,000 landmarks for a million rows."""
+
+LIKENESS_SCALE = 2.0
+"""A typical pair of photos is alike by exp(-2)."""
+
+MOST_SAMPLED = 20_000
+LEAST_DISTANCE = 1e-3
+BLOCK = 4096
+
+
+class Inputs(NamedTuple):
+    """What the heads see of n photos."""
+
+    components: Floats
+    """(n, R + 1); the last column is 1, for the intercept."""
+    likeness: Floats
+    """(n, M) in 0..1; 1 where a photo points in the direction of the landmark."""
+
+    def rows(self, which: Any) -> "Inputs":
+        """The inputs of some of the photos, by slice, mask or index."""
+        return Inputs(self.components[which], self.likeness[which])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InputMap:
+    """The map from features (n, D) to the inputs of the heads."""
+
+    mean: Floats
+    deviation: Floats
+    directions: Floats
+    """(D, R) orthonormal: principal directions of the clipped features."""
+    variances: Floats
+    """(R + 1,) mean square of each component."""
+    landmarks: Floats
+    """(M, D) of unit length."""
+    scale: float
+    """Likeness is exp(scale * (cosine - 1))."""
+
+    def __call__(self, features: NDArray[Any]) -> Inputs:
+        """The inputs of these photos, a block of rows at a time."""
+        num_rows, num_components = len(features), self.directions.shape[1]
+        components = np.ones((num_rows, num_components + 1), np.float32)
+        likeness = np.empty((num_rows, len(self.landmarks)), np.float32)
+        for start in range(0, num_rows, BLOCK):
+            block = slice(start, start + BLOCK)
+            clipped = self.clipped(features[block])
+            np.matmul(clipped, self.directions, out=components[block, :-1])
+            likeness[block] = self.likeness(to_unit_length(clipped))
+        return Inputs(components, likeness)
+
+    def clipped(self, features: NDArray[Any]) -> Floats:
+        """Standardized features within -4..4."""
+        return _clipped(features, self.mean, self.deviation)
+
+    def likeness(self, units: Floats) -> Floats:
+        """(n, M) likeness of rows of unit length to the landmarks."""
+        alike: Floats = units @ self.landmarks.T
+        alike -= 1
+        alike *= self.scale
+        np.exp(alike, out=alike)
+        return alike
+
+
+def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
+    """The map learned from these rows of the features, or from 20,000 of them where they are more."""
+    from sklearn.utils.extmath import randomized_svd
+
+    drawn = np.random.default_rng(0).permutation(rows)[:MOST_SAMPLED]
+    landmark_rows = drawn[: min(NUM_LANDMARKS, MOST_LIKENESS // len(features))]
+    sample = features[np.sort(drawn)]
+    mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation = sample.std(axis=0, dtype=np.float64).astype(np.float32)
+    deviation[deviation < 1e-6] = 1  # a feature that never changes says nothing
+    clipped = _clipped(sample, mean, deviation)
+    second_moments = clipped.T @ clipped / len(clipped)
+    num_components = min(NUM_COMPONENTS, *clipped.shape)
+    directions, variances, _ = randomized_svd(second_moments, num_components, random_state=0)
+    landmarks = to_unit_length(_clipped(features[landmark_rows], mean, deviation))
+    return InputMap(
+        mean=mean,
+        deviation=deviation,
+        directions=directions.astype(np.float32),
+        variances=np.append(variances, 1).astype(np.float32),
+        landmarks=landmarks,
+        scale=LIKENESS_SCALE / max(_median_distance(landmarks), LEAST_DISTANCE),
+    )
+
+
+def to_unit_length(rows: Floats) -> Floats:
+    """The rows brought to length one; a row of zeros stays."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    units: Floats = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return units
+
+
+def _clipped(features: NDArray[Any], mean: Floats, deviation: Floats) -> Floats:
+    rows = features.astype(np.float32)
+    rows -= mean
+    rows /= deviation
+    return np.clip(rows, -CLIP, CLIP, out=rows)
+
+
+def _median_distance(units: Floats) -> float:
+    """The median of 1 - cosine over pairs of rows."""
+    few = units[:500]
+    first, second = np.triu_indices(len(few), 1)
+    return float(np.median(1 - (few @ few.T)[first, second])) if len(first) else 1.0

@@ -1,0 +1,85 @@
+"""Kernel ridge regression on likeness to landmarks (Nystrom). M landmarks, K classes.
+
+Its sums over rows add up: those of a training part are the sums of its folds, and no fold is read twice.
+Where every row is a landmark, the solution is kernel ridge regression itself.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+GRID = (0.3, 1.0, 3.0)
+"""Ridge penalties, beside a likeness of 1 of each row to itself."""
+
+NUM_TRIAL_LANDMARKS = 2000
+"""Of the first landmarks, on which penalties are tried: a factorization costs their number cubed."""
+
+JITTER = 1e-7
+"""Of the trace, added to the diagonal: photos that are alike in all would make the system singular."""
+BLOCK = 16_384
+
+
+class Sums(NamedTuple):
+    """Weighted sums over rows: all that kernel ridge must know of them."""
+
+    products: NDArray[np.float64]
+    """(M, M) likeness times likeness."""
+    by_class: NDArray[np.float64]
+    """(M, K) likeness to each landmark of the rows of each class."""
+    counts: NDArray[np.float64]
+    """(K,) weight of each class."""
+
+    def first(self, num_landmarks: int) -> "Sums":
+        """The sums of the first landmarks alone."""
+        few = slice(num_landmarks)
+        return Sums(self.products[few, few], self.by_class[few], self.counts)
+
+
+def total(parts: Sequence[Sums]) -> Sums:
+    """The sums over the rows of all parts."""
+    return Sums(*(sum(each[1:], start=each[0]) for each in zip(*parts, strict=True)))
+
+
+def sums_of(likeness: Floats, labels: NDArray[Any], weights: Floats, num_classes: int) -> Sums:
+    """The sums of these rows, in double precision from blocks in single."""
+    from scipy.sparse import csr_array
+
+    num_landmarks = likeness.shape[1]
+    products = np.zeros((num_landmarks, num_landmarks))
+    by_class = np.zeros((num_landmarks, num_classes))
+    for start in range(0, len(labels), BLOCK):
+        block = slice(start, start + BLOCK)
+        rows, weight = likeness[block], weights[block]
+        weighted = rows if (weight == 1).all() else rows * np.sqrt(weight)[:, None]
+        products += weighted.T @ weighted
+        each = np.arange(len(rows))
+        one_hot = csr_array((weight, (labels[block], each)), shape=(num_classes, len(rows)))
+        by_class += (one_hot @ rows).T
+    return Sums(products, by_class, np.bincount(labels, weights, num_classes).astype(float))
+
+
+class Ridge(NamedTuple):
+    """Scores are likeness @ coefficients + shares: near a probability, sometimes below zero."""
+
+    coefficients: Floats
+    """(M, K)."""
+    shares: Floats
+    """(K,) of the classes in training."""
+
+
+def solve(sums: Sums, penalty: float, between_landmarks: NDArray[np.float64]) -> Ridge:
+    """The coefficients of least squared error on one-hot labels, under a penalty on the function's norm."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    few = slice(len(sums.products))
+    shares = sums.counts / sums.counts.sum()
+    targets = sums.by_class - sums.by_class.sum(axis=1, keepdims=True) * shares
+    system = sums.products + penalty * between_landmarks[few, few]
+    system[np.diag_indices_from(system)] += JITTER * np.trace(system)
+    factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+    coefficients = cho_solve(factor, targets, check_finite=False)
+    return Ridge(coefficients.astype(np.float32), shares.astype(np.float32))
