@@ -45,7 +45,7 @@ def test_equals_the_plain_loop(monkeypatch):
     fit = cross_fit_head(features, labels, folds, num_classes=3)
     clipped = np.clip((features - features.mean(axis=0)) / features.std(axis=0), -4, 4)
     units = clipped / np.linalg.norm(clipped, axis=1, keepdims=True)
-    kernel = np.exp(fit.input_map.scale * (units @ units.T - 1))
+    kernel = np.exp(fit.heads.input_map.scale * (units @ units.T - 1))
     for fold in range(4):
         losses, factors = {}, {}
         for number, strength in enumerate(logistic.GRID):
@@ -213,8 +213,8 @@ def test_small_sets_and_many_classes_stay_finite():
 def test_the_heads_of_all_folds_predict_photos_to_come():
     features, labels, folds = blobs(num_rows=300)
     fit = cross_fit_head(features[:200], labels[:200], folds[:200], num_classes=3)
-    seen = fit.input_map(features[200:])
-    probs = np.mean([each.pred_probs(seen) for each in fit.heads], axis=0)
+    probs = fit.heads.pred_probs(features[200:])
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
     assert (probs.argmax(axis=1) == labels[200:]).mean() > fit.accuracy_on_given - 0.1
 
 

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from kiyome.errors import InputError, KiyomeError
-from kiyome.models import build_model
+from kiyome.models import build_model, load_backbone
 from kiyome.models.onnx_file import onnx_of, run_onnx
 from kiyome.reading.photo_list import read_photo_list
 from kiyome.testing import write_digits
 from kiyome.workflows import export as room
 from kiyome.workflows.export import check_onnx, export
+from kiyome.workflows.find import find
 from kiyome.workflows.predict import predict, predict_photos
 from kiyome.workflows.train import train
 
@@ -96,6 +97,32 @@ def test_another_network_does_not_pass():
     turned = dataclasses.replace(one, mean=(0.4, 0.5, 0.5))
     with pytest.raises(KiyomeError, match=r"for other colors on 5 photos"):
         check_onnx(content, turned, photos, name="other colors")
+
+
+def test_the_head_of_find_becomes_one_file_that_says_what_predict_says(tmp_path):
+    write_digits(tmp_path / "data", num_photos=120, side=32)
+    found = find(tmp_path / "data", backbone="tiny", output=tmp_path / "run", cache_folder=tmp_path)
+    photos = found.table.root
+    result = export(found.folder, photos, cache_folder=tmp_path)
+    assert [path.name for path in result.files] == ["find-tiny.onnx"]
+    assert result.largest_difference < 1e-5
+    predicted = predict(found.folder, photos, output=None, cache_folder=tmp_path)
+    tiny = load_backbone("tiny")
+    crops = np.stack(
+        [tiny.prepare(np.asarray(Image.open(path).convert("RGB"))) for path in predicted.photos.paths]
+    )
+    np.testing.assert_allclose(run_onnx(result.files[0].read_bytes(), crops), predicted.pred_probs, atol=1e-3)
+    described = json.loads(result.files[0].with_suffix(".json").read_text())
+    assert described["classes"] == list(found.table.class_names)
+    assert described["out_of_fold"]["rows"] == 120
+    assert described["checked"]["largest_difference_to_engine_of_run"] < 1e-4
+
+
+def test_a_run_without_a_model_has_nothing_to_export(trained, tmp_path):
+    table, scores = trained.folder / "table.csv", trained.folder / "oof.csv"
+    found = find(table, pred_probs=scores, output=tmp_path / "run")
+    with pytest.raises(InputError, match=r"is a run of 'find', which has no models"):
+        export(found.folder, trained.table.root)
 
 
 def test_photos_must_be_at_hand(trained, tmp_path):

@@ -14,9 +14,11 @@ from sklearn.metrics import average_precision_score
 
 import kiyome
 from kiyome.artifacts.run import verify_run
-from kiyome.errors import InputError
+from kiyome.errors import InputError, StaleArtifact
+from kiyome.features import HeadFacts, load_heads
 from kiyome.testing import write_digits
 from kiyome.workflows.find import find
+from kiyome.workflows.head_of_run import backbone_of
 
 NUM_PHOTOS = 600
 
@@ -82,6 +84,37 @@ def test_the_same_command_comes_back_to_the_same_files(
     assert files_of(again.folder) == before
     elsewhere = find(digits[0], backbone="tiny", output=tmp_path / "run", cache_folder=tmp_path)
     assert files_of(elsewhere.folder) == before
+
+
+def test_a_run_predicts_new_photos_and_says_its_score(
+    found: kiyome.FindResult, digits: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    photos = sorted((digits[0] / "train_images").iterdir())
+    new = tmp_path / "new"
+    new.mkdir()
+    for path in photos[:40]:
+        shutil.copy(path, new)
+    (new / "broken.png").write_bytes(b"no photo")
+    result = kiyome.predict(found.folder, new, output=tmp_path / "submission.csv", cache_folder=tmp_path)
+    assert (result.predicted_labels[1:] == digits[1][:40]).mean() > 0.85
+    np.testing.assert_allclose(result.pred_probs.sum(axis=1), 1, atol=1e-5)
+    assert (result.num_models, list(result.set_aside)) == (5, [0])
+    accuracy = (found.pred_probs.argmax(axis=1) == found.table.given_labels).mean()
+    assert f"out of fold: {100 * accuracy:.1f} % of 600 given labels predicted" in result.notes[-1]
+    assert (tmp_path / "submission.csv").read_text().startswith("image_id,label")
+
+
+def test_a_run_of_other_weights_predicts_nothing(found: kiyome.FindResult, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(found.folder, run)
+    facts = json.loads((run / "head/head.json").read_text())
+    with pytest.raises(StaleArtifact, match="tiny has other weights or features here than in the run"):
+        backbone_of(HeadFacts(**facts | {"weights_sha256": "0"}))
+    _, notes = backbone_of(HeadFacts(**facts | {"engine": "openvino 1"}))
+    assert notes == ("features are computed by numpy; those of the run by openvino 1",)
+    (run / "features.npy").unlink()
+    with pytest.raises(StaleArtifact, match="holds no head that can be read"):
+        load_heads(run)
 
 
 def test_predictions_at_hand_need_no_photos(

@@ -56,6 +56,8 @@ def show_find(result: "FindResult", top: int) -> None:
     line(f"Look at   {result.folder / 'report.html'}")
     line(f"Lists     {result.folder / 'label_issues.csv'}")
     line(f"Correct   kiyome review {result.folder}")
+    if result.scored.heads is not None:
+        line(f"Predict   kiyome predict {result.folder} PHOTOS")
 
 
 def _rows(result: "FindResult", top: int) -> None:

@@ -14,7 +14,17 @@ from kiyome.artifacts.predictions import floored_log
 from kiyome.errors import InputError
 from kiyome.features import logistic, ridge
 from kiyome.features.inputs import InputMap, Inputs, fit_input_map
-from kiyome.features.readings import Head, HeldOut, Trial, best_trial, ridge_readings, try_readings
+from kiyome.features.readings import (
+    MOST_ROWS,
+    Head,
+    Heads,
+    HeldOut,
+    Trial,
+    best_trial,
+    calibrated,
+    ridge_readings,
+    try_readings,
+)
 from kiyome.progress import Progress, no_progress
 
 Floats = NDArray[np.float32]
@@ -35,9 +45,8 @@ class HeadFit:
     log_loss: float
     """Of `pred_probs` against the given labels."""
     accuracy_on_given: float
-    input_map: InputMap
-    heads: tuple[Head, ...]
-    """One for each fold, in the order of the folds."""
+    heads: Heads
+    """For photos to come; one for each fold, in the order of the folds."""
 
 
 def cross_fit_head(
@@ -120,8 +129,11 @@ def cross_fit_head(
         penalty=tuple(found.penalty for found in in_order),
         log_loss=_log_loss(pred_probs, labels),
         accuracy_on_given=float((pred_probs.argmax(axis=1) == labels).mean()),
-        input_map=input_map,
-        heads=tuple(found.head for found in in_order),
+        heads=Heads(
+            input_map=input_map,
+            of_folds=tuple(found.head for found in in_order),
+            power=calibrated(floored_log(pred_probs), labels, weights)[0],
+        ),
     )
 
 
@@ -170,8 +182,9 @@ class _Rows:
         return training, ridge.total(sums)
 
     def held_out(self, fold: int) -> HeldOut:
-        """The rows with weight in a fold, to judge models by that never saw them."""
-        rows = (self.weights > 0) & (self.folds == fold)
+        """Rows with weight in a fold, 20,000 at most, to judge models by that never saw them."""
+        rows = np.flatnonzero((self.weights > 0) & (self.folds == fold))
+        rows = rows[:: -(-len(rows) // MOST_ROWS)]
         return HeldOut(self.inputs.rows(rows), self.labels[rows], self.weights[rows])
 
     def try_strengths(self, pair: tuple[int, int]) -> dict[int, _Curves]:

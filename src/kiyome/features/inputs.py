@@ -57,8 +57,10 @@ class InputMap:
     """(D, R) orthonormal: principal directions of the clipped features."""
     variances: Floats
     """(R + 1,) mean square of each component."""
+    landmark_rows: NDArray[np.intp]
+    """(M,) rows of the features that it was learned from."""
     landmarks: Floats
-    """(M, D) of unit length."""
+    """(M, D) of unit length: those rows."""
     scale: float
     """Likeness is exp(scale * (cosine - 1))."""
 
@@ -107,6 +109,7 @@ def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
         deviation=deviation,
         directions=directions.astype(np.float32),
         variances=np.append(variances, 1).astype(np.float32),
+        landmark_rows=landmark_rows,
         landmarks=landmarks,
         scale=LIKENESS_SCALE / max(_median_distance(landmarks), LEAST_DISTANCE),
     )

@@ -9,13 +9,14 @@ them best; where many are, the score itself as a logit does, and keeps the noise
 n rows, K classes.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import floored_log
-from kiyome.features.inputs import Inputs
+from kiyome.features.inputs import InputMap, Inputs
 from kiyome.features.ridge import Ridge
 
 Floats = NDArray[np.float32]
@@ -23,7 +24,7 @@ Floats = NDArray[np.float32]
 LEAST_SCORE = 0.01
 """Times 1/K: the floor under a ridge score before its logarithm is taken."""
 MOST_ROWS = 20_000
-"""Rows that one factor is fitted on."""
+"""Rows that one factor is fitted on, and that a strength is chosen on."""
 LOG_SHARPNESS = (-4.0, 8.0)
 """Where the logarithm of a factor is looked for."""
 
@@ -42,6 +43,27 @@ class Head(NamedTuple):
         readings = [inputs.components @ self.logistic, *ridge_readings(self.ridge, inputs.likeness)]
         factors = np.array(self.sharpness, np.float32) / len(readings)
         return softmax(sum(factor * each for factor, each in zip(factors, readings, strict=True)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Heads:
+    """The heads of all folds, for photos that none of them saw."""
+
+    input_map: InputMap
+    of_folds: tuple[Head, ...]
+    power: float
+    """Calibrates their probabilities; fitted on those out of fold."""
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.of_folds[0].ridge.shares)
+
+    def pred_probs(self, features: NDArray[Any]) -> Floats:
+        """(n, K), rows sum to one: the calibrated mean over folds."""
+        inputs = self.input_map(features)
+        mean = np.mean([head.pred_probs(inputs) for head in self.of_folds], axis=0)
+        return softmax(np.float32(self.power) * floored_log(mean))
 
 
 class HeldOut(NamedTuple):

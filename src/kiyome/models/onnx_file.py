@@ -57,18 +57,23 @@ def onnx_of(network: Network, *, image_size: int) -> bytes:
     >>> probs.shape, float(probs[0].sum().round(4))
     ((3, 5), 1.0)
     """
+    network.module.cpu()
+    return onnx_of_module(_Whole(network), image_size=image_size, name=network.architecture)
+
+
+def onnx_of_module(module: nn.Module, *, image_size: int, name: str) -> bytes:
+    """The same for any module from photos (n, S, S, 3) uint8 to probabilities (n, K)."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingExtra("Writing ONNX", extra="onnx") from error
-    network.module.cpu().eval()
     photos = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
     try:
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Whole(network).eval(),
+                module.eval(),
                 (photos,),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
@@ -79,7 +84,7 @@ def onnx_of(network: Network, *, image_size: int) -> bytes:
         content: bytes = program.model_proto.SerializeToString()
     except Exception as error:  # torch's, onnxscript's or protobuf's own, which share no family
         raise KiyomeError(
-            f"torch cannot write {network.architecture} as ONNX: {_first_line(error)}.",
+            f"torch cannot write {name} as ONNX: {_first_line(error)}.",
             expected="The file may take 2 GB at most.",
             remedy="Take the folder that timm loads instead, or train another architecture.",
         ) from error
@@ -108,6 +113,12 @@ def run_onnx(content: bytes, *batches: NDArray[np.uint8]) -> NDArray[np.float32]
 
 def run_torch(network: Network, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The same from torch in float32: what an ONNX file must give."""
+    network.module.cpu()
+    return run_module(_Whole(network), photos)
+
+
+def run_module(module: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities (n, K) that torch gets from photos (n, S, S, 3) in float32, on the CPU."""
     with torch.inference_mode():
-        probs: NDArray[np.float32] = _Whole(network).cpu().eval()(torch.from_numpy(photos)).numpy()
+        probs: NDArray[np.float32] = module.eval()(torch.from_numpy(photos)).numpy()
     return probs

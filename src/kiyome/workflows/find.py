@@ -18,7 +18,7 @@ from kiyome.checks import check_arrays
 from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
-from kiyome.features import embed_elsewhere
+from kiyome.features import embed_elsewhere, save_heads
 from kiyome.folds import join_groups
 from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.models import load_backbone
@@ -111,6 +111,8 @@ def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> No
     if scored.features is not None:
         with writing(folder / "features.npy") as file:
             np.save(file, scored.features, allow_pickle=False)
+    if scored.heads is not None and scored.head_facts is not None:
+        save_heads(scored.heads, scored.head_facts, folder)
     write_scored_table(folder, result.table, scored.predictions)
     write_issue_files(
         folder,
@@ -209,8 +211,8 @@ def find(
     -------
     FindResult
         Its folder holds ``report.html``, ``label_issues`` (with the probability that a label is wrong),
-        ``oof`` and ``table`` as CSV and Parquet, ``noise.json``, ``predictions/``, ``features.npy`` and
-        the photo lists of `check`.
+        ``oof`` and ``table`` as CSV and Parquet, ``noise.json``, ``predictions/``, ``features.npy``,
+        ``head/``, with which `predict` classifies new photos, and the photo lists of `check`.
 
     Raises
     ------
@@ -264,7 +266,7 @@ def find(
             split = Split(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3)
             cache: dict[str, Any] = {"cache_folder": cache_folder, "on_progress": on_progress}
             embed_elsewhere(table.photo_paths(), network, executor=where, weights=weights, **cache)
-            scored = embed_and_cross_fit(table, network, split=split, **cache)
+            scored = embed_and_cross_fit(table, network, split=split, weights=weights, **cache)
         else:
             scored = read_scored_table(pred_probs, table, scale=pred_scale)
         title = Path(data).resolve().name

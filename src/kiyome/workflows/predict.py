@@ -1,4 +1,4 @@
-"""From a finished training and new photos to a submission; needs no network and no label."""
+"""From a finished run and new photos to a submission; needs no network and no label."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,12 @@ from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, sweep, write_csv, write_parquet
 from kiyome.errors import InputError
+from kiyome.features import has_heads
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.workflows.combine import PREDICTORS, check_predicts_photos, inputs_of, predict_combined
+from kiyome.workflows.head_of_run import predict_with_heads
 
 if TYPE_CHECKING:
     from kiyome.images.pixel_cache import CachedPhotos
@@ -81,8 +83,9 @@ def predict(
     Parameters
     ----------
     run
-        The folder of a finished `train` run, or of a `blend`, `stack`, `calibrate` or `correct` of such runs;
-        each file in it is checked first.
+        The folder of a finished `train` run, of a `find` run on photos, whose heads predict on features of its
+        backbone, or of a `blend`, `stack`, `calibrate` or `correct` of such runs; each file in it is checked
+        first.
     photos
         A folder, or a table with an id column such as Kaggle's sample_submission.csv.
     output
@@ -150,19 +153,22 @@ def _source(run: Path) -> _Source:
     if manifest["command"] in PREDICTORS:
         check_predicts_photos(run, manifest)
         return _Source(run, manifest, tuple(map(_source, inputs_of(run, manifest))))
-    if manifest["command"] != "train":
+    if manifest["command"] != "train" and not has_heads(run):
         raise InputError(
             f"{run} is a run of {manifest['command']!r}, which has no models.",
-            expected="Expected a run of `kiyome train`, or one that combines such runs.",
-            remedy="Name the folder that `kiyome train` wrote.",
+            expected="Expected a run of `kiyome train` or `kiyome find` on photos, or one that combines them.",
+            remedy="Name the folder of such a run.",
         )
     return _Source(run, manifest, ())
 
 
 def _predict_by(source: _Source, listed: PhotoList, cache: Path, on_progress: Progress) -> PredictResult:
-    """The predictions of the trainings, combined as the run combined their out-of-fold predictions."""
+    """The predictions of the runs below, combined as the run combined their out-of-fold predictions."""
+    classes = tuple(source.manifest["table"]["classes"])
+    if source.manifest["command"] == "find":
+        found = predict_with_heads(source.run, listed.paths, cache_folder=cache, on_progress=on_progress)
+        return PredictResult(photos=listed, class_names=classes, **found._asdict())
     if not source.inputs:
-        classes = source.manifest["table"]["classes"]
         return predict_photos(
             source.run, listed, class_names=classes, cache_folder=cache, on_progress=on_progress
         )

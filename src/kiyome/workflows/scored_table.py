@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.table import Table
-from kiyome.features import HeadFit, cross_fit_head, extract_features
+from kiyome.features import HeadFacts, HeadFit, Heads, cross_fit_head, extract_features
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
@@ -31,6 +31,9 @@ class ScoredTable:
     """The table of `photos`, before rows were set aside."""
     features: NDArray[np.float16] | None = None
     """(N, D) features of the backbone."""
+    heads: Heads | None = None
+    """Heads of all folds, for new photos; None for predictions of the user."""
+    head_facts: HeadFacts | None = None
     facts: tuple[tuple[str, str], ...] = ()
     """Origin of the predictions, for people."""
     notes: tuple[str, ...] = ()
@@ -55,6 +58,7 @@ def embed_and_cross_fit(
     backbone: Backbone,
     *,
     split: Split,
+    weights: Path | str | None = None,
     cache_folder: Path | str | None = None,
     on_progress: Progress = no_progress,
 ) -> ScoredTable:
@@ -80,7 +84,7 @@ def embed_and_cross_fit(
     predictions = Predictions(
         pred_probs=head.pred_probs,
         kind="out_of_fold",
-        source=f"{backbone.name} frozen, cross-fitted logistic regression",
+        source=f"{backbone.name} frozen, cross-fitted logistic and kernel ridge regression",
         table_fingerprint=scored.fingerprint,
     )
     earlier = split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")
@@ -90,6 +94,17 @@ def embed_and_cross_fit(
         photos=photos,
         whole_table=table,
         features=features.values,
+        heads=head.heads,
+        head_facts=HeadFacts(
+            backbone=backbone.name,
+            weights=None if weights is None else str(Path(weights).resolve()),
+            weights_sha256=backbone.weights_sha256,
+            engine=backbone.engine,
+            num_features=backbone.num_features,
+            num_rows=len(scored),
+            accuracy_on_given=head.accuracy_on_given,
+            log_loss=head.log_loss,
+        ),
         facts=_facts(backbone, head, num_folds=int(np.asarray(scored.folds).max()) + 1),
         notes=tuple(filter(None, (*earlier, backbone.note, *features.notes))),
     )
@@ -102,5 +117,6 @@ def _facts(backbone: Backbone, head: HeadFit, *, num_folds: int) -> tuple[tuple[
         ("engine", backbone.engine),
         ("folds", f"{num_folds}, near duplicates kept together"),
         ("regularization C of each fold", ", ".join(f"{c:g}" for c in head.regularization)),
+        ("kernel ridge penalty of each fold", ", ".join(f"{each:g}" for each in head.penalty)),
         ("log loss on given labels, out of fold", f"{head.log_loss:.4f}"),
     )
