@@ -257,7 +257,7 @@ def test_every_next_step_that_is_printed_can_be_taken(runs, brought, tmp_path):
 
 def test_predicting_needs_trainings_and_inputs_where_they_lay(runs, brought, tmp_path):
     result = blend([brought], output=tmp_path / "blend")
-    with pytest.raises(InputError, match=r"is a run of 'find' without a model that could predict photos\."):
+    with pytest.raises(InputError, match=r"is a run of 'find', which has no models"):
         predict(result.folder, tmp_path, output=None)
     moved = tmp_path / "moved" / "blend"
     moved.parent.mkdir()

@@ -41,12 +41,12 @@ class HeadFit:
     regularization: tuple[float, ...]
     """C of each fold's logistic regression, chosen among its training rows; small is strong."""
     penalty: tuple[float, ...]
-    """Of each fold's kernel ridge regression, chosen likewise; large is strong."""
+    """Ridge penalty of each fold, chosen in the same way; large is strong."""
     log_loss: float
     """Of `pred_probs` against the given labels."""
     accuracy_on_given: float
     heads: Heads
-    """For photos to come; one for each fold, in the order of the folds."""
+    """For new photos; one for each fold, in the order of the folds."""
 
 
 def cross_fit_head(
@@ -122,7 +122,7 @@ def cross_fit_head(
         fitted[fold] = found
         pred_probs[folds == fold] = found.head.pred_probs(rows.inputs.rows(folds == fold))
         on_progress("fit heads", len(pairs) + len(fitted), num_steps)
-    in_order = [fitted[fold] for fold in names]
+    in_order, counts = [fitted[fold] for fold in names], weights > 0
     return HeadFit(
         pred_probs=pred_probs,
         regularization=tuple(found.strength for found in in_order),
@@ -132,7 +132,7 @@ def cross_fit_head(
         heads=Heads(
             input_map=input_map,
             of_folds=tuple(found.head for found in in_order),
-            power=calibrated(floored_log(pred_probs), labels, weights)[0],
+            power=calibrated(floored_log(pred_probs[counts]), labels[counts], weights[counts])[0],
         ),
     )
 
@@ -173,7 +173,7 @@ class _Rows:
         return ridge.sums_of(self.inputs.likeness[of], self.labels[of], self.weights[of], self.num_classes)
 
     def training_part(self, *left_out: int) -> tuple[logistic.Training, ridge.Sums]:
-        """What either model is fitted on: the rows with weight in the other folds."""
+        """Return what either model is fitted on: the rows with weight in the other folds."""
         rows = (self.weights > 0) & ~np.isin(self.folds, left_out)
         sums = [sums for fold, sums in self.sums.items() if fold not in left_out]
         training = logistic.Training(
@@ -182,13 +182,13 @@ class _Rows:
         return training, ridge.total(sums)
 
     def held_out(self, fold: int) -> HeldOut:
-        """Rows with weight in a fold, 20,000 at most, to judge models by that never saw them."""
+        """Return up to 20,000 rows with weight in a fold, on which models of other folds are compared."""
         rows = np.flatnonzero((self.weights > 0) & (self.folds == fold))
         rows = rows[:: -(-len(rows) // MOST_ROWS)]
         return HeldOut(self.inputs.rows(rows), self.labels[rows], self.weights[rows])
 
     def try_strengths(self, pair: tuple[int, int]) -> dict[int, _Curves]:
-        """For each fold of a pair, how models of every strength do on the other; neither trained them."""
+        """Return for each fold of a pair the trials on the other, of models that were fitted on neither."""
         training, sums = self.training_part(*pair)
         held_out = {fold: self.held_out(other) for fold, other in (pair, pair[::-1])}
         curves = logistic_curves(logistic.path(training, self.num_classes), held_out)
@@ -197,7 +197,7 @@ class _Rows:
         return {fold: _Curves(curves[fold], ridge_curve(ridges, own)) for fold, own in held_out.items()}
 
     def fit(self, fold: int, curves: Sequence[_Curves]) -> _FoldFit:
-        """The head for a fold, fitted on all others with the strengths that did best among them."""
+        """Return the head for a fold, fitted on all others with the strengths that did best among them."""
         training, sums = self.training_part(fold)
         at, factors = best_trial([each.logistic for each in curves])
         strength = logistic.GRID[at]
@@ -209,12 +209,12 @@ class _Rows:
 
 
 def ridge_curve(ridges: Sequence[ridge.Ridge], held_out: HeldOut) -> list[Trial]:
-    """The trials of ridge regressions of several penalties."""
+    """Return the trials of ridge regressions of several penalties."""
     return [try_readings(ridge_readings(each, held_out.inputs.likeness), held_out) for each in ridges]
 
 
 def logistic_curves(path: Iterator[Floats], held_out: dict[int, HeldOut]) -> dict[int, list[Trial]]:
-    """For each fold the trials along the path, up to the first that is worse than another.
+    """Return for each fold the trials along the path, up to the first that is worse than another.
 
     Each fold's curve ends by its own held-out rows alone, so that no fold's labels reach its own choice.
     """

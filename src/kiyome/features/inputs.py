@@ -1,9 +1,9 @@
-"""What a head sees of a photo: its principal components, and its likeness to landmark photos.
+"""The inputs of the heads: principal components of the features, and likeness to landmark photos.
 
     features (n, D) ─► standardized, clipped at 4 ─┬─► components (n, R + 1)   for the logistic head
                                                    └─► unit length ─► likeness (n, M)   for kernel ridge
 
-Everything here is learned from photos alone; labels have no part in it, so all folds share it.
+The map is learned from photos without labels, so all folds share it.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 CLIP = 4.0
-"""Deviations from the mean. A feature that fires in one photo of N would otherwise lie sqrt(N) away."""
+"""Deviations from the mean. Without it, a feature that fires in one photo of N lies sqrt(N) away."""
 
 NUM_COMPONENTS = 256
-"""Logistic regression on so many ranks wrong labels as on all 1,984 features (benchmarks/heads.py)."""
+"""Logistic regression on so many ranks wrong labels as well as on all features (docs/log.md)."""
 
 NUM_LANDMARKS = 3000
 """Kernel ridge regression is exact up to so many rows."""
@@ -35,7 +35,7 @@ BLOCK = 4096
 
 
 class Inputs(NamedTuple):
-    """What the heads see of n photos."""
+    """Inputs of the heads for n photos."""
 
     components: Floats
     """(n, R + 1); the last column is 1, for the intercept."""
@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
     """(n, M) in 0..1; 1 where a photo points in the direction of the landmark."""
 
     def rows(self, which: Any) -> "Inputs":
-        """The inputs of some of the photos, by slice, mask or index."""
+        """Return the inputs of some of the photos, by slice, mask or index."""
         return Inputs(self.components[which], self.likeness[which])
 
 
@@ -65,7 +65,7 @@ class InputMap:
     """Likeness is exp(scale * (cosine - 1))."""
 
     def __call__(self, features: NDArray[Any]) -> Inputs:
-        """The inputs of these photos, a block of rows at a time."""
+        """Return the inputs of these photos, computed in blocks of rows."""
         num_rows, num_components = len(features), self.directions.shape[1]
         components = np.ones((num_rows, num_components + 1), np.float32)
         likeness = np.empty((num_rows, len(self.landmarks)), np.float32)
@@ -77,11 +77,11 @@ class InputMap:
         return Inputs(components, likeness)
 
     def clipped(self, features: NDArray[Any]) -> Floats:
-        """Standardized features within -4..4."""
+        """Return standardized features within -4..4."""
         return _clipped(features, self.mean, self.deviation)
 
     def likeness(self, units: Floats) -> Floats:
-        """(n, M) likeness of rows of unit length to the landmarks."""
+        """Return the (n, M) likeness of rows of unit length to the landmarks."""
         alike: Floats = units @ self.landmarks.T
         alike -= 1
         alike *= self.scale
@@ -90,7 +90,7 @@ class InputMap:
 
 
 def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
-    """The map learned from these rows of the features, or from 20,000 of them where they are more."""
+    """Return the map learned from these rows of the features, or from 20,000 of them if they are more."""
     from sklearn.utils.extmath import randomized_svd
 
     drawn = np.random.default_rng(0).permutation(rows)[:MOST_SAMPLED]
@@ -116,7 +116,7 @@ def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
 
 
 def to_unit_length(rows: Floats) -> Floats:
-    """The rows brought to length one; a row of zeros stays."""
+    """Return the rows scaled to length one; a row of zeros stays."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     units: Floats = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
     return units
@@ -130,7 +130,7 @@ def _clipped(features: NDArray[Any], mean: Floats, deviation: Floats) -> Floats:
 
 
 def _median_distance(units: Floats) -> float:
-    """The median of 1 - cosine over pairs of rows."""
+    """Return the median of 1 - cosine over pairs of rows."""
     few = units[:500]
     first, second = np.triu_indices(len(few), 1)
     return float(np.median(1 - (few @ few.T)[first, second])) if len(first) else 1.0

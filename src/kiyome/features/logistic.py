@@ -16,7 +16,7 @@ GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 """scikit-learn's C, from strong regularization to its default, which learns wrong labels by heart."""
 
 TOLERANCE = 1e-4
-"""Of the loss, relative: closer to the optimum no ranking changes."""
+"""Relative change of the loss at which a fit ends; a smaller one changes no ranking."""
 
 MAX_ITERATIONS = 200
 ABSENT = -1e4
@@ -44,7 +44,7 @@ def path(training: Training, num_classes: int) -> Iterator[Floats]:
 
 
 def start(training: Training, num_classes: int) -> Floats:
-    """Coefficients (R + 1, K) that give every photo the shares of the classes."""
+    """Return coefficients (R + 1, K) that give every photo the shares of the classes."""
     counts = np.bincount(training.labels, training.weights, num_classes)
     coefficients = np.zeros((training.components.shape[1], num_classes), np.float32)
     coefficients[-1] = np.where(counts > 0, np.log(np.maximum(counts, 1e-12) / counts.sum()), ABSENT)
@@ -52,7 +52,7 @@ def start(training: Training, num_classes: int) -> Floats:
 
 
 def fit(training: Training, strength: float, coefficients: Floats) -> Floats:
-    """Coefficients (R + 1, K) of the least penalized loss, from a start."""
+    """Return coefficients (R + 1, K) of the least penalized loss, from a start."""
     from scipy.optimize import minimize
 
     penalty = np.full((len(coefficients), 1), 1 / (strength * float(training.weights.sum())), np.float32)
@@ -78,7 +78,7 @@ def fit(training: Training, strength: float, coefficients: Floats) -> Floats:
 
 
 def mean_loss(training: Training, coefficients: Floats) -> tuple[float, Floats]:
-    """The weighted mean of the log loss, and its gradient (R + 1, K); blocks of rows stay in the cache."""
+    """Return the weighted mean log loss and its gradient (R + 1, K), by blocks that stay in the cache."""
     components, labels, weights, _ = training
     total, gradient = 0.0, np.zeros_like(coefficients)
     for first in range(0, len(labels), BLOCK):

@@ -39,7 +39,7 @@ class Head(NamedTuple):
     """One for each reading."""
 
     def pred_probs(self, inputs: Inputs) -> Floats:
-        """(n, K), rows sum to one: the geometric mean of the calibrated readings."""
+        """Return (n, K), rows sum to one: the geometric mean of the calibrated readings."""
         readings = [inputs.components @ self.logistic, *ridge_readings(self.ridge, inputs.likeness)]
         factors = np.array(self.sharpness, np.float32) / len(readings)
         return softmax(sum(factor * each for factor, each in zip(factors, readings, strict=True)))
@@ -47,7 +47,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Heads:
-    """The heads of all folds, for photos that none of them saw."""
+    """The heads of all folds, for new photos."""
 
     input_map: InputMap
     of_folds: tuple[Head, ...]
@@ -60,14 +60,14 @@ class Heads:
         return len(self.of_folds[0].ridge.shares)
 
     def pred_probs(self, features: NDArray[Any]) -> Floats:
-        """(n, K), rows sum to one: the calibrated mean over folds."""
+        """Return (n, K), rows sum to one: the calibrated mean over folds."""
         inputs = self.input_map(features)
         mean = np.mean([head.pred_probs(inputs) for head in self.of_folds], axis=0)
         return softmax(np.float32(self.power) * floored_log(mean))
 
 
 class HeldOut(NamedTuple):
-    """Rows that no model at hand was fitted on, to judge models by."""
+    """Rows on which models are compared that were not fitted on them."""
 
     inputs: Inputs
     labels: NDArray[Any]
@@ -84,7 +84,7 @@ class Trial(NamedTuple):
 
 
 def ridge_readings(ridge: Ridge, likeness: Floats) -> tuple[Floats, Floats]:
-    """The logarithm of the scores, and the scores; minus infinity for a class that training lacked."""
+    """Return the logarithm of the scores, and the scores; minus infinity for a class absent in training."""
     scores = likeness[:, : len(ridge.coefficients)] @ ridge.coefficients
     scores += ridge.shares
     logs = np.log(np.maximum(scores, LEAST_SCORE / scores.shape[1]))
@@ -94,13 +94,13 @@ def ridge_readings(ridge: Ridge, likeness: Floats) -> tuple[Floats, Floats]:
 
 
 def try_readings(readings: tuple[Floats, ...], held_out: HeldOut) -> Trial:
-    """The trial of a model's readings of these rows; the loss is that of the last one."""
+    """Return the trial of a model's readings of these rows; the loss is that of the last one."""
     found = [calibrated(each, held_out.labels, held_out.weights) for each in readings]
     return Trial(found[-1][1] * float(held_out.weights.sum()), tuple(factor for factor, _ in found))
 
 
 def best_trial(curves: list[list[Trial]]) -> tuple[int, tuple[float, ...]]:
-    """The strength of least total loss among those that all held-out parts reached, and its mean factors."""
+    """Return the strength of least total loss among those that all curves reach, and its mean factors."""
     together = list(zip(*curves, strict=False))
     best = int(np.argmin([sum(trial.loss for trial in trials) for trials in together]))
     factors = np.log([trial.sharpness for trial in together[best]]).mean(axis=0)
@@ -108,9 +108,9 @@ def best_trial(curves: list[list[Trial]]) -> tuple[int, tuple[float, ...]]:
 
 
 def calibrated(logits: Floats, labels: NDArray[Any], weights: Floats) -> tuple[float, float]:
-    """The factor of least log loss on the labels, and that mean loss.
+    """Return the factor of least log loss on the labels, and that mean loss.
 
-    As Platt does, targets stop short of certainty by about one row, so that no factor runs away.
+    As in Platt scaling, targets stop short of one by the weight of about one row, so no factor is infinite.
     """
     from scipy.optimize import minimize_scalar
 
@@ -133,7 +133,7 @@ def calibrated(logits: Floats, labels: NDArray[Any], weights: Floats) -> tuple[f
 
 
 def softmax(logits: Floats) -> Floats:
-    """Probabilities (n, K) of logits (n, K)."""
+    """Return the probabilities (n, K) of logits (n, K)."""
     probs: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs /= probs.sum(axis=1, keepdims=True)
     return probs

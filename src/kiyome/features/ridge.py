@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 GRID = (0.3, 1.0, 3.0)
-"""Ridge penalties, beside a likeness of 1 of each row to itself."""
+"""Ridge penalties; the likeness of a row to itself is 1."""
 
 NUM_TRIAL_LANDMARKS = 2000
 """Of the first landmarks, on which penalties are tried: a factorization costs their number cubed."""
@@ -24,7 +24,7 @@ BLOCK = 16_384
 
 
 class Sums(NamedTuple):
-    """Weighted sums over rows: all that kernel ridge must know of them."""
+    """Weighted sums over rows: all that kernel ridge regression needs of them."""
 
     products: NDArray[np.float64]
     """(M, M) likeness times likeness."""
@@ -34,18 +34,18 @@ class Sums(NamedTuple):
     """(K,) weight of each class."""
 
     def first(self, num_landmarks: int) -> "Sums":
-        """The sums of the first landmarks alone."""
+        """Return the sums of the first landmarks only."""
         few = slice(num_landmarks)
         return Sums(self.products[few, few], self.by_class[few], self.counts)
 
 
 def total(parts: Sequence[Sums]) -> Sums:
-    """The sums over the rows of all parts."""
+    """Return the sums over the rows of all parts."""
     return Sums(*(sum(each[1:], start=each[0]) for each in zip(*parts, strict=True)))
 
 
 def sums_of(likeness: Floats, labels: NDArray[Any], weights: Floats, num_classes: int) -> Sums:
-    """The sums of these rows, in double precision from blocks in single."""
+    """Return the sums of these rows, in double precision from blocks in single."""
     from scipy.sparse import csr_array
 
     num_landmarks = likeness.shape[1]
@@ -72,7 +72,7 @@ class Ridge(NamedTuple):
 
 
 def solve(sums: Sums, penalty: float, between_landmarks: NDArray[np.float64]) -> Ridge:
-    """The coefficients of least squared error on one-hot labels, under a penalty on the function's norm."""
+    """Return the coefficients of least squared error on one-hot labels, with a penalty on the norm."""
     from scipy.linalg import cho_factor, cho_solve
 
     few = slice(len(sums.products))

@@ -83,9 +83,9 @@ def predict(
     Parameters
     ----------
     run
-        The folder of a finished `train` run, of a `find` run on photos, whose heads predict on features of its
-        backbone, or of a `blend`, `stack`, `calibrate` or `correct` of such runs; each file in it is checked
-        first.
+        The folder of a finished `train` run, of a `find` run on photos, whose heads predict on features of
+        its backbone, or of a `blend`, `stack`, `calibrate` or `correct` of such runs; each file in it is
+        checked first.
     photos
         A folder, or a table with an id column such as Kaggle's sample_submission.csv.
     output
@@ -156,7 +156,7 @@ def _source(run: Path) -> _Source:
     if manifest["command"] != "train" and not has_heads(run):
         raise InputError(
             f"{run} is a run of {manifest['command']!r}, which has no models.",
-            expected="Expected a run of `kiyome train` or `kiyome find` on photos, or one that combines them.",
+            expected="Expected a run of `kiyome train`, or of `kiyome find` on photos, or a combination.",
             remedy="Name the folder of such a run.",
         )
     return _Source(run, manifest, ())
