@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.features import cross_fit_head, head
+from kiyome.features import cross_fit_head, logistic
 from kiyome.folds import assign_folds
 from kiyome.images.decode import decode_photo
 from kiyome.models import load_backbone
 from kiyome.models.backbone import fixed_batches
-from kiyome.models.efficientnet_lite import load_lite0, weights_file
+from kiyome.models.efficientnet_lite import load_lite, weights_file
 from kiyome.noise.transition import class_dependent_transition, inject_label_noise
 from measured import SHARED_DATA, show
 
@@ -57,7 +57,7 @@ def solar_cells() -> tuple[np.ndarray, np.ndarray]:
 
     folder = Path(elpv_dataset.__file__).parent / "data"
     rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines()]
-    prepare = load_lite0().prepare
+    prepare = load_lite().prepare
     crops = [prepare(decode_photo((folder / path).read_bytes()).pixels) for path, _, _ in rows]
     return np.stack(crops), np.array([float(grade) > 0.5 for _, grade, _ in rows]).astype(int)
 
@@ -67,7 +67,7 @@ def mango_leaves(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         content, offsets = stored["jpeg"], stored["offsets"]
         photos = [content[start:stop].tobytes() for start, stop in pairwise(offsets)]
         labels, groups = stored["label"].astype(int), stored["group"]
-    backbone = load_lite0()
+    backbone = load_lite()
     crops = np.stack([backbone.prepare(decode_photo(photo).pixels) for photo in photos])
     return backbone.embed(crops).astype(np.float16), labels, groups
 
@@ -101,8 +101,8 @@ def lite0_engines() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
             for engine in ("openvino", "torch")
         }
     return {
-        "lite0, openvino bf16": load_lite0(precision="bf16").embed,
-        REFERENCE: load_lite0(precision="f32").embed,
+        "lite0, openvino bf16": load_lite(precision="bf16").embed,
+        REFERENCE: load_lite(precision="f32").embed,
         "timm, " + by_timm["openvino"].engine: by_timm["openvino"].embed,
         "timm, " + by_timm["torch"].engine: by_timm["torch"].embed,
         "timm, torch f32 as it comes": plain,
@@ -150,11 +150,11 @@ def heads(
     groups: np.ndarray | None = None,
 ) -> Iterator[str]:
     folds = assign_folds(labels, groups=groups)
-    kept = head.TOLERANCE
-    for tolerance in (1e-2, kept, 1e-4):
-        head.TOLERANCE = tolerance
+    kept = logistic.TOLERANCE
+    for tolerance in (1e-2, kept, 1e-6):
+        logistic.TOLERANCE = tolerance
         yield timed_head(f"{name}, tolerance {tolerance:g}", features, labels, true_labels, folds)
-    head.TOLERANCE = kept
+    logistic.TOLERANCE = kept
 
 
 def timed_head(
