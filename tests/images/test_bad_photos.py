@@ -132,6 +132,12 @@ def tiff(bits: int, photometric: int, strip: bytes, width: int, height: int, kin
     return b"II*\0" + struct.pack("<I", start) + strip + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
+def with_avif_size(width: int, height: int) -> bytes:
+    """An AVIF file whose header claims this size."""
+    at = AVIF.index(b"ispe") + 8
+    return AVIF[:at] + struct.pack(">II", width, height) + AVIF[at + 8 :]
+
+
 def twelve_bits(grey: np.ndarray) -> bytes:
     """Grey levels times 16, plus 5, two samples packed into three bytes."""
     first, second = ((grey.astype(np.uint16) << 4) + 5).reshape(-1, 2).T
@@ -145,6 +151,8 @@ def twelve_bits(grey: np.ndarray) -> bytes:
 JPEG = encoded(PHOTO, "JPEG", quality=90)
 PNG = encoded(PHOTO, "PNG")
 WEBP = encoded(PHOTO, "WEBP", lossless=True)
+FINE: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
+AVIF = encoded(PHOTO, "AVIF", **FINE)
 GIF = encoded(PHOTO.convert("P", palette=Image.Palette.ADAPTIVE), "GIF")
 DECODED_JPEG = np.asarray(Image.open(io.BytesIO(JPEG)))
 DECODED_GIF = np.asarray(Image.open(io.BytesIO(GIF)).convert("RGB"))
@@ -309,7 +317,17 @@ BYTES: dict[str, tuple[bytes, Ideal]] = {
         refused("a git-lfs pointer"),
     ),
     "archive.jpg": (b"PK\x03\x04" + bytes(99), refused("a zip archive")),
-    "apple.heic": (b"\0\0\0\x18ftypheic" + bytes(99), refused("a HEIC or AVIF photo")),
+    "photo.avif": (AVIF, ok(RGB, tolerance=12)),
+    "animated.avif": (
+        encoded(PHOTO, "AVIF", **FINE, save_all=True, append_images=[SECOND]),
+        ok(RGB, "first of several frames", tolerance=12),
+    ),
+    "half.avif": (AVIF[: len(AVIF) // 2], refused("broken AVIF data")),
+    "header_only.avif": (AVIF[:32], refused("broken AVIF data")),
+    "bomb.avif": (with_avif_size(14_000, 10_000), refused("14000 x 10000 pixels")),
+    "film.mp4": (b"\0\0\0\x18ftypmp42" + bytes(99), refused("a film")),
+    "camera.cr3": (b"\0\0\0\x18ftypcrx " + bytes(99), refused("a raw photo of a camera")),
+    "avif_named.jpg": (AVIF, ok(RGB, "named .jpg but is AVIF", tolerance=12)),
     "png_named.jpg": (PNG, ok(RGB, "named .jpg but is PNG")),
     "gif_named.jpg": (GIF, ok(DECODED_GIF, "named .jpg but is GIF")),
     "no_extension": (PNG, ok(RGB)),
@@ -431,7 +449,8 @@ def test_bombs_fit_into_little_memory(folder: Path):
     bombs = sorted(str(folder / name) for name in IDEALS if "bomb" in name)
     script = f"""
 import resource, numpy, simplejpeg
-from PIL import Image, BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, AvifImagePlugin, BmpImagePlugin, GifImagePlugin
+from PIL import PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from kiyome.images.reader import read_photos
 list(read_photos(["missing"], num_threads=1))
 pages = int(open("/proc/self/statm").read().split()[0])

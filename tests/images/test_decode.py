@@ -2,7 +2,11 @@
 
 import io
 import os
+import re
+import struct
+import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ from kiyome.errors import InputError, UnreadablePhoto
 from kiyome.images.decode import decode_photo, photo_format, read_photo_file
 from kiyome.images.pillow import FORMATS, UPRIGHT, check_size, exif_orientation, has_all_rows
 
+HEIC = pytest.mark.skipif(find_spec("pillow_heif") is None, reason="needs the extra heic")
 y, x = np.mgrid[:60, :80]
 RGB = np.stack([3 * x, 4 * y, 2 * (x + y) % 256], axis=2).astype(np.uint8)
 STORED = {  # how a camera held in each of the eight ways stores the upright picture
@@ -30,6 +35,10 @@ STORED = {  # how a camera held in each of the eight ways stores the upright pic
 
 
 def encoded(image: Image.Image, format_: str, **how: object) -> bytes:
+    if format_ == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()  # for its encoder; kiyome registers nothing
     file = io.BytesIO()
     image.copy().save(file, format_, **how)
     return file.getvalue()
@@ -51,6 +60,8 @@ def exif(orientation: int) -> bytes:
         ("WEBP", {"lossless": True}, 0),
         ("TIFF", {}, 0),
         ("TIFF", {"compression": "tiff_adobe_deflate"}, 0),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}, 4),
+        pytest.param("HEIF", {"quality": -1, "chroma": 444, "matrix_coefficients": 0}, 0, marks=HEIC),
     ],
 )
 def test_all_eight_orientations_give_the_same_upright_pixels(format_, how, tolerance, orientation):
@@ -60,6 +71,28 @@ def test_all_eight_orientations_give_the_same_upright_pixels(format_, how, toler
     assert np.abs(photo.pixels.astype(int) - RGB).max() <= tolerance
     finding = (f"turned upright (EXIF orientation {orientation})",)
     assert photo.findings == (finding if orientation > 1 else ())
+
+
+@HEIC
+@pytest.mark.parametrize("major", [b"heic", b"mif1"])
+def test_a_heic_photo_is_known_by_any_of_its_brands_and_refused_by_its_size(major):
+    data = encoded(Image.fromarray(RGB), "HEIF", quality=-1)
+    data = data[:8] + major + data[12:]
+    assert photo_format(data) == "HEIF"
+    assert decode_photo(data).pixels.shape == RGB.shape
+    with pytest.raises(UnreadablePhoto, match="broken HEIF data"):
+        decode_photo(data[:-40])
+    huge = re.sub(rb"(ispe....)........", lambda box: box[1] + struct.pack(">II", 14_000, 10_000), data)
+    with pytest.raises(UnreadablePhoto, match="14000 x 10000 pixels"):
+        decode_photo(huge)
+
+
+def test_without_the_extra_the_reason_of_a_heic_photo_holds_the_pip_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    start = b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf"
+    with pytest.raises(UnreadablePhoto) as caught:
+        decode_photo(start + bytes(99))
+    assert caught.value.reason == "a HEIC photo; to read it, run: pip install 'kiyome[heic]'"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

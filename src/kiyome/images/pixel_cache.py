@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec
 from math import ceil
 from os import PathLike
 from pathlib import Path
@@ -55,7 +56,8 @@ class StoredSize:
     @property
     def fingerprint(self) -> str:
         """Digest of everything besides the photo that decides the stored pixels."""
-        decoders = [(name, version(name)) for name in ("pillow", "simplejpeg")]
+        installed = ["pillow", "simplejpeg", *(["pillow-heif"] if find_spec("pillow_heif") else [])]
+        decoders = [(name, version(name)) for name in installed]
         return hashlib.sha256(json.dumps([LAYOUT, self.side, self.squash, decoders]).encode()).hexdigest()
 
     def shape_of(self, height: int, width: int) -> tuple[int, int]:

@@ -36,6 +36,10 @@ NAMED_FORMATS = {
     ".tiff": "TIFF",
     ".gif": "GIF",
     ".bmp": "BMP",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".hif": "HEIF",
 }
 
 
@@ -48,7 +52,7 @@ class PhotoFacts:
     height: int
     """Upright height in pixels."""
     format: str
-    """JPEG, PNG, WEBP, TIFF, GIF or BMP, by content."""
+    """One of `kiyome.images.pillow.FORMATS`, by content."""
     findings: tuple[str, ...]
     """Remarks for people, in a few plain words."""
     pixels_sha256: str

@@ -15,7 +15,8 @@ from kiyome.reading.classes import plain_form
 
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif", ".jp2", ".ppm", ".pgm"),  # rows too, reported as unreadable
+    *(".avif", ".heic", ".heif", ".hif"),
+    *(".jp2", ".ppm", ".pgm"),  # rows too, reported as unreadable
 )
 
 SIGNATURES = (
@@ -26,7 +27,9 @@ SIGNATURES = (
     (0, b"BM", ".bmp"),
     (0, b"II*\0", ".tif"),
     (0, b"MM\0*", ".tif"),
-    (4, b"ftypavif", ".avif"),
+    (4, b"ftypavi", ".avif"),
+    (4, b"ftyphei", ".heic"),
+    (4, b"ftypmif1", ".heif"),
 )
 
 
