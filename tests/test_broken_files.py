@@ -82,10 +82,10 @@ def test_a_hostile_recipe_is_refused_at_once(name, tmp_path) -> None:
 
 
 def test_a_message_holds_the_beginning_and_the_end_of_what_is_long() -> None:
-    error = KiyomeError("It fits.", came=f"{'x' * 10**6} in line 3", remedy="Cut it.")
+    error = KiyomeError(f"{'x' * 10**6} in line 3", remedy="Cut it.")
     assert len(str(error)) < 1_100
-    assert "xxx ... xxx" in error.came
-    assert error.of("mine").came.endswith("in line 3")
+    assert "xxx ... xxx" in error.problem
+    assert error.of("mine").problem.endswith("in line 3")
 
 
 def test_a_photo_takes_the_memory_of_its_file(tmp_path) -> None:

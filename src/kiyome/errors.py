@@ -34,12 +34,10 @@ class KiyomeError(Exception):
     Row 12 has label 7. Labels lie in 0..4. Correct row 12.
     """
 
-    def __init__(self, problem: str, *, expected: str = "", remedy: str, came: str | None = None) -> None:
-        problem, expected, remedy, came = map(shortened, (problem, expected, remedy, came or ""))
-        told = f"{problem} Came: {came}." if came else problem
-        super().__init__(" ".join(filter(None, (told, expected, remedy))))
+    def __init__(self, problem: str, *, expected: str = "", remedy: str) -> None:
+        problem, expected, remedy = map(shortened, (problem, expected, remedy))
+        super().__init__(" ".join(filter(None, (problem, expected, remedy))))
         self.problem, self.expected, self.remedy = problem, expected, remedy
-        self.must, self.came = problem, came
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Whole when it comes out of another process: made without the arguments, which differ by class."""
@@ -52,12 +50,7 @@ class KiyomeError(Exception):
         row 12: label 7 is unknown. Correct it.
         """
         named = copy.copy(self)
-        if self.came:
-            KiyomeError.__init__(named, self.problem, came=f"{whose}: {self.came}", remedy=self.remedy)
-        else:
-            KiyomeError.__init__(
-                named, f"{whose}: {self.problem}", expected=self.expected, remedy=self.remedy
-            )
+        KiyomeError.__init__(named, f"{whose}: {self.problem}", expected=self.expected, remedy=self.remedy)
         return named
 
 

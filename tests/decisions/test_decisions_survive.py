@@ -126,7 +126,7 @@ def test_a_full_disk_is_said_and_everything_answered_stays(tmp_path):
             saved, error = decide_until_refused(store)
         assert 5 < len(saved) < 500
         assert error.remedy.startswith("Check its disk or server, then send the same batch again")
-        assert str(place) in error.came
+        assert str(place) in error.problem
         assert store.events_after() == saved
         repeated = decide(store, len(saved))
         assert store.events_after() == saved + repeated
