@@ -122,6 +122,8 @@ def _ends(x: Numbers, n: Numbers, weights: Numbers, alpha: float) -> tuple[float
             )
             return (below if side > 0 else 1 - below) - alpha
 
+        if excess(last) > 0:  # a stratum that weighs most hides so few hits that even none is not rejected
+            return most if side > 0 else 0.0
         pull = np.exp(brentq(excess, first, last, xtol=1e-4))
         return float((weights * tilted_proportions(x, n, weights, side * pull)).sum())
 
