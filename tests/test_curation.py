@@ -77,12 +77,14 @@ def test_people_come_before_flags_and_the_unsure_are_left_alone() -> None:
         "4.jpg": Decision(image_id="4.jpg", verdict="unsure"),
         "1.jpg": Decision(image_id="1.jpg", verdict="relabel", label="c"),
         "2.jpg": Decision(image_id="2.jpg", verdict="drop"),
+        "5.jpg": Decision(image_id="5.jpg", verdict="none_of_these"),
     }
     curated = curate_table(leaves(), found(0, 4, 8), action="drop", decisions=said)
     assert curated.actions[[0, 1, 2, 4, 8]].tolist() == ["keep", "relabel", "drop", "keep", "drop"]
+    assert (curated.actions[5], curated.table.weights[5]) == ("drop", 0)
     assert curated.table.labels[1] == 2
     assert curated.table.weights[[0, 2, 4, 8]].tolist() == [1, 0, 1, 0]
-    assert np.flatnonzero(curated.by_people).tolist() == [0, 1, 2, 4]
+    assert np.flatnonzero(curated.by_people).tolist() == [0, 1, 2, 4, 5]
 
 
 def test_only_sure_rows_are_acted_on_where_asked() -> None:

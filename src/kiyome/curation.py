@@ -2,7 +2,7 @@
 
     keep       the row stays as it is
     drop       weight 0: never trained on, still predicted and scored
-    relabel    the label becomes another class
+    relabel    the label becomes another class; a row that probably shows none of the classes is dropped
     weight     weight * (1 - probability that the label is wrong)
     soften     target = (1 - probability) * label + probability * out-of-fold probabilities
 
@@ -64,7 +64,8 @@ def curate_table(
     """Return the next version of a table of N rows, which stays as it is.
 
     `action` is for flagged rows without a decision, where the label is wrong with a probability of at least
-    `min_chance`; soften needs out-of-fold `pred_probs` (N, K). `decisions` are by image id; an unsure row is
+    `min_chance`; soften needs out-of-fold `pred_probs` (N, K). Rows that show none of the classes, with as
+    much probability, are dropped by every action but keep. `decisions` are by image id; an unsure row is
     kept. Flags drop or relabel at most the proportion `max_left_out` of a class's rows, and never all; rows
     that people changed do not count. Where more are flagged, those that are most probably right stay, and
     `notes` list them.
@@ -82,6 +83,10 @@ def curate_table(
     _check_options(action, pred_probs, max_left_out)
     actions = np.full(len(table), "keep", dtype=object)
     actions[issues.is_label_issue & (issues.probability >= min_chance)] = action
+    none = np.zeros(len(table)) if issues.probability_none is None else issues.probability_none
+    if action != "keep":
+        actions[issues.shows_none] = "keep"
+        actions[issues.shows_none & (none >= min_chance)] = "drop"
     labels, by_people = issues.suggested_labels.astype(np.int32), np.zeros(len(table), dtype=np.bool_)
     label_of = {name: label for label, name in enumerate(table.class_names)}
     for row, decision in _by_row(table, decisions or {}).items():
@@ -90,13 +95,12 @@ def curate_table(
             actions[row] = "relabel"
             labels[row] = table.given_labels[row] if decision.label is None else label_of[decision.label]
         else:
-            actions[row] = "drop" if decision.verdict == "drop" else "keep"
+            actions[row] = "drop" if decision.verdict in ("drop", "none_of_these") else "keep"
     actions[(actions == "relabel") & (labels == table.labels)] = "keep"
     changed = np.isin(actions, ("drop", "relabel"))
     flagged, among = changed & ~by_people, has_weight(table) & ~(changed & by_people)
-    taken = cap_left_out(
-        table.labels, flagged, 1 - issues.probability, max_left_out=max_left_out, among=among
-    )
+    quality = 1 - np.maximum(issues.probability, none)
+    taken = cap_left_out(table.labels, flagged, quality, max_left_out=max_left_out, among=among)
     actions[flagged & among & ~taken] = "keep"
     curated = replace(
         table,

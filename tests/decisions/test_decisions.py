@@ -12,7 +12,7 @@ import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiyome.decisions.engine import bring_up_to_date, new_engine, url_of
+from kiyome.decisions.engine import MIGRATIONS, bring_up_to_date, new_engine, transaction, url_of
 from kiyome.decisions.log import EVENTS, METADATA
 from kiyome.decisions.store import Decision, Event, open_decisions
 from kiyome.errors import DecisionConflict, InputError, StoreUnavailable
@@ -254,7 +254,11 @@ def test_acts_that_mean_nothing_are_refused(shared_store, acts, said):
         ("relabel", None, "The verdict relabel comes with no label. Expected a label with relabel"),
         ("keep", "cat", "The verdict keep comes with the label 'cat'. Expected a label with relabel"),
         (None, "cat", "The verdict None comes with the label 'cat'"),
-        ("maybe", None, "The verdict 'maybe' is unknown. Expected one of keep, relabel, drop, unsure"),
+        (
+            "maybe",
+            None,
+            "The verdict 'maybe' is unknown. Expected one of keep, relabel, none_of_these, drop, unsure",
+        ),
     ],
 )
 def test_a_decision_is_whole(verdict, label, message):
@@ -384,6 +388,43 @@ def test_the_tables_are_those_that_the_migrations_make(store_url):
     engine.dispose()
 
 
+def test_a_store_from_before_keeps_its_events_and_learns_the_new_verdict(store_url):
+    from alembic.command import upgrade
+    from alembic.config import Config
+
+    engine = new_engine(url_of(store_url))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with transaction(engine) as connection:
+        config.attributes.update(connection=connection, version_table="decision_migrations")
+        upgrade(config, "0001")
+    event = Event(
+        number=1,
+        batch="k1",
+        kind="decide",
+        undoes=None,
+        reviewer="Ann",
+        image_id="a",
+        sequence=1,
+        verdict="drop",
+        label=None,
+        milliseconds=None,
+        decided_at="2026-01-01T00:00:00+00:00",
+        **FACTS | {"seen": {}},
+    )
+    row = vars(event) | {"review": "f" * 64, "place": 0, "seen": "{}"}
+    with transaction(engine) as connection:
+        connection.execute(EVENTS.insert(), row)
+    with pytest.raises(sqlalchemy.exc.IntegrityError), transaction(engine) as connection:
+        connection.execute(EVENTS.insert(), row | {"number": 2, "batch": "k2", "verdict": "none_of_these"})
+    engine.dispose()
+    with opened(store_url) as store:
+        assert store.events_after() == [event]
+        none = Decision(image_id="a", version=1, verdict="none_of_these", label=None)
+        later = decide(store, none, key="k2")
+        assert store.events_after() == [event, *later]
+
+
 def test_a_store_of_a_newer_version_is_refused(store_url):
     opened(store_url).close()
     engine = sqlalchemy.create_engine(url_of(store_url))
@@ -393,7 +434,7 @@ def test_a_store_of_a_newer_version_is_refused(store_url):
     with pytest.raises(InputError) as caught:
         opened(store_url)
     assert caught.value.problem == "The store of decisions is at revision 9999, made by a newer kiyome."
-    assert caught.value.expected == "This version reads revisions up to 0001."
+    assert caught.value.expected == "This version reads revisions up to 0002."
     assert caught.value.remedy == "Update kiyome: pip install -U kiyome"
 
 

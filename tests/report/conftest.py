@@ -27,6 +27,7 @@ def report_from(pred_probs: np.ndarray, labels: np.ndarray, **changes: Any) -> L
         "predicted_labels": suggested,
         "label_quality": quality,
         "probability": 1 - quality,
+        "probability_none": np.zeros(N),
         "is_label_issue": is_issue,
         "ranking": np.flatnonzero(is_issue)[np.argsort(quality[is_issue], kind="stable")],
         "expected_joint": joint,

@@ -46,7 +46,7 @@ def folder(drawn, tmp_path: Path) -> Path:
 def answer(folder: Path, reviewer: str, said: dict[int, str], version: int = 0) -> None:
     items = read_items(folder)
     (folder / "review").mkdir(exist_ok=True)
-    words = ("unsure", "keep", "drop")
+    words = ("unsure", "keep", "drop", "none_of_these")
     acts = [
         Decision(
             image_id=items.image_ids[row],
@@ -108,6 +108,18 @@ def test_disputes_are_named_and_must_be_settled(folder: Path, truth) -> None:
     answer(folder, "Cyd", {2: truth[2]})
     settled = audit(folder, rule="majority")
     assert (settled.score.num_unsure, settled.answers[2]) == (0, settled.sample.class_names.index(truth[2]))
+
+
+def test_none_of_these_counts_as_wrong_for_label_and_model(folder: Path, truth, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    answer(folder, "Ann", dict(enumerate(truth)))
+    answer(other, "Ann", {**dict(enumerate(truth)), 0: "none_of_these"})
+    before, after = audit(folder), audit(other)
+    assert (before.num_none, after.num_none, after.score.num_unsure) == (0, 1, 0)
+    assert after.score.noise_rate.value >= before.score.noise_rate.value
+    assert after.score.accuracy_on_true.value <= before.score.accuracy_on_true.value
+    assert after.summary()["none_of_the_classes"] == 1
+    assert any("1 show none of the classes" in sentence for sentence in after.describe())
 
 
 def test_keep_and_drop_are_no_answers(folder: Path) -> None:

@@ -16,6 +16,7 @@ from kiyome.errors import InputError
 
 AUDIT_FILE, DESIGN_FILE, FACTS_FILE, PHOTOS = "audit.csv", "design.parquet", "design.json", "photos"
 UNSURE_WORD = "unsure"
+NONE_WORD = "none_of_these"
 """The answer of people who cannot tell."""
 
 

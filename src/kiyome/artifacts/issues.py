@@ -12,6 +12,8 @@ from kiyome.artifacts.storage import reading, write_csv_columns, write_parquet
 from kiyome.artifacts.table import Table
 from kiyome.errors import InputError
 
+NONE_CUT = 0.5
+"""Above this probability a row is said to show none of the classes: no class is suggested for it."""
 NO_LABEL = -1
 """The label of a row without a decision or prediction."""
 
@@ -26,6 +28,15 @@ class Issues:
     """(N,) probability that the given label is wrong."""
     suggested_labels: NDArray[np.int32]
     """(N,) the most likely class of flagged rows, the given label elsewhere."""
+    probability_none: NDArray[np.float64] | None = None
+    """(N,) probability that the photo shows none of the classes; None if this was not estimated."""
+
+    @property
+    def shows_none(self) -> NDArray[np.bool_]:
+        """(N,) rows that probably show none of the classes."""
+        if self.probability_none is None:
+            return np.zeros(len(self.probability), np.bool_)
+        return self.probability_none > NONE_CUT
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,9 +65,11 @@ def read_issues(path: str | Path, table: Table) -> RankedIssues:
         )
     wanted = ["image_id", "is_label_issue", "probability", "suggested_label", "predicted_label"]
     with reading(path):
+        wanted += [name for name in pq.read_schema(path).names if name == "probability_none"]
         columns = pq.read_table(path, columns=wanted).to_pydict()
         flags = np.array(columns["is_label_issue"], dtype=np.bool_)
         probability = np.array(columns["probability"], dtype=np.float64)
+        none = np.array(columns.get("probability_none", np.zeros_like(probability)), dtype=np.float64)
     index_of = {image_id: index for index, image_id in enumerate(columns["image_id"])}
     label_of = {name: label for label, name in enumerate(table.class_names)}
     missing = [image_id for image_id in table.image_ids if image_id not in index_of]
@@ -76,6 +89,7 @@ def read_issues(path: str | Path, table: Table) -> RankedIssues:
         is_label_issue=flags[indices],
         probability=probability[indices],
         suggested_labels=suggested,
+        probability_none=none[indices],
         likely_labels=likely,
         ranking=np.argsort(indices, kind="stable"),
     )
@@ -91,13 +105,14 @@ def write_issue_files(
     ranked_rows: ArrayLike,
     suggested_labels: ArrayLike | None = None,
     probability: ArrayLike | None = None,
+    probability_none: ArrayLike | None = None,
 ) -> None:
     """Write `label_issues.csv` and `label_issues.parquet`: every row of the table, most suspicious first.
 
     The columns are cleanlab's (is_label_issue, label_quality, given_label, predicted_label) and image_id,
-    path, suggested_label, rank and, where known, probability. Labels are class names. `ranked_rows` holds row
-    indices; the other rows follow in the table's order, without a rank. -1 stands for no label, NaN for no
-    score.
+    path, suggested_label, rank and, where known, probability and probability_none. Labels are class names.
+    `ranked_rows` holds row indices; the other rows follow in the table's order, without a rank. -1 stands for
+    no label, NaN for no score.
 
     In the CSV, a text that a spreadsheet could run as a formula gets an apostrophe before it. The Parquet
     file is exact.
@@ -122,8 +137,9 @@ def write_issue_files(
         "is_label_issue": _of_length(n, "is_label_issue", is_label_issue).astype(bool),
         "label_quality": _of_length(n, "label_quality", label_quality).astype(np.float64),
     }
-    if probability is not None:
-        columns["probability"] = _of_length(n, "probability", probability).astype(np.float64)
+    for name, values in (("probability", probability), ("probability_none", probability_none)):
+        if values is not None:
+            columns[name] = _of_length(n, name, values).astype(np.float64)
     listed = {name: column[np.concatenate([order, rest])] for name, column in columns.items()}
     listed["rank"] = np.array([*range(1, len(order) + 1), *[None] * len(rest)], dtype=object)
     _write_both(Path(folder), listed)
@@ -143,7 +159,7 @@ def _write_both(folder: Path, columns: dict[str, NDArray[Any]]) -> None:
     import pyarrow as pa
 
     types = {"rank": pa.int64(), "is_label_issue": pa.bool_(), "label_quality": pa.float64()}
-    types |= {"probability": pa.float64()}
+    types |= {"probability": pa.float64(), "probability_none": pa.float64()}
     arrays = {
         name: pa.array(values, types.get(name, pa.string()), from_pandas=True)
         for name, values in columns.items()

@@ -49,6 +49,9 @@ def show_find(result: "FindResult", top: int) -> None:
         f" {rate.high:.1%}."
     )
     line("Errors that the model shares with the labels stay hidden.")
+    if num_none := int(result.shows_none.sum()):
+        photos = "1 photo probably shows" if num_none == 1 else f"{num_none:,} photos probably show"
+        line(f"{photos} none of the classes.")
     line(f"{result.num_issues:,} of {rows:,} rows are flagged. The most suspicious:")
     line()
     _rows(result, top)
@@ -73,6 +76,7 @@ def _rows(result: "FindResult", top: int) -> None:
         shown.add_column(column, justify="right" if column in ("rank", "wrong") else "left")
     for rank, row in enumerate(rows, start=1):
         given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
+        likely = "none of the classes" if result.shows_none[row] else likely
         cells = (str(rank), result.table.image_ids[row], given, likely, chance(result.probability[row]))
         shown.add_row(*(Text(visible(cell)) for cell in cells))
     Console().print(shown)
@@ -297,9 +301,9 @@ def show_decisions(result: "DecisionsResult") -> None:
         reason = "photos or classes that are not in the table (see kiyome decisions repair)"
         line(f"{result.num_skipped:,} events skipped: {reason}")
     shown = Table("reviewer", box=SIMPLE, pad_edge=False)
-    verdicts = ("keep", "relabel", "drop", "unsure")
+    verdicts = ("keep", "relabel", "none_of_these", "drop", "unsure")
     for verdict in verdicts:
-        shown.add_column(verdict, justify="right")
+        shown.add_column(verdict.replace("_", " "), justify="right")
     for name, counts in result.by_reviewer().items():
         shown.add_row(Text(visible(name)), *(f"{counts.get(verdict, 0):,}" for verdict in verdicts))
     Console().print(shown)

@@ -120,6 +120,8 @@ class ReviewItems:
     """(N,) the most probable class of the model."""
     probability: NDArray[np.float64] | None = None
     """(N,) probability that the given label is wrong."""
+    probability_none: NDArray[np.float64] | None = None
+    """(N,) probability that the photo shows none of the classes."""
     is_label_issue: NDArray[np.bool_] | None = None
     """(N,) rows that are flagged."""
     pred_probs: NDArray[np.float32] | None = None
@@ -193,6 +195,7 @@ def _of_run(run: FinishedRun, issues: RankedIssues) -> ReviewItems:
         suggested_labels=issues.suggested_labels,
         likely_labels=issues.likely_labels,
         probability=issues.probability,
+        probability_none=issues.probability_none,
         is_label_issue=issues.is_label_issue,
         pred_probs=run.predictions.pred_probs,
         features=_features(run.path / FEATURES_FILE, len(table)),

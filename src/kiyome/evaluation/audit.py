@@ -26,6 +26,9 @@ Mask = NDArray[np.bool_]
 UNSURE = -1
 """The answer of people who could not tell the true label."""
 
+NONE_OF_THESE = -2
+"""The true label of a photo that shows none of the classes: any class given or predicted is wrong."""
+
 ENOUGH_ROWS = 10
 """Checked rows of a class; with fewer, its row of the matrix carries a caveat."""
 
@@ -83,8 +86,9 @@ def audited_accuracy(
     design
         From `draw_audit`.
     true_labels
-        (n,) answers for `design.rows`, in that order, 0 to K-1, or -1 where people could not tell. A shorter
-        array answers the first rows only: these are a random sample, too, as the order is random.
+        (n,) answers for `design.rows`, in that order, 0 to K-1, -1 where people could not tell, -2 for none
+        of the classes, where label and model are wrong. A shorter array answers the first rows only: these
+        are a random sample, too, as the order is random.
     labels, predicted_labels
         (N,) given labels, and the likeliest classes of any model, not only the one of the design.
     num_classes
@@ -218,12 +222,14 @@ def check_answers(true_labels: ArrayLike, design: AuditDesign, num_classes: int)
     """
     answers = np.asarray(true_labels)
     whole = answers.ndim == 1 and answers.dtype.kind in "iu" and 0 < len(answers) <= len(design.rows)
-    if not whole or answers.min() < UNSURE or answers.max() >= num_classes or (answers == UNSURE).all():
+    in_range = whole and answers.min() >= NONE_OF_THESE and answers.max() < num_classes
+    if not in_range or (answers == UNSURE).all():
         found = f" and values in {answers.min()}..{answers.max()}" if whole else ""
         raise InputError(
             f"true_labels have shape {answers.shape}, type {answers.dtype}{found}.",
-            expected=f"Expected whole numbers from 0 to {num_classes - 1}, or {UNSURE} for unsure, for the"
-            f" {len(design.rows)} rows of the design or the first of them, not all unsure.",
+            expected=f"Expected whole numbers from 0 to {num_classes - 1}, {UNSURE} for unsure or"
+            f" {NONE_OF_THESE} for none of the classes, for the {len(design.rows)} rows of the design or the"
+            " first of them, not all unsure.",
             remedy="Pass the answers in the order of design.rows.",
         )
     return answers.astype(np.intp)
@@ -239,11 +245,11 @@ def _transition(
     sample: CheckedSample, true: Labels, given: Labels, num_classes: int, confidence: float
 ) -> AuditedTransition:
     cells = np.full((3, num_classes, num_classes), np.nan)
-    for t in np.unique(true):
+    for t in np.unique(true[true >= 0]):
         for g in range(num_classes):
             cell = sample.ratio(true == t, given == g, confidence)
             assert cell is not None  # noqa: S101 - the class was seen
             cells[:, t, g] = cell.value, cell.low, cell.high
     value, low, high = cells
-    seen = np.bincount(true, minlength=num_classes).astype(np.int64)
+    seen = np.bincount(true[true >= 0], minlength=num_classes).astype(np.int64)
     return AuditedTransition(value=value, low=low, high=high, rows_seen=seen)

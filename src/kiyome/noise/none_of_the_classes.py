@@ -23,21 +23,20 @@ from kiyome.checks import Labels, Matrix, Numbers, check_arrays
 from kiyome.errors import InputError
 from kiyome.noise.top_classes import sample_size, sampled_rows
 
-NONE_CUT = 0.5
-"""Above it a row is said to show none of the classes: no class is suggested for it."""
-
 FEWEST_ROWS = 50  # of fewer, nobody can tell what is usual
 NUM_NEIGHBORS = 20
 NUM_VOTERS = 5  # the nearest of them, whose labels and predictions make up a row's doubt
 NUM_DIMENSIONS = 32  # 64 know a hidden class less well where its labels are those of the nearest one
 FAR_SLOPE, FAR_CUT = 3.0, 4.3  # of ordinary rows, one in 300 lies beyond
-WEIGHTS = {"distance": 1.0, "doubt": 3.0, "isolation": 1.0}
-UNNAMED_CUT = 12.0  # of ordinary rows, one in 500 lies beyond, of a class that falls into parts one in 75
+NEIGHBOR_LIMIT = 4.0  # units: else a few foreign photos speak for all that lie near them
+WEIGHTS = (1.0, 1.0, 3.0)  # of distance, isolation and doubt
+LEAST_DOUBT = 0.5  # a unit of it: among sure predictions the least doubt would be many units
+UNNAMED_CUT = 11.0  # of ordinary rows, one in 500 lies beyond
 CENTRAL_SHARE = 0.6  # of a class, for its mean: the rest may be foreign
 TRIMMED_SHARE = 0.2  # of rows, for the metric
 CLIP = 4.0  # deviations: else a feature that fires in one photo decides
 SHRINKAGE = 0.1
-FINEST_LEAD = 1e-3
+LARGEST_LEAD = 0.95  # of a class: whoever is surer has no less doubt
 BLOCK_ROWS = 2**10
 
 Floats = NDArray[np.float32]
@@ -75,12 +74,12 @@ def probability_none(
         (N, D) of a backbone, in memory or mapped. Without them only `doubt` is left, with neighbors among the
         predictions: foreign photos that resemble one class are then not found.
     folds
-        (N,) the folds of the predictions; every fifth row is one where not given.
+        (N,) the folds of the predictions; every fifth row is one where none are given, or a single one.
 
     Raises
     ------
     InputError
-        Arrays that do not fit each other or are not finite; a single fold.
+        Arrays that do not fit each other, or features that are not finite.
 
     Notes
     -----
@@ -100,8 +99,10 @@ def probability_none(
     (0, True, True)
     """
     given, probs = check_arrays(labels, pred_probs)
-    parts = np.arange(len(given)) % 5 if folds is None else np.asarray(folds)
+    parts = np.zeros(len(given)) if folds is None else np.asarray(folds)
     _check(given, parts, features)
+    if len(np.unique(parts)) == 1:
+        parts = np.arange(len(given)) % 5
     if len(given) < FEWEST_ROWS:
         return np.zeros(len(given))
     references = np.sort(sampled_rows(0, len(given), sample_size(probs.shape[1]))[0])
@@ -109,7 +110,7 @@ def probability_none(
         views = _views_of_predictions(probs, parts, references)
     else:
         views = _views_of_features(features, given, parts, references)
-    evidence = {name: np.zeros(len(given)) for name in WEIGHTS}
+    evidence = {name: np.zeros(len(given)) for name in ("distance", "isolation", "doubt")}
     neighbors = np.empty((len(given), NUM_NEIGHBORS), np.intp)
     for view in views:
         neighbors[view.rows] = view.neighbors
@@ -132,26 +133,31 @@ def _check(labels: Labels, folds: NDArray[np.generic], features: NDArray[np.floa
         raise InputError(
             "features hold NaN or infinity.", remedy="Leave out the rows of photos that cannot be read."
         )
-    if folds.shape != labels.shape or len(np.unique(folds)) < 2:
+    if folds.shape != labels.shape:
         raise InputError(
-            f"folds have the shape {folds.shape} and {len(np.unique(folds))} different values;"
-            f" ({len(labels)},) and at least two are expected.",
+            f"folds have the shape {folds.shape}; ({len(labels)},) is expected.",
             remedy="Pass the folds of the predictions.",
         )
 
 
 def _combined(evidence: dict[str, Matrix], neighbors: Labels) -> Matrix:
-    foreign = _sigmoid(FAR_SLOPE * (_units(evidence["distance"]) - FAR_CUT))
-    around = [WEIGHTS[name] * _units(values[neighbors].mean(axis=1)) for name, values in evidence.items()]
-    unnamed = _sigmoid(np.sum(around, axis=0) - UNNAMED_CUT)
+    distance, isolation = _units(evidence["distance"]), _units(evidence["isolation"])
+    foreign = _sigmoid(FAR_SLOPE * (distance - FAR_CUT))
+    around = [
+        _units(distance.clip(max=NEIGHBOR_LIMIT)[neighbors].mean(axis=1)),
+        _units(isolation.clip(max=NEIGHBOR_LIMIT)[neighbors].mean(axis=1)),
+        _units(evidence["doubt"][neighbors].mean(axis=1), least=LEAST_DOUBT),
+    ]
+    unnamed = _sigmoid(np.dot(WEIGHTS, around) - UNNAMED_CUT)
     probability: Matrix = 1 - (1 - foreign) * (1 - unnamed)
     return probability
 
 
-def _units(values: Matrix) -> Matrix:
-    """Values (N,) with median 0, where 16 % exceed 1; zeros where most are equal."""
+def _units(values: Matrix, least: float = 0.0) -> Matrix:
+    """Values (N,) with median 0, where 16 % exceed 1 unit, which is `least` or more; zeros if it is 0."""
     median, high = np.quantile(values, (0.5, 0.84))
-    return (values - median) / (high - median) if high > median else np.zeros_like(values)
+    unit = max(high - median, least)
+    return (values - median) / unit if unit > 0 else np.zeros_like(values)
 
 
 def _sigmoid(x: Matrix) -> Matrix:
@@ -165,7 +171,7 @@ def _doubt(view: _View, labels: Labels, probs: Numbers) -> Matrix:
     voices = probs[view.rows] + probs[voters].mean(axis=1, dtype=np.float64)
     for voter in voters.T:
         voices[np.arange(len(voices)), labels[voter]] += 1 / voters.shape[1]
-    lead = (voices.max(axis=1) / 3).clip(FINEST_LEAD, 1 - FINEST_LEAD)
+    lead = (voices.max(axis=1) / 3).clip(max=LARGEST_LEAD)
     doubt: Matrix = np.log(1 - lead) - np.log(lead)
     return doubt
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.issues import NONE_CUT
 from kiyome.artifacts.storage import write_text
 from kiyome.errors import InputError
 from kiyome.noise import NoiseRate
@@ -49,6 +50,8 @@ class LabelFindings:
     """(N,) 0 to 1, low is suspicious."""
     probability: NDArray[np.floating]
     """(N,) probability that the given label is wrong."""
+    probability_none: NDArray[np.floating]
+    """(N,) probability that the photo shows none of the classes."""
     is_label_issue: NDArray[np.bool_]
     """(N,) rows that are flagged."""
     ranking: NDArray[np.integer]
@@ -74,6 +77,11 @@ class LabelFindings:
         _check_values(self)
 
     @property
+    def shows_none(self) -> NDArray[np.bool_]:
+        """(N,) rows that probably show none of the classes."""
+        return self.probability_none > NONE_CUT
+
+    @property
     def num_issues(self) -> int:
         """Number of flagged rows."""
         return int(self.is_label_issue.sum())
@@ -84,9 +92,13 @@ class LabelFindings:
         return self.ranking[: self.num_issues]
 
 
+PROBABILITIES = ("probability", "probability_none")
+
+
 def _check_shapes(found: LabelFindings) -> None:
     N, K = len(found.image_ids), len(found.class_names)
-    for name in ("given_labels", "predicted_labels", "label_quality", "probability", "is_label_issue"):
+    names = ("given_labels", "predicted_labels", "label_quality", "is_label_issue", *PROBABILITIES)
+    for name in names:
         _require_shape(name, getattr(found, name), (N,))
     _require_shape("expected_joint", found.expected_joint, (K, K))
 
@@ -95,9 +107,11 @@ def _check_values(found: LabelFindings) -> None:
     K = len(found.class_names)
     for name, values in (("given_labels", found.given_labels), ("predicted_labels", found.predicted_labels)):
         _require_all(name, values, (values >= 0) & (values < K), f"labels from 0 to {K - 1}")
-    quality, probability, joint = found.label_quality, found.probability, found.expected_joint
+    quality, joint = found.label_quality, found.expected_joint
     _require_all("label_quality", quality, np.isfinite(quality), "a finite score of each row")
-    _require_all("probability", probability, (probability >= 0) & (probability <= 1), "values from 0 to 1")
+    for name in PROBABILITIES:
+        values = getattr(found, name)
+        _require_all(name, values, (values >= 0) & (values <= 1), "values from 0 to 1")
     _require_all("expected_joint", joint.ravel(), np.isfinite(joint).ravel(), "finite counts")
     if not np.array_equal(np.sort(found.flagged_ranking), np.flatnonzero(found.is_label_issue)):
         _refuse("ranking does not begin with the flagged rows", "each flagged row once, before all others")
@@ -122,6 +136,7 @@ def _refuse(problem: str, expected: str) -> None:
 
 MAX_THUMBNAILS = 400
 MAX_TOP = 120
+MAX_NONE = 36
 MAX_PAIRS = 12
 MAX_CELLS = 240
 MAX_IN_CELL = 12
@@ -155,6 +170,8 @@ class Card:
     same: bool
     chance: float
     """Probability that the given label is wrong."""
+    none: float
+    """Probability that the photo shows none of the classes."""
     thumbnail: str | None
 
 
@@ -202,8 +219,9 @@ def issues_by_cell(found: LabelFindings) -> list[CellRows]:
     Ties keep the order of the classes, so the page does not depend on chance.
     """
     K = len(found.class_names)
-    given, true = found.given_labels[found.flagged_ranking], found.predicted_labels[found.flagged_ranking]
-    rows, cell = found.flagged_ranking[given != true], (true.astype(np.int64) * K + given)[given != true]
+    ranking = found.flagged_ranking[~found.shows_none[found.flagged_ranking]]
+    given, true = found.given_labels[ranking], found.predicted_labels[ranking]
+    rows, cell = ranking[given != true], (true.astype(np.int64) * K + given)[given != true]
     order = np.argsort(cell, kind="stable")
     codes, starts = np.unique(cell[order], return_index=True)
     parts = np.split(rows[order], starts[1:])
@@ -215,12 +233,19 @@ def issues_by_cell(found: LabelFindings) -> list[CellRows]:
     return sorted(cells, key=lambda one: -len(one.rows))
 
 
+def rows_of_none(found: LabelFindings) -> list[int]:
+    """Return the rows that probably show none of the classes, the most probable first."""
+    order = np.argsort(-found.probability_none, kind="stable")
+    rows: list[int] = order[found.shows_none[order]].tolist()
+    return rows
+
+
 def rows_to_show(found: LabelFindings, cells: Sequence[CellRows]) -> list[int]:
-    """Return the rows whose photo is on the page: the top of the ranking, pairs, then every cell in turns.
+    """Return the rows whose photo is on the page: top of the ranking, none, pairs, then every cell in turns.
 
     Turns give the emptiest cell a photo before the fullest gets its second.
     """
-    rows = found.flagged_ranking[:MAX_TOP].tolist()
+    rows = found.flagged_ranking[:MAX_TOP].tolist() + rows_of_none(found)[:MAX_NONE]
     for repeats in (found.duplicates, found.groups):
         rows += [row for pair in (repeats.pairs if repeats else ())[:MAX_PAIRS] for row in pair]
     for turn in range(MAX_IN_CELL):
@@ -248,6 +273,8 @@ def build_page(
         "num_flagged": len(found.flagged_ranking),
         "has_photos": found.photo is not None,
         "top": [cards.of(row) for row in found.flagged_ranking[:MAX_TOP].tolist()],
+        "none": [cards.of(row) for row in rows_of_none(found)[:MAX_NONE]],
+        "num_none": int(found.shows_none.sum()),
         "class_names": names,
         "matrix": matrix_cells(found, names, listed) if small else [],
         "compact": None if small else compact_map(found.expected_joint),
@@ -282,6 +309,7 @@ class _Cards:
             suggested=shown(found.class_names[found.predicted_labels[row]], 60),
             same=bool(found.given_labels[row] == found.predicted_labels[row]),
             chance=float(found.probability[row]),
+            none=float(found.probability_none[row]),
             thumbnail=_key(row) if row in self.thumbnails else None,
         )
 
@@ -368,7 +396,7 @@ def write_report(found: LabelFindings, path: str | Path, *, on_progress: Progres
     ...     title="two photos", class_names=["cat", "dog"], image_ids=["a.jpg", "b.jpg"],
     ...     given_labels=np.array([0, 1]), predicted_labels=np.array([1, 1]),
     ...     label_quality=np.array([0.1, 0.9]), probability=np.array([0.9, 0.1]),
-    ...     is_label_issue=np.array([True, False]), ranking=np.array([0, 1]),
+    ...     probability_none=np.zeros(2), is_label_issue=np.array([True, False]), ranking=np.array([0, 1]),
     ...     expected_joint=np.array([[0, 0], [1, 1]]), noise_rate=noise_rate([0, 1], np.eye(2)),
     ... )
     >>> path = Path(tempfile.mkdtemp()) / "report.html"

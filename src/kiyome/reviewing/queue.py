@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.issues import NONE_CUT
 from kiyome.decisions.current import LABEL, NONE, VERDICTS, Codes, CurrentDecisions
 from kiyome.decisions.events import Verdict
 from kiyome.decisions.items import ALONE, ReviewItems, Secret
@@ -76,6 +77,8 @@ class QueueFilter:
     """Only rows for which the model predicts this class."""
     flagged: bool | None = None
     """Only rows that are flagged (True), or are not (False)."""
+    none: bool | None = None
+    """Only rows that probably show none of the classes (True), or one of them (False)."""
     min_chance: float = 0.0
     """Only rows whose label is wrong with at least this probability, 0 to 1."""
     max_chance: float = 1.0
@@ -190,6 +193,8 @@ def _label_masks(items: ReviewItems, queue_filter: QueueFilter) -> list[Mask]:
         masks.append(items.likely_labels == _label(items, queue_filter.likely))
     if queue_filter.flagged is not None and items.is_label_issue is not None:
         masks.append(items.is_label_issue == queue_filter.flagged)
+    if queue_filter.none is not None and items.probability_none is not None:
+        masks.append((items.probability_none > NONE_CUT) == queue_filter.none)
     if items.probability is not None and queue_filter.min_chance > 0:
         masks.append(items.probability >= queue_filter.min_chance)
     if items.probability is not None and queue_filter.max_chance < 1:
@@ -224,7 +229,7 @@ def _has_verdict(codes: Codes, verdict: Verdict) -> Mask:
 
 def refuse_unblinding(queue_filter: QueueFilter, me: str | None) -> None:
     """Raise an InputError on a filter that would show something of labels, predictions or other people."""
-    hidden = ("given", "likely", "flagged", "min_chance", "max_chance")
+    hidden = ("given", "likely", "flagged", "none", "min_chance", "max_chance")
     shown = [name for name in hidden if getattr(queue_filter, name) != getattr(QueueFilter(), name)]
     shown += ["order"] if queue_filter.order not in BLIND_ORDERS else []
     shown += ["state"] if queue_filter.state == "disputed" else []

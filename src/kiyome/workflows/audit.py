@@ -17,7 +17,7 @@ from kiyome.artifacts.storage import sha256_of_file, write_text
 from kiyome.decisions.agreement import Rule
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate
-from kiyome.evaluation.audit import ENOUGH_ROWS, AuditedScore, audited_accuracy
+from kiyome.evaluation.audit import ENOUGH_ROWS, NONE_OF_THESE, AuditedScore, audited_accuracy
 from kiyome.reading.files import read_records
 from kiyome.report.charts import Interval
 from kiyome.report.pages import AuditReport, write_audit_report
@@ -34,9 +34,14 @@ class AuditResult:
     sample: SealedSample
     score: AuditedScore
     answers: NDArray[np.intp]
-    """(n,) true labels in the blind order, -1 where people were unsure."""
+    """(n,) true labels in the blind order, -1 where people were unsure, -2 for none of the classes."""
     digest: str
     """Of the filled file, or of the decisions of a review."""
+
+    @property
+    def num_none(self) -> int:
+        """Number of checked photos that show none of the classes."""
+        return int((self.answers == NONE_OF_THESE).sum())
 
     @property
     def folder(self) -> Path:
@@ -51,6 +56,11 @@ class AuditResult:
             f"Wrong labels: {score.noise_rate.as_percent()}.",
             f"Accuracy on given labels: {self.sample.accuracy_on_given.as_percent()}.",
         ]
+        if self.num_none:
+            sentences.append(
+                f"Of {score.num_checked} checked rows, {self.num_none} show none of the classes: label and"
+                " model count as wrong there."
+            )
         if score.num_unsure:
             low, high = (100 * end for end in score.accuracy_bounds)
             wrong_low, wrong_high = (100 * end for end in score.noise_bounds)
@@ -90,6 +100,7 @@ class AuditResult:
             },
             "checked": score.num_checked,
             "unsure": score.num_unsure,
+            "none_of_the_classes": self.num_none,
             "drawn": len(self.sample.design.rows),
             "confidence": score.confidence,
             "transition_matrix": {

@@ -1,7 +1,7 @@
 """People's answers for an audit sample: true labels of the first rows, in the blind order. n rows.
 
-audit.csv ───────── one class name a row, or unsure ─────┐
-                                                         ├─► answers (m,), m up to n, -1 where unsure
+audit.csv ───────── one class name a row, or unsure ─────┐   answers (m,), m up to n: -1 where unsure,
+                                                         ├─► -2 for none of the classes
 RUN-audit/review ── decisions ── consensus of reviewers ─┘
 """
 
@@ -12,21 +12,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.audit_folder import UNSURE_WORD
+from kiyome.artifacts.audit_folder import NONE_WORD, UNSURE_WORD
 from kiyome.decisions.agreement import DISPUTED, Rule, consensus_codes
 from kiyome.decisions.consensus import digest_of_events, events_of, has_store
 from kiyome.decisions.current import DROP, KEEP, LABEL, NONE, CurrentDecisions
+from kiyome.decisions.current import NONE_OF_THESE as NONE_OF_THESE_CODE
 from kiyome.decisions.current import UNSURE as UNSURE_CODE
 from kiyome.decisions.exchange.answers import preview
 from kiyome.decisions.items import read_items
 from kiyome.errors import InputError
-from kiyome.evaluation.audit import UNSURE
+from kiyome.evaluation.audit import NONE_OF_THESE, UNSURE
 from kiyome.reading.columns import Records
 from kiyome.reading.files import read_records
 from kiyome.workflows.audit_sample import COLUMNS, SealedSample
 
 SHOWN = 5
-UNFILLED = -2
+UNFILLED = -3
 
 
 def answers_of_review(
@@ -55,7 +56,8 @@ def answers_of_review(
         _check_disputes(codes, current)
     codes[codes == DISPUTED] = UNSURE_CODE
     answered = _first_rows(codes, current)
-    answers = np.where(answered == UNSURE_CODE, UNSURE, answered - LABEL).astype(np.intp)
+    special = [answered == UNSURE_CODE, answered == NONE_OF_THESE_CODE]
+    answers = np.select(special, [UNSURE, NONE_OF_THESE], answered - LABEL).astype(np.intp)
     return answers, digest_of_events(events)
 
 
@@ -63,8 +65,8 @@ def _check_answers(codes: NDArray[np.int32], current: CurrentDecisions) -> None:
     if len(strange := np.flatnonzero((codes == KEEP) | (codes == DROP))):
         raise InputError(
             f"The answer is keep or drop for {_named(strange, current)}.",
-            expected="Expected a class, or unsure.",
-            remedy="Choose the class that the photo shows, or unsure.",
+            expected="Expected a class, none of these, or unsure.",
+            remedy="Choose the class that the photo shows, none of these, or unsure.",
         )
 
 
@@ -121,13 +123,14 @@ def read_answers(path: Path, sample: SealedSample) -> NDArray[np.intp]:
     rows, answers = ([text.strip() for text in records.texts(column)] for column in (COLUMNS[0], COLUMNS[-1]))
     position_of = {name: position for position, name in enumerate(sample.row_names)}
     _check_rows(records, rows, position_of)
-    code_of = {"": UNFILLED, UNSURE_WORD: UNSURE, **{n: k for k, n in enumerate(sample.class_names)}}
+    words = {"": UNFILLED, UNSURE_WORD: UNSURE, NONE_WORD: NONE_OF_THESE}
+    code_of = words | {name: label for label, name in enumerate(sample.class_names)}
     if strange := [line for line, answer in enumerate(answers) if answer not in code_of]:
         records.fail(
             "true labels that are not classes",
             strange,
             describe=lambda line: repr(answers[line]),
-            expected=f"Expected the name of a class, or '{UNSURE_WORD}'.",
+            expected=f"Expected the name of a class, '{NONE_WORD}' or '{UNSURE_WORD}'.",
             remedy=f"The classes are {', '.join(sample.class_names)}.",
         )
     order = np.argsort([position_of[name] for name in rows])

@@ -17,6 +17,7 @@ from kiyome.artifacts.audit_folder import (
     AUDIT_FILE,
     DESIGN_FILE,
     FACTS_FILE,
+    NONE_WORD,
     PHOTOS,
     UNSURE_WORD,
     blind_names,
@@ -199,9 +200,9 @@ def _check(target: Path, run: FinishedRun) -> None:
             f"{target / AUDIT_FILE} exists: a sample is drawn once, not until one pleases.",
             remedy="Go on filling it, or name another folder with --output.",
         )
-    if UNSURE_WORD in run.table.class_names:
+    if taken := {NONE_WORD, UNSURE_WORD} & set(run.table.class_names):
         raise InputError(
-            f"A class has the name '{UNSURE_WORD}', which people write where they cannot tell.",
+            f"A class has the name '{min(taken)}', which people write where they see no class.",
             remedy="Give the class another name.",
         )
     if run.predictions.kind != "out_of_fold":
@@ -255,6 +256,7 @@ def _how_to(sample: SealedSample) -> str:
     lines = [
         f"Fill the column true_label of {AUDIT_FILE} from the top down; look only at the photo.",
         f"Write one of: {', '.join(sample.class_names)}",
+        f"Write {NONE_WORD} where the photo shows none of them.",
         f"Write {UNSURE_WORD} where you cannot tell. Never guess.",
         "You may stop anywhere, but not because of what you have seen.",
         f"Then: kiyome audit {AUDIT_FILE} --sample THIS_FOLDER",

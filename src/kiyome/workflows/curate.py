@@ -78,10 +78,11 @@ def curate(
         The folder of a finished `find`.
     action
         Action on flagged rows without a decision: ``drop``, ``relabel``, ``weight``, ``soften`` or ``keep``;
-        by default ``drop``, or ``keep`` if there are decisions.
+        by default ``drop``, or ``keep`` if there are decisions. All but ``keep`` drop the rows that probably
+        show none of the classes.
     decisions
-        A CSV or Parquet file with columns image_id, decision (keep, drop, relabel, unsure), label and, where
-        several people decided, reviewer. By default the decisions of the review of the run.
+        A CSV or Parquet file with columns image_id, decision (keep, relabel, none_of_these, drop, unsure),
+        label and, where several people decided, reviewer. By default the decisions of the review of the run.
     store
         Where that review keeps its decisions, as for `kiyome review`.
     rule
@@ -179,6 +180,7 @@ CHANGES = (
     "label_now",
     "weight_now",
     "chance_wrong",
+    "probability_none",
 )
 
 
@@ -195,4 +197,5 @@ def _change(
         safe_cell(names[now.labels[row]]),
         1.0 if now.weights is None else float(now.weights[row]),
         round(float(issues.probability[row]), 6),
+        "" if issues.probability_none is None else round(float(issues.probability_none[row]), 6),
     )

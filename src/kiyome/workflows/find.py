@@ -34,6 +34,7 @@ from kiyome.noise.adaptive import (
 )
 from kiyome.noise.label_issues import check_filter
 from kiyome.noise.noise_rate import adaptive_noise_rate
+from kiyome.noise.none_of_the_classes import probability_none
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.report.find_report import LabelFindings, Repeats, write_report
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
@@ -49,9 +50,9 @@ REPORT_SIDE = 256
 class FindResult(LabelFindings):
     """Result of `find`; all of it is in the run folder, too. N rows, K classes.
 
-    `is_label_issue`, `label_quality`, `probability`, `predicted_labels` (N,) are of all rows that have a
-    score; `ranking` (N,) starts with the flagged ones; `expected_joint` (K, K) is [true, given];
-    `noise_rate` has a value and a range.
+    `is_label_issue`, `label_quality`, `probability`, `probability_none`, `predicted_labels` (N,) are of all
+    rows that have a score; `ranking` (N,) starts with the flagged ones; `expected_joint` (K, K) is
+    [true, given]; `noise_rate` has a value and a range.
     """
 
     folder: Path
@@ -77,8 +78,9 @@ class FindResult(LabelFindings):
 
     @property
     def suggested_labels(self) -> NDArray[np.int64]:
-        """(N,) the likeliest class where a row is flagged, the given label elsewhere."""
-        return np.where(self.is_label_issue, self.predicted_labels, self.given_labels)
+        """(N,) the likeliest class where a row is flagged and shows one, the given label elsewhere."""
+        suggests = self.is_label_issue & ~self.shows_none
+        return np.where(suggests, self.predicted_labels, self.given_labels)
 
     def summary(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -89,6 +91,7 @@ class FindResult(LabelFindings):
         return {
             "rows": len(self.table),
             "flagged": self.num_issues,
+            "none_of_the_classes": int(self.shows_none.sum()),
             "expected_precision": self.expected_precision,
             "method": self.method,
             "noise_rate": vars(self.noise_rate),
@@ -122,6 +125,7 @@ def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> No
         predicted_labels=result.predicted_labels,
         suggested_labels=result.suggested_labels,
         probability=result.probability,
+        probability_none=result.probability_none,
         ranked_rows=result.ranking,
     )
     write_text(folder / "noise.json", json.dumps(result.findings(), indent=2))
@@ -309,6 +313,9 @@ def examine(
         is_label_issue=flagged,
         label_quality=scores,
         probability=fit.probability,
+        probability_none=probability_none(
+            labels, pred_probs, features=scored.features, folds=scored.table.folds
+        ),
         ranking=np.lexsort((scores, ~flagged)),
         confident_joint=confident_joint(labels, pred_probs),
         expected_joint=joint * (len(labels) / joint.sum()),

@@ -23,25 +23,27 @@ def test_a_full_round_by_keyboard(serve: Any, open_page: Any, saved: Any, shows:
     page.keyboard.press("k")
     page.keyboard.press("x")
     page.keyboard.press("u")
+    page.keyboard.press("n")
     third = page.inner_text(".classes li:nth-child(3) bdi")
-    said = ("keep", None) if third == label_of(served, rows[4]) else ("relabel", third)
+    said = ("keep", None) if third == label_of(served, rows[5]) else ("relabel", third)
     page.keyboard.press("3")
     saved(page)
-    assert position(page) == "6 of 60"
+    assert position(page) == "7 of 60"
     assert served.verdicts() == {
         rows[0]: ("relabel", label_of(served, rows[0], "suggested")),
         rows[1]: ("keep", None),
         rows[2]: ("drop", None),
         rows[3]: ("unsure", None),
-        rows[4]: said,
+        rows[4]: ("none_of_these", None),
+        rows[5]: said,
     }
 
     page.keyboard.press("z")
-    shows(page, "#position", "5 of 60")
+    shows(page, "#position", "6 of 60")
     page.keyboard.press("Control+z")
     saved(page)
-    assert position(page) == "4 of 60"
-    assert served.verdicts()[rows[4]] == served.verdicts()[rows[3]] == (None, None)
+    assert position(page) == "5 of 60"
+    assert served.verdicts()[rows[5]] == served.verdicts()[rows[4]] == (None, None)
     page.keyboard.press("y")
     page.keyboard.press("Control+Shift+z")
     saved(page)

@@ -23,7 +23,7 @@ asked = st.builds(
     min_chance=st.sampled_from([0.0, 0.3]),
     max_chance=st.sampled_from([0.8, 1.0]),
     state=st.sampled_from(["open", "left", "mine", "decided", "disputed", "all"]),
-    verdict=st.sampled_from([None, "keep", "relabel", "drop", "unsure"]),
+    verdict=st.sampled_from([None, "keep", "relabel", "none_of_these", "drop", "unsure"]),
     reviewer=st.sampled_from([None, "Ann", "Bob", "nobody"]),
     search=st.sampled_from(["", "1.PNG"]),
 )
@@ -35,7 +35,7 @@ def decided(items_of, log_of) -> CurrentDecisions:
     items = items_of(40)
     current, log = CurrentDecisions(items), log_of(items)
     rng = np.random.default_rng(1)
-    said = ["keep", "drop", "unsure", "class 0", "class 1", "class 2"]
+    said = ["keep", "drop", "none_of_these", "unsure", "class 0", "class 1", "class 2"]
     for name in ("Ann", "Bob"):
         for row in range(0, 40, 2 if name == "Ann" else 3):
             current.apply(log.append(name, {row: said[rng.integers(len(said))]}))

@@ -53,7 +53,11 @@ def write_decisions_jsonl(rows: ReviewedRows) -> ExportedFile:
 def write_corrected_labels(rows: ReviewedRows, *, raw: bool = False) -> ExportedFile:
     """Return a CSV of image_id and label: what people agree on, else the given label; no dropped rows."""
     agreed = rows.agreed_labels()
-    dropped = {image_id for image_id, decision in rows.agreed.items() if decision.verdict == "drop"}
+    dropped = {
+        image_id
+        for image_id, decision in rows.agreed.items()
+        if decision.verdict in ("drop", "none_of_these")
+    }
     lines = (
         (image_id, agreed.get(image_id, rows.given_label(image_id)))
         for image_id in rows.image_ids

@@ -55,17 +55,21 @@ class _Annotation:
 def write_label_studio(rows: ReviewedRows) -> ExportedFile:
     """Return all N rows as tasks: a prediction where we suggest another class, an annotation a reviewer.
 
-    Annotations of rows that people drop or are unsure of are skipped ones. Photos are where Label Studio
-    serves local files, with the data folder as its document root.
+    Annotations of rows that people drop, are unsure of, or see none of the classes in, are skipped ones.
+    Photos are where Label Studio serves local files, with the data folder as its document root.
     """
     decided: dict[str, list[Decision]] = {}
     for decision in rows.decisions:
         decided.setdefault(decision.image_id, []).append(decision)
     tasks = (_task(rows, row, decided.get(image_id, [])) for row, image_id in enumerate(rows.image_ids))
-    dropped = Counter(decision.verdict for decision in rows.decisions)["drop"]
+    verdicts = Counter(decision.verdict for decision in rows.decisions)
+    skipped = {
+        "rows that people drop, exported as skipped": verdicts["drop"],
+        "rows that show none of the classes, exported as skipped": verdicts["none_of_these"],
+    }
     return ExportedFile(
         content=("[" + ",\n".join(map(json.dumps, tasks)) + "]\n").encode(),
-        left_out={"rows that people drop, exported as skipped": dropped} if dropped else {},
+        left_out={reason: number for reason, number in skipped.items() if number},
         hint=f"The labeling interface of the project:\n{labeling_interface(rows.class_names)}",
     )
 

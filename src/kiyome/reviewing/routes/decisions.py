@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from kiyome.decisions.events import Decision, Event, look_alikes
+from kiyome.decisions.events import Decision, Event, Verdict, look_alikes
 from kiyome.reviewing.routes.dependencies import (
     At,
     Name,
@@ -40,7 +40,7 @@ class Entry(Body):
     row: int = Field(ge=0, lt=2**31)
     version: int = Field(ge=0, lt=2**31)
     """Of the row when it was shown; 0 where this reviewer had decided nothing."""
-    verdict: Literal["keep", "relabel", "drop", "unsure"]
+    verdict: Verdict
     label: str | None = Field(default=None, max_length=2048)
 
 

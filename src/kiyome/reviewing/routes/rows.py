@@ -29,6 +29,7 @@ class QueueQuery(BaseModel):
     given: str | None = Field(default=None, max_length=2048)
     likely: str | None = Field(default=None, max_length=2048)
     flagged: bool | None = None
+    none: bool | None = None
     min_chance: float = Field(default=0.0, ge=0, le=1)
     max_chance: float = Field(default=1.0, ge=0, le=1)
     state: State = "all"
@@ -128,6 +129,9 @@ def rows_shown(
             "given": _given(items, row),
             "suggested": None if suggested is None else names[suggested[row]],
             "probability": None if items.probability is None else _number(items.probability[row]),
+            "probability_none": None
+            if items.probability_none is None
+            else _number(items.probability_none[row]),
             "flagged": None if items.is_label_issue is None else bool(items.is_label_issue[row]),
             "likely": likely[index],
             "mine": _mine(current, me, row),

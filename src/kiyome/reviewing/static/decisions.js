@@ -6,7 +6,7 @@
  */
 import * as api from "./api.js";
 import { makePendingRequests, newKey } from "./pending.js";
-import { decisionText, rows as rowsText } from "./format.js";
+import { decisionText, rows as rowsText, showsNone } from "./format.js";
 
 /**
  * @import { Act, Button, RowDecision, PendingRequest, List, Mine, Review, Row, State, StateStore, Stopped, Choice } from "./types.js"
@@ -88,13 +88,14 @@ export function makeDecisions(page) {
   }
 
   /**
-   * The decision of a key or button about a row; the given class means keep.
+   * The decision of a key or button about a row; the given class means keep. What is likely may be none.
    * @param {Row} row
    * @param {Choice} choice
    * @param {string | null} label
    * @returns {Act}
    */
   function decisionOf(row, choice, label) {
+    if (choice === "accept" && showsNone(row)) return { row: row.row, verdict: "none_of_these", label: null };
     if (choice !== "accept" && choice !== "class") return { row: row.row, verdict: choice, label: null };
     const chosen = choice === "accept" ? row.suggested : label;
     const kept = chosen === row.given && !review.blind;

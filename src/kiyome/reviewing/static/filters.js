@@ -21,7 +21,7 @@ const STATES = {
 /** @type {Object<string, string>} */
 const BLIND_STATES = { open: "Open", mine: "RowDecision", all: "All" };
 /** @type {Object<string, string>} */
-const VERDICTS = { keep: "Kept", relabel: "Another class", drop: "Dropped", unsure: "Unsure" };
+const VERDICTS = { keep: "Kept", relabel: "Another class", none_of_these: "None of these", drop: "Dropped", unsure: "Unsure" };
 const TYPED_AFTER = 300;
 
 /** @param {{session: Session}} props */
@@ -50,7 +50,7 @@ function chipText(name, value) {
   /** @type {Object<string, () => string>} */
   const chips = {
     order: () => ORDERS[value] ?? value, given: () => `given ${value}`, likely: () => `likely ${value}`,
-    flagged: () => (value === "true" ? "flagged" : "not flagged"), state: () => STATES[value] ?? value,
+    flagged: () => (value === "true" ? "flagged" : "not flagged"), none: () => (value === "true" ? "none of the classes" : "one of the classes"), state: () => STATES[value] ?? value,
     verdict: () => VERDICTS[value] ?? value, reviewer: () => `by ${value}`, search: () => `“${value}”`,
     min_chance: () => `probability from ${percent(Number(value))}`, max_chance: () => `probability up to ${percent(Number(value))}`,
   };
@@ -77,6 +77,7 @@ function Panel({ session, address, people }) {
       ${choice("given", "Given label", classes, "Any")}
       ${choice("likely", "Likely class", classes, "Any")}
       ${choice("flagged", "Flag", [["true", "Flagged"], ["false", "Not flagged"]], "Any")}
+      ${choice("none", "Shows", [["true", "None of the classes"], ["false", "One of the classes"]], "Any")}
       ${choice("verdict", "Decision", Object.entries(VERDICTS), "Any")}
       ${choice("reviewer", "RowDecision by", people.map((name) => [name, name]), "Anyone")}
       <${Chance} session=${session} name="min_chance" label="Probability from" value=${address.min_chance} />

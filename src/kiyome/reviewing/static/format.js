@@ -26,10 +26,13 @@ export const count = (number) => numbers.format(number);
 /** "1 row", "12 rows" @param {number} number */
 export const rows = (number) => `${count(number)} ${number === 1 ? "row" : "rows"}`;
 
+/** Whether a photo probably shows none of the classes. @param {Row} row */
+export const showsNone = (row) => (row.probability_none ?? 0) > 0.5;
+
 /** A decision as text; null where there is none. @param {Decision | null | undefined} decision */
 export function decisionText(decision) {
   if (!decision?.verdict) return null;
-  return { keep: "kept", relabel: `now ${decision.label}`, drop: "dropped", unsure: "unsure" }[decision.verdict];
+  return { keep: "kept", relabel: `now ${decision.label}`, none_of_these: "none of these", drop: "dropped", unsure: "unsure" }[decision.verdict];
 }
 
 /** The remaining time, roughly. @param {number | null | undefined} seconds */

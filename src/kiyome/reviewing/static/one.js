@@ -8,7 +8,7 @@ import { Icon } from "./icons.js";
 import { Photo, PhotoTools } from "./photo.js";
 import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
-import { classesInOrder, count, decisionText, probabilityText } from "./format.js";
+import { classesInOrder, count, decisionText, probabilityText, showsNone } from "./format.js";
 
 /** @import { Drawn, Row, Session, Choice } from "./types.js" */
 
@@ -43,7 +43,7 @@ export function Empty({ session }) {
     <p class="large">${all ? "Every row is decided." : "No row matches these filters."}</p>
     <p>${all ? "Show all rows, or the disputed ones." : "Remove a filter, or show all rows."}</p>
     <p class="buttons">
-      <button class="plain" onClick=${() => session.setAddress({ state: "all", given: "", likely: "", flagged: "", verdict: "", reviewer: "", min_chance: "", max_chance: "", search: "" })}>All rows</button>
+      <button class="plain" onClick=${() => session.setAddress({ state: "all", given: "", likely: "", flagged: "", none: "", verdict: "", reviewer: "", min_chance: "", max_chance: "", search: "" })}>All rows</button>
       <button class="plain" onClick=${() => session.setAddress({ state: "disputed" })}>Disputed rows</button>
     </p></div>`;
 }
@@ -71,7 +71,8 @@ function Labels({ session, row }) {
         ${row.suggested && row.suggested !== row.given && html`
           <div class="likely"><dt>Likely</dt><dd><bdi>${row.suggested}</bdi></dd></div>`}
       </dl>
-      ${typeof row.probability === "number" && html`<p class="chance"><b>${probabilityText(row.probability)}</b> probability that the label is wrong</p>`}`}
+      ${typeof row.probability === "number" && html`<p class="chance"><b>${probabilityText(row.probability)}</b> probability that the label is wrong</p>`}
+      ${showsNone(row) && html`<p class="chance"><b>${probabilityText(row.probability_none ?? 0)}</b> probability that it shows none of the classes</p>`}`}
     <p class="decision" aria-live="off">${text ? html`<span class=${`verdict ${row.mine?.verdict}`}><bdi>${text}</bdi></span> ${unsent ? "saving" : "saved"}` : html`<span class="soft">Not decided by you</span>`}</p>
     ${row.others?.length ? html`<p class="others">${row.others.map((other) => html`<span key=${other.reviewer}><bdi>${other.reviewer}</bdi>: <bdi>${decisionText(other) ?? "open"}</bdi></span>`)}</p>` : null}
   </div>`;
@@ -88,10 +89,15 @@ function Actions({ session, row }) {
   const button = (choice, key, label, pressed) => html`
     <button class=${`act ${choice}`} onMouseDown=${keepFocus} onClick=${() => session.act(choice)} aria-pressed=${String(Boolean(pressed))} aria-keyshortcuts=${key}>
       <span>${label}</span><kbd aria-hidden="true">${key}</kbd></button>`;
-  const changes = row.suggested && row.suggested !== row.given;
+  const none = !blind && showsNone(row);
+  const changes = none || (row.suggested && row.suggested !== row.given);
+  /** @param {string} key */
+  const noneButton = (key) => button("none_of_these", key, "None of these", verdict === "none_of_these");
   return html`<div class="actions" role="group" aria-label="Decide">
-    ${!blind && changes && button("accept", "Enter", html`Accept <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine?.label === row.suggested)}
+    ${none && noneButton("Enter")}
+    ${!blind && changes && !none && button("accept", "Enter", html`Accept <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine?.label === row.suggested)}
     ${!blind && button("keep", changes ? "K" : "Enter", html`Keep <bdi>${row.given}</bdi>`, verdict === "keep")}
+    ${!none && noneButton("N")}
     ${button("drop", "X", "Drop", verdict === "drop")}
     ${button("unsure", "U", "Unsure", verdict === "unsure")}
     <button class="act find" onMouseDown=${keepFocus} onClick=${() => session.open("classes")}><span>Find class</span><kbd aria-hidden="true">/</kbd></button>
