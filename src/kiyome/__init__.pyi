@@ -17,6 +17,7 @@ from .noise import (
     label_quality,
     noise_rate,
     posterior_matrix,
+    probability_none,
     rank_label_issues,
     transition_matrix,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "note_scores",
     "posterior_matrix",
     "predict",
+    "probability_none",
     "rank_label_issues",
     "read_diary",
     "repair_decisions",

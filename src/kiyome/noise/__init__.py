@@ -3,6 +3,7 @@
 label_issues     which rows: a mask, or indices with the most suspicious first
 label_quality    one score a row, low is suspicious
 noise_rate       the share of wrong labels, with its range
+none_of_the_classes  photos of something else, or of a class without a name
 confident_joint  how often class `given` seems to be `true`
 transition       transition and posterior matrices; noise and predictions with known truth
 files            predictions in many files, or in Parquet and Arrow
@@ -24,6 +25,7 @@ from kiyome.noise.label_issues import (
 )
 from kiyome.noise.label_quality import label_quality
 from kiyome.noise.noise_rate import NoiseRate, noise_rate
+from kiyome.noise.none_of_the_classes import probability_none
 from kiyome.noise.transition import (
     class_dependent_transition,
     inject_label_noise,
@@ -57,6 +59,7 @@ __all__ = [
     "posterior_from_transition",
     "posterior_matrix",
     "posterior_of",
+    "probability_none",
     "rank_label_issues",
     "read_blocks",
     "simulate_pred_probs",

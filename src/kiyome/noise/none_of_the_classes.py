@@ -230,12 +230,15 @@ def _directions(features: NDArray[np.floating]) -> Floats:
 
 
 def _class_means(directions: Floats, labels: Labels) -> Floats:
-    """Directions (K', D) of the classes that have rows, each of its central rows."""
+    """Directions (K', D) of the classes that have rows, each of its central rows.
+
+    The first are central among all rows, or many foreign ones could take a class over.
+    """
     means = []
     for label in np.unique(labels):
         rows = directions[labels == label]
-        mean = rows.mean(axis=0)
-        for _ in range(2):
+        mean = directions.mean(axis=0)
+        for _ in range(3):
             cosines = rows @ mean
             mean = rows[cosines >= np.quantile(cosines, 1 - CENTRAL_SHARE)].mean(axis=0)
         means.append(mean)
