@@ -25,7 +25,7 @@ from sklearn.metrics import average_precision_score
 from kiyome.artifacts.issues import NONE_CUT
 from kiyome.features import cross_fit_head
 from kiyome.folds import assign_folds
-from kiyome.models.efficientnet_lite import load_lite0
+from kiyome.models.efficientnet_lite import load_lite
 from kiyome.noise.none_of_the_classes import probability_none
 from measured import SHARED_DATA, show
 
@@ -188,7 +188,7 @@ def assembled(
 
 
 def embedded(data: Path) -> dict[str, Source]:
-    backbone = load_lite0()
+    backbone = load_lite()
 
     def embed(photos: list[Image.Image]) -> np.ndarray:
         crops = np.stack([backbone.prepare(np.asarray(photo.convert("RGB"))) for photo in photos])

@@ -133,12 +133,12 @@ def test_classes_that_nobody_saw_stay_open(population) -> None:
     assert transition.value[:2].sum(axis=1) == pytest.approx([1, 1])
 
 
-@pytest.mark.parametrize("said", [[0.0, 1.0], [3], [-2], [], [UNSURE, UNSURE], [0] * 41])
+@pytest.mark.parametrize("said", [[0.0, 1.0], [3], [-3], [], [UNSURE, UNSURE], [0] * 41])
 def test_answers_that_cannot_be_are_refused(population, said: list) -> None:
     _, labels, probs = population
     design = draw_audit(labels, probs, 40)
     with pytest.raises(
-        InputError, match=r"true_labels have shape .* Expected whole numbers from 0 to 2, or -1 for unsure"
+        InputError, match=r"true_labels have shape .* Expected whole numbers from 0 to 2, -1 for unsure"
     ):
         audited_accuracy(design, said, labels, probs.argmax(axis=1), num_classes=3)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
 
 from kiyome.errors import InputError
 from kiyome.features import cross_fit_head
@@ -72,6 +73,8 @@ def test_where_every_photo_has_a_class_few_are_doubted():
 def test_predictions_alone_find_a_hidden_class_less_well():
     precision, ordinary, _ = found("hidden", with_features=False)
     assert 0.4 < precision < found("hidden")[0]
+    assert (ordinary > 0.5).mean() < 0.03
+    _, ordinary, _ = found("clean", with_features=False)
     assert (ordinary > 0.5).mean() < 0.005
 
 
@@ -102,6 +105,15 @@ def test_the_same_arrays_give_the_same_bits():
         for values in (features, features.copy())
     )
     assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_the_number_of_threads_changes_no_bit(num_threads):
+    given, pred_probs, features, folds = digits_and("hidden")
+    expected = probability_none(given, pred_probs, features=features, folds=folds)
+    with threadpool_limits(num_threads):
+        same = probability_none(given, pred_probs, features=features, folds=folds)
+    assert same.tobytes() == expected.tobytes()
 
 
 def test_half_precision_features_will_do():

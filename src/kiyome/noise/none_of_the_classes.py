@@ -98,6 +98,9 @@ def probability_none(
     >>> int(probability.argmax()), bool(probability[0] > 0.5), bool(probability[1:].max() < 0.5)
     (0, True, True)
     """
+    from scipy.linalg import eigh  # noqa: F401  (loaded before its threads are limited)
+    from threadpoolctl import threadpool_limits
+
     given, probs = check_arrays(labels, pred_probs)
     parts = np.zeros(len(given)) if folds is None else np.asarray(folds)
     _check(given, parts, features)
@@ -112,11 +115,12 @@ def probability_none(
         views = _views_of_features(features, given, parts, references)
     evidence = {name: np.zeros(len(given)) for name in ("distance", "isolation", "doubt")}
     neighbors = np.empty((len(given), NUM_NEIGHBORS), np.intp)
-    for view in views:
-        neighbors[view.rows] = view.neighbors
-        evidence["distance"][view.rows] = view.distance
-        evidence["isolation"][view.rows] = view.isolation
-        evidence["doubt"][view.rows] = _doubt(view, given, probs)
+    with threadpool_limits(1, user_api="blas"):  # sums of several threads have other last bits
+        for view in views:
+            neighbors[view.rows] = view.neighbors
+            evidence["distance"][view.rows] = view.distance
+            evidence["isolation"][view.rows] = view.isolation
+            evidence["doubt"][view.rows] = _doubt(view, given, probs)
     return _combined(evidence, neighbors)
 
 
