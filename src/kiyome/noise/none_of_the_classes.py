@@ -13,6 +13,8 @@ counted in units of the set: 0 is the median, 1 is exceeded by 16 % of rows. Cla
 of a row are of other folds; its own label is heard only in its neighbors' doubt. Why: docs/noise.md.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -259,7 +261,7 @@ class _Components(NamedTuple):
     """(D, d)"""
 
     @classmethod
-    def fit(cls, features: NDArray[np.floating]) -> "_Components":
+    def fit(cls, features: NDArray[np.floating]) -> _Components:
         from scipy.linalg import eigh
 
         values = features.astype(np.float32)
