@@ -27,6 +27,8 @@ from kiyome.errors import InputError, StaleArtifact, TableError
 Texts = NDArray[np.object_]
 Labels = NDArray[np.int32]
 
+ALL_BITS = 16
+"""Bits a channel of the deepest photos."""
 UNKNOWN = -1
 """The true label of a row where it is not known."""
 
@@ -42,6 +44,10 @@ class SkippedFile(NamedTuple):
 
     path: str
     reason: str
+
+
+DEEP_BITS_KEY = b"kiyome.deep_bits"
+"""Metadata key of our Parquet files for `deep_bits`, where it is not 16."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +84,8 @@ class Table:
     """Rows with the same text belong together (a patient, a plant); an empty text is a row of its own."""
     folds: NDArray[np.int16] | None = None
     """The fold in which each row is held out, from 0."""
+    deep_bits: int = ALL_BITS
+    """Bits in use in photos with 16 bits a channel: their values are below ``2**deep_bits``."""
     skipped: tuple[SkippedFile, ...] = ()
     """Files in the data folder that are not rows."""
 
@@ -129,6 +137,8 @@ class Table:
             if values is not None and name not in ("image_ids", "paths"):
                 content = values.tobytes().hex() if values.dtype != object else "\0".join(values)
                 parts += [name, content]
+        if self.deep_bits != ALL_BITS:
+            parts.append(f"deep_bits {self.deep_bits}")
         return _digest("content", *parts)
 
     def take(self, rows: ArrayLike) -> "Table":
@@ -183,7 +193,7 @@ def write_table(table: Table, path: str | Path) -> None:
         write_text(path.with_suffix(".classes.json"), json.dumps(_class_map(table), ensure_ascii=False))
         write_csv_columns(path, _columns(table))
     elif path.suffix.lower() == ".parquet":
-        write_parquet(path, _parquet_columns(table), {CLASS_NAMES_KEY: json.dumps(_class_map(table))})
+        write_parquet(path, _parquet_columns(table), _metadata(table))
     else:
         raise InputError(
             f"{path.name!r} ends neither in .csv nor in .parquet.", remedy="Choose such an ending."
@@ -225,6 +235,7 @@ def load_table(path: str | Path) -> Table:
             weights=columns["weight"].to_numpy() if "weight" in columns else None,
             groups=columns["group"].to_numpy(zero_copy_only=False) if "group" in columns else None,
             folds=columns["fold"].to_numpy() if "fold" in columns else None,
+            deep_bits=int(content.schema.metadata.get(DEEP_BITS_KEY, ALL_BITS)),
         )
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         if is_machine_failure(error):
@@ -232,6 +243,11 @@ def load_table(path: str | Path) -> Table:
         raise StaleArtifact(
             f"{path} is no table that kiyome wrote ({error}).", remedy="Run the command again."
         ) from error
+
+
+def _metadata(table: Table) -> dict[bytes, str]:
+    metadata = {CLASS_NAMES_KEY: json.dumps(_class_map(table))}
+    return metadata if table.deep_bits == ALL_BITS else metadata | {DEEP_BITS_KEY: str(table.deep_bits)}
 
 
 def _labels_of_names(cells: Any, names: Sequence[str]) -> Labels:

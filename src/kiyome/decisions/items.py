@@ -22,8 +22,9 @@ from kiyome.artifacts.issues import RankedIssues, read_issues
 from kiyome.artifacts.manifest import key_at
 from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import map_array, reading
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import ALL_BITS, Table
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.images.depth import bits_in_use
 from kiyome.reading.finished_run import FinishedRun, open_run
 
 SECRET_FILE = "secret"  # noqa: S105 - a name
@@ -110,6 +111,8 @@ class ReviewItems:
     """The folder with all photos."""
     photo_paths: Sequence[str]
     """N full paths; empty where there is no photo."""
+    deep_bits: int = ALL_BITS
+    """Bits in use in photos with 16 bits a channel."""
     ranking: NDArray[np.intp]
     """(N,) rows, the most suspicious first; in a blind review simply all rows, in their random order."""
     given_labels: Labels | None = None
@@ -190,6 +193,7 @@ def _of_run(run: FinishedRun, issues: RankedIssues) -> ReviewItems:
         table_content=table.content_digest,
         photo_root=table.root,
         photo_paths=table.photo_paths(),
+        deep_bits=table.deep_bits,
         ranking=issues.ranking,
         given_labels=table.given_labels,
         suggested_labels=issues.suggested_labels,
@@ -219,6 +223,7 @@ def _blinded(run: FinishedRun, secret: Secret) -> ReviewItems:
         table_content=table.content_digest,
         photo_root=table.root,
         photo_paths=np.array(table.photo_paths(), dtype=object)[order].tolist(),
+        deep_bits=table.deep_bits,
         ranking=np.arange(len(table)),
     )
 
@@ -244,6 +249,7 @@ def _of_sample(sample: AuditFolder) -> ReviewItems:
         table_content=sample.manifest["table"]["content"],
         photo_root=photos,
         photo_paths=rows.photo_paths(),
+        deep_bits=bits_in_use(rows.photo_paths()),
         ranking=np.arange(len(names)),
     )
 

@@ -87,6 +87,7 @@ def extract_features(
         prepare=lambda photo: backbone.prepare(photo.pixels),
         known=cache.facts,
         shrink_to=backbone.short_side,
+        deep_bits=backbone.deep_bits,
         num_threads=num_threads,
     )
     records: list[PhotoRecord[Pixels]] = []

@@ -8,7 +8,7 @@ or not at all, named by their content, and passes over photos that are there.
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
@@ -35,6 +35,7 @@ class Range:
     fingerprint: str
     """Of the backbone: no other may come out of these names where the worker is."""
     cache_folder: str
+    deep_bits: int
 
 
 def embed_elsewhere(
@@ -77,6 +78,7 @@ def embed_elsewhere(
             weights=None if weights is None else fspath(weights),
             fingerprint=backbone.fingerprint,
             cache_folder=fspath(cache_folder or default_cache_folder()),
+            deep_bits=backbone.deep_bits,
         )
         for first in range(0, len(paths), size)
     }
@@ -89,7 +91,7 @@ def embed_elsewhere(
 
 def embed_range(photos: Range) -> int:
     """How many photos of the range were embedded, and not known before: the work of a unit."""
-    backbone = _loaded(photos.backbone, photos.weights)
+    backbone = replace(_loaded(photos.backbone, photos.weights), deep_bits=photos.deep_bits)
     if backbone.fingerprint != photos.fingerprint:
         raise StaleArtifact(
             f"A worker has another backbone: {backbone.name} from {backbone.source} under {backbone.engine}.",

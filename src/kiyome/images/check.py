@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.table import ALL_BITS
 from kiyome.errors import InputError
 from kiyome.images.duplicates import SIGNATURE_BYTES, DuplicateGroups, duplicate_groups
 from kiyome.images.reader import PhotoRecord, read_photos
@@ -79,6 +80,7 @@ def check_photos(
     paths: Sequence[str | PathLike[str]],
     *,
     labels: Sequence[str] | None = None,
+    deep_bits: int = ALL_BITS,
     num_threads: int | None = None,
     on_progress: Progress = no_progress,
 ) -> PhotoCheck:
@@ -93,7 +95,7 @@ def check_photos(
     """
     _check_num_labels(len(paths), labels)
     records: Iterable[PhotoRecord[None]] = read_photos(
-        paths, shrink_to=CHECK_SIDE, num_threads=num_threads, on_progress=on_progress
+        paths, shrink_to=CHECK_SIDE, deep_bits=deep_bits, num_threads=num_threads, on_progress=on_progress
     )
     return check_records(tuple(records), labels=labels, on_progress=on_progress)
 

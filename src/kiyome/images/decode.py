@@ -16,6 +16,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.table import ALL_BITS
 from kiyome.errors import InputError, UnreadablePhoto
 from kiyome.images.pillow import (
     MAX_FILE_BYTES,
@@ -102,13 +103,14 @@ def read_photo_file(path: str | PathLike[str]) -> bytes:
     return data
 
 
-def decode_photo(data: bytes, *, shrink_to: int | None = None) -> Photo:
+def decode_photo(data: bytes, *, shrink_to: int | None = None, deep_bits: int = ALL_BITS) -> Photo:
     """Return upright 8-bit RGB pixels for any format, color model, depth and orientation.
 
     Format and size are checked before any pixel is decoded. Of several frames the first is taken,
     transparency is shown on white, CMYK and LAB are converted, deeper channels keep their highest 8 bits;
-    each of these is a finding. Color profiles are ignored. With `shrink_to` a JPEG may come out 2, 4 or 8
-    times smaller while its short side keeps that many pixels.
+    each of these is a finding. Of 16 bits a channel the lowest `deep_bits` are in use, for a whole set
+    (`depth.bits_in_use`). Color profiles are ignored. With `shrink_to` a JPEG may come out 2, 4 or 8 times
+    smaller while its short side keeps that many pixels.
 
     UnreadablePhoto for other formats, truncated or broken data, more than `MAX_PIXELS` or `MAX_SCAN_PIXELS`,
     and 32-bit or floating-point pixels, whose scale is unknown.
@@ -127,7 +129,7 @@ def decode_photo(data: bytes, *, shrink_to: int | None = None) -> Photo:
         if format_ == "JPEG":
             pixels, size, orientation = decode_jpeg(data, shrink_to=shrink_to, findings=findings)
         else:
-            pixels, orientation = decode_with_pillow(data, format_, findings=findings)
+            pixels, orientation = decode_with_pillow(data, format_, findings=findings, deep_bits=deep_bits)
             size = pixels.shape[1], pixels.shape[0]
     except (UnreadablePhoto, InputError):
         raise

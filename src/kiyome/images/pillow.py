@@ -7,6 +7,7 @@ plugin called by name needs none of them changed.
 import io
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.table import ALL_BITS
 from kiyome.errors import InputError, UnreadablePhoto
 
 if TYPE_CHECKING:
@@ -153,35 +155,41 @@ PLUGINS = {
     "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIF": ("pillow_heif", "HeifImageFile"),
 }
+LITTLE = sys.byteorder == "little"
 CODED_SIZE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
 HEIC_EXTRA = "pip install 'kiyome[heic]'"
-BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of a TIFF file
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, LARGEST_VALUE = 258, 262, 274, 281  # tags of a TIFF file
+OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": "RGB;16B" if LITTLE else "RGB;16L"}
+"""Pillow's name of deep colors in the other order of bytes."""
 WHITE_IS_ZERO = 0
 
 
-def decode_with_pillow(data: bytes, format_: str, *, findings: list[str]) -> tuple[NDArray[np.uint8], int]:
+def decode_with_pillow(
+    data: bytes, format_: str, *, findings: list[str], deep_bits: int = ALL_BITS
+) -> tuple[NDArray[np.uint8], int]:
     """Return pixels (H, W, 3) of the first frame, and the EXIF orientation still to be applied.
 
-    Remarks are appended to `findings`. Raises whatever Pillow raises on broken data, and UnreadablePhoto for
-    refused sizes and depths.
+    Remarks are appended to `findings`. Of 16 bits a channel, `deep_bits` are in use. Raises whatever Pillow
+    raises on broken data, and UnreadablePhoto for refused sizes and depths.
     """
-    _require_strict_pillow()
-    if format_ in ("AVIF", "HEIF"):  # what is shown may be cut from more
-        for coded in CODED_SIZE.finditer(data):
-            check_size(*struct.unpack(">II", coded[1]))
-    image: Image = _plugin(format_)(io.BytesIO(data))
-    check_size(*image.size)
-    tags: dict[int, Any] = dict(getattr(image, "tag_v2", {}))
+    image, tags = _opened(data, format_)
     if getattr(image, "is_animated", False):
         findings.append("first of several frames")
     image.load()
     if format_ == "PNG" and _may_lack_rows(image) and not has_all_rows(data):
         raise unreadable_data("truncated PNG data (rows are missing)")
     bits = _channel_bits(data, format_, tags, image.info)
-    if bits > 8:
-        findings.append(f"{bits} bits a channel scaled to 8")
-    if image.mode.startswith("I;16"):
-        pixels = _from_deep_grey(image, bits, inverted=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
+    if bits == ALL_BITS > deep_bits and (values := _deep_values(image, data, format_)) is not None:
+        findings.append(f"uses {deep_bits} of 16 bits a channel")
+        if values.max() >> deep_bits:
+            findings.append(f"brighter than {deep_bits} bits")
+        values, bits = values.clip(max=(1 << deep_bits) - 1), deep_bits
+    else:
+        values = np.asarray(image) if image.mode.startswith("I;16") else None
+        if bits > 8:
+            findings.append(f"{bits} bits a channel scaled to 8")
+    if values is not None:
+        pixels = _highest_bits(values, bits, inverted=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
     elif image.mode in ("I", "F"):
         raise unreadable_data("32-bit or floating-point pixels, whose scale is unknown")
     else:
@@ -221,12 +229,59 @@ def _to_rgb(image: "Image", findings: list[str]) -> "Image":
     return image.convert("RGB")
 
 
-def _from_deep_grey(image: "Image", bits: int, *, inverted: bool) -> NDArray[np.uint8]:
-    """Return the highest 8 of 9 to 16 bits, like the decoders of deep RGB."""
-    grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+def _highest_bits(values: NDArray[np.uint16], bits: int, *, inverted: bool) -> NDArray[np.uint8]:
+    """Return the highest 8 of 8 to 16 bits of grey (H, W) or RGB (H, W, 3), like the decoders of deep RGB."""
+    pixels = (values >> (bits - 8)).astype(np.uint8)
     if inverted:
-        grey = 255 - grey
-    return np.repeat(grey[:, :, None], 3, axis=2)
+        pixels = 255 - pixels
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+
+
+def _deep_values(image: "Image", data: bytes, format_: str) -> NDArray[np.uint16] | None:
+    """Return all 16 bits of loaded grey (H, W) or RGB (H, W, 3); None for other color models."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image, np.uint16)
+    again, _ = _opened(data, format_)
+    tile = again.tile[0]  # type: ignore[attr-defined]
+    raw, *more = (tile.args,) if isinstance(tile.args, str) else tile.args
+    if raw not in OTHER_BYTE or image.has_transparency_data:
+        return None
+    other = OTHER_BYTE[raw]  # Pillow keeps the high byte of each value, and so the low one in the other order
+    again.tile = [  # type: ignore[attr-defined]
+        each._replace(args=(other, *more) if more else other)
+        for each in again.tile  # type: ignore[attr-defined]
+    ]
+    again.load()
+    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) << 8 | np.asarray(again)
+    return values
+
+
+def largest_value(data: bytes, format_: str) -> int:
+    """Return the largest value of a photo with 16 bits a channel, as stated or as found; else 0."""
+    image, tags = _opened(data, format_)
+    if _channel_bits(data, format_, tags, image.info) != ALL_BITS:
+        return 0
+    stated: int = max(tags.get(LARGEST_VALUE, (0,)))
+    if stated:
+        return min(stated, (1 << ALL_BITS) - 1)
+    image.load()
+    values = _deep_values(image, data, format_)
+    return 0 if values is None else int(values.max())
+
+
+def is_deep_png(header: bytes) -> bool:
+    """Whether a file begins like a PNG with 16 bits a channel."""
+    return header.startswith(b"\x89PNG") and header[24:25] == bytes([ALL_BITS])
+
+
+def _opened(data: bytes, format_: str) -> "tuple[Image, dict[int, Any]]":
+    """Return an image whose size is allowed, before its pixels are decoded, and the tags of a TIFF file."""
+    if format_ in ("AVIF", "HEIF"):  # what is shown may be cut from more
+        for coded in CODED_SIZE.finditer(data):
+            check_size(*struct.unpack(">II", coded[1]))
+    image: Image = _plugin(format_)(io.BytesIO(data))
+    check_size(*image.size)
+    return image, dict(getattr(image, "tag_v2", {}))
 
 
 def _channel_bits(data: bytes, format_: str, tags: dict[int, Any], info: dict[Any, Any]) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import cache_errors
+from kiyome.artifacts.table import ALL_BITS
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.images.decode import Photo
 from kiyome.images.pixel_parts import Part, Pixels, StoredPhoto, open_parts, write_part
@@ -46,6 +47,8 @@ class StoredSize:
 
     side: int
     """Pixels of the short side; of both sides if `squash`."""
+    deep_bits: int = ALL_BITS
+    """Bits in use of 16 bits a channel."""
     squash: bool = False
     """Make the photo square whatever its shape, as torchvision's ``Resize((S, S))`` does."""
 
@@ -58,7 +61,9 @@ class StoredSize:
         """Digest of everything besides the photo that decides the stored pixels."""
         installed = ["pillow", "simplejpeg", *(["pillow-heif"] if find_spec("pillow_heif") else [])]
         decoders = [(name, version(name)) for name in installed]
-        return hashlib.sha256(json.dumps([LAYOUT, self.side, self.squash, decoders]).encode()).hexdigest()
+        parts = [LAYOUT, self.side, self.squash, decoders]
+        parts += [] if self.deep_bits == ALL_BITS else [self.deep_bits]  # older caches stay valid
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def shape_of(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width as stored.
@@ -189,7 +194,12 @@ def cache_photos(
     known = _facts_in(parts)
     _require_room(_missing_bytes(paths, stored, known), own)
     records = read_photos(
-        paths, prepare=_preparer(stored), known=known.get, shrink_to=stored.side, num_threads=num_threads
+        paths,
+        prepare=_preparer(stored),
+        known=known.get,
+        shrink_to=stored.side,
+        deep_bits=stored.deep_bits,
+        num_threads=num_threads,
     )
     keys: list[str | None] = []
     reasons: list[str | None] = []
@@ -242,7 +252,8 @@ def _missing_bytes(paths: Paths, stored: StoredSize, known: Mapping[str, PhotoFa
     num_sampled = min(len(paths), NUM_SAMPLED)
     sampled = [paths[index * len(paths) // num_sampled] for index in range(num_sampled)]
     sizes: dict[str, int] = {}
-    for record in read_photos(sampled, prepare=stored.prepare, known=known.get, shrink_to=stored.side):
+    how: dict[str, Any] = {"shrink_to": stored.side, "deep_bits": stored.deep_bits}
+    for record in read_photos(sampled, prepare=stored.prepare, known=known.get, **how):
         if record.prepared is not None and record.sha256:
             sizes[record.sha256] = record.prepared.nbytes
     return sum(sizes.values()) * len(paths) // num_sampled

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_machine_failure
+from kiyome.artifacts.table import ALL_BITS
 from kiyome.cores import num_cores
 from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
 from kiyome.images.decode import Photo, decode_photo, read_photo_file
@@ -85,6 +86,7 @@ def read_photos(
     prepare: Callable[[Photo], T] | None = None,
     known: Callable[[str], PhotoFacts | None] | None = None,
     shrink_to: int | None = None,
+    deep_bits: int = ALL_BITS,
     num_threads: int | None = None,
     on_progress: Progress = no_progress,
 ) -> Iterator[PhotoRecord[T]]:
@@ -96,7 +98,8 @@ def read_photos(
     `prepare` is called in a thread with each decoded photo and gives `record.prepared`; its errors end the
     pass. `known` is called in a thread with the sha256 of a file; where it returns facts, the photo is not
     decoded (``known=cache.get``). `shrink_to` lets JPEG decode faster while the short side keeps so many
-    pixels. `on_progress` is called with ``("read photos", done, total)`` after each photo.
+    pixels; `deep_bits` of 16 bits a channel are in use. `on_progress` is called with ``("read photos", done,
+    total)`` after each photo.
 
     >>> [record.reason for record in read_photos(["no/such.jpg", "/"])]
     ['no such file', 'a folder']
@@ -107,7 +110,9 @@ def read_photos(
     threads = min(num_threads or num_cores(), MAX_THREADS)
 
     def read(row: int) -> PhotoRecord[T]:
-        return _read_one(row, paths[row], prepare=prepare, known=known, shrink_to=shrink_to)
+        return _read_one(
+            row, paths[row], prepare=prepare, known=known, shrink_to=shrink_to, deep_bits=deep_bits
+        )
 
     def records() -> Iterator[PhotoRecord[T]]:
         with ThreadPoolExecutor(threads, "kiyome-photos") as pool:
@@ -141,6 +146,7 @@ def _read_one(
     prepare: Callable[[Photo], T] | None,
     known: Callable[[str], PhotoFacts | None] | None,
     shrink_to: int | None,
+    deep_bits: int,
 ) -> PhotoRecord[T]:
     sha256 = prepared = None
     try:
@@ -148,7 +154,7 @@ def _read_one(
         sha256 = hashlib.sha256(data).hexdigest()
         facts = known(sha256) if known else None
         if facts is None:
-            photo = decode_photo(data, shrink_to=shrink_to)
+            photo = decode_photo(data, shrink_to=shrink_to, deep_bits=deep_bits)
             facts = photo_facts(photo)
             prepared = prepare(photo) if prepare else None
     except UnreadablePhoto as error:

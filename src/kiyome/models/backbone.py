@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.table import ALL_BITS
 from kiyome.errors import InputError
 
 Pixels = NDArray[np.uint8]
@@ -38,6 +39,8 @@ class Backbone:
     num_features: int
     forward: Callable[[Pixels], Values] = field(repr=False, compare=False)
     """(n, size, size, 3) -> (n, num_features); a photo's features do not depend on its neighbors."""
+    deep_bits: int = ALL_BITS
+    """Bits in use of 16 bits a channel in the photos that are embedded."""
     note: str = ""
     """A sentence for the user about this choice; empty if it is what they asked for."""
 
@@ -46,6 +49,7 @@ class Backbone:
         """Digest of all that decides a photo's features: layers, weights, engine, precision, preparation."""
         parts = [self.name, self.weights_sha256, self.engine, self.num_features]
         parts += [self.size, self.mean, self.std, self.interpolation, self.crop_pct]
+        parts += [] if self.deep_bits == ALL_BITS else [self.deep_bits]  # older caches stay valid
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property

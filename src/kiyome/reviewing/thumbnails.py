@@ -59,7 +59,9 @@ def photo_jpeg(items: ReviewItems, row: int, side: int) -> bytes:
             f"side={side} is not a size of photos.", expected=f"Expected {SIDES}.", remedy="Choose one."
         )
     path = safe_path(items.photo_paths[row], items.photo_root)
-    return as_jpeg(decode_photo(read_photo_file(path), shrink_to=side).pixels, side)
+    return as_jpeg(
+        decode_photo(read_photo_file(path), shrink_to=side, deep_bits=items.deep_bits).pixels, side
+    )
 
 
 def safe_path(path: str, root: Path) -> str:
@@ -215,6 +217,7 @@ def _thumbnails(
             [_path_to_try(items, row) for row in part],
             prepare=lambda photo: as_jpeg(photo.pixels, SIDE),
             shrink_to=SIDE,
+            deep_bits=items.deep_bits,
             num_threads=num_threads,
         )
         for row, record in zip(part, records, strict=True):

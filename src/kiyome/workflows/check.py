@@ -83,6 +83,8 @@ def check(
     )
     with run_folder as run:
         names = np.array(table.class_names, object)[table.given_labels].tolist()
-        photos = check_photos(table.photo_paths(), labels=names, on_progress=on_progress)
+        photos = check_photos(
+            table.photo_paths(), labels=names, deep_bits=table.deep_bits, on_progress=on_progress
+        )
         write_photo_lists(run.path, table, photos)
         return CheckResult(folder=run.path, table=table, photos=photos)

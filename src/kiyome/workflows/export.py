@@ -6,7 +6,7 @@ The folders that timm loads need no export: they lie in the run as ``members/*/m
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
+from kiyome.artifacts.table import load_table
 from kiyome.errors import InputError, KiyomeError
 from kiyome.features import has_heads
 from kiyome.images.decode import decode_photo, read_photo_file
@@ -113,11 +114,12 @@ def export(
     paths, cache = _photos_to_check(photos), Path(cache_folder or default_cache_folder())
     if manifest["command"] == "find":
         return _export_heads(run, paths, folder, manifest["table"]["classes"])
+    deep_bits = load_table(run / "table.parquet").deep_bits
     models, files, differences = list(_models(run)), [], [0.0]
     for number, (model, facts) in enumerate(models, start=1):
         recipe, link = Recipe.of(**facts["recipe"]), stored_link(facts)
         network = load_timm_folder(model).with_link(link)
-        pixels = _views(paths, recipe, network, cache)
+        pixels = _views(paths, recipe, network, cache, deep_bits=deep_bits)
         content = onnx_of(network, image_size=recipe.data.image_size)
         differences.append(check_onnx(content, network, pixels, name=f"{facts['member']}, {model.name}"))
         files.append(folder / f"{facts['member']}-{model.name}.onnx")
@@ -147,7 +149,7 @@ def _export_heads(run: Path, paths: list[str], folder: Path, classes: list[str])
 
     heads, facts, backbone, _ = open_head(run)
     module = HeadsModule(torch_backbone(backbone, weights=facts.weights), heads).eval()
-    crops = np.stack([backbone.prepare(_decoded(path, backbone.short_side)) for path in paths])
+    crops = np.stack([backbone.prepare(_decoded(path, backbone)) for path in paths])
     content = onnx_of_module(module, image_size=backbone.size, name=backbone.name)
     expected = run_module(module, crops)
     difference = check_probs(content, crops, expected, name=backbone.name)
@@ -173,8 +175,9 @@ def _export_heads(run: Path, paths: list[str], folder: Path, classes: list[str])
     return ExportResult(folder=folder, files=(path,), largest_difference=difference, num_photos=len(crops))
 
 
-def _decoded(path: str, short_side: int) -> NDArray[np.uint8]:
-    return decode_photo(read_photo_file(path), shrink_to=short_side).pixels
+def _decoded(path: str, backbone: "Backbone") -> NDArray[np.uint8]:
+    data = read_photo_file(path)
+    return decode_photo(data, shrink_to=backbone.short_side, deep_bits=backbone.deep_bits).pixels
 
 
 def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *, name: str) -> float:
@@ -209,12 +212,14 @@ def _photos_to_check(photos: Path | str) -> list[str]:
     return [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, NUM_PHOTOS).astype(int))]
 
 
-def _views(paths: list[str], recipe: "Recipe", network: "Network", cache: Path) -> NDArray[np.uint8]:
+def _views(
+    paths: list[str], recipe: "Recipe", network: "Network", cache: Path, *, deep_bits: int
+) -> NDArray[np.uint8]:
     """The plain views (n, S, S, 3) of the photos, as at prediction."""
     from kiyome.images.loader import Loader
     from kiyome.images.pixel_cache import cache_photos
 
-    stored = recipe.data.stored_size
+    stored = replace(recipe.data.stored_size, deep_bits=deep_bits)
     photos = cache_photos(paths, stored=stored, folder=cache)
     rows = np.flatnonzero(photos.readable)
     if not len(rows):

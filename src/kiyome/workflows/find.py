@@ -137,9 +137,11 @@ class _PhotosOf:
     """Pixels of a row, decoded on demand."""
 
     paths: Sequence[str]
+    deep_bits: int
 
     def __call__(self, row: int) -> NDArray[np.uint8]:
-        return decode_photo(read_photo_file(self.paths[row]), shrink_to=REPORT_SIDE).pixels
+        data = read_photo_file(self.paths[row])
+        return decode_photo(data, shrink_to=REPORT_SIDE, deep_bits=self.deep_bits).pixels
 
 
 def _repeats(groups: NDArray[np.int64], table: Table) -> Repeats:
@@ -253,7 +255,7 @@ def find(
     if has_new_split:
         config["new_split"] = True
     if pred_probs is None:
-        network = load_backbone(backbone, weights=weights)
+        network = replace(load_backbone(backbone, weights=weights), deep_bits=table.deep_bits)
         config |= {"backbone": network.name, "backbone_fingerprint": network.fingerprint}
     else:
         _refuse_both(backbone, weights)
@@ -329,7 +331,7 @@ def examine(
 def _about_photos(scored: ScoredTable) -> dict[str, Any]:
     """The part of the findings that is about photos; empty where predictions were brought without any."""
     table, photos, paths = scored.table, scored.photos, scored.table.photo_paths()
-    found: dict[str, Any] = {"photo": _PhotosOf(paths) if all(paths) else None}
+    found: dict[str, Any] = {"photo": _PhotosOf(paths, table.deep_bits) if all(paths) else None}
     if photos is not None:
         ids = (scored.whole_table or table).image_ids
         found["set_aside"] = [(ids[row], reason) for row, reason in photos.set_aside.items()]

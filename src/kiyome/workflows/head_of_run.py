@@ -1,12 +1,14 @@
 """The heads of a `find` run, used on new photos: with the backbone that they were fitted on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.table import load_table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.estimates import proportion
 from kiyome.features import HeadFacts, Heads, extract_features, load_heads
@@ -44,7 +46,9 @@ def open_head(run: Path) -> HeadOfRun:
         If the run holds no heads, or the backbone has other weights here.
     """
     heads, facts = load_heads(run)
-    return HeadOfRun(heads, facts, *backbone_of(facts))
+    backbone, notes = backbone_of(facts)
+    deep_bits = load_table(run / "table.parquet").deep_bits
+    return HeadOfRun(heads, facts, replace(backbone, deep_bits=deep_bits), notes)
 
 
 def backbone_of(facts: HeadFacts) -> tuple[Backbone, tuple[str, ...]]:

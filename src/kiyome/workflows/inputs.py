@@ -1,12 +1,14 @@
 """The inputs of a workflow: its table, and the folder that it writes."""
 
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
 from kiyome.artifacts.storage import default_cache_folder
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import ALL_BITS, Table
+from kiyome.images.depth import bits_in_use
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.elsewhere import bring_here, is_elsewhere
 from kiyome.reading.read_table import read_table
@@ -54,7 +56,7 @@ def open_table(
         images = photos_of_run(Path(data).parent)
     name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     unpack_to = default_cache_folder() / f"photos-{name}"
-    return read_table(
+    table = read_table(
         data,
         images=images,
         unpack_to=unpack_to,
@@ -62,6 +64,9 @@ def open_table(
         on_progress=on_progress,
         **options,
     )
+    if table.deep_bits != ALL_BITS:
+        return table
+    return replace(table, deep_bits=bits_in_use(table.photo_paths()))
 
 
 def _here(source: Path | str, on_progress: Progress) -> Path | str:

@@ -311,7 +311,12 @@ def _config(recipes: Sequence[Recipe], seed: int, *, is_new_split: bool) -> dict
 
 def _cache_photos(table: Table, recipes: Sequence[Recipe], cache: Path, on_progress: Progress) -> Photos:
     return {
-        size: cache_photos(table.photo_paths(), stored=size, folder=cache, on_progress=on_progress)
+        size: cache_photos(
+            table.photo_paths(),
+            stored=replace(size, deep_bits=table.deep_bits),
+            folder=cache,
+            on_progress=on_progress,
+        )
         for size in dict.fromkeys(recipe.data.stored_size for recipe in recipes)
     }
 
