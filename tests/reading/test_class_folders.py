@@ -83,7 +83,7 @@ def test_everything_that_is_no_photo_is_listed_with_its_reason(lay, tmp_path):
         ),
         (
             ("train/cat/1.jpg", "val/cat/1.jpg", "Test/cat/1.jpg"),
-            "holds only splits: Test, train, val.*Give one of the splits: .*/Test",
+            "holds only splits: Test, train, val.*Give one of the splits: .*/train",
         ),
         (
             ("cat/1.jpg", "Cat /1.jpg"),

@@ -48,10 +48,10 @@ def test_hugging_face_metadata_in_its_three_forms(lay, tmp_path):
         ('{"file_name": "a.jpg", "label": [0]}\n', "Column 'label' of .* holds lists or objects"),
         (
             '{"file_name": "a.jpg", "label": 0}\n\n{"file_name": "b.jpg"}\n',
-            "rows without a label: line 3",
+            "All 1 rows of .* have the label '0'; 1 were set aside: without a label",
         ),
         (
-            '{"file_name": "a.jpg", "label": 0}\n{"file_name": "b.jpg", "label": NaN}\n',
+            '{"file_name": "a.jpg", "label": "x"}\n{"file_name": "b.jpg", "label": NaN}\n',
             "rows without a label: 'NaN' line 2",
         ),
         ('{"file_name": "a\\u0000.jpg", "label": 0}\n', "texts with NUL or broken Unicode: .*line 1"),
@@ -82,14 +82,13 @@ def test_a_damaged_parquet_file_is_named(tmp_path, damage):
         read_table(path)
 
 
-def test_parquet_gaps_are_named(tmp_path):
+@pytest.mark.parametrize(("gap", "told"), [(float("nan"), ", 'nan'"), (None, ""), (-1.0, ", '-1'")])
+def test_parquet_rows_without_a_label_are_set_aside(tmp_path, gap, told):
     path = tmp_path / "train.parquet"
-    pq.write_table(pa.table({"image_id": ["a", "b", "c"], "label": [0.0, 1.0, float("nan")]}), path)
-    with pytest.raises(TableError, match=r"train.parquet has rows without a label: 'nan' row 3"):
-        read_table(path, allow_missing=True)
-    pq.write_table(pa.table({"image_id": ["a", "b", "c"], "label": [0.0, 1.0, None]}), path)
-    with pytest.raises(TableError, match=r"train.parquet has rows without a label: row 3"):
-        read_table(path, allow_missing=True)
+    pq.write_table(pa.table({"image_id": ["a", "b", "c"], "label": [0.0, 1.0, gap]}), path)
+    table = read_table(path, allow_missing=True)
+    assert table.image_ids.tolist() == ["a", "b"]
+    assert table.skipped == (("c", f"row set aside: without a label{told} (row 3)"),)
 
 
 def embedded(path, **columns):

@@ -11,7 +11,7 @@ from kiyome.errors import TableError
 from kiyome.reading import files as room
 from kiyome.reading.files import read_records
 from kiyome.reading.photos import PhotoFinder
-from kiyome.reading.read_table import find_photos
+from kiyome.reading.table_photos import find_photos
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 plain = st.text("a1 .-'=;_ä葉", max_size=4)
@@ -70,4 +70,4 @@ def test_one_look_into_a_folder_hides_no_photo(tmp_path, lay, texts):
     assert finder.may_find(texts) or not any(found)
     (tmp_path / "train.csv").write_text("id\nx\n")
     records = read_records(tmp_path / "train.csv")
-    assert find_photos(records, texts, tmp_path, allow_missing=True, missing_list=None) == found
+    assert find_photos(records, texts, tmp_path, allow_missing=True, missing_list=None).paths == found

@@ -87,7 +87,9 @@ class Table:
     deep_bits: int = ALL_BITS
     """Bits in use in photos with 16 bits a channel: their values are below ``2**deep_bits``."""
     skipped: tuple[SkippedFile, ...] = ()
-    """Files in the data folder that are not rows."""
+    """Files in the data folder that are not rows, and rows of the source that were set aside."""
+    notes: tuple[str, ...] = ()
+    """What was guessed or left out while the source was read, for people."""
 
     def __post_init__(self) -> None:
         if self.labels is AS_GIVEN:

@@ -32,6 +32,14 @@ Images = Annotated[
 ClassMap = Annotated[Path | None, typer.Option(help="JSON file: label number to class name.")]
 IdColumn = Annotated[str | None, typer.Option(help="Column of photo names; by default found by name.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of labels; by default found by name.")]
+GroupColumn = Annotated[
+    str | None, typer.Option(help="Column of groups, such as patients, whose rows stay in one fold.")
+]
+WeightColumn = Annotated[str | None, typer.Option(help="Column of weights of rows in training.")]
+FollowLinks = Annotated[
+    bool,
+    typer.Option("--follow-links", help="Follow links that leave the data folder; a file counts once."),
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The run folder; by default runs/NAME.")]
 Seed = Annotated[
     int | None,

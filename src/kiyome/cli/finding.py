@@ -10,6 +10,8 @@ from kiyome.cli.command import (
     ClassMap,
     Data,
     ExecutorName,
+    FollowLinks,
+    GroupColumn,
     IdColumn,
     Images,
     Json,
@@ -19,6 +21,7 @@ from kiyome.cli.command import (
     Raw,
     Seed,
     Store,
+    WeightColumn,
     command_output,
 )
 
@@ -67,6 +70,9 @@ def find(
     class_map: ClassMap = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    weight_column: WeightColumn = None,
+    follow_links: FollowLinks = False,
     top: Annotated[int, typer.Option(help="How many suspicious rows to print.")] = 10,
     as_json: Json = False,
 ) -> None:
@@ -99,6 +105,9 @@ def find(
             class_map=class_map,
             id_column=id_column,
             label_column=label_column,
+            group_column=group_column,
+            weight_column=weight_column,
+            follow_links=follow_links,
             on_progress=on_progress,
         )
         emit(result.summary(), lambda: render.show_find(result, top))
@@ -111,6 +120,7 @@ def check(
     class_map: ClassMap = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
+    follow_links: FollowLinks = False,
     as_json: Json = False,
 ) -> None:
     """Read every photo; list unreadable and unusual ones, duplicates, and duplicates with different labels.
@@ -129,6 +139,7 @@ def check(
             class_map=class_map,
             id_column=id_column,
             label_column=label_column,
+            follow_links=follow_links,
             on_progress=on_progress,
         )
         emit(result.summary(), lambda: render.show_check(result))

@@ -92,12 +92,14 @@ def _photos(summary: dict[str, Any]) -> None:
         differing = summary["duplicate_groups_with_different_labels"]
         line(f"  {groups:>6,}  groups of photos that show the same, {differing:,} with different labels")
     if files := summary["files_that_are_no_row"]:
-        line(f"  {files:>6,}  files that are no row of the table")
+        line(f"  {files:>6,}  files and rows that are left out, listed in skipped.csv")
 
 
 def show_check(result: "CheckResult") -> None:
     """Print the findings about the photos, and the classes."""
     summary = result.summary()
+    for note in summary["notes"]:
+        line(f"note: {note}")
     _photos(summary)
     line()
     for name, counts in summary["classes"].items():

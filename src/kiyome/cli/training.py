@@ -12,6 +12,8 @@ from kiyome.cli.command import (
     Data,
     Emit,
     ExecutorName,
+    FollowLinks,
+    GroupColumn,
     IdColumn,
     Images,
     Json,
@@ -20,6 +22,7 @@ from kiyome.cli.command import (
     Output,
     Seed,
     StopAfter,
+    WeightColumn,
     command_output,
     line,
 )
@@ -66,6 +69,9 @@ def train(
     class_map: ClassMap = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    weight_column: WeightColumn = None,
+    follow_links: FollowLinks = False,
     print_recipe: Annotated[
         bool, typer.Option("--print-recipe", help="Print the recipe with its changes, and stop.")
     ] = False,
@@ -121,6 +127,9 @@ def train(
             class_map=class_map,
             id_column=id_column,
             label_column=label_column,
+            group_column=group_column,
+            weight_column=weight_column,
+            follow_links=follow_links,
             trackers=tracker or (),
             on_progress=on_progress if is_main_process() else no_progress,
             on_event=on_event,

@@ -22,6 +22,7 @@ import numpy as np
 from kiyome.artifacts.table import UNKNOWN, Labels
 from kiyome.errors import TableError
 from kiyome.reading.columns import SHOWN, Records
+from kiyome.reading.label_forms import LABEL_COLUMNS, check_single_labels
 
 ClassMapSource = (
     str | Path | Mapping[str, str] | Mapping[str, int] | Mapping[str, Sequence[str]] | Sequence[str]
@@ -186,7 +187,6 @@ def plain_form(name: str) -> str:
     return str(Fraction(text)) if _NUMBER.fullmatch(text) else text
 
 
-LABEL_COLUMNS = ("label", "given_label", "class", "target", "class_name", "category")
 CLASS_MAPS_BESIDE = ("{stem}.classes.json", "label_num_to_disease_map.json")
 
 
@@ -202,20 +202,18 @@ def label_columns(records: Records, label_column: str | None) -> dict[str, str]:
 def read_labels(
     records: Records, columns: dict[str, str], source: ClassMapSource | None
 ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Labels]]:
-    """Return class names, the text of each class, and the labels of each kind; -1 for an unknown true label.
+    """Return class names, the text of each class, and the labels of each kind; -1 where a row has none.
 
-    TableError where a label is missing or unknown, all rows have one label, or class names are nearly the
-    same.
+    TableError where a label is unknown or class names are nearly the same.
     """
     texts = {kind: records.texts(column) for kind, column in columns.items()}
     given = {*texts["given_label"], *texts["label"]}
     known_true = set(texts.get("true_label", ()))
     class_map = _known_map(records, columns["label"], source)
+    missing = missing_label_texts(given) | missing_label_texts(known_true)
     if class_map is None:
-        missing = missing_label_texts(given) | (missing_label_texts(known_true) if known_true else set())
         class_map = _map_of_occurring(records, (given | known_true) - missing)
-    else:
-        missing = {""}
+        _refuse_words_for_none(records, texts["given_label"], missing, class_map)
     lookup = class_map.lookup(given | known_true)
     missing -= lookup.keys()
     labels: dict[str, Labels] = {}
@@ -223,17 +221,8 @@ def read_labels(
         if kind == "label" and columns["label"] == columns["given_label"]:
             labels[kind] = labels["given_label"]
             continue
-        if kind != "true_label":
-            _check_present(records, column, missing)
         _check_known(records, column, lookup.keys() | missing, class_map)
         labels[kind] = np.array([lookup.get(text, UNKNOWN) for text in column], np.int32)
-    if np.ptp(labels["given_label"]) == 0:
-        only = class_map.names[labels["given_label"][0]]
-        raise TableError(
-            f"All {len(records)} rows of {records.source.name} have the label {only!r}.",
-            expected="Expected at least two classes.",
-            remedy="Give photos of another class, or check which column holds the labels.",
-        )
     return class_map.names, class_map.texts_of_classes(chain.from_iterable(texts.values())), labels
 
 
@@ -261,17 +250,24 @@ def _map_of_occurring(records: Records, texts: set[str]) -> ClassMap:
             expected="Class names must differ in more than case, spaces, Unicode form or number format.",
             remedy="Correct the labels, or name every class with --class-map.",
         )
+    check_single_labels(records, sorted(texts))
     return classes_that_occur(texts)
 
 
-def _check_present(records: Records, column: list[str], missing: set[str]) -> None:
-    if not missing.isdisjoint(column):
-        records.fail(
-            "rows without a label",
-            [row for row, text in enumerate(column) if text in missing],
-            describe=lambda row: repr(column[row]) if column[row] else "",
-            remedy="Label or delete these rows; a class of such a name is possible with --class-map.",
-        )
+def _refuse_words_for_none(
+    records: Records, column: list[str], missing: set[str], class_map: ClassMap
+) -> None:
+    """Refuse 'nan' among names: it may be a class. Among numbers, and empty cells, it is none."""
+    words = {text for text in missing if text.strip()}
+    if words.isdisjoint(column) or all(_NUMBER.fullmatch(name) for name in class_map.names):
+        return
+    records.fail(
+        "rows without a label",
+        [row for row, text in enumerate(column) if text in words],
+        describe=lambda row: repr(column[row]),
+        remedy="Empty these cells, and the rows are set aside; a class of such a name is possible with"
+        " --class-map.",
+    )
 
 
 def _check_known(records: Records, column: list[str], known: set[str], class_map: ClassMap) -> None:

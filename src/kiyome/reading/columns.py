@@ -39,6 +39,8 @@ class Records:
     """The column with photos as bytes."""
     class_names: dict[str, Any]
     """Class names in the file for the numbers in a column; under "" the class map of our own table."""
+    is_ours: bool = False
+    """Whether kiyome wrote the file, so that columns mean what they are called."""
 
     def __len__(self) -> int:
         return len(self.row_numbers)

@@ -147,10 +147,11 @@ def _csv_records(
     header: list[str], columns: list[list[str]], row_numbers: Sequence[int], path: Path, *, escaped: bool
 ) -> Records:
     """Return the records of a CSV, some cells of which may be escaped for spreadsheets."""
-    if escaped and not path.with_suffix(".classes.json").is_file():  # ours, and exact
+    is_ours = path.with_suffix(".classes.json").is_file()
+    if escaped and not is_ours:  # ours are exact
         columns = [texts_of_cells(column) for column in columns]
     named = {name: column for name, column in zip(header, columns, strict=True) if name}
-    return Records(source=path, columns=named, row_numbers=row_numbers, class_names={})
+    return Records(source=path, columns=named, row_numbers=row_numbers, class_names={}, is_ours=is_ours)
 
 
 def _delimiter(text: str, path: Path) -> str:
@@ -245,6 +246,7 @@ def _read_parquet(path: Path) -> Records:
             f"{path.name} is no whole Parquet file: {str(error).splitlines()[0]}.",
             remedy="Copy or write it again.",
         ) from error
+    class_names = _names_in_metadata(schema.metadata or {})
     return Records(
         source=path,
         columns=ParquetColumns(content, nested),
@@ -252,7 +254,8 @@ def _read_parquet(path: Path) -> Records:
         unit="row",
         nested=nested,
         photo_column=photos,
-        class_names=_names_in_metadata(schema.metadata or {}),
+        class_names=class_names,
+        is_ours="" in class_names,
     )
 
 

@@ -10,8 +10,9 @@ from kiyome.artifacts.escapes import text_of_path
 from kiyome.errors import InputError, TableError
 from kiyome.reading.columns import SHOWN, Records
 from kiyome.reading.files import read_records
+from kiyome.reading.layout import IMAGE_FOLDERS
 from kiyome.reading.photos import PhotoFinder, has_photo_suffix, walk_photos
-from kiyome.reading.read_table import ID_COLUMNS, IMAGE_FOLDERS, PATH_COLUMNS
+from kiyome.reading.table_photos import ID_COLUMNS, PATH_COLUMNS
 
 TEST_FOLDERS = ("{stem}_images", "test_images", "test")
 

@@ -47,36 +47,58 @@ def has_photo_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122  (a million names)
 
 
-def walk_photos(root: Path) -> tuple[list[str], list[SkippedFile]]:
+def walk_photos(root: Path, *, follow_links: bool = False) -> tuple[list[str], list[SkippedFile]]:
     """Return every file below `root`: the photos, sorted, and the skipped files with reasons.
 
     Together they count each file and link once. A folder is listed, with a slash at the end, only where it
-    could not be read. Links to folders are not followed, so no photo is read twice.
+    could not be read. Links to folders are not followed, so no photo is read twice; with `follow_links` all
+    links are, and of several that lead to one file the first is a photo.
     """
     photos: list[str] = []
     skipped: list[SkippedFile] = []
     real_root = os.path.realpath(root)
-    for entry, path in _files_below(root, "", skipped):
-        reason = _reason_to_skip(entry, path, real_root)
+    for entry, path in _files_below(root, skipped, follow_links=follow_links):
+        reason = _reason_to_skip(entry, path, real_root, follow_links=follow_links)
         if reason:
             skipped.append(SkippedFile(text_of_path(path), reason))
         else:
             photos.append(path)
-    return sorted(photos), sorted(skipped)
+    photos.sort()
+    if follow_links:
+        photos, repeats = _each_file_once(root, photos)
+        skipped += repeats
+    return photos, sorted(skipped)
+
+
+def _each_file_once(root: Path, photos: Sequence[str]) -> tuple[list[str], list[SkippedFile]]:
+    """Return the first path of each file, and the others."""
+    first: dict[str, str] = {}
+    skipped = []
+    for path in photos:
+        other = first.setdefault(os.path.realpath(root / path), path)
+        if other != path:
+            reason = f"link to the file of {text_of_path(other)!r}, which counts once"
+            skipped.append(SkippedFile(text_of_path(path), reason))
+    return list(first.values()), skipped
 
 
 def _files_below(
-    root: Path, start: str, skipped: list[SkippedFile]
+    root: Path, skipped: list[SkippedFile], *, follow_links: bool
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
     """Yield all entries that are not folders; a stack, since folders may nest deeper than Python's calls."""
-    folders = [start]
+    folders = [""]
+    entered = set()
     while folders:
         folder = folders.pop()
         try:
+            if follow_links:
+                if (real := os.path.realpath(root / folder)) in entered:
+                    continue
+                entered.add(real)
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     path = f"{folder}{entry.name}"
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_dir(follow_symlinks=follow_links):
                         folders.append(f"{path}/")
                     else:
                         yield entry, path
@@ -86,11 +108,11 @@ def _files_below(
             )
 
 
-def _reason_to_skip(entry: os.DirEntry[str], path: str, real_root: str) -> str:
+def _reason_to_skip(entry: os.DirEntry[str], path: str, real_root: str, *, follow_links: bool) -> str:
     """Return why a file is no photo of the data set; empty if it is one."""
     if any(part.startswith(".") for part in path.split("/")):
         return "hidden file, or in a hidden folder"
-    if entry.is_symlink() and (reason := _reason_against_link(entry.path, real_root)):
+    if entry.is_symlink() and (reason := _reason_against_link(entry.path, "" if follow_links else real_root)):
         return reason
     if not entry.is_file():
         return "not a regular file"
@@ -101,12 +123,13 @@ def _reason_to_skip(entry: os.DirEntry[str], path: str, real_root: str) -> str:
 
 
 def _reason_against_link(path: str, real_root: str) -> str:
+    """Return why a link is not followed; with an empty root it may lead anywhere."""
     try:
         target = os.path.realpath(path, strict=True)
     except OSError as error:
         return f"link to nothing: {error.strerror}"
-    if os.path.commonpath([target, real_root]) != real_root:
-        return "link that leaves the data folder"
+    if real_root and os.path.commonpath([target, real_root]) != real_root:
+        return LINK_LEAVES
     return "link to a folder, whose photos count where they lie" if Path(target).is_dir() else ""
 
 
@@ -121,13 +144,15 @@ def _looks_like_photo(path: str) -> bool:
 class PhotoFinder:
     """Finds the file for a text in a table, below one folder, and caches folder listings.
 
-    A text is the name of a file, or else its name without the ending of a photo if only one file fits, or
-    else its escaped name (`escapes.text_of_path`).
+    A text is the name of a file, or its absolute path inside the folder, or else its name without the ending
+    of a photo if only one file fits, or else its escaped name (`escapes.text_of_path`).
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, follow_links: bool = False) -> None:
         self.root = str(root)
+        self.follow_links = follow_links
         self._real_root = os.path.realpath(root)
+        self._absolute_roots = {f"{os.path.abspath(root)}/", f"{self._real_root}/"}  # noqa: PTH100
         self._inside: dict[str, bool] = {}
         self._stems: dict[str, dict[str, list[str]]] = {}
 
@@ -143,6 +168,8 @@ class PhotoFinder:
 
     def find(self, text: str) -> tuple[str, str]:
         """Return the path below the folder and an empty reason, or an empty path and the reason."""
+        if text.startswith("/"):
+            text = next((text[len(root) :] for root in self._absolute_roots if text.startswith(root)), text)
         if not stays_inside(text):
             return "", LEAVES
         path, reason = self._at(text)
@@ -180,11 +207,14 @@ class PhotoFinder:
         except (OSError, ValueError) as error:
             return "", f"a file that cannot be looked at: {error}"
         if not inside:
-            return "", LEAVES
+            return "", LINK_LEAVES
         return (path, "") if stat.S_ISREG(kind) else ("", "not a regular file")
 
     def _is_inside(self, full: str) -> bool:
-        return os.path.commonpath([os.path.realpath(full), self._real_root]) == self._real_root
+        return (
+            self.follow_links
+            or os.path.commonpath([os.path.realpath(full), self._real_root]) == self._real_root
+        )
 
     def _folder_is_inside(self, folder: str) -> bool:
         if folder not in self._inside:
@@ -207,6 +237,7 @@ def _folded(names: Iterable[str]) -> set[str]:
 
 ABSENT = "no such file"
 LEAVES = "a path that leaves the data folder"
+LINK_LEAVES = "link that leaves the data folder"
 
 
 def photos_in(folder: str) -> list[str]:
@@ -216,16 +247,6 @@ def photos_in(folder: str) -> list[str]:
             return sorted(entry.name for entry in entries if has_photo_suffix(entry.name))
     except OSError:
         return []
-
-
-def photos_without_row(root: Path, paths: Sequence[str], table_name: str) -> list[SkippedFile]:
-    """Return the photos in the folders of the rows' photos that belong to no row."""
-    used = set(paths)
-    folders = sorted({path.rpartition("/")[0] for path in used if path})
-    beside = (
-        f"{folder}/{name}" if folder else name for folder in folders for name in photos_in(f"{root}/{folder}")
-    )
-    return [SkippedFile(text_of_path(path), f"no row in {table_name}") for path in beside if path not in used]
 
 
 BATCH_ROWS = 64

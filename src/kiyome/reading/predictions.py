@@ -22,7 +22,8 @@ from kiyome.reading.columns import Records, some
 from kiyome.reading.files import read_records
 from kiyome.reading.names import match_names
 from kiyome.reading.plausible import check_class_order, check_matched_by_id, check_not_constant
-from kiyome.reading.read_table import ID_COLUMNS, fold_column
+from kiyome.reading.roles import folds_of
+from kiyome.reading.table_photos import ID_COLUMNS
 
 Numbers = NDArray[np.floating]
 Scale = Literal["probabilities", "percent", "logits"]
@@ -149,7 +150,7 @@ def _table_file(path: Path, table: Table, scale: str) -> ReadPredictions:
         numbers = _both_classes(numbers[:, 0])
         notes.append(f"Column {columns[0]!r} was read as the probability of {table.class_names[1]!r}.")
     probs, scaled = _as_distributions(numbers, scale, path.name, records)
-    folds = None if "fold" in columns else fold_column(records)
+    folds = None if "fold" in columns else folds_of(records)
     ids = _id_column(records, columns, table)
     if ids is None:
         if len(records) != len(table):

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError
-from kiyome.reading.classes import LABEL_COLUMNS, ClassMap, class_map_beside, class_map_from, plain_form
+from kiyome.reading.classes import ClassMap, class_map_beside, class_map_from, plain_form
 from kiyome.reading.columns import some
+from kiyome.reading.label_forms import LABEL_COLUMNS
 from kiyome.reading.photo_list import PhotoList
 
 FORMS = ("labels", "probabilities")

@@ -24,7 +24,8 @@ class CheckResult:
 
     def summary(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
-        return {"folder": str(self.folder), **photo_summary(self.table, self.photos)}
+        notes = list(self.table.notes)
+        return {"folder": str(self.folder), "notes": notes, **photo_summary(self.table, self.photos)}
 
 
 @shows_progress
@@ -36,6 +37,7 @@ def check(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    follow_links: bool = False,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> CheckResult:
@@ -43,8 +45,8 @@ def check(
 
     Parameters
     ----------
-    data, images, class_map, id_column, label_column
-        As for `kiyome.reading.read_table.read_table`.
+    data, images, class_map, id_column, label_column, follow_links
+        As for `kiyome.reading.read_table.read_table`; no label is needed.
     output
         The run folder; by default the next free ``runs/NAME-check``.
     on_progress
@@ -74,9 +76,16 @@ def check(
     (60, 0)
     """
     path = run_folder_path(data, output, "-check")
-    options = {"class_map": class_map, "id_column": id_column, "label_column": label_column}
     table = open_table(
-        data, images=images, missing_list=missing_list_path(path), on_progress=on_progress, **options
+        data,
+        images=images,
+        class_map=class_map,
+        id_column=id_column,
+        label_column=label_column,
+        follow_links=follow_links,
+        need_labels=False,
+        missing_list=missing_list_path(path),
+        on_progress=on_progress,
     )
     run_folder = RunFolder.create_or_reopen(
         path, command="check", config={}, table=table, named_by_user=output is not None

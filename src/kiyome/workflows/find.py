@@ -179,6 +179,9 @@ def find(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    group_column: str | None = None,
+    weight_column: str | None = None,
+    follow_links: bool = False,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
@@ -187,7 +190,7 @@ def find(
 
     Parameters
     ----------
-    data, images, class_map, id_column, label_column
+    data, images, class_map, id_column, label_column, group_column, weight_column, follow_links
         As for `kiyome.reading.read_table.read_table`.
     pred_probs
         A file of out-of-fold predictions, matched by id: no photo is needed and no model is fitted. A column
@@ -241,13 +244,18 @@ def find(
     check_filter(method, precision)
     where = choose_executor(executor)
     path = run_folder_path(data, output)
-    options = {"images": images, "class_map": class_map, "id_column": id_column, "label_column": label_column}
     table = open_table(
         data,
+        images=images,
+        class_map=class_map,
+        id_column=id_column,
+        label_column=label_column,
+        group_column=group_column,
+        weight_column=weight_column,
+        follow_links=follow_links,
         allow_missing=pred_probs is not None,
         missing_list=missing_list_path(path),
         on_progress=on_progress,
-        **options,
     )
     has_new_split = num_folds is not None or seed is not None
     num_folds, seed = 5 if num_folds is None else num_folds, seed or 0
@@ -302,10 +310,11 @@ def examine(
     scores, joint = adaptive_quality(fit), adaptive_joint(fit)
     warnings = (weakness_note(fit), None if precision is None else precision_note(fit))
     exact = formula_warnings(table, ["oof.csv", "table.csv"])
+    notes = (*table.notes, *scored.notes, *filter(None, warnings), *exact)
     facts = (("flagged by", method), ("seed", str(seed)), ("table", table.fingerprint[:16]))
     return FindResult(
         folder=folder,
-        scored=replace(scored, notes=(*scored.notes, *filter(None, warnings), *exact)),
+        scored=replace(scored, notes=notes),
         title=title,
         method=method,
         class_names=table.class_names,

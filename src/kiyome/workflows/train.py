@@ -66,6 +66,9 @@ def train(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    group_column: str | None = None,
+    weight_column: str | None = None,
+    follow_links: bool = False,
     cache_folder: Path | str | None = None,
     trackers: Sequence[str] = (),
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
@@ -77,7 +80,7 @@ def train(
 
     Parameters
     ----------
-    data, images, class_map, id_column, label_column
+    data, images, class_map, id_column, label_column, group_column, weight_column, follow_links
         As for `kiyome.reading.read_table.read_table`.
     recipe, changes
         As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``, such as
@@ -147,9 +150,20 @@ def train(
     for note in notes:
         on_note(note)
     folder = run_folder_path(data, output, _ending(recipes))
-    columns = {"class_map": class_map, "id_column": id_column, "label_column": label_column}
-    missing = missing_list_path(folder)
-    table = open_table(data, images=images, missing_list=missing, on_progress=on_progress, **columns)
+    table = open_table(
+        data,
+        images=images,
+        class_map=class_map,
+        id_column=id_column,
+        label_column=label_column,
+        group_column=group_column,
+        weight_column=weight_column,
+        follow_links=follow_links,
+        missing_list=missing_list_path(folder),
+        on_progress=on_progress,
+    )
+    for note in table.notes:
+        on_note(note)
     submission = _Submission.of(test, test_images, data, table, class_map) if test else None
     is_new_split = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
     identity: RunIdentity = {
@@ -181,7 +195,7 @@ def train(
         how={"executor": where, "limit": limit, "on_progress": on_progress},
         trackers=trackers,
         on_event=on_event,
-        notes=(*notes, *split.note(scored, say=f"num_folds={split.num_folds}")),
+        notes=(*notes, *scored.notes, *split.note(scored, say=f"num_folds={split.num_folds}")),
     )
     if members or not is_main_process():
         return _train_some(training, members)
