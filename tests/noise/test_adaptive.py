@@ -3,6 +3,7 @@
 Predictions of `simulate_pred_probs` come from a model that never saw a wrong label.
 """
 
+import re
 import sys
 import warnings
 
@@ -27,13 +28,15 @@ from kiyome.noise import (
     transition_matrix,
 )
 from kiyome.noise.adaptive import (
+    adaptive_mask,
     adaptive_quality,
     fit_adaptive,
     fit_top_classes,
     precision_note,
     weakness_note,
 )
-from kiyome.noise.noise_model import probability_wrong
+from kiyome.noise.sharpness import UNKNOWN
+from kiyome.noise.suspicion import probability_wrong
 from kiyome.noise.top_classes import merge_sampled, read_sampled
 
 examples = settings(derandomize=True, deadline=None, max_examples=25)
@@ -186,12 +189,13 @@ def test_ranking_is_the_mask_with_the_most_suspicious_first():
 @pytest.mark.parametrize("rate", [0.05, 0.2])
 @pytest.mark.parametrize("K", [2, 10])
 def test_chances_are_near_the_shares_of_wrong_labels(K, rate):
-    """The expected calibration error in five parts is below 0.1; a middle part alone may be off by 0.45."""
+    """The expected calibration error in five parts is below 0.1, or 0.15 where doubt hides errors."""
     true_labels, labels, probs = noisy_set(N=10_000, K=K, rate=rate, accuracy=0.95)
+    is_weak = fit_adaptive(labels, probs).model.statistics.is_weak
     chances, wrong = label_issue_probability(labels, probs), labels != true_labels
     parts = (chances * 5).astype(int).clip(max=4)
     errors = np.bincount(parts, wrong - chances)
-    assert np.abs(errors).sum() / len(labels) < 0.1
+    assert np.abs(errors).sum() / len(labels) < (0.15 if is_weak else 0.1)
     assert average_precision_score(wrong, chances) > 0.8
 
 
@@ -240,12 +244,45 @@ def test_a_precision_belongs_to_the_adaptive_method():
         find_label_issues([0, 1], np.eye(2), method="both", precision=0.9)
 
 
-def test_a_weak_predictor_is_said_to_be_weak():
-    rng = np.random.default_rng(0)
-    blind = fit_adaptive(rng.integers(0, 10, 500), rng.dirichlet(np.ones(10), 500))
-    assert "trust the order of rows only" in (weakness_note(blind) or "")
-    _, labels, probs = noisy_set()
+@pytest.mark.parametrize("K", [2, 10])
+def test_doubt_that_hides_errors_is_said_for_any_number_of_classes(K):
+    """Two classes were never warned: their likeliest class has half of the probability at least."""
+    _, labels, probs = noisy_set(N=2000, K=K, rate=0.02, accuracy=0.7)
+    note = weakness_note(fit_adaptive(labels, probs)) or ""
+    assert re.search(
+        r"cannot tell doubt from errors: they agree with \d\d% .*\(kappa 0\.\d\d, below 0\.65\)", note
+    )
+    _, labels, probs = noisy_set(N=2000, K=K, rate=0.05, accuracy=0.97)
     assert weakness_note(fit_adaptive(labels, probs)) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_doubtful_predictor_never_makes_nearly_certain(seed):
+    """Where 2 % of labels are wrong and the predictor is on 30 %, few sure rows are wrong."""
+    _, labels, probs = noisy_set(seed, N=5000, K=10, rate=0.02, accuracy=0.7)
+    fit = fit_adaptive(labels, probs)
+    assert fit.probability.max() <= 1 - UNKNOWN * (1 - fit.model.statistics.kappa) ** 2
+    assert (fit.probability >= 0.95).mean() < 0.005
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_strong_noise_into_few_classes_is_unmixed(seed):
+    """Where 40 % flow into two classes, predictions that learned it rank far better once it is unmixed."""
+    rng = np.random.default_rng(seed)
+    true_labels = rng.integers(0, 8, 3000)
+    T = 0.55 * np.eye(8)
+    T[:, [0, 5]] += 0.225
+    labels = inject_label_noise(true_labels, T, rng)
+    probs = simulate_pred_probs(true_labels, 8, rng, accuracy=0.8) @ T
+    wrong = labels != true_labels
+    theirs = max(
+        average_precision_score(wrong, -label_quality(labels, probs, method=method, adjust=adjust))
+        for method, adjust in CLEANLAB_SCORES
+    )
+    fit = fit_adaptive(labels, probs)
+    assert fit.model.statistics.unmixing == 1
+    assert average_precision_score(wrong, fit.suspicion) > theirs + 0.05
+    assert fit.curve.mean == pytest.approx(wrong.mean(), abs=0.12)
 
 
 def test_the_adaptive_matrices_are_nearer_for_a_weak_predictor():
@@ -301,6 +338,15 @@ def test_no_worse_than_the_best_of_cleanlabs_scores_on_the_shared_sets(shared_da
         gaps.append(best_f1(wrong, ours) - f1(wrong, find_label_issues(labels, probs)))
     assert np.mean(gaps) < 0.02
     assert max(gaps) < 0.04
+
+
+def test_stated_probabilities_hold_on_peoples_labels(shared_data):
+    """Three networks on CIFAR-10N: of rows with 0.9 and more 85 % are wrong; the flagged miss by 0.2."""
+    for name, labels, true_labels, probs in [*shared_sets(shared_data)][:3]:
+        fit, wrong = fit_adaptive(labels, probs), labels != true_labels
+        flagged = adaptive_mask(fit)
+        assert wrong[fit.probability >= 0.9].mean() >= 0.85, name
+        assert abs(fit.probability[flagged].mean() - wrong[flagged].mean()) < 0.2, name
 
 
 def test_the_curve_of_the_shared_sets_is_monotone(shared_data):

@@ -8,10 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from kiyome.noise.noise_model import (
+from kiyome.noise.noise_model import NoiseModel
+from kiyome.noise.sharpness import NoiseStatistics
+from kiyome.noise.suspicion import (
     LEAST_PROBABILITY,
+    LEAST_UNMIXED,
+    MARGIN,
+    NONE,
     POWER,
-    NoiseModel,
     along_curve,
     best_f1_mask,
     monotone_fit,
@@ -25,33 +29,47 @@ examples = settings(derandomize=True, deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def made_model(K, rng, power=1.7):
+def made_model(K, rng, power=1.7, steady=0.1, one_sided=0.035):
     weights = rng.dirichlet(np.ones(K), K) + 0.05
+    anchors = 0.7 * np.eye(K) + 0.3 * rng.dirichlet(np.ones(K), K)
     return NoiseModel(
         power=power,
         self_confidence=rng.uniform(0.3, 0.9, K),
         weights=weights,
         leak=0.05,
         transition=weights / weights.sum(axis=1, keepdims=True),
+        anchors=anchors,
+        statistics=NoiseStatistics(kappa=0.7, steady=steady, one_sided=one_sided),
     )
 
 
 @examples
-@given(seeds, st.integers(2, 8))
-def test_suspicion_by_a_plain_loop(seed, K):
+@given(seeds, st.integers(2, 8), st.sampled_from([0.0, 0.1, 0.5]), st.sampled_from([0.0, 0.035, 0.2]))
+def test_suspicion_by_a_plain_loop(seed, K, steady, one_sided):
     rng = np.random.default_rng(seed)
-    labels, probs, model = rng.integers(0, K, 20), rng.dirichlet(np.ones(K), 20), made_model(K, rng)
-    z = suspicion(*likeliest(labels, probs, NUM_TOP), model)
-    t, W = model.self_confidence, model.weights
+    labels, probs = rng.integers(0, K, 20), rng.dirichlet(np.ones(K), 20)
+    model = made_model(K, rng, steady=steady, one_sided=one_sided)
+    found = suspicion(*likeliest(labels, probs, NUM_TOP), model)
+    t, W, A = model.self_confidence, model.weights, model.anchors
+    flow, share = min(steady / 0.2, 1) ** 2, min(max(one_sided - 0.02, 0) / 0.03, 1)
+    inverse = np.linalg.inv(0.97 * A + 0.03 * np.eye(K))
     for i, j in enumerate(labels):
-        q = probs[i] ** model.power  # its normalization cancels
         others = sorted((k for k in range(K) if k != j), key=lambda k: -probs[i, k])
-        terms = [q[k] * W[k, j] / t[k] for k in others[:2]]
+        p = probs[i].copy()
         if lumped := others[2:]:
-            mean = sum(probs[i, k] for k in lumped) / len(lumped)
-            terms.append(len(lumped) * mean**model.power * model.leak / t.mean())
+            p[lumped] = p[lumped].mean()
+        q = p**model.power / (p**model.power).sum()
+        terms = [q[k] * W[k, j] / t[k] for k in others[:2]]
+        if lumped:
+            terms.append(len(lumped) * q[lumped[0]] * model.leak / t.mean())
+        terms.append(NONE * (1 - flow) * (1 - 2 / K))
         evidence = sum(term**POWER for term in terms) ** (1 / POWER)
-        assert z[i] == pytest.approx(math.log(evidence) - math.log(q[j] * W[j, j] / t[j]), abs=1e-9)
+        z = math.log(evidence) - math.log(q[j] * W[j, j] / t[j])
+        margin = max(q[k] - t[k] for k in others[:2]) - (q[j] - t[j])
+        unmixed = [max((q @ inverse)[k], LEAST_UNMIXED) * A[k, j] for k in [j, *others[:2]]]
+        log_odds = math.log(sum(unmixed[1:])) - math.log(unmixed[0])
+        expected = (1 - share) * (math.asinh(z) + flow * MARGIN * margin) + share * math.asinh(log_odds)
+        assert found[i] == pytest.approx(expected, abs=1e-7)
 
 
 @examples

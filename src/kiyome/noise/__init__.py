@@ -9,7 +9,9 @@ transition       transition and posterior matrices; noise and predictions with k
 files            predictions in many files, or in Parquet and Arrow
 
 adaptive         the fit behind the default of the functions above; several predictors as one
-noise_model      calibration, the hidden true class; suspicion and probability of each row
+noise_model      calibration, anchors, the hidden true class
+sharpness        how far doubt and errors can be told apart, and which probability may be stated
+suspicion        suspicion of each row under the model; its probability, masks
 pruning          which rows of each pair of classes to flag; tables in chunks
 top_classes      the one read of N x K, which checks it: blocks, threads, mapped files
 kernels          the passes compiled (needs numba), with the same results

@@ -13,7 +13,7 @@ does not depend on row order; with more, only through the sample of 10,000 rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,33 +30,33 @@ from kiyome.checks import (
 )
 from kiyome.errors import InputError
 from kiyome.noise.noise_model import (
-    SHARPNESS,
     TINY,
     LogProbs,
     NoiseModel,
-    ProbabilityCurve,
-    best_f1_mask,
     calibrating_power,
     expected_joint,
     fit_noise,
     latent_transition,
     log_probs,
+)
+from kiyome.noise.sharpness import SPREAD, WEAK_KAPPA
+from kiyome.noise.suspicion import (
+    ProbabilityCurve,
+    best_f1_mask,
     monotone_fit,
     precise_mask,
     probability_wrong,
     suspicion,
-    tempered,
 )
 from kiyome.noise.top_classes import NUM_TOP, SampledTopClasses, read_sampled
 
 ADAPTIVE = "adaptive"
 """The method's name, wherever a method is an option."""
 
-CAREFUL_SHARPNESS = 1.25  # the least plausible sharpness: for promises, and the band's lower end
+UNMIXED_SHARE = 0.25  # of the probability where noise flows one way: EM alone counts too much as wrong
 ORDER_SHARE = 1e-3  # of a quality: orders rows of equal probability
 PROMISE_ACCURACY = 0.8  # on given labels; above it a precision of 0.9 was kept in 84 % of sets, 0.85 in all
 REFUSE_ACCURACY = 0.5  # below it, 0.9 was kept in 37 %
-WEAK_CONFIDENCE = 0.5  # mean largest calibrated probability; below it low noise rates come out far too high
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +74,6 @@ class AdaptiveFit:
     """(N,) probability that the given label is wrong."""
     accuracy_on_given: float
     """Share of rows where no class is likelier than the given one."""
-    mean_confidence: float
-    """Mean of the largest calibrated probability, over the sample."""
 
 
 def fit_adaptive(labels: Labels, pred_probs: Numbers) -> AdaptiveFit:
@@ -89,7 +87,7 @@ def fit_top_classes(rows: SampledTopClasses) -> AdaptiveFit:
     sample = log_probs(rows.sample, rows.num_classes)
     model, right = fit_noise(sample)
     sample_z = suspicion(rows.sample.classes[:, top], rows.sample.probs[:, top], model)
-    curve = monotone_fit(sample_z, 1 - right)
+    curve = stated_curve(sample_z, right, model)
     z = suspicion(rows.classes, rows.probs, model)
     return AdaptiveFit(
         model=model,
@@ -99,7 +97,6 @@ def fit_top_classes(rows: SampledTopClasses) -> AdaptiveFit:
         suspicion=z,
         probability=probability_wrong(z, curve),
         accuracy_on_given=float((rows.probs[:, 0] >= rows.probs[:, 1]).mean()),
-        mean_confidence=float(tempered(sample, model.power)[0].max(axis=0).mean()),
     )
 
 
@@ -122,13 +119,22 @@ def adaptive_mask(fit: AdaptiveFit, *, precision: float | None = None) -> Mask:
 
 def careful_curve(fit: AdaptiveFit) -> ProbabilityCurve:
     """Return the probability curve at the least plausible sharpness: lower, hence safer to promise."""
-    _, right = latent_transition(fit.sample, CAREFUL_SHARPNESS * fit.model.power)
-    return monotone_fit(fit.sample_suspicion, 1 - right)
+    sharpness = max(fit.model.statistics.sharpness / SPREAD, 1.0)
+    _, right = latent_transition(fit.sample, sharpness * fit.model.power)
+    return stated_curve(fit.sample_suspicion, right, fit.model)
+
+
+def stated_curve(z: Matrix, right: Matrix, model: NoiseModel) -> ProbabilityCurve:
+    """Return the curve of probabilities that may be stated, from EM's (S,) of right labels."""
+    share = UNMIXED_SHARE * model.statistics.unmixing
+    unmixed = 1 / (1 + np.exp(-np.sinh(z.clip(-4, 4))))  # suspicion is asinh of log odds
+    curve = monotone_fit(z, (1 - share) * (1 - right) + share * unmixed)
+    return replace(curve, probability=model.statistics.stated(curve.probability))
 
 
 def adaptive_joint(fit: AdaptiveFit) -> Matrix:
     """Return expected counts (K, K) [true, given] of the sampled rows."""
-    return expected_joint(fit.sample, fit.model.transition, SHARPNESS * fit.model.power)
+    return expected_joint(fit.sample, fit.model.transition, fit.model.true_power)
 
 
 def check_precision(precision: float) -> None:
@@ -162,12 +168,13 @@ def precision_note(fit: AdaptiveFit) -> str | None:
 
 
 def weakness_note(fit: AdaptiveFit) -> str | None:
-    """Return a warning where the predictor is too unsure for its probabilities to be used, else None."""
-    if fit.mean_confidence >= WEAK_CONFIDENCE:
+    """Return a warning where a predictor's doubt and people's errors cannot be told apart, else None."""
+    if not fit.model.statistics.is_weak:
         return None
     return (
-        f"The predictor is weak: its likeliest class has {fit.mean_confidence:.0%} on average. Where few"
-        " labels are wrong, probabilities and noise rate come out too high; trust the order of rows only."
+        f"These predictions cannot tell doubt from errors: they agree with {fit.accuracy_on_given:.0%} of the"
+        f" given labels (kappa {fit.model.statistics.kappa:.2f}, below {WEAK_KAPPA}). Use the order of rows;"
+        " probabilities and noise rate may be far off."
     )
 
 
@@ -189,10 +196,11 @@ def label_issue_probability(labels: ArrayLike, pred_probs: ArrayLike) -> Matrix:
     Notes
     -----
     From the model of docs/noise.md: a hidden true class, expectation maximization over 10,000 rows, made
-    monotone in the row's suspicion. Labels and predictions alone do not identify it: it rests on the
-    experience that true classes are 2.5 times as sure as given ones. It is too high where the predictor is
-    weak and the labels are good, too low for mistakes that the predictor shares. Use it to order and to size
-    a review, not as a fact.
+    monotone in the row's suspicion. Labels and predictions alone do not identify it: how much surer true
+    classes are than given ones is estimated from statistics that tell doubt from noise on label sets with
+    known truth, and the rest of the doubt draws every probability towards one half. It is too low for
+    mistakes that the predictor shares. Where predictions agree little with the labels (kappa below 0.65)
+    doubt and errors cannot be told apart: use the order, not the number.
 
     Examples
     --------

@@ -24,7 +24,7 @@ from kiyome.noise.confident_joint import (
     count_joint,
     mean_self_confidence,
 )
-from kiyome.noise.noise_model import SHARPNESS, latent_transition
+from kiyome.noise.noise_model import latent_transition
 from kiyome.noise.top_classes import SLACK, TopClasses, over_blocks, read_top_classes
 
 NUM_DRAWS = 400
@@ -202,9 +202,10 @@ def adaptive_noise_rate(fit: AdaptiveFit, *, confidence: float = 0.95, seed: int
     half = NormalDist().inv_cdf((1 + confidence) / 2) * sampling_deviation(fit, seed=seed)
     none_seen = 1 - (1 - confidence) ** (1 / len(fit.sample_suspicion))  # exact binomial bound
     margin = max(half, none_seen)
+    careful = 0.0 if fit.model.statistics.is_weak else careful_curve(fit).mean
     return NoiseRate(
         value=value,
-        low=max(min(value, careful_curve(fit).mean) - margin, 0.0),
+        low=max(min(value, careful) - margin, 0.0),
         high=min(max(value, LEARNED * disagreement) + margin, 1.0),
         confidence=confidence,
         num_rows=len(fit.suspicion),
@@ -216,14 +217,18 @@ def adaptive_noise_rate(fit: AdaptiveFit, *, confidence: float = 0.95, seed: int
 def sampling_deviation(fit: AdaptiveFit, *, seed: int = 0) -> float:
     """Return the standard deviation of the rate over bootstraps of the sampled rows."""
     rng, num_sampled = np.random.default_rng(seed), len(fit.sample_suspicion)
-    power, T = SHARPNESS * fit.model.power, fit.model.transition
+    model = fit.model
     rates = []
     for _ in range(NUM_BIAS_DRAWS):
         weights = rng.multinomial(num_sampled, np.full(num_sampled, 1 / num_sampled)).astype(np.float64)
         _, right = latent_transition(
-            fit.sample, power, row_weights=weights, start=T, num_rounds=ROUNDS_A_DRAW
+            fit.sample,
+            model.true_power,
+            row_weights=weights,
+            start=model.transition,
+            num_rounds=ROUNDS_A_DRAW,
         )
-        rates.append(1 - np.average(right, weights=weights))
+        rates.append(np.average(model.statistics.stated(1 - right), weights=weights))
     return float(np.std(rates, ddof=1))
 
 
