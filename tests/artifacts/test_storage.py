@@ -136,9 +136,9 @@ def test_a_digest_is_taken_again_when_the_file_changes(tmp_path):
     assert digest_of_file(path) == sha256_of_file(path) != before
 
 
-def test_where_the_cache_lies(monkeypatch):
+def test_where_the_cache_lies(monkeypatch, tmp_path):
     monkeypatch.delenv("KIYOME_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_cache_folder() == Path("/somewhere/kiyome")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "somewhere"))
+    assert default_cache_folder() == tmp_path / "somewhere" / "kiyome"
     monkeypatch.setenv("KIYOME_CACHE", "/own")
     assert default_cache_folder() == Path("/own")

@@ -28,7 +28,7 @@ from kiyome.artifacts.storage import (
     writing,
 )
 from kiyome.artifacts.table import Table
-from kiyome.errors import InputError, StaleArtifact
+from kiyome.errors import InputError, KiyomeError, StaleArtifact
 
 KEY_BYTES = 32
 TEAM_KEY = "KIYOME_SEAL_KEY"
@@ -97,8 +97,8 @@ def _own_key() -> bytes | None:
         folder = default_cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         return key_at(folder / "signing" / "key")
-    except (OSError, RuntimeError, StaleArtifact):
-        return None  # no home, or one that cannot be written
+    except (OSError, KiyomeError):
+        return None  # no folder that can be written
 
 
 MANIFEST = "run.json"

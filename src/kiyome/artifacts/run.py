@@ -14,6 +14,7 @@ import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from errno import EACCES, EPERM, EROFS
 from itertools import chain, count
 from pathlib import Path
 from time import monotonic
@@ -86,7 +87,7 @@ class RunFolder:
         """
         folder, started = _folder_of(path, **identity)
         _refuse_other(folder, started)
-        make_folder(folder)
+        _make_run_folder(folder)
         with _locked(folder):
             _refuse_other(folder, started)  # again, now that nobody else can write
             before = read_manifest(folder)
@@ -113,11 +114,23 @@ def announce_run(path: str | Path, **identity: Unpack[RunIdentity]) -> Path:
     """
     folder, started = _folder_of(path, **identity)
     _refuse_other(folder, started)
-    make_folder(folder)
+    _make_run_folder(folder)
     _remove_linked_folders(folder)
     if read_manifest(folder) is None:
         write_manifest(folder, started)
     return folder
+
+
+def _make_run_folder(folder: Path) -> None:
+    try:
+        make_folder(folder)
+    except OSError as error:
+        if error.errno not in (EACCES, EPERM, EROFS):
+            raise
+        raise InputError(
+            f"The run folder {folder} cannot be made: {folder.resolve().parent} cannot be written.",
+            remedy="Name a folder that can be written, by --output (-o).",
+        ) from error
 
 
 def path_of_run(path: str | Path, **identity: Unpack[RunIdentity]) -> Path:

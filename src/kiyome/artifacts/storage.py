@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -358,10 +359,54 @@ def sha256_of_file(path: str | Path) -> str:
 
 
 def default_cache_folder() -> Path:
-    """Return KIYOME_CACHE, else kiyome below XDG_CACHE_HOME, else ~/.cache/kiyome."""
+    """Return KIYOME_CACHE, else kiyome below XDG_CACHE_HOME or ~/.cache, else a private temporary folder."""
     if own := os.environ.get("KIYOME_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiyome"
+    return _cache_at_home() or _temporary_cache()
+
+
+def cache_notes() -> tuple[str, ...]:
+    """Return a note for people where the cache is a temporary folder; empty elsewhere."""
+    if os.environ.get("KIYOME_CACHE") or _cache_at_home():
+        return ()
+    return (f"no home folder can be written, so the cache is {_temporary_cache()}; KIYOME_CACHE moves it",)
+
+
+def _cache_at_home() -> Path | None:
+    """Return the cache below the home folder; None where there is none that can be written."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kiyome"
+    except RuntimeError:  # neither HOME nor an entry of this user
+        return None
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    return folder if os.access(nearest, os.W_OK | os.X_OK) else None
+
+
+def _temporary_cache() -> Path:
+    try:
+        return folder_of_this_user(Path(gettempdir()) / f"kiyome-{os.geteuid()}")
+    except OSError as error:
+        raise KiyomeError(
+            f"Neither a home folder nor a temporary one can be written ({error}).",
+            expected="Expected a folder for the cache.",
+            remedy="Set KIYOME_CACHE to a folder that can be written.",
+        ) from error
+
+
+def folder_of_this_user(path: Path) -> Path:
+    """Return a private folder, made if need be; KiyomeError for a link or the folder of another user.
+
+    >>> import tempfile
+    >>> folder = folder_of_this_user(Path(tempfile.mkdtemp()) / "cache")
+    >>> oct(folder.stat().st_mode & 0o777)
+    '0o700'
+    """
+    status = private_folder(path).lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise KiyomeError(
+            f"{path} is a link, or belongs to another user.", remedy="Set KIYOME_CACHE to a folder of yours."
+        )
+    return path
 
 
 @contextmanager

@@ -16,13 +16,16 @@ twin checks it. Kernels release the interpreter's lock and run on threads of the
 numba's own threading layers, which may end a process that forks, never start.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
 
+from kiyome.artifacts.storage import default_cache_folder, folder_of_this_user
 from kiyome.checks import Labels, Numbers
+from kiyome.errors import KiyomeError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,15 +35,10 @@ REORDER = {"reassoc", "nsz"}  # sums may be added in any order; the screen below
 
 
 def compiled(function: Function) -> Function:
-    """Return the function in machine code, cached beside this file or in the user's cache folder."""
+    """Return the function in machine code, cached where numba does, or else in kiyome's cache folder."""
     # a cache that cannot be read or written costs a compilation in each process, never the result
     uncached: Function = numba.njit(nogil=True, fastmath=REORDER)(function)
-    try:
-        cached: Function = numba.njit(nogil=True, fastmath=REORDER, cache=True)(function)
-    except RuntimeError:  # neither folder can be written
-        return uncached
-
-    chosen = cached
+    chosen = _cached(function) or uncached
 
     def call(*arrays: Any) -> Any:
         nonlocal chosen
@@ -54,6 +52,23 @@ def compiled(function: Function) -> Function:
 
     call.__name__ = function.__name__
     return call  # type: ignore[return-value]
+
+
+def _cached(function: Function) -> Function | None:
+    """Return the function with a cache on disk; None where no folder can be written."""
+    before = numba.config.CACHE_DIR
+    try:
+        return numba.njit(nogil=True, fastmath=REORDER, cache=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba can write neither beside this file nor below a home
+        pass
+    try:
+        default_cache_folder().mkdir(parents=True, exist_ok=True)
+        numba.config.CACHE_DIR = str(folder_of_this_user(default_cache_folder() / f"kernels-{os.geteuid()}"))
+        return numba.njit(nogil=True, fastmath=REORDER, cache=True)(function)  # type: ignore[no-any-return]
+    except (RuntimeError, OSError, KiyomeError):
+        return None
+    finally:
+        numba.config.CACHE_DIR = before
 
 
 def part(function: Function) -> Function:

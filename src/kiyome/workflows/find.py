@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.issues import write_issue_files
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.storage import sha256_of_file, write_text, writing
+from kiyome.artifacts.storage import cache_notes, sha256_of_file, write_text, writing
 from kiyome.artifacts.table import Table
 from kiyome.checks import check_arrays
 from kiyome.errors import InputError
@@ -281,6 +281,7 @@ def find(
             cache: dict[str, Any] = {"cache_folder": cache_folder, "on_progress": on_progress}
             embed_elsewhere(table.photo_paths(), network, executor=where, weights=weights, **cache)
             scored = embed_and_cross_fit(table, network, split=split, weights=weights, **cache)
+            scored = replace(scored, notes=(*scored.notes, *(() if cache_folder else cache_notes())))
         else:
             scored = read_scored_table(pred_probs, table, scale=pred_scale)
         title = Path(data).resolve().name

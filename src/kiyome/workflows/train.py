@@ -13,7 +13,7 @@ import numpy as np
 
 from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.run import RunFolder, RunIdentity, announce_run, is_finished, path_of_run
-from kiyome.artifacts.storage import default_cache_folder, write_text
+from kiyome.artifacts.storage import cache_notes, default_cache_folder, write_text
 from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
@@ -195,7 +195,12 @@ def train(
         how={"executor": where, "limit": limit, "on_progress": on_progress},
         trackers=trackers,
         on_event=on_event,
-        notes=(*notes, *scored.notes, *split.note(scored, say=f"num_folds={split.num_folds}")),
+        notes=(
+            *notes,
+            *scored.notes,
+            *(() if cache_folder else cache_notes()),
+            *split.note(scored, say=f"num_folds={split.num_folds}"),
+        ),
     )
     if members or not is_main_process():
         return _train_some(training, members)
