@@ -172,3 +172,12 @@ def test_a_missing_extra_is_named(run: Path) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert shown.returncode == 2
     assert "pip install 'kiyome[review]'" in shown.stderr
+
+
+def test_the_measured_share_is_told_and_a_wrong_one_is_named(run: Path) -> None:
+    with serving(run, "--port", 0, "--measure", "25 %") as (said, _):
+        assert "Measured   25% of the looks go to photos drawn at random (--measure)\n" in said
+    refused = subprocess.run([*SERVE, run, "--measure", "ten"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "--measure ten is no share." in refused.stderr
+    assert "Use --measure 10% for one look in ten, --measure 0% for none." in refused.stderr

@@ -23,7 +23,7 @@ from kiyome.workflows.find import find
 
 HIDDEN = {"given", "suggested", "probability", "flagged", "likely", "others", "disputed", "flagged_decided"}
 STATES = ("left", "mine", "open", "decided", "all")
-CLOSED = ["/api/matrix", "/api/matrix?reading=reviewed", "/api/agreement"]
+CLOSED = ["/api/outlook", "/api/matrix", "/api/matrix?reading=reviewed", "/api/agreement"]
 EXPORTS = [
     f"/api/export?format={name}"
     for name in ("csv", "parquet", "jsonl", "corrected", "label_studio", "cvat", "fiftyone")

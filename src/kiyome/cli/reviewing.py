@@ -2,12 +2,14 @@
 
 import os
 import sys
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kiyome.cli.command import Group, Store, command_output, line, visible
+from kiyome.errors import InputError
 
 if TYPE_CHECKING:
     from kiyome.workflows.review import OpenReview
@@ -40,6 +42,13 @@ def review(
         bool,
         typer.Option("--blind", help="Show photos only, in random order: no label or prediction."),
     ] = False,
+    measure: Annotated[
+        str,
+        typer.Option(
+            help="Share of the looks that go to photos drawn at random: noise rate and labels left are "
+            "estimated from these. 0% draws none."
+        ),
+    ] = "10%",
     store: Store = None,
     images: Annotated[
         Path | None, typer.Option(help="The folder of the photos, if the run was moved or made by others.")
@@ -54,6 +63,7 @@ def review(
     Examples:
       kiyome review runs/leaves
       kiyome review runs/leaves --as Ann --blind
+      kiyome review runs/leaves --measure 25%               more photos at random: narrower intervals
       kiyome review runs/leaves-audit                       a sample for an audit: always blind
       kiyome review runs/leaves --host 0.0.0.0              for a team; the printed address lets others in
       kiyome review runs/leaves --store postgresql://kiyome@db/reviews
@@ -76,6 +86,7 @@ def review(
             token=token,
             no_token=no_token,
             blind=blind,
+            measure=share_of(measure),
             store=store,
             images=images,
             group=group,
@@ -89,12 +100,34 @@ def show_open(opened: "OpenReview", *, name: str | None) -> None:
     for note in opened.notes:
         print(f"note: {visible(note)}", file=sys.stderr)
     line(f"{opened.rows:,} rows{', blind' if opened.blind else ''}")
+    if opened.measure:
+        line(f"Measured   {opened.measure:.0%} of the looks go to photos drawn at random (--measure)")
     line(f"Decisions  {opened.store}")
     line(f"Open       {opened.address}")
     if opened.blind and name:
         line(f"{f'Only {visible(name)}':<10} {opened.own_address}")
     line("Stop       Ctrl-C")
     sys.stdout.flush()  # a reader of a pipe waits for the address
+
+
+def share_of(text: str) -> float:
+    """Return the share that a text such as "10%" or "0.1" states.
+
+    >>> share_of("10%"), share_of("2.5 %"), share_of("0.1")
+    (0.1, 0.025, 0.1)
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = nan
+    if rest or not 0 <= share <= 1:
+        raise InputError(
+            f"--measure {visible(text)} is no share.",
+            expected="Expected 0% to 100%.",
+            remedy="Use --measure 10% for one look in ten, --measure 0% for none.",
+        )
+    return share
 
 
 def _has_screen() -> bool:

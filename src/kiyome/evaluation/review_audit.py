@@ -3,10 +3,10 @@
     suspicion ─► strata ─► random order in each ─► measured rows, looked at whatever their suspicion
     answers ─┬► head: the most suspicious rows, all looked at: counted     ──┐
              ├► measured rows behind it, a simple random sample of a stratum ┴► intervals
-             └► all of them, with the suspicion as prior ─► curve ─► probability of each row
+             └► both, with the suspicion as prior ─► curve ─► probability of each row
 
-The intervals come from random rows alone: they assume nothing about the suspicion. The curve uses every
-answer and is narrower, but it assumes that strata next to each other are alike.
+The intervals come from random rows alone: they assume nothing about the suspicion. The curve uses the
+head, too, and is narrower, but it assumes that strata next to each other are alike.
 """
 
 from __future__ import annotations
@@ -110,9 +110,10 @@ class ReviewEstimate:
     num_measured: int
     """Rows of the random sample behind the head; the intervals come from these."""
     left: Estimate | None
-    """Share of all rows whose label is wrong and that nobody looked at; None before there is a sample."""
+    """Share of all rows whose label is wrong and that nobody looked at: the value by the curve, inside the
+    interval by the random rows; None before there is one of these."""
     noise_rate: Estimate | None
-    """Share of all rows whose label is wrong; an unsure row is in the interval both ways."""
+    """Share of all rows whose label is wrong, likewise; an unsure row is in the interval both ways."""
     left_by_curve: Estimate
     """The same share as `left`, by the curve."""
     probability: Numbers
@@ -150,7 +151,8 @@ def estimate_review(design: ReviewDesign, answers: ArrayLike, *, confidence: flo
     more suspicious one, else the least suspicious one that has any.
 
     The curve is logistic in the log odds of suspicion, with a further step from each stratum to the next,
-    under normal priors: the mode of the posterior, and the spread of its normal approximation. Probabilities
+    under normal priors: the mode of the posterior, and the spread of its normal approximation. It uses head
+    and sample only, as people may pick other rows because these look wrong. Probabilities
     are made monotone. Coverage, calibration and the number of looks until people may stop are in
     benchmarks/results/review_audit.txt.
 
@@ -172,10 +174,11 @@ def estimate_review(design: ReviewDesign, answers: ArrayLike, *, confidence: flo
     seen, known, unsure = given != UNSEEN, given >= RIGHT, given == UNSURE
     head = _head(design, seen)
     sample = _sampled(design, seen) & ~head & known
-    probability, left_by_curve = _by_curve(design, given, confidence)
+    probability, left_by_curve = _by_curve(design, given, (head | sample) & known, confidence)
     left = noise_rate = None
     if sample.any() or head.all():
         left = _left(design, given, head, sample, confidence)
+        left = replace(left, value=float(np.clip(left_by_curve.value, left.low, left.high)))
         wrong, open_ = given[known].sum(), np.count_nonzero(unsure)
         found = np.array([wrong + probability[unsure].sum(), wrong, wrong + open_]) / len(given)
         value, low, high = (found + np.array([left.value, left.low, left.high])).tolist()
@@ -271,15 +274,13 @@ def _left(design: ReviewDesign, answers: Numbers, head: Mask, sample: Mask, conf
     found = answers[~head & (answers >= RIGHT)].sum()
     skipped, most = np.count_nonzero(head & unseen), np.count_nonzero(~head & unseen)
     value, low, high = np.clip(np.array([every.value, every.low, every.high]) * sizes.sum() - found, 0, most)
-    return Estimate(
-        value=float(value / len(answers)),
-        low=float(low / len(answers)),
-        high=float((high + skipped) / len(answers)),
-        num_rows=every.num_rows,
-    )
+    value, low, high = (np.array([value, low, high + skipped]) / len(answers)).tolist()
+    return Estimate(value=value, low=low, high=high, num_rows=every.num_rows)
 
 
-def _by_curve(design: ReviewDesign, answers: Numbers, confidence: float) -> tuple[Numbers, Estimate]:
+def _by_curve(
+    design: ReviewDesign, answers: Numbers, used: Mask, confidence: float
+) -> tuple[Numbers, Estimate]:
     """Return the probability (N,) that each label is wrong, and the share that is wrong and unseen."""
     from sklearn.isotonic import isotonic_regression
 
@@ -290,8 +291,8 @@ def _by_curve(design: ReviewDesign, answers: Numbers, confidence: float) -> tupl
     columns = np.column_stack([np.ones(len(x)), x, steps[design.stratum_of_row]])
     means = np.array([*PRIOR_MEANS, *[0.0] * steps.shape[1]])
     weights = 1 / np.array([*PRIOR_SPREADS, *[STEP_SPREAD] * steps.shape[1]]) ** 2
-    known, unseen = answers >= RIGHT, answers == UNSEEN
-    mode, curvature = _logistic_mode(columns[known], answers[known], means, weights)
+    unseen = answers == UNSEEN
+    mode, curvature = _logistic_mode(columns[used], answers[used], means, weights)
     curve = 1 / (1 + np.exp(-(columns @ mode)))
     probability = np.empty(len(x))
     probability[design.ranking] = isotonic_regression(curve[design.ranking], increasing=False)
@@ -302,7 +303,7 @@ def _by_curve(design: ReviewDesign, answers: Numbers, confidence: float) -> tupl
     factor = np.exp(NormalDist().inv_cdf((1 + confidence) / 2) * spread / left) if unseen.any() else 1.0
     low, value, high = np.minimum([left / factor, left, left * factor], unseen.sum()) / len(x)
     return probability, Estimate(
-        value=float(value), low=float(low), high=float(high), num_rows=int(np.count_nonzero(known))
+        value=float(value), low=float(low), high=float(high), num_rows=int(np.count_nonzero(used))
     )
 
 

@@ -1,7 +1,7 @@
 """The queue of rows to review: order and filters. N rows, K classes.
 
-order ── (N,) rows, made once ──┐
-filters ── (N,) mask ───────────┴── rows to show
+order ── (N,) rows, made once; by suspicion with some at random ──┐
+filters ── (N,) mask ──────────────────────────────────────────────┴── rows to show
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from kiyome.decisions.current import LABEL, NONE, VERDICTS, Codes, CurrentDecisi
 from kiyome.decisions.events import Verdict
 from kiyome.decisions.items import ALONE, ReviewItems, Secret
 from kiyome.errors import InputError, choose
+from kiyome.evaluation.review_audit import ReviewDesign
 
 
 def expected_gain(items: ReviewItems) -> NDArray[np.float64]:
@@ -68,9 +69,10 @@ class QueueFilter:
     """Order and filters of a queue; an InputError when made with values that cannot be."""
 
     order: Order = "suspicion"
-    """suspicion: most suspicious first. gain: as `kiyome.reviewing.queue` says. pair: the (given, suggested)
-    cells with most flagged rows first, most suspicious first in each. random: by the secret of the
-    review. table: as in the table. A blind review has its one random order."""
+    """suspicion: most suspicious first, and between them the share of random rows that the review measures.
+    gain: as `expected_gain` says. pair: the (given, suggested) cells with most flagged rows first, most
+    suspicious first in each. random: by the secret of the review. table: as in the table. A blind review has
+    its one random order."""
     given: str | None = None
     """Only rows with this given label, a class name."""
     likely: str | None = None
@@ -125,9 +127,18 @@ class Queue:
     [1]
     """
 
-    def __init__(self, items: ReviewItems, secret: Secret) -> None:
+    def __init__(
+        self,
+        items: ReviewItems,
+        secret: Secret,
+        *,
+        design: ReviewDesign | None = None,
+        share: float = 0.0,
+    ) -> None:
         self.items, self.secret = items, secret
         self._orders: dict[Order, Rows] = {}
+        if design is not None:
+            self._orders["suspicion"] = design.queue(share)
 
     @property
     def orders(self) -> tuple[Order, ...]:

@@ -17,6 +17,7 @@ from kiyome.decisions.current import CurrentDecisions
 from kiyome.decisions.items import ReviewItems, Secret, review_secret
 from kiyome.decisions.store import DecisionStore, Event
 from kiyome.reviewing.neighbors import Neighbors
+from kiyome.reviewing.outlook import Outlooks, design_of
 from kiyome.reviewing.queue import Queue, QueueFilter
 from kiyome.reviewing.thumbnails import Thumbnails, built_in_background
 
@@ -54,6 +55,8 @@ class ReviewSession:
     """The reviewer that the page suggests."""
     warnings: tuple[str, ...]
     queue: Queue
+    outlooks: Outlooks | None
+    """None where the review is blind."""
     _current: CurrentDecisions
     _snapshots: OrderedDict[str, QueueSnapshot] = field(default_factory=OrderedDict)
     _lock: RLock = field(default_factory=RLock)
@@ -99,13 +102,20 @@ class ReviewSession:
 
 @contextmanager
 def open_session(
-    items: ReviewItems, store: DecisionStore, *, folder: Path, name: str | None = None
+    items: ReviewItems,
+    store: DecisionStore,
+    *,
+    folder: Path,
+    name: str | None = None,
+    measure: float = 0.0,
 ) -> Iterator[ReviewSession]:
     """A session with all decisions so far, while thumbnails are made in the background.
 
-    `folder` holds the secret of the review and the thumbnails; `name` is the reviewer that the page suggests.
+    `folder` holds the secret of the review and the thumbnails; `name` is the reviewer that the page suggests;
+    `measure` is the share of the looks, in the order `suspicion`, that go to random rows.
     """
     current, secret = CurrentDecisions(items), review_secret(folder)
+    design = design_of(items, secret)
     current.apply(store.events_after())
     pack = folder / ("thumbnails-blind.bin" if items.blind else "thumbnails.bin")
     with built_in_background(items, pack) as thumbnails:
@@ -119,7 +129,8 @@ def open_session(
             photo_key=secrets.token_hex(4),
             name=name,
             warnings=tuple(_skipped(current)),
-            queue=Queue(items, secret),
+            queue=Queue(items, secret, design=design, share=measure),
+            outlooks=None if design is None else Outlooks(items, design, measure),
             _current=current,
         )
 

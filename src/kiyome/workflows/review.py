@@ -16,7 +16,8 @@ from kiyome.artifacts.storage import private_folder
 from kiyome.decisions.consensus import open_store
 from kiyome.decisions.events import reviewer_name
 from kiyome.decisions.items import read_items
-from kiyome.errors import MissingExtra
+from kiyome.errors import InputError, MissingExtra
+from kiyome.reviewing.outlook import DEFAULT_SHARE
 from kiyome.reviewing.server import LOOPBACK, Endpoint, is_loopback, open_endpoint, private_link, serve
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class OpenReview:
     """A file that redirects there, for its owner alone: other users see tokens on command lines."""
     rows: int
     blind: bool
+    measure: float
+    """Share of the looks that go to random rows."""
     store: str
     """URL of the store of decisions, without a password."""
     token: str | None
@@ -55,6 +58,7 @@ def review(
     token: str | None = None,
     no_token: bool = False,
     blind: bool = False,
+    measure: float = DEFAULT_SHARE,
     store: str | None = None,
     images: Path | str | None = None,
     group: str | None = None,
@@ -72,6 +76,10 @@ def review(
         As for `kiyome.reviewing.server.open_endpoint`.
     blind
         Hide labels, predictions and other people's decisions; random order. A sample is always blind.
+    measure
+        The share of the looks, in the order by suspicion, that go to rows drawn at random: the intervals of
+        the noise rate and of the wrong labels left rest on these. 0 draws none; a blind review has no use of
+        it, as its order is random.
     store
         ``sqlite:///path`` or ``postgresql://user@host/db``; ``RUN/review/decisions.sqlite`` if not given.
     images
@@ -101,12 +109,18 @@ def review(
         raise MissingExtra("The review page", extra="review") from error
     if images is None:
         refuse_photos_from_elsewhere(run)
+    if not 0 <= measure <= 1:
+        raise InputError(
+            f"measure={measure} is no share.",
+            expected="Expected a number from 0 to 1.",
+            remedy="Use 0.1 for one look in ten, 0 for none.",
+        )
     items = read_items(run, blind=blind, images=images)
     folder = private_folder(review_folder(run), group=group)
     suggested = reviewer_name(name) if name else (_user() if is_loopback(host) else name)
     with (
         open_store(run, items, store) as decisions,
-        open_session(items, decisions, folder=folder, name=suggested) as session,
+        open_session(items, decisions, folder=folder, name=suggested, measure=measure) as session,
     ):
         endpoint = open_endpoint(host, port, token, no_token=no_token)
         own = _with_word(endpoint.address, session) if items.blind and suggested else endpoint.address
@@ -117,6 +131,7 @@ def review(
                 private_link=way,
                 rows=len(items),
                 blind=items.blind,
+                measure=0.0 if items.blind else measure,
                 store=decisions.url,
                 token=endpoint.token,
                 notes=(*session.warnings, *_notes(endpoint)),

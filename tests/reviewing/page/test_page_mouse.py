@@ -152,3 +152,19 @@ def test_many_classes_are_a_list_of_pairs(serve: Any, open_page: Any) -> None:
     assert page.locator(".heat").count() == 0
     page.click(".pairs li:first-child a")
     page.wait_for_selector(".one [data-state=ready] img")
+
+
+def test_the_outlook_of_the_whole_table_is_a_click_away(
+    serve: Any, open_page: Any, saved: Any, shows: Any
+) -> None:
+    served = serve()
+    page = open_page(served)
+    page.keyboard.press("x")
+    page.keyboard.press("k")
+    saved(page)
+    page.click("#outlook-button")
+    shows(page, "#outlook", "1 wrong label in 2 rows")
+    shows(page, "#outlook", "start the review with --measure 10%")
+    page.keyboard.press("Escape")
+    page.goto(f"{served.address}/?view=people")
+    shows(page, ".people-view", "When to stop")

@@ -1,4 +1,4 @@
-"""Statistics of the review: progress, the matrix of classes, agreement; and decisions as files."""
+"""Statistics of the review: progress, outlook, the matrix of classes, agreement; and decisions as files."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -116,6 +116,15 @@ def show_progress(session: At, me: Me = "") -> JSONResponse:
     """Return what is decided, how fast, and how long the rest will take."""
     with session.current() as current:
         return JSONResponse(asdict(review_progress(current, me=me)))
+
+
+@router.get("/outlook")
+def show_outlook(session: Unblinded) -> JSONResponse:
+    """Return what was found, what is left, what the next looks should find, and when people may stop."""
+    assert session.outlooks is not None  # noqa: S101 - only a blind review has none
+    with session.current() as current:
+        number, codes = current.last_number, consensus_codes(current)
+    return JSONResponse(asdict(session.outlooks.after(number, codes)))
 
 
 @router.get("/matrix")

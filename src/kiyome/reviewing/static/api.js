@@ -2,7 +2,7 @@
  * The server's routes as functions. Every failure is one kind of error with three parts.
  */
 
-/** @import { Agreements, PendingRequest, RowDecision, Matrix, Page, Params, Progress, Review, RowDetails } from "./types.js" */
+/** @import { Agreements, PendingRequest, RowDecision, Matrix, Outlook, Page, Params, Progress, Review, RowDetails } from "./types.js" */
 
 /** An error of the server; `status` is 0 where no answer arrived. */
 export class ApiError extends Error {
@@ -76,6 +76,8 @@ export const readQueue = (params) => get("/api/queue", params);
 export const readRow = (row, me) => get(`/api/rows/${row}`, { me });
 /** @param {string} me @returns {Promise<Progress>} */
 export const readProgress = (me) => get("/api/progress", { me });
+/** @returns {Promise<Outlook>} */
+export const readOutlook = () => get("/api/outlook");
 /** @param {Params} params @returns {Promise<Matrix>} */
 export const readMatrix = (params) => get("/api/matrix", params);
 /** @returns {Promise<Agreements>} */

@@ -4,6 +4,7 @@
 import { exportAddress } from "./api.js";
 import { FILTERS, narrowing, writeAddress } from "./address.js";
 import { Icon } from "./icons.js";
+import { OutlookPanel } from "./outlook.js";
 import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
 import { count, duration } from "./format.js";
@@ -23,6 +24,7 @@ export function Header({ session }) {
     <h1 title=${session.review.run}><bdi>${session.review.title}</bdi></h1>
     <${Views} session=${session} />
     <${Progress} session=${session} />
+    <${OutlookButton} session=${session} />
     <${Saved} session=${session} />
     <${FilterButton} session=${session} />
     <${Menu} session=${session} />
@@ -68,6 +70,13 @@ function Progress({ session }) {
       <div style=${{ width: `${100 * share}%` }}></div></div>
     <span>${text}${rest && html`<span class="left">, ${rest} left</span>`}</span>
   </div>`;
+}
+
+/** What is left in the whole table; nothing in a blind review. @param {{session: Session}} props */
+function OutlookButton({ session }) {
+  const outlook = use(session.store, (state) => state.outlook);
+  return outlook && html`<button class="plain" id="outlook-button" popovertarget="outlook">${outlook.looks_to_stop ? "Left" : "You may stop"}</button>
+    <div id="outlook" popover="auto" role="dialog" aria-label="The whole table"><${OutlookPanel} outlook=${outlook} /></div>`;
 }
 
 /** Whether all is saved; a button where requests are pending. @param {{session: Session}} props */

@@ -3,6 +3,7 @@
  */
 import { readAgreement } from "./api.js";
 import { Link } from "./header.js";
+import { OutlookPanel } from "./outlook.js";
 import { use } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { count, duration, percent, rows as rowsText } from "./format.js";
@@ -11,7 +12,7 @@ import { count, duration, percent, rows as rowsText } from "./format.js";
 
 /** @param {{session: Session}} props */
 export function People({ session }) {
-  const [progress, me] = use(session.store, (state) => [state.progress, state.me]);
+  const [progress, outlook, me] = use(session.store, (state) => [state.progress, state.outlook, state.me]);
   const [agreement, setAgreement] = useState(/** @type {Agreements | null} */ (null));
   const decided = progress?.decided;
   const { blind } = session.review;
@@ -30,6 +31,7 @@ export function People({ session }) {
           ${each.per_hour ? html`<span class="soft note">${count(Math.round(each.per_hour))} an hour</span>` : ""}<//></li>`)}</ol>
       ${!blind && !progress.by_reviewer.length && html`<p class="soft">Nobody has decided yet.</p>`}
     </section>
+    ${outlook && html`<section><${OutlookPanel} outlook=${outlook} /></section>`}
     <section><h2>Agreement</h2>
       ${blind && html`<p class="soft">Hidden in a blind review, like other people's decisions.</p>`}
       ${agreement && html`<${Agreement} agreement=${agreement} session=${session} />`}</section>

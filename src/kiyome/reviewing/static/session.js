@@ -28,7 +28,7 @@ export function makeSession(review) {
     position: 0, solo: null, total: null, tick: 0,
     selected: new Set(), anchor: null, columns: 4, filtersOpen: false,
     unsent: 0, waiting: false, stopped: null,
-    announcement: "", notice: null, dialog: null, error: null, progress: null,
+    announcement: "", notice: null, dialog: null, error: null, progress: null, outlook: null,
     zoom: 1, pan: [0, 0], brightness: 1,
     theme: preference("theme") ?? "system", singleKeys: preference("keys") !== "off",
   }));
@@ -37,7 +37,7 @@ export function makeSession(review) {
   const tick = () => set({ tick: get().tick + 1 });
   const list = makeRows({ onChange: tick, onExpired: expired, onError: (error) => set({ error }) });
   const { notify, announce } = makeNotices(store);
-  const { progressSoon } = makeProgress(store);
+  const { progressSoon } = makeProgress(store, review);
   const selection = makeSelection({ store, list, notify });
   let shownAt = performance.now();
   let stage = 900;

@@ -19,6 +19,10 @@
  * @typedef {{rows: number, flagged: number | null, decided: number, mine: number, flagged_decided: number | null,
  *   disputed: number | null, per_hour: number | null, seconds_left: number | null,
  *   by_reviewer: {reviewer: string, decided: number, per_hour: number | null}[]}} Progress
+ * @typedef {[number, number, number]} Range   a value and the ends of its interval
+ * @typedef {{rows: number, share: number, looked_at: number, found: number, measured: number,
+ *   noise_rate: Range | null, left: Range | null, next_looks: number, next_found: number, most_left: number,
+ *   looks_to_expect: number, looks_to_stop: number}} Outlook
  * @typedef {[string, string, number]} Pair   given, likely or reviewed class, and number of rows
  * @typedef {{classes: string[], counts?: number[][], pairs?: Pair[]}} Matrix   counts, or pairs of many classes
  * @typedef {{a: string, b: string, rows: number, agreed: number, kappa: number | null, low: number | null,
@@ -47,7 +51,7 @@
  *   selected: Set<number>, anchor: number | null, columns: number, filtersOpen: boolean,
  *   unsent: number, waiting: boolean, stopped: Stopped | null, announcement: string,
  *   notice: {text: string, button: Button | null} | null, dialog: DialogName | null, error: ApiError | null,
- *   progress: Progress | null, zoom: number, pan: Point, brightness: number, theme: string,
+ *   progress: Progress | null, outlook: Outlook | null, zoom: number, pan: Point, brightness: number, theme: string,
  *   singleKeys: boolean}} State   what the page shows
  * @typedef {import("./store.js").Store<State>} StateStore
  * @typedef {ReturnType<typeof import("./rows.js").makeRows>} List
