@@ -47,9 +47,9 @@ def test_a_full_round_by_keyboard(serve: Any, open_page: Any, saved: Any, shows:
     page.keyboard.press("y")
     page.keyboard.press("Control+Shift+z")
     saved(page)
-    assert served.verdicts()[rows[3]] == ("unsure", None)
-    assert served.verdicts()[rows[4]] == said
-    assert served.decisions() == 9
+    assert served.verdicts()[rows[4]] == ("none_of_these", None)
+    assert served.verdicts()[rows[5]] == said
+    assert served.decisions() == 10
 
 
 def test_keys_move_zoom_and_change_the_view(serve: Any, open_page: Any, shows: Any) -> None:

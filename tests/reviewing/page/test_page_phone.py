@@ -66,7 +66,7 @@ def test_a_round_by_touch(serve: Any, open_page: Any, saved: Any, shows: Any) ->
     assert len(served.verdicts()) == 6
     page.tap("button[aria-label=Undo]")
     saved(page)
-    assert served.verdicts()[rows[4]] == (None, None)
+    assert served.verdicts()[rows[5]] == (None, None)
     page.tap("nav a >> nth=1")
     page.tap("#tile-6 img")
     page.tap("#tile-7 img")
