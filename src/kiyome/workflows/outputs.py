@@ -46,6 +46,31 @@ def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
     }
 
 
+def lost_classes(photos: PhotoCheck) -> tuple[str, ...]:
+    """Return a note for each class all of whose photos are set aside."""
+    return tuple(
+        f"no photo of class {name!r} can be read: all {aside:,} are set aside, so nothing is learned of it"
+        for name, (readable, aside) in photos.class_counts.items()
+        if aside and not readable
+    )
+
+
+def set_aside_note(photos: PhotoCheck) -> tuple[str, ...]:
+    """Return a note that counts the photos that are set aside, with their reasons; empty without any."""
+    if not photos.set_aside:
+        return ()
+    reasons = Counter(photos.set_aside.values()).most_common()
+    counts = "; ".join(f"{count:,} {reason}" for reason, count in reasons[:MOST_REASONS])
+    more = f"; {len(reasons) - MOST_REASONS:,} other reasons" if len(reasons) > MOST_REASONS else ""
+    total = (
+        f"{len(photos.set_aside):,} of {photos.num_photos:,} photos are set aside, listed in set_aside.csv"
+    )
+    return (f"{total}: {counts}{more}",)
+
+
+MOST_REASONS = 5
+
+
 def _num_groups(photos: PhotoCheck) -> int:
     return int(photos.duplicates.groups.max(initial=-1)) + 1
 

@@ -14,7 +14,7 @@ from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.predictions import read_out_of_fold
-from kiyome.workflows.outputs import photo_summary
+from kiyome.workflows.outputs import lost_classes, photo_summary
 from kiyome.workflows.split import Split
 
 
@@ -106,7 +106,7 @@ def embed_and_cross_fit(
             log_loss=head.log_loss,
         ),
         facts=_facts(backbone, head, num_folds=int(np.asarray(scored.folds).max()) + 1),
-        notes=tuple(filter(None, (*earlier, backbone.note, *features.notes))),
+        notes=tuple(filter(None, (*lost_classes(photos), *earlier, backbone.note, *features.notes))),
     )
 
 

@@ -35,7 +35,7 @@ from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.tracking import check_trackers, tracking
 from kiyome.workflows.cleaning import apply_nested_cleaning, changes_for_labels, prepare_training_data
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
-from kiyome.workflows.outputs import write_photo_lists
+from kiyome.workflows.outputs import lost_classes, set_aside_note, write_photo_lists
 from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
 from kiyome.workflows.split import Split
 from kiyome.workflows.train_result import TrainResult, result_of_some, result_of_training, write_result
@@ -198,6 +198,8 @@ def train(
         notes=(
             *notes,
             *scored.notes,
+            *set_aside_note(check),
+            *lost_classes(check),
             *(() if cache_folder else cache_notes()),
             *split.note(scored, say=f"num_folds={split.num_folds}"),
         ),
