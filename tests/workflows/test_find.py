@@ -14,8 +14,10 @@ from sklearn.metrics import average_precision_score
 
 import kiyome
 from kiyome.artifacts.run import verify_run
+from kiyome.cli.render import show_find
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.features import HeadFacts, load_heads
+from kiyome.noise import simulate_pred_probs
 from kiyome.testing import write_digits
 from kiyome.workflows.find import find
 from kiyome.workflows.head_of_run import backbone_of
@@ -207,3 +209,33 @@ def test_a_file_and_a_backbone_exclude_each_other(
 ) -> None:
     with pytest.raises(InputError, match=r"^Both predictions and a backbone .* Leave out --pred-probs, or"):
         find(digits[0], pred_probs=found.folder / "oof.csv", backbone="tiny")
+
+
+@pytest.mark.parametrize(("accuracy", "is_weak"), [(0.7, True), (0.98, False)])
+def test_where_doubt_hides_errors_a_rank_is_shown_instead_of_a_probability(
+    accuracy: float, is_weak: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    true_labels = np.arange(600) % 2
+    labels = np.where(rng.random(600) < 0.04, 1 - true_labels, true_labels)
+    probs = simulate_pred_probs(true_labels, 2, rng, accuracy=accuracy)
+    ids = [f"{row:03d}.jpg" for row in range(600)]
+    rows = zip(ids, labels, strict=True)
+    (tmp_path / "train.csv").write_text(
+        "image_id,label\n" + "".join(f"{name},{'ab'[label]}\n" for name, label in rows)
+    )
+    (tmp_path / "oof.csv").write_text(
+        "image_id,p_a,p_b\n"
+        + "".join(f"{name},{a:.6f},{b:.6f}\n" for name, (a, b) in zip(ids, probs, strict=True))
+    )
+    result = find(tmp_path / "train.csv", pred_probs=tmp_path / "oof.csv", output=tmp_path / "run")
+    show_find(result, 3)
+    shown, page = capsys.readouterr().out, (result.folder / "report.html").read_text()
+    assert result.doubt_hides_errors == is_weak
+    assert ("doubt hides errors here" in shown) == is_weak
+    assert ("are probably wrong" in shown) != is_weak
+    assert ("suspicion" in shown and "top <1%" in shown) == is_weak
+    assert ("cannot tell doubt from errors" in shown) == is_weak  # the note
+    assert ("top 0.2\u00a0%" in page) == is_weak
+    assert ("may be wrong, or hardly any" in page) == is_weak
+    assert ("probability that the label is wrong </span>" in page) != is_weak

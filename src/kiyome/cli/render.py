@@ -44,10 +44,13 @@ def show_find(result: "FindResult", top: int) -> None:
     if result.scored.photos is not None:
         _photos(result.summary())
     line()
-    line(
-        f"About {rate.value:.1%} of the labels are probably wrong; the predictions allow {rate.low:.1%} to"
-        f" {rate.high:.1%}."
-    )
+    if result.doubt_hides_errors:
+        line(f"Up to {rate.high:.1%} of the labels may be wrong, or hardly any: doubt hides errors here.")
+    else:
+        line(
+            f"About {rate.value:.1%} of the labels are probably wrong; the predictions allow"
+            f" {rate.low:.1%} to {rate.high:.1%}."
+        )
     line("Errors that the model shares with the labels stay hidden.")
     if num_none := int(result.shows_none.sum()):
         photos = "1 photo probably shows" if num_none == 1 else f"{num_none:,} photos probably show"
@@ -72,12 +75,15 @@ def _rows(result: "FindResult", top: int) -> None:
     rows = result.ranking[: min(top, result.num_issues)].tolist()
     names = result.table.class_names
     shown = Table(box=SIMPLE, pad_edge=False)
-    for column in ("rank", "photo", "given", "likely", "wrong"):
-        shown.add_column(column, justify="right" if column in ("rank", "wrong") else "left")
+    last = "suspicion" if result.doubt_hides_errors else "wrong"
+    for column in ("rank", "photo", "given", "likely", last):
+        shown.add_column(column, justify="right" if column in ("rank", last) else "left")
     for rank, row in enumerate(rows, start=1):
         given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
         likely = "none of the classes" if result.shows_none[row] else likely
-        cells = (str(rank), result.table.image_ids[row], given, likely, chance(result.probability[row]))
+        place = f"top {chance(rank / len(result.table))}"
+        wrong = place if result.doubt_hides_errors else chance(result.probability[row])
+        cells = (str(rank), result.table.image_ids[row], given, likely, wrong)
         shown.add_row(*(Text(visible(cell)) for cell in cells))
     Console().print(shown)
 

@@ -69,6 +69,8 @@ class LabelFindings:
     """Rows of one group; None where the table has no groups."""
     facts: Sequence[tuple[str, str]] = ()
     """Names and values that let somebody repeat this run."""
+    doubt_hides_errors: bool = False
+    """Whether doubt and errors cannot be told apart: then ranks are shown, no probabilities."""
     photo: Photo | None = None
     """Pixels of a row, uint8 (H, W, 3), callable from several threads; None where there are no photos."""
 
@@ -170,6 +172,8 @@ class Card:
     same: bool
     chance: float
     """Probability that the given label is wrong."""
+    place: float | None
+    """Share of rows up to this one, the most suspicious first; None where probabilities are shown."""
     none: float
     """Probability that the photo shows none of the classes."""
     thumbnail: str | None
@@ -268,6 +272,7 @@ def build_page(
         "noise_rate": found.noise_rate.value,
         "low": found.noise_rate.low,
         "high": found.noise_rate.high,
+        "doubt_hides_errors": found.doubt_hides_errors,
         "how": shown(found.noise_rate.method, 600),
         "num_rows": len(found.image_ids),
         "num_flagged": len(found.flagged_ranking),
@@ -298,6 +303,7 @@ class _Cards:
 
     def __init__(self, found: LabelFindings, thumbnails: Mapping[int, Thumbnail]) -> None:
         self.found, self.thumbnails = found, thumbnails
+        self.places = np.argsort(np.argsort(found.label_quality, kind="stable"), kind="stable") + 1
         self.rank = {row: rank for rank, row in enumerate(found.flagged_ranking.tolist(), start=1)}
 
     def of(self, row: int) -> Card:
@@ -309,6 +315,7 @@ class _Cards:
             suggested=shown(found.class_names[found.predicted_labels[row]], 60),
             same=bool(found.given_labels[row] == found.predicted_labels[row]),
             chance=float(found.probability[row]),
+            place=float(self.places[row] / len(self.places)) if found.doubt_hides_errors else None,
             none=float(found.probability_none[row]),
             thumbnail=_key(row) if row in self.thumbnails else None,
         )

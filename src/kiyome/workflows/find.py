@@ -325,6 +325,7 @@ def examine(
         is_label_issue=flagged,
         label_quality=scores,
         probability=fit.probability,
+        doubt_hides_errors=fit.model.statistics.is_weak,
         probability_none=probability_none(
             labels, pred_probs, features=scored.features, folds=scored.table.folds
         ),
