@@ -32,6 +32,7 @@ def assign_folds(
     groups: ArrayLike | None = None,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
+    allow_rare: bool = False,
 ) -> NDArray[np.int16]:
     """Return the fold of each row, 0 to F - 1: stratified by label, groups kept together.
 
@@ -47,6 +48,8 @@ def assign_folds(
         Another seed gives another split.
     class_names : sequence of str, optional
         Names for error messages.
+    allow_rare : bool
+        Allow classes with fewer rows or groups than folds; each of these is then in another fold.
 
     Returns
     -------
@@ -63,7 +66,8 @@ def assign_folds(
     array([0, 0, 1, 1, 0, 1], dtype=int16)
     """
     labels = _as_labels(labels)
-    check_classes_fill_folds(labels, num_folds=num_folds, groups=groups, class_names=class_names)
+    if not allow_rare:
+        check_classes_fill_folds(labels, num_folds=num_folds, groups=groups, class_names=class_names)
     group_of_row = _one_grouping(labels, groups)
     counts = _count_classes(labels, group_of_row)
     rng = np.random.default_rng(seed)

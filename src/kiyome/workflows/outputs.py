@@ -49,7 +49,7 @@ def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
 def lost_classes(photos: PhotoCheck) -> tuple[str, ...]:
     """Return a note for each class all of whose photos are set aside."""
     return tuple(
-        f"no photo of class {name!r} can be read: all {aside:,} are set aside, so nothing is learned of it"
+        f"no photo of class {name!r} can be used: all {aside:,} are set aside, so nothing is learned of it"
         for name, (readable, aside) in photos.class_counts.items()
         if aside and not readable
     )

@@ -15,7 +15,7 @@ from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.predictions import read_out_of_fold
 from kiyome.workflows.outputs import lost_classes, photo_summary
-from kiyome.workflows.split import Split
+from kiyome.workflows.split import Split, usable_photos
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,11 +70,13 @@ def embed_and_cross_fit(
         table.photo_paths(), backbone, cache_folder=cache_folder, on_progress=on_progress
     )
     names = np.array(table.class_names, object)[table.given_labels].tolist()
-    photos = check_records(features.records, labels=names, on_progress=on_progress)
+    check = check_records(features.records, labels=names, on_progress=on_progress)
+    photos = usable_photos(table, check)
     scored = split.assign(table, photos)
+    values = features.values[photos.readable[check.readable]]
     split.keep(scored)
     head = cross_fit_head(
-        features.values,
+        values,
         scored.labels,
         np.asarray(scored.folds),
         num_classes=scored.num_classes,
@@ -93,7 +95,7 @@ def embed_and_cross_fit(
         predictions=predictions,
         photos=photos,
         whole_table=table,
-        features=features.values,
+        features=values,
         heads=head.heads,
         head_facts=HeadFacts(
             backbone=backbone.name,

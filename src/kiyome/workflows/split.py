@@ -7,19 +7,21 @@ on its folds whatever was run or deleted since.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_machine_failure
-from kiyome.artifacts.table import Table, load_table, write_table
+from kiyome.artifacts.table import Labels, Table, load_table, write_table
 from kiyome.errors import InputError, KiyomeError
 from kiyome.experiments import DIARY, Entry, digest_of_rows, read_diary
 from kiyome.folds import assign_folds, join_groups
 from kiyome.images.check import PhotoCheck
+from kiyome.reading.columns import SHOWN, some
 from kiyome.reading.finished_run import folds_digest
+from kiyome.reading.plausible import check_duplicate_labels
 
 Ints = NDArray[np.int64]
 
@@ -41,12 +43,6 @@ class Split:
 
     def assign(self, table: Table, photos: PhotoCheck) -> Table:
         """Return the rows that can be read, with folds that split neither groups nor near duplicates."""
-        if not photos.readable.any():
-            row, reason = next(iter(photos.set_aside.items()))
-            raise InputError(
-                f"None of {photos.num_photos} photos can be read; row {row}: {reason}.",
-                remedy="Run `kiyome check` for the list.",
-            )
         scored = table.take(photos.readable)
         if scored.folds is not None:
             return scored
@@ -60,8 +56,18 @@ class Split:
                 groups=groups,
                 seed=self.seed,
                 class_names=scored.class_names,
+                allow_rare=True,
             )
-        return scored.with_folds(folds)
+        notes = (*scored.notes, *self._rare_classes(scored, groups))
+        return replace(scored.with_folds(folds), notes=notes)
+
+    def _rare_classes(self, scored: Table, groups: Ints) -> list[str]:
+        """A note on classes with fewer groups of photos than folds."""
+        counts = num_groups_of_classes(scored.given_labels, groups, scored.num_classes)
+        rare = np.flatnonzero((counts > 0) & (counts < self.num_folds))
+        names = [scored.class_names[label] for label in rare]
+        note = f"{len(rare)} classes have fewer different photos than folds: {some(names)}."
+        return [f"{note} The models that score them saw few of them."][: len(rare)]
 
     def keep(self, table: Table) -> None:
         """Write the table into the run folder, where the same command finds its folds again."""
@@ -86,6 +92,59 @@ class Split:
         num_folds = int(folds.max()) + 1
         parts = np.unique(groups * num_folds + folds)
         return len(np.unique(folds)) >= self.fewest and len(parts) == len(np.unique(groups))
+
+
+def usable_photos(table: Table, photos: PhotoCheck) -> PhotoCheck:
+    """Return the check with photos set aside that no split can score: those of a class without others.
+
+    InputError where fewer than two classes are left, or the same photos stand under other labels throughout.
+    Tables with folds of their own stay as they are.
+    """
+    if not photos.readable.any():
+        row, reason = next(iter(photos.set_aside.items()))
+        raise InputError(
+            f"None of {photos.num_photos} photos can be read; row {row}: {reason}.",
+            remedy="Run `kiyome check` for the list.",
+        )
+    check_duplicate_labels(_same_photos(photos), table.given_labels)
+    if table.folds is not None:
+        return photos
+    alike = photos.duplicates.groups
+    groups = join_groups(alike) if table.groups is None else join_groups(table.groups, alike)
+    rows = np.flatnonzero(photos.readable)
+    counts = num_groups_of_classes(table.given_labels[rows], groups[rows], table.num_classes)
+    if (counts > 1).sum() < 2:
+        named = [f"{counts[label]} of {table.class_names[label]!r}" for label in np.flatnonzero(counts)]
+        raise InputError(
+            "Fewer than two classes have photos in two groups or more, groups being near duplicates and rows"
+            f" of one group or patient: {', '.join(named[:SHOWN])}.",
+            expected="Expected two such classes: photos of one group are never in two folds.",
+            remedy="Give more photos, or correct the column of groups.",
+        )
+    rare = rows[counts[table.given_labels[rows]] == 1]
+    records = list(photos.records)
+    for row in rare.tolist():
+        records[row] = replace(records[row], facts=None, prepared=None, findings=(), reason=ALONE)
+    return replace(photos, records=tuple(records))
+
+
+def _same_photos(photos: PhotoCheck) -> list[Ints]:
+    """The rows of each picture that several photos have, pixel for pixel."""
+    rows_of: dict[str, list[int]] = {}
+    for row in np.flatnonzero(photos.duplicates.exact).tolist():
+        if (facts := photos.records[row].facts) is not None:
+            rows_of.setdefault(facts.pixels_sha256, []).append(row)
+    return [np.array(rows) for rows in rows_of.values()]
+
+
+ALONE = "no other photo of its class, so no model could learn it"
+
+
+def num_groups_of_classes(labels: Labels, groups: Ints, num_classes: int) -> Ints:
+    """Return in how many groups each class (K,) has rows."""
+    pairs = np.unique(np.stack([labels.astype(np.int64), groups]), axis=1)
+    counts: Ints = np.bincount(pairs[0], minlength=num_classes)
+    return counts
 
 
 def first_run_on_folds(folder: str | Path, table: Table) -> str | None:

@@ -37,7 +37,7 @@ from kiyome.workflows.cleaning import apply_nested_cleaning, changes_for_labels,
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import lost_classes, set_aside_note, write_photo_lists
 from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
-from kiyome.workflows.split import Split
+from kiyome.workflows.split import Split, usable_photos
 from kiyome.workflows.train_result import TrainResult, result_of_some, result_of_training, write_result
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def train(
         is_own=is_new_split or table.folds is not None,
         fewest=3 if any(recipe.cleaning.is_nested for recipe in recipes) else 2,
     )
-    check = _check_photos(table, next(iter(photos.values())), on_progress)
+    check = usable_photos(table, _check_photos(table, next(iter(photos.values())), on_progress))
     scored = split.assign(table, check)
     training = _Training(
         folder=folder,
