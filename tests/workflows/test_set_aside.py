@@ -10,7 +10,7 @@ from kiyome.workflows.find import find
 from kiyome.workflows.train import train
 
 CHANGES = ["architecture=tiny", "pretrained=false", "image_size=32", "epochs=1", "num_folds=2"]
-LOST = "no photo of class 'c' can be read: all 12 are set aside, so nothing is learned of it"
+LOST = "no photo of class 'c' can be used: all 12 are set aside, so nothing is learned of it"
 
 
 @pytest.fixture(scope="module")
