@@ -168,7 +168,7 @@ def ours(
 ) -> Batches:
     labels = data.targets(compute.device).labels
     for batch in data.loader(recipe, num_threads=workers).epoch(epoch):
-        pixels = torch.from_numpy(batch.pixels).to(compute.device)
+        pixels = torch.from_numpy(batch.inputs).to(compute.device)
         yield network.normalize(pixels), labels[torch.from_numpy(batch.rows).to(compute.device)]
 
 

@@ -87,7 +87,7 @@ def bare(data: SmallTrainingData, recipe: Recipe, compute: Compute) -> Seconds:
         for epoch in range(EPOCHS):
             for batch in loader.epoch(epoch):
                 with compute.autocast():
-                    logits = module(network.normalize(torch.from_numpy(batch.pixels)))
+                    logits = module(network.normalize(torch.from_numpy(batch.inputs)))
                 loss = torch.nn.functional.cross_entropy(logits.float(), labels[batch.rows])
                 optimizer.zero_grad()
                 loss.backward()

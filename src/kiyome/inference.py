@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kiyome.errors import KiyomeError
 from kiyome.images.augment import Augment
 from kiyome.images.loader import Loader
+from kiyome.images.photo_features import Features
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.models import Network
 from kiyome.models.compute import Compute
@@ -22,7 +23,7 @@ Probs = NDArray[np.float32]
 
 def predict(
     network: Network,
-    photos: CachedPhotos,
+    photos: CachedPhotos | Features,
     rows: NDArray[np.int64],
     *,
     views: Sequence[Augment],
@@ -73,7 +74,7 @@ def predict(
 
 def predict_views(
     network: Network,
-    photos: CachedPhotos,
+    photos: CachedPhotos | Features,
     rows: NDArray[np.int64],
     *,
     views: Sequence[Augment],
@@ -90,7 +91,7 @@ def predict_views(
         parts = []
         for batch in loader.epoch(view=number):
             with torch.inference_mode(), compute.autocast():
-                images = network.normalize(torch.from_numpy(batch.pixels).to(compute.device))
+                images = network.normalize(torch.from_numpy(batch.inputs).to(compute.device))
                 parts.append(network.link(module(images).float()).cpu().numpy())
             done += len(batch.rows)
             on_progress("predict", done, total)

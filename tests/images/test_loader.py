@@ -43,7 +43,7 @@ def make(photos: CachedPhotos, **options: object) -> Loader:
 def taken(loader: Loader, epoch: int = 0, **options: int) -> list[tuple[list[int], str]]:
     """Rows and digest of each batch, for the pixels last only until the next one."""
     batches = loader.epoch(epoch, **options)
-    return [(batch.rows.tolist(), hashlib.sha256(batch.pixels.tobytes()).hexdigest()) for batch in batches]
+    return [(batch.rows.tolist(), hashlib.sha256(batch.inputs.tobytes()).hexdigest()) for batch in batches]
 
 
 def test_every_row_comes_once_an_epoch_in_an_order_of_its_own(photos: CachedPhotos):
@@ -64,7 +64,7 @@ def test_orders_are_evenly_spread(photos: CachedPhotos):
 
 def test_pixels_are_those_of_single_views(photos: CachedPhotos):
     for batch in make(photos).epoch(3, view=2):
-        for row, pixels in zip(batch.rows, batch.pixels, strict=True):
+        for row, pixels in zip(batch.rows, batch.inputs, strict=True):
             rows, out = np.array([row]), np.empty((32, 32, 3), np.uint8)
             views = draw_views(EVERYTHING, photos.shapes[rows], seed=7, epoch=3, rows=rows, view=2)
             render(photos.pixels(int(row)), views, 0, out)
@@ -153,9 +153,9 @@ def test_only_a_few_batches_are_made_ahead(photos: CachedPhotos, monkeypatch: py
 
 def test_a_batch_stays_as_it_is_until_the_next_one(photos: CachedPhotos):
     for batch in make(photos, num_threads=3).epoch():
-        before = batch.pixels.copy()
+        before = batch.inputs.copy()
         time.sleep(0.02)
-        assert np.array_equal(batch.pixels, before)
+        assert np.array_equal(batch.inputs, before)
 
 
 def test_a_plug_in_sees_each_view_with_a_seed_of_its_own(photos: CachedPhotos):
@@ -169,7 +169,7 @@ def test_a_plug_in_sees_each_view_with_a_seed_of_its_own(photos: CachedPhotos):
     plain = Augment(size=32)
     plugged = make(photos, augment=Augment(size=32, plugin=darken)).epoch(1)
     for one, other in zip(make(photos, augment=plain).epoch(1), plugged, strict=True):
-        assert np.array_equal(one.pixels // 2, other.pixels)
+        assert np.array_equal(one.inputs // 2, other.inputs)
     assert len(set(seeds)) == len(ROWS)
     first, seeds[:] = list(seeds), []
     list(make(photos, augment=Augment(size=32, plugin=darken)).epoch(1))

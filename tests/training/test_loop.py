@@ -75,7 +75,7 @@ def test_equals_a_plain_loop(recipe, data):
                 rate = 1e-2 * 0.5 * (1 + np.cos(np.pi * (step - len(loader)) / len(loader)))
             for group in sgd.param_groups:
                 group["lr"] = rate
-            images = torch.from_numpy(batch.pixels).float().permute(0, 3, 1, 2) / 127.5 - 1
+            images = torch.from_numpy(batch.inputs).float().permute(0, 3, 1, 2) / 127.5 - 1
             labels = targets.labels[batch.rows]
             logits = plain(images)
             losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")

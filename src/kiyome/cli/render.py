@@ -133,16 +133,19 @@ def show_train(result: "TrainResult") -> None:
         shown = Table("out of fold", box=SIMPLE, pad_edge=False)
         left_out = any("rows_not_flagged" in score for score in result.scores.values())
         shown.add_column("agrees with labels" + ", all rows" * left_out, justify="right")
+        shown.add_column("balanced", justify="right")
         shown.add_column("log loss", justify="right")
         if left_out:
             shown.add_column("rows not flagged only", justify="right")
         for name, score in result.scores.items():
             agrees, log_loss = score["out_of_fold_accuracy_on_labels"], score["out_of_fold_log_loss"]
             kept = score.get("out_of_fold_rows_not_flagged_only_accuracy_on_labels")
-            cells = (visible(name), f"{agrees:.1%}", f"{log_loss:.4f}", "" if kept is None else f"{kept:.1%}")
+            balanced = score["out_of_fold_balanced_accuracy_on_labels"]
+            cells = [visible(name), f"{agrees:.1%}", f"{balanced:.1%}", f"{log_loss:.4f}"]
+            cells.append("" if kept is None else f"{kept:.1%}")
             shown.add_row(*cells[: len(shown.columns)])
         Console().print(shown)
-        line("The labels may be wrong: agreement with them is not accuracy.")
+        line("The labels may be wrong: agreement with them is not accuracy. Balanced: the mean over classes.")
         if left_out:
             line("Rows that are not flagged are the easy ones: do not compare that column with other scores.")
     if result.submission is not None:

@@ -1,39 +1,20 @@
 """One pass over the photos: features of all that can be read, and the facts that a check wants."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import default_cache_folder
 from kiyome.features.cache import FeatureCache, open_cache
+from kiyome.images.photo_features import Features
 from kiyome.images.reader import PhotoRecord, read_photos
 from kiyome.models.backbone import Backbone, Pixels
 from kiyome.progress import Progress, no_progress
 
 CROPS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Features:
-    """Features of the readable photos among N, and what the pass learned of every photo."""
-
-    values: NDArray[np.float16]
-    """(R, D) features of the R readable photos in the order of the paths, mapped from disk, read-only."""
-    records: tuple[PhotoRecord[Pixels], ...]
-    """N records, one a path; those without facts carry the reason why the photo cannot be read."""
-    num_embedded: int
-    """Photos that went through the backbone in this pass; the others were cached or share their bytes."""
-    notes: tuple[str, ...] = ()
-    """What the user should hear, in plain words: damaged parts of the cache that were computed anew."""
-
-    @property
-    def readable(self) -> NDArray[np.bool_]:
-        """(N,) mask of the photos that have a row in `values`."""
-        return np.array([record.facts is not None for record in self.records], bool)
 
 
 def extract_features(

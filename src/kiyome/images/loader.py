@@ -1,4 +1,4 @@
-"""Batches of uint8 views from cached photos, the same bits for any number of threads.
+"""Batches of uint8 views from cached photos, or of their features; the same bits for any number of threads.
 
     order of (seed, epoch) ── rows of a batch ── views of (seed, epoch, row, view) ── threads ── Batch
 
@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from kiyome.cores import num_cores
 from kiyome.errors import InputError
 from kiyome.images.augment import Augment, draw_views, load_cv2, render
 from kiyome.images.draws import ORDER, PLUGIN, random_bits, random_seed
+from kiyome.images.photo_features import Features
 from kiyome.images.pixel_cache import CachedPhotos
 
 
@@ -27,16 +29,16 @@ class Batch(NamedTuple):
 
     rows: NDArray[np.int64]
     """(B,) rows of the table."""
-    pixels: NDArray[np.uint8]
-    """(B, S, S, 3) RGB; valid until the next batch is taken, copy it to keep it."""
+    inputs: NDArray[Any]
+    """(B, S, S, 3) uint8 RGB, or (B, D) features; valid until the next batch is taken, copy it to keep it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
     """Batches over some rows of cached photos; an epoch can restart at any batch, with the same bits."""
 
-    photos: CachedPhotos
-    """From `cache_photos`; shared by all folds and members."""
+    photos: CachedPhotos | Features
+    """From `cache_photos` or `extract_features`; shared by all folds and members."""
     rows: NDArray[np.int64]
     """(n,) different rows of the table, all of them readable (`photos.readable`)."""
     augment: Augment
@@ -113,9 +115,9 @@ class Loader:
 
     def _batches(self, epoch: int, view: int, start: int) -> Iterator[Batch]:
         order = self.order(epoch)
-        size, num_buffers = self.augment.size, self.num_ahead + 1
+        num_buffers = self.num_ahead + 1
         most = max(-(-self.batch_size // self.num_ranks), min(self.batch_size, 2 * self.num_ranks - 1))
-        buffers = [np.empty((most, size, size, 3), np.uint8) for _ in range(num_buffers)]
+        buffers = [self._buffer(most) for _ in range(num_buffers)]
         num_threads = self.num_threads or num_cores()
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(num_threads, "kiyome-views") as pool:
@@ -142,13 +144,21 @@ class Loader:
                     for future in futures:
                         future.cancel()
 
+    def _buffer(self, num_rows: int) -> NDArray[Any]:
+        if isinstance(self.photos, Features):
+            return np.empty((num_rows, self.photos.values.shape[1]), self.photos.values.dtype)
+        return np.empty((num_rows, self.augment.size, self.augment.size, 3), np.uint8)
+
     def _filler(self, batch: Batch, epoch: int, view: int) -> Callable[[range], None]:
-        shapes = self.photos.shapes[batch.rows]
+        photos = self.photos
+        if isinstance(photos, Features):
+            return partial(_copy_features, photos, batch)
+        shapes = photos.shapes[batch.rows]
         views = draw_views(self.augment, shapes, seed=self.seed, epoch=epoch, rows=batch.rows, view=view)
 
         def fill(part: range) -> None:
             for index in part:
-                render(self.photos.pixels(int(batch.rows[index])), views, index, batch.pixels[index])
+                render(photos.pixels(int(batch.rows[index])), views, index, batch.inputs[index])
 
         return fill
 
@@ -157,8 +167,12 @@ class Loader:
         if self.augment.plugin:
             for index, row in enumerate(batch.rows.tolist()):
                 seed = random_seed(PLUGIN, self.seed, epoch, row, view)
-                batch.pixels[index] = self.augment.plugin(batch.pixels[index], seed)
+                batch.inputs[index] = self.augment.plugin(batch.inputs[index], seed)
         return batch
+
+
+def _copy_features(features: Features, batch: Batch, part: range) -> None:
+    batch.inputs[part] = features.of_rows(batch.rows[part])
 
 
 def _check_rows(rows: NDArray[np.int64], readable: NDArray[np.bool_]) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from math import ceil
@@ -27,7 +27,7 @@ from kiyome.artifacts.table import ALL_BITS
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.images.decode import Photo
 from kiyome.images.pixel_parts import Part, Pixels, StoredPhoto, open_parts, write_part
-from kiyome.images.reader import PhotoFacts, read_photos
+from kiyome.images.reader import PhotoFacts, PhotoRecord, read_photos
 from kiyome.progress import Progress, no_progress
 
 Paths = Sequence[str | PathLike[str]]
@@ -130,6 +130,35 @@ class CachedPhotos:
     def readable(self) -> NDArray[np.bool_]:
         """(N,) mask of the photos that are stored."""
         return self.shapes[:, 0] > 0
+
+    @property
+    def digest(self) -> str:
+        """The pixel digests of all photos, in their order."""
+        return "".join(photo.pixels_sha256 for photo in self.photos if photo)
+
+    @property
+    def records(self) -> tuple[PhotoRecord[Any], ...]:
+        """N records, one a photo, as a pass over the photos gives them."""
+        return tuple(
+            PhotoRecord(
+                row=row,
+                reason=reason,
+                sha256=photo.sha256 if photo else None,
+                facts=photo.facts if photo else None,
+                findings=photo.facts.findings if photo else (),
+                prepared=None,
+            )
+            for row, (photo, reason) in enumerate(zip(self.photos, self.reasons, strict=True))
+        )
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "CachedPhotos":
+        """Return some of the N photos."""
+        return replace(
+            self,
+            photos=tuple(self.photos[row] for row in rows),
+            offsets=self.offsets[rows],
+            reasons=tuple(self.reasons[row] for row in rows),
+        )
 
     def pixels(self, row: int) -> Pixels:
         """Return the (H, W, 3) pixels of a row, mapped and read-only; the first read verifies them."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kiyome.errors import InputError
 from kiyome.models.backbone import Backbone, concatenate
-from kiyome.models.build import Network, build_model, load_timm_folder, save_timm_folder
+from kiyome.models.build import Network, build_head, build_model, load_timm_folder, save_timm_folder
 from kiyome.models.efficientnet_lite import LITE0, LITE2, load_lite
 from kiyome.models.timm_backbone import HUB_FILE, Engine, hub_trouble, load_timm
 from kiyome.models.tiny import load_tiny
@@ -17,6 +17,7 @@ __all__ = [
     "Backbone",
     "Engine",
     "Network",
+    "build_head",
     "build_model",
     "hub_trouble",
     "load_backbone",

@@ -27,9 +27,11 @@ from kiyome.models.timm_backbone import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
-TINY_NET = "kiyome_tiny"
+TINY_NET, HEAD_NET = "kiyome_tiny", "kiyome_head"
 OWN_NAMES = {"lite0": TIMM_LITE0, "tiny": TINY_NET}
 
 
@@ -53,8 +55,14 @@ class Network:
     """Logits (n, K) float32 to probabilities (n, K); a loss may ask for another than softmax."""
 
     def normalize(self, pixels: "Tensor") -> "Tensor":
-        """Images (n, 3, S, S) float32, channels last in memory, from (n, S, S, 3) uint8 pixels."""
+        """Images (n, 3, S, S) float32, channels last in memory, from (n, S, S, 3) uint8 pixels.
+
+        Features (n, D) of photos stay as they are: their head knows its scale.
+        """
         import torch
+
+        if pixels.ndim == 2:
+            return pixels.float()
 
         width = pixels.shape[2]
         mean, std = (torch.tensor(each, device=pixels.device) * 255 for each in (self.mean, self.std))
@@ -121,7 +129,7 @@ def build_model(
     import torch
 
     architecture = OWN_NAMES.get(name, name)
-    _know_tiny(architecture)
+    _know_own(architecture)
     if architecture != TINY_NET:
         check_name(timm, architecture)
     rates = {"drop_rate": dropout, "drop_path_rate": drop_path}
@@ -141,6 +149,33 @@ def build_model(
             module.set_input_size(img_size=image_size)
         module.reset_classifier(num_classes)
     return _as_network(timm, module.train(), architecture, image_size)
+
+
+def build_head(
+    mean: "NDArray[np.float32]",
+    deviation: "NDArray[np.float32]",
+    *,
+    num_classes: int,
+    hidden: int = 0,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Network:
+    """A classifier of features (n, D) of a frozen network, on the CPU and in training mode.
+
+    Features are standardized by the mean and deviation (D,), and clipped at 4 deviations. `hidden` is the
+    width of a hidden layer; 0 is a linear head.
+    """
+    timm = import_timm()
+    import torch
+
+    _know_own(HEAD_NET)
+    options = {"num_features": len(mean), "hidden": hidden, "drop_rate": dropout}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = timm.create_model(HEAD_NET, num_classes=num_classes, **options)
+    module.mean.copy_(torch.from_numpy(mean))
+    module.deviation.copy_(torch.from_numpy(deviation))
+    return _as_network(timm, module.train(), HEAD_NET, None)
 
 
 def save_timm_folder(
@@ -194,7 +229,7 @@ def load_timm_folder(folder: Path) -> Network:
     timm = import_timm()
     try:
         config = json.loads((folder / "config.json").read_bytes())
-        _know_tiny(config["architecture"])
+        _know_own(config["architecture"])
         module = timm.create_model(f"local-dir:{folder}", pretrained=True)
         size = int(config["pretrained_cfg"]["input_size"][-1])
     except Exception as error:  # on broken files the readers raise nearly everything
@@ -235,7 +270,9 @@ def _as_network(timm: Any, module: Any, architecture: str, image_size: int | Non
     )
 
 
-def _know_tiny(architecture: str) -> None:
-    """Tell timm of our own network; an import does."""
+def _know_own(architecture: str) -> None:
+    """Tell timm of our own networks; an import does."""
     if architecture == TINY_NET:
-        import kiyome.models.tiny_net  # noqa: F401
+        import kiyome.models.tiny_net
+    if architecture == HEAD_NET:
+        import kiyome.models.head_net  # noqa: F401

@@ -206,10 +206,10 @@ def _set_batchnorm(module: torch.nn.Module, recipe: Recipe, epoch: int) -> None:
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """The batch in so many parts: (n,) rows and (n, S, S, 3) uint8 pixels on the device."""
+    """The batch in so many parts: (n,) rows and their pixels or features on the device."""
     rows = torch.from_numpy(batch.rows).to(device)
-    pixels = torch.from_numpy(batch.pixels).to(device)
-    return list(zip(rows.chunk(parts), pixels.chunk(parts), strict=True))
+    inputs = torch.from_numpy(batch.inputs).to(device)
+    return list(zip(rows.chunk(parts), inputs.chunk(parts), strict=True))
 
 
 def _mixed(

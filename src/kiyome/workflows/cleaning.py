@@ -23,6 +23,7 @@ from kiyome.artifacts.table import Table
 from kiyome.curation import cap_left_out, has_weight, notes_on_cap
 from kiyome.errors import InputError, choose
 from kiyome.executors import HERE, Executor
+from kiyome.images.photo_features import Features
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.noise import find_label_issues, label_quality
 from kiyome.noise.label_issues import check_filter
@@ -74,7 +75,7 @@ def changes_for_labels(labels: str | None, flags: Path | str | None) -> list[str
 
 
 def prepare_training_data(
-    table: Table, recipes: Sequence[Recipe], photos: Mapping[str, CachedPhotos]
+    table: Table, recipes: Sequence[Recipe], photos: Mapping[str, CachedPhotos | Features]
 ) -> dict[str, "TrainingData"]:
     """Return the training data for each recipe's name, with global forms applied.
 

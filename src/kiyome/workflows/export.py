@@ -227,7 +227,7 @@ def _views(
         raise InputError(f"None of the photos can be read: {reason}.", remedy="Name other photos.")
     view = recipe.data.prediction_view(0, crop_pct=network.crop_pct)
     loader = Loader(photos=photos, rows=rows, augment=view, batch_size=len(rows), seed=0)
-    return np.concatenate([np.array(batch.pixels) for batch in loader.epoch(view=0)])
+    return np.concatenate([np.array(batch.inputs) for batch in loader.epoch(view=0)])
 
 
 def _models(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,7 @@ from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
 from kiyome.workflows.combine import PREDICTORS, check_predicts_photos, inputs_of, predict_combined
 from kiyome.workflows.head_of_run import predict_with_heads
-
-if TYPE_CHECKING:
-    from kiyome.images.pixel_cache import CachedPhotos
+from kiyome.workflows.member_photos import MemberPhotos, Source, read_member_photos, source_of
 
 Probs = NDArray[np.float32]
 
@@ -197,7 +195,6 @@ def predict_photos(
     on_progress: Progress = no_progress,
 ) -> PredictResult:
     """Return the mean prediction of all members in a run folder, with equal weight for each member."""
-    from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos
     from kiyome.training.member import read_member_facts
     from kiyome.training.recipe import Recipe
 
@@ -206,14 +203,18 @@ def predict_photos(
         raise InputError(f"There is no finished member in {run}.", remedy="Run its training to the end.")
     deep_bits = load_table(run / "table.parquet").deep_bits
     total = np.zeros((len(listed.paths), len(class_names)))
-    cached: dict[StoredSize, CachedPhotos] = {}
+    cached: dict[Source, MemberPhotos] = {}
     for number, (folder, facts) in enumerate(members, start=1):
-        stored = replace(Recipe.of(**facts["recipe"]).data.stored_size, deep_bits=deep_bits)
-        if stored not in cached:
-            cached[stored] = cache_photos(
-                listed.paths, stored=stored, folder=cache_folder, on_progress=on_progress
+        source = source_of(Recipe.of(**facts["recipe"]))
+        if source not in cached:
+            cached[source] = read_member_photos(
+                source,
+                listed.paths,
+                deep_bits=deep_bits,
+                cache_folder=cache_folder,
+                on_progress=on_progress,
             )
-        photos = cached[stored]
+        photos = cached[source]
         rows = np.flatnonzero(photos.readable)
         if not len(rows):
             reason = next(reason for reason in photos.reasons if reason)
@@ -233,7 +234,7 @@ def predict_photos(
 
 
 def _predict_by_member(
-    folder: Path, facts: dict[str, Any], photos: "CachedPhotos", rows: NDArray[np.intp]
+    folder: Path, facts: dict[str, Any], photos: MemberPhotos, rows: NDArray[np.intp]
 ) -> Iterator[Probs]:
     """Yield the probabilities (n, K) of these rows from each model of a member."""
     from kiyome.inference import predict as predict_rows

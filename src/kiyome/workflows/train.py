@@ -18,8 +18,6 @@ from kiyome.artifacts.table import Table
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
 from kiyome.images.check import PhotoCheck, check_records
-from kiyome.images.pixel_cache import CachedPhotos, StoredSize, cache_photos
-from kiyome.images.reader import PhotoRecord
 from kiyome.progress import Notes, OnEvent, Progress, ignore_event, ignore_note, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
@@ -35,6 +33,7 @@ from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.tracking import check_trackers, tracking
 from kiyome.workflows.cleaning import apply_nested_cleaning, changes_for_labels, prepare_training_data
 from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
+from kiyome.workflows.member_photos import MemberPhotos, Source, read_member_photos, source_of
 from kiyome.workflows.outputs import lost_classes, set_aside_note, write_photo_lists
 from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
 from kiyome.workflows.split import Split, usable_photos
@@ -43,8 +42,8 @@ from kiyome.workflows.train_result import TrainResult, result_of_some, result_of
 if TYPE_CHECKING:
     from kiyome.training.member import TrainingData
 
-Photos = Mapping[StoredSize, CachedPhotos]
-"""All photos of the table, once for each size that some recipe needs."""
+Photos = Mapping[Source, MemberPhotos]
+"""All photos of the table, once for each size or backbone that some recipe needs."""
 
 
 @shows_progress
@@ -175,7 +174,16 @@ def train(
     cache = Path(cache_folder or default_cache_folder())
     with main_process_first():
         check_models(recipes, folder, **identity)
-        photos = _cache_photos(table, recipes, cache, on_progress)
+        photos = {
+            source: read_member_photos(
+                source,
+                table.photo_paths(),
+                deep_bits=table.deep_bits,
+                cache_folder=cache,
+                on_progress=on_progress,
+            )
+            for source in dict.fromkeys(map(source_of, recipes))
+        }
     split = Split(
         run=path_of_run(folder, **identity),
         num_folds=recipes[0].data.num_folds,
@@ -325,53 +333,22 @@ def check_models(recipes: Sequence[Recipe], folder: Path, **identity: Unpack[Run
 
 def _config(recipes: Sequence[Recipe], seed: int, *, is_new_split: bool) -> dict[str, Any]:
     """The settings that identify a run: all fields of its recipes but `about`, and the seed of its split."""
-    fields = [{key: value for key, value in each.as_dict().items() if key != "about"} for each in recipes]
+    fields = [{key: value for key, value in each.settings.items() if key != "about"} for each in recipes]
     config: dict[str, Any] = {"recipes": fields, "seed": seed}
     return {**config, "new_split": True} if is_new_split else config
 
 
-def _cache_photos(table: Table, recipes: Sequence[Recipe], cache: Path, on_progress: Progress) -> Photos:
-    return {
-        size: cache_photos(
-            table.photo_paths(),
-            stored=replace(size, deep_bits=table.deep_bits),
-            folder=cache,
-            on_progress=on_progress,
-        )
-        for size in dict.fromkeys(recipe.data.stored_size for recipe in recipes)
-    }
-
-
-def _check_photos(table: Table, photos: CachedPhotos, on_progress: Progress) -> PhotoCheck:
+def _check_photos(table: Table, photos: MemberPhotos, on_progress: Progress) -> PhotoCheck:
     """The check of the photos, from the pass that cached them."""
-    records: list[PhotoRecord[Any]] = [
-        PhotoRecord(
-            row=row,
-            reason=reason,
-            sha256=photo.sha256 if photo else None,
-            facts=photo.facts if photo else None,
-            findings=photo.facts.findings if photo else (),
-            prepared=None,
-        )
-        for row, (photo, reason) in enumerate(zip(photos.photos, photos.reasons, strict=True))
-    ]
     names = np.array(table.class_names, object)[table.given_labels].tolist()
-    return check_records(records, labels=names, on_progress=on_progress)
+    return check_records(photos.records, labels=names, on_progress=on_progress)
 
 
-def _readable_photos(recipes: Sequence[Recipe], photos: Photos, check: PhotoCheck) -> dict[str, CachedPhotos]:
-    """The photos that can be read, in the size of each recipe, for its name."""
+def _readable_photos(recipes: Sequence[Recipe], photos: Photos, check: PhotoCheck) -> dict[str, MemberPhotos]:
+    """The photos that can be read, as each recipe sees them, for its name."""
     rows = np.flatnonzero(check.readable)
-
-    def readable(cached: CachedPhotos) -> CachedPhotos:
-        return replace(
-            cached,
-            photos=tuple(cached.photos[row] for row in rows),
-            offsets=cached.offsets[rows],
-            reasons=tuple(cached.reasons[row] for row in rows),
-        )
-
-    return {recipe.name: readable(photos[recipe.data.stored_size]) for recipe in recipes}
+    readable = {source: each.take(rows) for source, each in photos.items()}
+    return {recipe.name: readable[source_of(recipe)] for recipe in recipes}
 
 
 def _ending(recipes: Sequence[Recipe]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import Predictions, Probs
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
 from kiyome.artifacts.table import Table
+from kiyome.evaluation.metrics import balanced_accuracy, confusion_counts
 from kiyome.report.pages import TrainReport, write_train_report
 from kiyome.training.recipe import Recipe
 from kiyome.workflows.cleaning import kept_rows, leaks_of, notes_on_rows, num_training_rows
@@ -21,6 +22,9 @@ from kiyome.workflows.predict import PredictResult
 if TYPE_CHECKING:
     from kiyome.training.cross_validate import CrossValidation
     from kiyome.training.member import FinishedMember, Member
+
+
+MOST_NAMED = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +98,7 @@ def result_of_training(
             *notes,
             *leaks_of(recipes, table),
             *notes_on_rows(members),
+            *notes_on_classes(table, trained.pred_probs),
             *(f"{m.member.label}: {note}" for m in trained.members for note in m.facts["notes"]),
         ),
     )
@@ -129,7 +134,11 @@ def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, floa
 
     members = [each.member for each in trained]
     labels, kept = members[0].data.table.given_labels, kept_rows(members)
-    scores = agreement(probs, labels, "out_of_fold")
+    confusion = confusion_counts(labels.astype(np.int64), probs.argmax(axis=1), probs.shape[1])
+    scores = {
+        **agreement(probs, labels, "out_of_fold"),
+        "out_of_fold_balanced_accuracy_on_labels": round(balanced_accuracy(confusion), 6),
+    }
     if kept.all() or not kept.any():
         return scores
     return {
@@ -137,6 +146,18 @@ def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, floa
         **agreement(probs[kept], labels[kept], "out_of_fold_rows_not_flagged_only"),
         "rows_not_flagged": int(kept.sum()),
     }
+
+
+def notes_on_classes(table: Table, pred_probs: Probs) -> list[str]:
+    """Return a note on the classes that have labels and are never the likeliest one."""
+    counts = np.bincount(table.given_labels, minlength=table.num_classes)
+    predicted = np.bincount(pred_probs.argmax(axis=1), minlength=table.num_classes)
+    never = np.flatnonzero((predicted == 0) & (counts > 0))
+    if not len(never):
+        return []
+    shown = ", ".join(f"{table.class_names[k]!r} ({counts[k]:,} labels)" for k in never[:MOST_NAMED])
+    more = f" and {len(never) - MOST_NAMED} more" if len(never) > MOST_NAMED else ""
+    return [f"never predicted out of fold: {shown}{more}"]
 
 
 def write_result(
