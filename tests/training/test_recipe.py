@@ -75,7 +75,9 @@ def test_a_bad_change_is_named(change, said):
 
 
 def test_an_unknown_recipe_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"one of modern, quick, talk-best-public.*Did you mean quick"):
+    with pytest.raises(
+        InputError, match=r"one of frozen, modern, quick, talk-best-public.*Did you mean quick"
+    ):
         read_recipes("quik")
 
 

@@ -116,6 +116,7 @@ def export(
         return _export_heads(run, paths, folder, manifest["table"]["classes"])
     deep_bits = load_table(run / "table.parquet").deep_bits
     models, files, differences = list(_models(run)), [], [0.0]
+    _refuse_frozen(run, models)
     for number, (model, facts) in enumerate(models, start=1):
         recipe, link = Recipe.of(**facts["recipe"]), stored_link(facts)
         network = load_timm_folder(model).with_link(link)
@@ -139,6 +140,16 @@ def export(
         largest_difference=max(differences),
         num_photos=len(pixels),
     )
+
+
+def _refuse_frozen(run: Path, models: list[tuple[Path, dict[str, Any]]]) -> None:
+    for _, facts in models:
+        if facts["recipe"].get("frozen"):
+            raise InputError(
+                f"{facts['member']} of {run} is a head on a frozen network, which its folder does not hold.",
+                expected="Expected members that were trained from pixels to probabilities.",
+                remedy="Run `kiyome find` on the same photos and export that run, or train without frozen.",
+            )
 
 
 def _export_heads(run: Path, paths: list[str], folder: Path, classes: list[str]) -> ExportResult:
