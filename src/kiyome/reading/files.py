@@ -5,8 +5,11 @@ file whose cells would be shifted, joined or lost is an error that names the lin
 """
 
 import csv
+import gzip
 import io
 import json
+import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,10 +20,14 @@ from kiyome.artifacts.storage import open_regular
 from kiyome.artifacts.table import CLASS_NAMES_KEY
 from kiyome.errors import TableError
 from kiyome.reading.columns import ParquetColumns, Records
-from kiyome.reading.photos import suffix_of_photo
+from kiyome.reading.json_tables import json_records
+from kiyome.reading.photos import parquet_files, suffix_of_photo
 
 LONGEST_LINE = 1 << 24
 """Bytes; even a header of a million classes has fewer."""
+
+MOST_BYTES = 1 << 32
+"""Of a compressed file, which can hold any number in a few bytes."""
 
 MOST_ROWS = 1 << 26
 """Limit for Parquet files, which can claim any number in a few bytes."""
@@ -31,7 +38,10 @@ SNIFFED_ROWS = 32
 
 def read_records(path: Path) -> Records:
     """Return the columns of a file of rows, read by its ending; TableError names the line and the remedy."""
-    reader = READERS.get(path.suffix.lower())
+    name = path.name.lower()
+    reader = next((each for ending, each in READERS.items() if name.endswith(ending)), None)
+    if path.is_dir():
+        reader = _read_parquet
     if reader is None:
         raise TableError(
             f"{path} does not end like a table.",
@@ -49,8 +59,11 @@ def read_records(path: Path) -> Records:
 
 def _decoded(path: Path) -> str:
     """Return the file's text: UTF-8 with or without a byte order mark, or UTF-16 with one."""
-    _refuse_endless_line(path)
-    raw = path.read_bytes()
+    if path.name.endswith(".gz"):
+        raw = _decompressed(path)
+    else:
+        _refuse_endless_line(path)
+        raw = path.read_bytes()
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = raw.decode(encoding)
@@ -66,6 +79,21 @@ def _decoded(path: Path) -> str:
             remedy="It may be UTF-16, or damaged: save it as UTF-8.",
         )
     return text
+
+
+def _decompressed(path: Path) -> bytes:
+    """Return the content of a .gz file, within a limit."""
+    try:
+        with gzip.open(path) as file:
+            raw = file.read(MOST_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise TableError(f"{path.name} is no whole .gz file: {error}.", remedy="Copy it again.") from error
+    if len(raw) > MOST_BYTES:
+        raise TableError(
+            f"{path.name} holds more than {MOST_BYTES >> 20} MiB.",
+            remedy="Unpack it, or work on it in parts.",
+        )
+    return raw
 
 
 def _refuse_endless_line(path: Path) -> None:
@@ -86,7 +114,7 @@ def _line_of(raw: bytes, position: int) -> int:
 
 
 def _read_csv(path: Path) -> Records:
-    text = _decoded(path)
+    text = re.sub(r"\Asep=.\r?\n", "\n", _decoded(path))  # a line for spreadsheets
     return _read_plain_csv(text, path) or _read_quoted_csv(text, path)
 
 
@@ -232,14 +260,15 @@ def _read_parquet(path: Path) -> Records:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        schema = file.schema_arrow
+        files = [pq.ParquetFile(each, page_checksum_verification=True) for each in parquet_files(path)]
+        file, schema = files[0], files[0].schema_arrow
         _check_twice(schema.names, "columns", path.name)
         photos = next((field.name for field in schema if _holds_photos(file, field)), None)
         nested = frozenset(field.name for field in schema if pa.types.is_nested(field.type)) - {photos}
         plain = [field.name for field in schema if field.name not in nested and field.name != photos]
-        _check_rows(file.metadata.num_rows, path)
-        content = file.read(columns=plain)
+        num_rows = sum(each.metadata.num_rows for each in files)
+        _check_rows(num_rows, path)
+        content = pa.concat_tables([each.read(columns=plain) for each in files])
         content.validate(full=True)
     except pa.ArrowException as error:
         raise TableError(
@@ -250,7 +279,7 @@ def _read_parquet(path: Path) -> Records:
     return Records(
         source=path,
         columns=ParquetColumns(content, nested),
-        row_numbers=range(1, file.metadata.num_rows + 1),
+        row_numbers=range(1, num_rows + 1),
         unit="row",
         nested=nested,
         photo_column=photos,
@@ -293,9 +322,11 @@ def _names_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, Any]:
 
 READERS: dict[str, Callable[[Path], Records]] = {
     ".csv": _read_csv,
+    ".csv.gz": _read_csv,
     ".tsv": _read_csv,
     ".txt": _read_csv,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
+    ".json": lambda path: json_records(path, _decoded(path)),
     ".parquet": _read_parquet,
 }

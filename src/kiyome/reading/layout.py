@@ -13,10 +13,11 @@ from kiyome.artifacts.table import SkippedFile, Table
 from kiyome.errors import TableError
 from kiyome.reading.classes import ClassMap, ClassMapSource, class_map_from, similar_names
 from kiyome.reading.columns import SHOWN, some
-from kiyome.reading.photos import LINK_LEAVES, PhotoFinder, photos_in, walk_photos
+from kiyome.reading.photos import LINK_LEAVES, PhotoFinder, parquet_files, photos_in, walk_photos
 
 IMAGE_FOLDERS = ("{stem}_images", "images", "{stem}")
 TABLES_IN_FOLDER = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "train.csv", "train.parquet")
+FIFTYONE_FOLDER = "data"
 TABLES_BESIDE_PHOTOS = ("labels.csv", "labels.json")
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"])
 FOLLOW_LINKS = "If you trust what they lead to, add --follow-links (in Python follow_links=True)."
@@ -27,6 +28,8 @@ def table_in_folder(folder: Path) -> Path | None:
     found = [folder / name for name in TABLES_IN_FOLDER if (folder / name).is_file()]
     if not found and not _class_folders(folder):
         found = [folder / name for name in TABLES_BESIDE_PHOTOS if (folder / name).is_file()]
+    if not found and not _class_folders(folder) and parquet_files(folder):
+        return folder
     if len(found) > 1:
         raise TableError(
             f"{folder} has more than one table: {' and '.join(path.name for path in found)}.",
@@ -48,7 +51,8 @@ def image_folder(file: Path, photos: Sequence[str], images: str | Path | None, *
         if not Path(images).is_dir():
             raise TableError(f"There is no folder at {str(images)!r}.", remedy="Check the path of --images.")
         return Path(images)
-    beside = [file.parent / name.format(stem=file.stem) for name in IMAGE_FOLDERS]
+    stem = file.name.partition(".csv.gz")[0] if file.name.endswith(".csv.gz") else file.stem
+    beside = [file.parent / name.format(stem=stem) for name in (*IMAGE_FOLDERS, FIFTYONE_FOLDER)]
     likely = [*(folder for folder in beside if folder.is_dir()), file.parent]
     for folder in likely:
         finder = PhotoFinder(folder, follow_links=follow_links)
@@ -94,6 +98,15 @@ def note_on_links(skipped: Sequence[SkippedFile]) -> list[str]:
     return [f"{len(links):,} links leave the data folder and were skipped: {some(links)}. {FOLLOW_LINKS}"][
         : len(links)
     ]
+
+
+def note_on_shards(source: Path) -> list[str]:
+    """Return a note on Parquet shards of other splits, which are not read."""
+    if not source.is_dir():
+        return []
+    every = {*source.glob("*.parquet"), *source.glob("data/*.parquet")}
+    others = sorted(path.name for path in every - set(parquet_files(source)))
+    return [f"The shards of the training split are read; others are not: {some(others)}."][: len(others)]
 
 
 def _check_folders(

@@ -264,7 +264,7 @@ def unpack_photos(
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True, exist_ok=True)
-    total = pq.ParquetFile(source).metadata.num_rows
+    total = sum(pq.ParquetFile(file).metadata.num_rows for file in parquet_files(source))
     names: list[str] = []
     own_paths: list[str] = []
     for photo, own_path in _photos(source, column):
@@ -274,16 +274,28 @@ def unpack_photos(
     return names, own_paths
 
 
+def parquet_files(source: Path) -> list[Path]:
+    """Return a Parquet file, or the shards of training in a folder such as a data set of the hub has.
+
+    Empty for a folder without; of shards without the name of a split, all.
+    """
+    if not source.is_dir():
+        return [source]
+    shards = sorted([*source.glob("*.parquet"), *source.glob("data/*.parquet")])
+    return [shard for shard in shards if shard.name.startswith("train")] or shards
+
+
 def _photos(source: Path, column: str) -> Iterator[tuple[bytes, str]]:
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(source, page_checksum_verification=True)
-    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
-        for value in batch.column(0).to_pylist():
-            if isinstance(value, dict):
-                yield value.get("bytes") or b"", value.get("path") or ""
-            else:
-                yield value or b"", ""
+    for each in parquet_files(source):
+        file = pq.ParquetFile(each, page_checksum_verification=True)
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
+            for value in batch.column(0).to_pylist():
+                if isinstance(value, dict):
+                    yield value.get("bytes") or b"", value.get("path") or ""
+                else:
+                    yield value or b"", ""
 
 
 def _unpack(photo: bytes, row: int, folder: Path) -> str:

@@ -27,6 +27,7 @@ from kiyome.reading.files import read_records
 from kiyome.reading.label_forms import LABEL, LABEL_COLUMNS, with_column, with_label_column
 from kiyome.reading.layout import (
     image_folder,
+    note_on_shards,
     photos_without_row,
     read_class_folders,
     table_in_folder,
@@ -173,7 +174,12 @@ def read_table(
     kept[list(aside)] = False
     if need_labels:
         _check_classes(records, labels["given_label"], kept, names, aside)
-    notes = [*found.notes, *_notes_on_rows(records, ids, aside, labels["given_label"], kept, names), *notes]
+    notes = [
+        *note_on_shards(file),
+        *found.notes,
+        *_notes_on_rows(records, ids, aside, labels["given_label"], kept, names),
+        *notes,
+    ]
     without_row = [] if from_inside else photos_without_row(root, found.paths, file.name)
     table = Table(
         root=root,

@@ -10,7 +10,7 @@ from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.table import Table
 from kiyome.images.check import PhotoCheck, check_photos
 from kiyome.progress import Progress, no_progress, shows_progress
-from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
+from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import photo_summary, write_photo_lists
 
 
@@ -46,7 +46,7 @@ def check(
     Parameters
     ----------
     data, images, class_map, id_column, label_column, follow_links
-        As for `kiyome.reading.read_table.read_table`; no label is needed.
+        As for `kiyome.reading.read_table.read_table`; a frame, too, and no label is needed.
     output
         The run folder; by default the next free ``runs/NAME-check``.
     on_progress
@@ -75,6 +75,7 @@ def check(
     >>> result.summary()["photos"], result.summary()["set_aside"]
     (60, 0)
     """
+    data = as_path(data)
     path = run_folder_path(data, output, "-check")
     table = open_table(
         data,

@@ -37,7 +37,7 @@ from kiyome.noise.noise_rate import adaptive_noise_rate
 from kiyome.noise.none_of_the_classes import probability_none
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.report.find_report import LabelFindings, Repeats, write_report
-from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
+from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists, write_scored_table
 from kiyome.workflows.scored_table import ScoredTable, embed_and_cross_fit, read_scored_table
 from kiyome.workflows.split import Split
@@ -191,7 +191,7 @@ def find(
     Parameters
     ----------
     data, images, class_map, id_column, label_column, group_column, weight_column, follow_links
-        As for `kiyome.reading.read_table.read_table`.
+        As for `kiyome.reading.read_table.read_table`; `data` may also be a frame of pandas or polars.
     pred_probs
         A file of out-of-fold predictions, matched by id: no photo is needed and no model is fitted. A column
         `fold`, here or in the table, holds their folds, which `stack` and others need.
@@ -241,6 +241,7 @@ def find(
     >>> bool(wrong[result.is_label_issue].mean() > 5 * wrong.mean())
     True
     """
+    data = as_path(data)
     check_filter(method, precision)
     where = choose_executor(executor)
     path = run_folder_path(data, output)

@@ -1,13 +1,15 @@
 """The inputs of a workflow: its table, and the folder that it writes."""
 
+import io
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
-from kiyome.artifacts.storage import default_cache_folder
+from kiyome.artifacts.storage import cache_errors, default_cache_folder, writing
 from kiyome.artifacts.table import ALL_BITS, Table
+from kiyome.errors import InputError
 from kiyome.images.depth import bits_in_use
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.elsewhere import bring_here, is_elsewhere
@@ -32,6 +34,33 @@ def run_folder_path(data: Path | str, output: Path | str | None, ending: str = "
     return RUNS / f"{source.stem or 'data'}{ending}"
 
 
+def as_path(data: Any) -> Path | str:
+    """Return the data's path; a frame of pandas or polars is written into the cache first, named by content.
+
+    Photos of a frame without `images` are below the current folder.
+    """
+    if isinstance(data, str | Path):
+        return data
+    content = io.BytesIO()
+    if hasattr(data, "write_parquet"):  # polars
+        data.write_parquet(content)
+    elif hasattr(data, "to_parquet"):  # pandas
+        data.to_parquet(content)
+    else:
+        raise InputError(
+            f"The data are of type {type(data).__name__}.",
+            expected="Expected a path, or a frame of pandas or polars.",
+            remedy="Write a CSV or Parquet file, and give its path.",
+        )
+    cache = default_cache_folder()
+    path = cache / f"frame-{sha256(content.getvalue()).hexdigest()[:16]}.parquet"
+    with cache_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with writing(path) as file:
+            file.write(content.getvalue())
+    return path
+
+
 def missing_list_path(run_folder: Path) -> Path:
     """Path of the list of missing photos, beside the run folder, which does not exist yet."""
     return run_folder.with_name(f"{run_folder.name}-missing.csv")
@@ -53,7 +82,7 @@ def open_table(
     images = None if images is None else _here(images, on_progress)
     if images is None and Path(data).is_file():
         refuse_photos_from_elsewhere(Path(data).parent)
-        images = photos_of_run(Path(data).parent)
+        images = Path() if _is_frame(data) else photos_of_run(Path(data).parent)
     name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     unpack_to = default_cache_folder() / f"photos-{name}"
     table = read_table(
@@ -67,6 +96,10 @@ def open_table(
     if table.deep_bits != ALL_BITS:
         return table
     return replace(table, deep_bits=bits_in_use(table.photo_paths()))
+
+
+def _is_frame(data: Path | str) -> bool:
+    return Path(data).name.startswith("frame-") and Path(data).parent == default_cache_folder()
 
 
 def _here(source: Path | str, on_progress: Progress) -> Path | str:

@@ -32,7 +32,7 @@ from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.tracking import check_trackers, tracking
 from kiyome.workflows.cleaning import apply_nested_cleaning, changes_for_labels, prepare_training_data
-from kiyome.workflows.inputs import missing_list_path, open_table, run_folder_path
+from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
 from kiyome.workflows.member_photos import MemberPhotos, Source, read_member_photos, source_of
 from kiyome.workflows.outputs import lost_classes, set_aside_note, write_photo_lists
 from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
@@ -80,7 +80,7 @@ def train(
     Parameters
     ----------
     data, images, class_map, id_column, label_column, group_column, weight_column, follow_links
-        As for `kiyome.reading.read_table.read_table`.
+        As for `kiyome.reading.read_table.read_table`; `data` may also be a frame of pandas or polars.
     recipe, changes
         As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``, such as
         ``loss=sce``, ``epochs=3`` or, for one model of the recipe, ``NAME.weights=FILE``.
@@ -141,6 +141,7 @@ def train(
     TimeLimitReached
         Where `stop_after` came first; its `folder` is the run folder.
     """
+    data = as_path(data)
     limit = TimeLimit.of(stop_after)
     check_trackers(trackers)
     check_executor(where := choose_executor(executor))
