@@ -207,7 +207,9 @@ def test_a_class_smaller_than_the_folds_is_named(digits: tuple[Path, np.ndarray]
 def test_a_file_and_a_backbone_exclude_each_other(
     found: kiyome.FindResult, digits: tuple[Path, np.ndarray]
 ) -> None:
-    with pytest.raises(InputError, match=r"^Both predictions and a backbone .* Leave out --pred-probs, or"):
+    with pytest.raises(
+        InputError, match=r"^--pred-probs is given together with --backbone .* Leave out --pred-probs, or"
+    ):
         find(digits[0], pred_probs=found.folder / "oof.csv", backbone="tiny")
 
 

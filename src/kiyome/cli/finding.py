@@ -41,6 +41,10 @@ def find(
     pred_scale: Annotated[
         str, typer.Option(help="What their numbers are: probabilities, percent or logits.")
     ] = "probabilities",
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Your own embeddings: .npy, one row for each row of the table. No photos needed."),
+    ] = None,
     output: Output = None,
     backbone: Annotated[
         str | None, typer.Option(help="A timm name, 'lite0' (no torch) or 'tiny' (no weights).")
@@ -82,6 +86,7 @@ def find(
       kiyome find photos/                           one folder for each class
       kiyome find train.csv --images train_images   a Kaggle table
       kiyome find train.csv --pred-probs oof.csv    your own predictions, no photos
+      kiyome find train.csv --features emb.npy      your own embeddings of photos, texts or sounds
       kiyome find photos/ --precision 0.9           fewer rows, nine in ten of them wrong
       kiyome find photos/ --executor processes      photos embedded by several processes, or by ray, slurm
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
@@ -94,6 +99,7 @@ def find(
             images=images,
             pred_probs=pred_probs,
             pred_scale=pred_scale,
+            features=features,
             output=output,
             backbone=backbone,
             weights=weights,

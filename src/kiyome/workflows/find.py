@@ -39,7 +39,12 @@ from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.report.find_report import LabelFindings, Repeats, write_report
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists, write_scored_table
-from kiyome.workflows.scored_table import ScoredTable, embed_and_cross_fit, read_scored_table
+from kiyome.workflows.scored_table import (
+    ScoredTable,
+    cross_fit_features,
+    embed_and_cross_fit,
+    read_scored_table,
+)
 from kiyome.workflows.split import Split
 
 REPORT_SIDE = 256
@@ -168,6 +173,7 @@ def find(
     images: Path | str | None = None,
     pred_probs: Path | str | None = None,
     pred_scale: str = "probabilities",
+    features: Path | str | None = None,
     output: Path | str | None = None,
     backbone: str | None = None,
     weights: Path | str | None = None,
@@ -197,6 +203,9 @@ def find(
         `fold`, here or in the table, holds their folds, which `stack` and others need.
     pred_scale
         What its numbers are: probabilities, percent or logits.
+    features
+        A .npy file of your own embeddings (N, D), one row for each row of the table, of photos, texts or
+        sounds: a head is cross-fitted on them, and no photo is needed.
     output
         The run folder; by default the next free ``runs/NAME``. The same command finds its folder again.
     backbone, weights
@@ -254,7 +263,7 @@ def find(
         group_column=group_column,
         weight_column=weight_column,
         follow_links=follow_links,
-        allow_missing=pred_probs is not None,
+        allow_missing=pred_probs is not None or features is not None,
         missing_list=missing_list_path(path),
         on_progress=on_progress,
     )
@@ -263,11 +272,13 @@ def find(
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
     if has_new_split:
         config["new_split"] = True
-    if pred_probs is None:
+    _refuse_several(pred_probs, features, backbone or weights)
+    if features is not None:
+        config |= {"features_sha256": sha256_of_file(features)}
+    elif pred_probs is None:
         network = replace(load_backbone(backbone, weights=weights), deep_bits=table.deep_bits)
         config |= {"backbone": network.name, "backbone_fingerprint": network.fingerprint}
     else:
-        _refuse_both(backbone, weights)
         config |= {"pred_probs_sha256": sha256_of_file(pred_probs)}
         if pred_scale != "probabilities":
             config["pred_scale"] = pred_scale
@@ -275,10 +286,12 @@ def find(
         path, command="find", config=config, table=table, named_by_user=output is not None
     )
     with run_folder as run:
-        if pred_probs is None:
-            is_own = has_new_split or table.folds is not None
-            # of three folds the head keeps one to choose its regularization
-            split = Split(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3)
+        is_own = has_new_split or table.folds is not None
+        # of three folds the head keeps one to choose its regularization
+        split = Split(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3)
+        if features is not None:
+            scored = cross_fit_features(features, table, split=split, on_progress=on_progress)
+        elif pred_probs is None:
             cache: dict[str, Any] = {"cache_folder": cache_folder, "on_progress": on_progress}
             embed_elsewhere(table.photo_paths(), network, executor=where, weights=weights, **cache)
             scored = embed_and_cross_fit(table, network, split=split, weights=weights, **cache)
@@ -352,10 +365,13 @@ def _about_photos(scored: ScoredTable) -> dict[str, Any]:
     return found
 
 
-def _refuse_both(backbone: str | None, weights: Path | str | None) -> None:
-    if backbone is not None or weights is not None:
+def _refuse_several(*sources: object) -> None:
+    """Raise InputError where predictions could come from more than one of the three."""
+    options = ("--pred-probs", "--features", "--backbone or --weights")
+    given = [option for option, source in zip(options, sources, strict=True) if source is not None]
+    if len(given) > 1:
         raise InputError(
-            "Both predictions and a backbone or its weights are given.",
-            expected="Expected predictions from one of the two.",
-            remedy="Leave out --pred-probs, or leave out --backbone and --weights.",
+            f"{given[0]} is given together with {given[1]}.",
+            expected="Expected predictions from one of them.",
+            remedy=f"Leave out {given[0]}, or leave out {given[1]}.",
         )

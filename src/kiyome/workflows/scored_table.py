@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.storage import map_array
 from kiyome.artifacts.table import Table
+from kiyome.errors import InputError
 from kiyome.features import HeadFacts, HeadFit, Heads, cross_fit_head, extract_features
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
@@ -29,8 +31,8 @@ class ScoredTable:
     """Check of all rows, unreadable ones included; None for predictions of the user."""
     whole_table: Table | None = None
     """The table of `photos`, before rows were set aside."""
-    features: NDArray[np.float16] | None = None
-    """(N, D) features of the backbone."""
+    features: NDArray[np.floating[Any]] | None = None
+    """(N, D) features of the backbone, or the user's."""
     heads: Heads | None = None
     """Heads of all folds, for new photos; None for predictions of the user."""
     head_facts: HeadFacts | None = None
@@ -51,6 +53,79 @@ def read_scored_table(pred_probs: Path | str, table: Table, *, scale: str = "pro
     read = read_out_of_fold(pred_probs, table, scale=scale)
     facts = (("predictions", Path(pred_probs).name),)
     return ScoredTable(table=read.table, predictions=read.predictions, facts=facts, notes=read.notes)
+
+
+def cross_fit_features(
+    path: Path | str, table: Table, *, split: Split, on_progress: Progress = no_progress
+) -> ScoredTable:
+    """Return out-of-fold predictions of a head that is cross-fitted on the user's features.
+
+    Rows with equal features stay in one fold. The table with its folds is written into the run folder.
+    """
+    features = read_features(path, len(table))
+    scored = split.assign_rows(table, _equal_rows(features))
+    split.keep(scored)
+    head = cross_fit_head(
+        features,
+        scored.labels,
+        np.asarray(scored.folds),
+        num_classes=scored.num_classes,
+        weights=scored.weights,
+        on_progress=on_progress,
+    )
+    name = Path(path).name
+    predictions = Predictions(
+        pred_probs=head.pred_probs,
+        kind="out_of_fold",
+        source=f"{name}, cross-fitted logistic and kernel ridge regression",
+        table_fingerprint=scored.fingerprint,
+    )
+    return ScoredTable(
+        table=scored,
+        predictions=predictions,
+        features=features,
+        facts=(
+            ("features", f"{name}, {features.shape[1]:,} a row"),
+            *_head_facts(head, num_folds=int(np.asarray(scored.folds).max()) + 1, alike="equal rows"),
+        ),
+        notes=tuple(split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")),
+    )
+
+
+def read_features(path: Path | str, num_rows: int) -> NDArray[np.floating[Any]]:
+    """Return the (N, D) features in a .npy file, mapped; InputError where they are no such array."""
+    try:
+        features = map_array(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as features ({error}).", remedy="Save them with numpy.save as .npy."
+        ) from error
+    if features.ndim != 2 or features.dtype.kind != "f" or not features.shape[1]:
+        raise InputError(
+            f"{path} holds {features.dtype} of shape {features.shape}.",
+            expected="Expected floating-point numbers of shape (rows, features).",
+            remedy="Save one row of numbers for each row of the table.",
+        )
+    if len(features) != num_rows:
+        raise InputError(
+            f"{path} has {len(features):,} rows, but the table has {num_rows:,}.",
+            expected="Expected one row for each row of the table, in its order.",
+            remedy="Compute the features of exactly these rows.",
+        )
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"{path} has NaN or infinity in {bad.size:,} of {num_rows:,} rows, such as row {bad[0]}.",
+            remedy="Compute them again, or leave these rows out of the table and of the features.",
+        )
+    return features
+
+
+def _equal_rows(features: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Return (N,) one number for rows with equal features; -1 for a row that has no equal."""
+    first: dict[bytes, int] = {}
+    firsts = np.array([first.setdefault(each.tobytes(), row) for row, each in enumerate(features)], np.int64)
+    return np.where(np.bincount(firsts, minlength=len(firsts))[firsts] > 1, firsts, -1)
 
 
 def embed_and_cross_fit(
@@ -117,7 +192,13 @@ def _facts(backbone: Backbone, head: HeadFit, *, num_folds: int) -> tuple[tuple[
         ("backbone", f"{backbone.name}, {backbone.num_features:,} features at {backbone.size} px"),
         ("weights", backbone.source),
         ("engine", backbone.engine),
-        ("folds", f"{num_folds}, near duplicates kept together"),
+        *_head_facts(head, num_folds=num_folds, alike="near duplicates"),
+    )
+
+
+def _head_facts(head: HeadFit, *, num_folds: int, alike: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("folds", f"{num_folds}, {alike} kept together"),
         ("regularization C of each fold", ", ".join(f"{c:g}" for c in head.regularization)),
         ("kernel ridge penalty of each fold", ", ".join(f"{each:g}" for each in head.penalty)),
         ("log loss on given labels, out of fold", f"{head.log_loss:.4f}"),

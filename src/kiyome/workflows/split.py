@@ -43,10 +43,12 @@ class Split:
 
     def assign(self, table: Table, photos: PhotoCheck) -> Table:
         """Return the rows that can be read, with folds that split neither groups nor near duplicates."""
-        scored = table.take(photos.readable)
+        return self.assign_rows(table.take(photos.readable), photos.duplicates.groups[photos.readable])
+
+    def assign_rows(self, scored: Table, alike: Ints) -> Table:
+        """Return the table with folds that split neither groups nor rows that are `alike`, (N,) or -1."""
         if scored.folds is not None:
             return scored
-        alike = photos.duplicates.groups[photos.readable]
         groups = join_groups(alike) if scored.groups is None else join_groups(scored.groups, alike)
         folds = None if self.is_own else self._earlier(scored, groups)
         if folds is None:

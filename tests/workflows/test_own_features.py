@@ -1,0 +1,90 @@
+"""Embeddings of the user, of any modality: no photo, no backbone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kiyome.decisions.items import read_items
+from kiyome.errors import InputError
+from kiyome.workflows.find import find
+from kiyome.workflows.predict import predict
+
+N, K, D = 300, 3, 8
+rng = np.random.default_rng(0)
+TRUE = np.arange(N) % K
+GIVEN = np.where(rng.random(N) < 0.1, (TRUE + 1) % K, TRUE)
+FEATURES = (rng.normal(size=(N, D)) + 4 * np.eye(K, D)[TRUE]).astype(np.float32)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A table of texts, none of which is a file."""
+    rows = [f"review {row},{'abc'[label]}" for row, label in enumerate(GIVEN.tolist())]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(["image_id,label", *rows, ""]))
+    return path
+
+
+def saved(path: Path, features: np.ndarray) -> Path:
+    np.save(path, features)
+    return path
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_wrong_labels_are_found_without_a_photo(texts: Path, tmp_path: Path, kind: type) -> None:
+    file = saved(tmp_path / "embeddings.npy", FEATURES.astype(kind))
+    result = find(texts, features=file, output=tmp_path / "run")
+    flagged, wrong = result.is_label_issue, GIVEN != TRUE
+    assert wrong[flagged].mean() > 0.9
+    assert flagged[wrong].mean() > 0.8
+    assert dict(result.scored.facts)["features"] == "embeddings.npy, 8 a row"
+    assert read_items(result.folder).features.shape == (N, D)
+    assert np.array_equal(find(texts, features=file, output=tmp_path / "run").ranking, result.ranking)
+    with pytest.raises(InputError, match="has no models"):
+        predict(result.folder, tmp_path, output=None)
+
+
+def test_rows_with_equal_features_stay_in_one_fold(texts: Path, tmp_path: Path) -> None:
+    features = FEATURES.copy()
+    features[150:] = features[:150]
+    result = find(texts, features=saved(tmp_path / "twice.npy", features), output=tmp_path / "run")
+    folds = np.asarray(result.table.folds)
+    assert np.array_equal(folds[150:], folds[:150])
+
+
+def test_other_features_are_another_run(texts: Path, tmp_path: Path) -> None:
+    find(texts, features=saved(tmp_path / "a.npy", FEATURES), output=tmp_path / "run")
+    with pytest.raises(InputError, match="features_sha256"):
+        find(texts, features=saved(tmp_path / "b.npy", FEATURES + 1), output=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (FEATURES[:-1], r"has 299 rows, but the table has 300\. Expected one row for each row of the table"),
+        (FEATURES[:, 0], r"holds float32 of shape \(300,\)\. Expected floating-point numbers"),
+        (FEATURES.astype(np.int64), r"holds int64 of shape \(300, 8\)"),
+        (FEATURES[:, :0], r"holds float32 of shape \(300, 0\)"),
+        (
+            np.where(np.arange(N)[:, None] == 7, np.nan, FEATURES),
+            r"has NaN or infinity in 1 of 300 rows, such as row 7\.",
+        ),
+    ],
+)
+def test_other_arrays_are_refused(texts: Path, tmp_path: Path, features: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find(texts, features=saved(tmp_path / "bad.npy", features), output=tmp_path / "run")
+
+
+def test_a_file_that_is_no_array_and_two_sources_are_refused(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.npy").write_text("no array")
+    with pytest.raises(InputError, match=r"cannot be read as features .* Save them with numpy\.save"):
+        find(texts, features=tmp_path / "text.npy", output=tmp_path / "run")
+    file = saved(tmp_path / "embeddings.npy", FEATURES)
+    for other, together in (
+        ({"backbone": "tiny"}, "--features is given together with --backbone or --weights"),
+        ({"pred_probs": file}, "--pred-probs is given together with --features"),
+    ):
+        with pytest.raises(InputError, match=together):
+            find(texts, features=file, output=tmp_path / "run", **other)
