@@ -187,6 +187,15 @@ def test_what_a_file_must_hold_is_said_and_nothing_is_written(run, items, tmp_pa
     assert show_decisions(run).decisions == []
 
 
+def test_one_unknown_class_in_a_file_takes_the_others(run, items, tmp_path: Path) -> None:
+    names = [image_id.removesuffix(".png") for image_id in items.image_ids[:2]]
+    labels = dict(zip(names, ("zebra", items.class_names[0]), strict=True))
+    (tmp_path / "labels.json").write_text(json.dumps({"labels": labels}))
+    result = import_decisions(run, tmp_path / "labels.json", name="Ann")
+    assert result.decisions == 1
+    assert result.left_out["answers with the unknown class 'zebra'"] == 1
+
+
 def test_unknown_photos_and_repeated_answers_are_counted(run, items, tmp_path: Path) -> None:
     known = items.image_ids[0]
     path = tmp_path / "said.csv"

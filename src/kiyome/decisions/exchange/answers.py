@@ -150,12 +150,19 @@ class ImportPlan:
 def plan_import(parsed: ParsedFile, current: CurrentDecisions, *, name: str | None = None) -> ImportPlan:
     """Return the decisions to write so that a file's answers become current.
 
-    A person's last answer about a photo counts; a class equal to the given one is keep. `name` is the
-    reviewer where the file names none; where it does, it is put before the names, with a slash.
+    A person's last answer about a photo counts; a class equal to the given one is keep. Answers with a class
+    that the table does not have are skipped, unless all are such. `name` is the reviewer where the file names
+    none; where it does, it is put before the names, with a slash.
     """
     items = current.items
-    refuse_unknown_labels(parsed.decisions, items.class_names)
+    known = [each for each in parsed.decisions if each.label is None or each.label in items.class_names]
+    if not known:
+        refuse_unknown_labels(parsed.decisions, items.class_names)
     skipped = Counter(parsed.skipped)
+    for answer in parsed.decisions:
+        if answer.label is not None and answer.label not in items.class_names:
+            skipped[f"answers with the unknown class {answer.label!r}"] += 1
+    parsed = replace(parsed, decisions=known)
     new: dict[str, list[Decision]] = {}
     for (reviewer, row), answer in _last_answers(parsed, items, name, skipped).items():
         now = current.of(reviewer, row)

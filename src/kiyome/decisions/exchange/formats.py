@@ -65,7 +65,7 @@ def format_of_file(path: Path) -> str:
 def parse_file(path: Path, class_names: Sequence[str]) -> ParsedFile:
     """Return the decisions in a file of any of these formats, which ending and content tell apart."""
     ending = path.suffix.lower()
-    if ending in READERS:
+    if ending in READERS and ending != ".json":
         records = read_records(path)
         is_ours = "decision" in records.columns or "annotation_id" not in records.columns
         read = read_decisions if is_ours else read_label_studio_columns
