@@ -10,7 +10,7 @@ calibration   mean |stated - true| over flagged rows not yet looked at, in five 
               suspicion: as stated before the review, and after so many answers
 coverage      of the 95 % intervals of the noise rate and of the wrong labels left (by random rows; by the
               curve), at 30 points of a review
-stopping      at the first of these points, from 100 looks on, at which fewer than 1 % of all labels are wrong
+stopping      at the first of these points at which fewer than 1 % of all labels are wrong
               and unseen by the upper end; right where that is true; looks as multiples of those of somebody
               who knows the truth and goes down the ranking
 """
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kiyome.evaluation.review_audit import UNSEEN, ReviewDesign, estimate_review
-from kiyome.noise import label_issue_probability
+from kiyome.noise import find_label_issues, label_issue_probability
 from measured import SHARED_DATA, show
 from noise_sets import human_sets
 
@@ -38,6 +38,7 @@ class Truth(NamedTuple):
 
     name: str
     suspicion: np.ndarray
+    flagged: np.ndarray
     wrong: np.ndarray
 
 
@@ -67,7 +68,7 @@ def truths(folder: Path | None) -> Iterator[Truth]:
 
 def truth_of(name: str, labels: np.ndarray, true: np.ndarray, pred_probs: np.ndarray) -> Truth:
     suspicion = np.asarray(label_issue_probability(labels, pred_probs), dtype=np.float64)
-    return Truth(name, suspicion, labels != true)
+    return Truth(name, suspicion, find_label_issues(labels, pred_probs), labels != true)
 
 
 def reviewed(truth: Truth, share: float, oracle: int, seed: int) -> list[Seen]:
@@ -83,14 +84,14 @@ def reviewed(truth: Truth, share: float, oracle: int, seed: int) -> list[Seen]:
         answers[queue[:looks]] = truth.wrong[queue[:looks]]
         estimate = estimate_review(design, answers)
         left, rate = truth.wrong[queue[looks:]].sum() / rows, truth.wrong.mean()
-        rest = np.flatnonzero((truth.suspicion > 0.5) & (answers == UNSEEN))
+        rest = np.flatnonzero(truth.flagged & (answers == UNSEEN))
         said.append(
             Seen(
                 looks=looks,
                 rate_covered=holds(estimate.noise_rate, rate),
                 left_covered=holds(estimate.left, left),
                 curve_covered=holds(estimate.left_by_curve, left),
-                may_stop=looks >= 100 and estimate.most_left < MOST_LEFT,
+                may_stop=estimate.left.high < MOST_LEFT,
                 is_right=left < MOST_LEFT,
                 said=distance(truth, truth.suspicion, rest),
                 fitted=distance(truth, estimate.probability, rest),
@@ -102,7 +103,7 @@ def reviewed(truth: Truth, share: float, oracle: int, seed: int) -> list[Seen]:
 
 
 def holds(estimate, true: float) -> bool:
-    return estimate is not None and estimate.low - 1e-9 <= true <= estimate.high + 1e-9
+    return estimate.low - 1e-9 <= true <= estimate.high + 1e-9
 
 
 def distance(truth: Truth, stated: np.ndarray, rest: np.ndarray) -> float:

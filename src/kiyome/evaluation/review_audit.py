@@ -31,14 +31,14 @@ UNSEEN, UNSURE, RIGHT, WRONG = -2.0, -1.0, 0.0, 1.0
 
 NUM_STRATA = 8
 LEAST_SPREAD = 0.1  # standard deviation of a row; as if no suspicion were surer than 99 in 100
-LARGEST_LOG_ODDS = 9.0
+LOG_ODDS = (-9.0, 2.0)  # of suspicion, beyond which it tells nothing more
 MOST_SKIPPED = 0.01  # of the head: people pass over a row now and then
 
-PRIOR_MEANS = (-0.4, 0.6)
-"""Of level and slope of the curve: on people's labels, suspicions are too sure."""
-PRIOR_SPREADS = (1.0, 0.3)
-STEP_SPREAD = 1.0
-"""Of the further step, in log odds, from one stratum to the next less suspicious one."""
+PRIOR_MEANS = (-0.2, 0.85)
+"""Of level and slope of the curve, in log odds, as fitted to eight sets of people's labels."""
+PRIOR_SPREADS = (0.6, 0.15)
+STEP_SPREAD = 0.6
+"""Of the further step from one stratum to the next less suspicious one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,20 +109,15 @@ class ReviewEstimate:
     """Wrong labels among them."""
     num_measured: int
     """Rows of the random sample behind the head; the intervals come from these."""
-    left: Estimate | None
+    left: Estimate
     """Share of all rows whose label is wrong and that nobody looked at: the value by the curve, inside the
-    interval by the random rows; None before there is one of these."""
-    noise_rate: Estimate | None
+    interval by the random rows; from 0 to all before there is one of these."""
+    noise_rate: Estimate
     """Share of all rows whose label is wrong, likewise; an unsure row is in the interval both ways."""
     left_by_curve: Estimate
     """The same share as `left`, by the curve."""
     probability: Numbers
     """(N,) probability that each given label is wrong, by the curve; never rises along the ranking."""
-
-    @property
-    def most_left(self) -> float:
-        """The lower one of the two upper ends of the share that is left."""
-        return min(each.high for each in (self.left, self.left_by_curve) if each)
 
 
 def estimate_review(design: ReviewDesign, answers: ArrayLike, *, confidence: float = 0.95) -> ReviewEstimate:
@@ -175,14 +170,12 @@ def estimate_review(design: ReviewDesign, answers: ArrayLike, *, confidence: flo
     head = _head(design, seen)
     sample = _sampled(design, seen) & ~head & known
     probability, left_by_curve = _by_curve(design, given, (head | sample) & known, confidence)
-    left = noise_rate = None
-    if sample.any() or head.all():
-        left = _left(design, given, head, sample, confidence)
-        left = replace(left, value=float(np.clip(left_by_curve.value, left.low, left.high)))
-        wrong, open_ = given[known].sum(), np.count_nonzero(unsure)
-        found = np.array([wrong + probability[unsure].sum(), wrong, wrong + open_]) / len(given)
-        value, low, high = (found + np.array([left.value, left.low, left.high])).tolist()
-        noise_rate = replace(left, value=value, low=low, high=high)
+    left = _left(design, given, head, sample, confidence)
+    left = replace(left, value=float(np.clip(left_by_curve.value, left.low, left.high)))
+    wrong, open_ = given[known].sum(), np.count_nonzero(unsure)
+    found = np.array([wrong + probability[unsure].sum(), wrong, wrong + open_]) / len(given)
+    value, low, high = (found + np.array([left.value, left.low, left.high])).tolist()
+    noise_rate = replace(left, value=value, low=low, high=high)
     return ReviewEstimate(
         num_seen=int(np.count_nonzero(seen)),
         num_wrong=int(np.count_nonzero(given == WRONG)),
@@ -205,7 +198,7 @@ def looks_to_stop(
     """Return about how many looks it takes until fewer than `most_left` of all N labels are wrong and unseen.
 
     As if each next row of the queue with this share of measured rows had its expected answer: the number for
-    which `ReviewEstimate.most_left` is below; 0 where it is already.
+    which the upper end of `ReviewEstimate.left` is below; 0 where it is already.
     """
     given = _check_answers(design, answers)
     probability = estimate_review(design, given).probability
@@ -215,7 +208,7 @@ def looks_to_stop(
     def is_enough(looks: int) -> bool:
         expected = given.copy()
         expected[queue[:looks]] = probability[queue[:looks]]
-        return estimate_review(design, expected, confidence=confidence).most_left < most_left
+        return estimate_review(design, expected, confidence=confidence).left.high < most_left
 
     low, high = 0, len(queue)
     if is_enough(0):
@@ -261,8 +254,8 @@ def _sampled(design: ReviewDesign, seen: Mask) -> Mask:
 
 def _left(design: ReviewDesign, answers: Numbers, head: Mask, sample: Mask, confidence: float) -> Estimate:
     """Return the share of all rows that are wrong and unseen, from a sample behind the head."""
-    if head.all():
-        return Estimate(value=0.0, low=0.0, high=float((answers == UNSEEN).mean()), num_rows=len(answers))
+    if not sample.any():
+        return Estimate(value=0.0, low=0.0, high=float((answers == UNSEEN).mean()), num_rows=0)
     strata, size = design.stratum_of_row, design.num_strata
     rows = np.bincount(strata[sample], minlength=size)
     hits = np.bincount(strata[sample], answers[sample], minlength=size)
@@ -286,7 +279,7 @@ def _by_curve(
 
     with np.errstate(divide="ignore"):
         log_odds = np.log(design.probability) - np.log1p(-design.probability)
-    x = np.clip(log_odds, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+    x = np.clip(log_odds, *LOG_ODDS)
     steps = np.tri(design.num_strata)[:, 1:]
     columns = np.column_stack([np.ones(len(x)), x, steps[design.stratum_of_row]])
     means = np.array([*PRIOR_MEANS, *[0.0] * steps.shape[1]])

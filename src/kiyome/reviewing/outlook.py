@@ -39,10 +39,10 @@ class Outlook:
     """Wrong labels so far; a disputed row counts as unsure."""
     measured: int
     """Random rows on which the intervals rest."""
-    noise_rate: Range | None
-    """Share of all rows with a wrong label; None before a random row was looked at."""
-    left: Range | None
-    """Number of wrong labels among rows that nobody looked at; None likewise."""
+    noise_rate: Range
+    """Share of all rows with a wrong label."""
+    left: Range
+    """Number of wrong labels among rows that nobody looked at."""
     next_looks: int
     next_found: float
     """Wrong labels that so many next looks are expected to find."""
@@ -122,5 +122,5 @@ def outlook(design: ReviewDesign, answers: NDArray[np.float64], share: float) ->
     )
 
 
-def _range(estimate: Estimate | None, rows: int) -> Range | None:
-    return None if estimate is None else (estimate.value * rows, estimate.low * rows, estimate.high * rows)
+def _range(estimate: Estimate, rows: int) -> Range:
+    return estimate.value * rows, estimate.low * rows, estimate.high * rows

@@ -13,8 +13,8 @@ export function OutlookPanel({ outlook }) {
     <h2>The whole table</h2>
     <dl class="outlook">
       <dt>Found so far</dt><dd><b>${count(found)}</b> wrong ${found === 1 ? "label" : "labels"} in ${rowsText(looked)}</dd>
-      <dt>Expected left</dt><dd>${left ? html`<b>${count(Math.round(left[0]))}</b> wrong labels (${between(left)})` : "not known yet"}</dd>
-      <dt>Noise rate</dt><dd>${rate ? html`<b>${percent1(rate[0])} %</b> (${rate.slice(1).map(percent1).join(" to ")} %)` : "not known yet"}</dd>
+      <dt>Expected left</dt><dd><b>${count(Math.round(left[0]))}</b> wrong labels (${between(left)})</dd>
+      <dt>Noise rate</dt><dd><b>${percent1(rate[0])} %</b> (${rate.slice(1).map(percent1).join(" to ")} %)</dd>
       <dt>Next ${count(outlook.next_looks)} photos</dt><dd>about <b>${count(Math.round(outlook.next_found))}</b> wrong labels</dd>
       <dt>When to stop</dt><dd>${stopText(outlook)}</dd>
     </dl>

@@ -21,7 +21,7 @@
  *   by_reviewer: {reviewer: string, decided: number, per_hour: number | null}[]}} Progress
  * @typedef {[number, number, number]} Range   a value and the ends of its interval
  * @typedef {{rows: number, share: number, looked_at: number, found: number, measured: number,
- *   noise_rate: Range | null, left: Range | null, next_looks: number, next_found: number, most_left: number,
+ *   noise_rate: Range, left: Range, next_looks: number, next_found: number, most_left: number,
  *   looks_to_expect: number, looks_to_stop: number}} Outlook
  * @typedef {[string, string, number]} Pair   given, likely or reviewed class, and number of rows
  * @typedef {{classes: string[], counts?: number[][], pairs?: Pair[]}} Matrix   counts, or pairs of many classes
