@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
 from kiyome.artifacts.table import ALL_BITS
@@ -11,7 +11,7 @@ from kiyome.errors import UnreadablePhoto
 from kiyome.images.decode import photo_format, read_photo_file
 from kiyome.images.pillow import is_deep_png, largest_value
 
-DEEP_SUFFIXES = ("", ".png", ".tif", ".tiff")
+DEEP_ENDINGS = ("png", "tif", "tiff")
 MOST_LOOKED_AT = 256
 DEPTHS = (8, 10, 12, 14, ALL_BITS)
 HEADER_BYTES = 32
@@ -26,11 +26,17 @@ def bits_in_use(paths: Sequence[str | PathLike[str]]) -> int:
     >>> bits_in_use(["a.jpg", "no/such.png"])
     16
     """
-    may_be_deep = [path for path in paths if Path(path).suffix.lower() in DEEP_SUFFIXES]
+    may_be_deep = [path for path in paths if _may_be_deep(fspath(path))]
     step = max(1, -(-len(may_be_deep) // MOST_LOOKED_AT))
     with ThreadPoolExecutor(num_cores(), "kiyome-depth") as pool:
         largest = max(pool.map(_largest_value, may_be_deep[::step]), default=0)
     return next(bits for bits in DEPTHS if largest < 1 << bits) if largest else ALL_BITS
+
+
+def _may_be_deep(path: str) -> bool:
+    """Whether a file is named like a PNG or TIFF file, or has no ending; fast, for millions of names."""
+    ending = path.rpartition(".")[2].lower()
+    return ending in DEEP_ENDINGS or "/" in ending
 
 
 def _largest_value(path: str | PathLike[str]) -> int:
