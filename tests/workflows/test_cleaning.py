@@ -331,7 +331,7 @@ def test_scores_are_of_all_rows_and_those_of_kept_rows_stand_beside_them(data, t
     assert f"of {scores['rows_not_flagged']}</td>" in page
     show_train(result)
     said = capsys.readouterr().out
-    assert re.search(r"agrees with labels, all rows +log loss +rows not flagged only", said)
+    assert re.search(r"agrees with labels, all rows +balanced +log loss +unflagged", said)
     assert f"{scores['out_of_fold_accuracy_on_labels']:.1%}" in said
     verify_run(tmp_path / "run")
     assert not any("leak" in note for note in result.notes)

@@ -136,7 +136,7 @@ def show_train(result: "TrainResult") -> None:
         shown.add_column("balanced", justify="right")
         shown.add_column("log loss", justify="right")
         if left_out:
-            shown.add_column("rows not flagged only", justify="right")
+            shown.add_column("unflagged", justify="right")
         for name, score in result.scores.items():
             agrees, log_loss = score["out_of_fold_accuracy_on_labels"], score["out_of_fold_log_loss"]
             kept = score.get("out_of_fold_rows_not_flagged_only_accuracy_on_labels")
