@@ -175,7 +175,10 @@ def test_damaged_weights_are_named_without_foreign_advice(tmp_path) -> None:
     }
     for name, content in damaged.items():
         (tmp_path / name).write_bytes(content)
-        with bounded(), pytest.raises(InputError, match=rf"The weights file holds .*{name}") as refused:
+        with (
+            bounded(),
+            pytest.raises(InputError, match=rf"The weights file .*{name} cannot be loaded") as refused,
+        ):
             load_timm("resnet18", weights=tmp_path / name)
         assert "weights_only" not in str(refused.value)
         assert "safetensors.torch.save_file" in str(refused.value)
@@ -195,7 +198,7 @@ def test_a_damaged_model_folder_is_named(tmp_path) -> None:
     ]:
         (tmp_path / "config.json").write_text(text)
         (tmp_path / "model.safetensors").write_bytes(content)
-        with bounded(), pytest.raises(StaleArtifact, match=r"holds config\.json and model\.safetensors"):
+        with bounded(), pytest.raises(StaleArtifact, match=r"must hold config\.json and model\.safetensors"):
             load_timm_folder(tmp_path)
 
 

@@ -66,7 +66,7 @@ def test_the_address_is_printed_and_ctrl_c_is_a_good_end(run: Path) -> None:
             assert b'"reviewer_suggested":"Ann"' in answer.read()
         server.send_signal(signal.SIGINT)
         out, err = server.communicate(timeout=20)
-        assert (server.returncode, out) == (0, "Stopped. Every decision that was answered is kept.\n")
+        assert (server.returncode, out) == (0, "Stopped. Every confirmed decision is stored.\n")
         assert "Traceback" not in err
 
 
@@ -152,10 +152,13 @@ def test_decisions_may_lie_elsewhere(run: Path, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["nowhere"], "error: "),
-        (["RUN", "--token", "short"], "error: A token has at least 16"),
-        (["RUN", "--no-token", "--host", "0.0.0.0"], "error: A server goes without a token only on loopback"),
-        (["RUN", "--host", "192.0.2.1"], "error: The server can listen on its host and port."),
-        (["RUN", "--store", "mysql://x"], "error: A store of decisions is a file of SQLite"),
+        (["RUN", "--token", "short"], "error: The token of 5 characters is not valid. Expected at least 16"),
+        (
+            ["RUN", "--no-token", "--host", "0.0.0.0"],
+            "error: --no-token came with --host 0.0.0.0. A server without a token",
+        ),
+        (["RUN", "--host", "192.0.2.1"], "error: The server cannot listen on 192.0.2.1, port"),
+        (["RUN", "--store", "mysql://x"], "error: The store 'mysql':... is neither a file of SQLite nor"),
         (["RUN", "--port", "70000"], "65535"),
     ],
 )

@@ -327,7 +327,8 @@ def test_what_is_not_there_is_named(csv_with_photos, tmp_path):
 def test_a_file_of_another_kind_is_named(tmp_path):
     (tmp_path / "train.xlsx").write_bytes(b"PK")
     with pytest.raises(
-        TableError, match=r".*train.xlsx does not end like a table. Expected .csv, .tsv, .* Save it as CSV."
+        TableError,
+        match=r".*train.xlsx does not end like a table. Expected .csv, .csv.gz, .tsv, .* Save it as CSV.",
     ):
         read_table(tmp_path / "train.xlsx")
 

@@ -51,7 +51,7 @@ def test_even_noise_stays_under_the_bound() -> None:
 def test_photos_come_in_order_and_unreadable_ones_are_left_out() -> None:
     def photo(row: int) -> np.ndarray:
         if row == 7:
-            raise UnreadablePhoto("A photo decodes.", came="a broken file", remedy="Replace it.")
+            raise UnreadablePhoto("a broken file", remedy="Replace it.")
         if row == 8:
             raise FileNotFoundError("gone since")
         return np.full((40, 40 + row, 3), row, np.uint8)

@@ -166,13 +166,13 @@ def test_the_diary_shows_what_people_found(tmp_path: Path, leaves, run_of) -> No
     run = run_of(tmp_path / "run", leaves())
     note_run(run)
     [line] = diary(tmp_path).lines
-    assert not any("people checked" in each for each in line.beside)
+    assert not any("by audit" in each for each in line.beside)
     folder = checked(run)
     found = read_audit(folder).score.accuracy_on_true
     result = diary(tmp_path)
-    assert result.lines[0].beside[0] == f"in truth {found.as_percent()}, by rows that people checked"
+    assert result.lines[0].beside[0] == f"true accuracy {found.as_percent()} by audit"
     assert result.summary()["experiments"][0]["audited_accuracy_on_true"] == found.value
-    assert "people checked" in result.page.read_text("utf-8")
+    assert "by audit" in result.page.read_text("utf-8")
     (folder / "design.json").write_bytes((folder / "design.json").read_bytes() + b" ")
     [line] = diary(tmp_path).lines
-    assert line.beside[0] == "run-audit changed since it was drawn, and counts no more"
+    assert line.beside[0] == "run-audit has changed since it was drawn and is not used"

@@ -85,7 +85,7 @@ def test_the_report_asks_the_network_for_nothing_and_draws_reliability(runs):
     page = (blend([runs / "a", runs / "b"], how="weights").folder / "report.html").read_text("utf-8")
     assert not re.search(r"<script|https?://|@import|url\(", page)
     assert page.count('<path class="curve') == 6  # of each run its curve, its intervals and its key
-    assert "Correlation of being wrong" in page
+    assert "Correlation of errors on given labels" in page
 
 
 @pytest.mark.parametrize("how", ["mean", "log", "rank", "weights"])

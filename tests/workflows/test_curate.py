@@ -102,7 +102,7 @@ def test_decisions_come_from_a_file(found, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'=1\\+1' line 2"):
         curate(found.folder, decisions=tmp_path / "bad.csv", output=tmp_path / "bad")
     (tmp_path / "none.csv").write_text("image_id\n1\n")
-    with pytest.raises(InputError, match=r"no decision in none\.csv"):
+    with pytest.raises(InputError, match=r"none\.csv has no column decision"):
         curate(found.folder, decisions=tmp_path / "none.csv", output=tmp_path / "bad")
 
 

@@ -102,7 +102,7 @@ def test_the_page_draws_differences_and_leaderboards(twelve: Path, browser) -> N
     assert page.locator("figure svg circle").count() == 12
     page.close()
     told = shown(twelve)
-    assert "public: Rank correlation of public and the score out of fold: " in told
+    assert "public: Rank correlation of public and the out-of-fold score: " in told
     assert "n = 11 runs without a leak)" in told
     with (twelve / "diary.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["leaderboard_public"] == "0.9"
@@ -137,4 +137,4 @@ def test_what_the_diary_cannot_take_is_told(words: list[str], message: str, twel
 def test_a_folder_without_diary_is_an_error_in_words(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["diary", str(tmp_path)])
     assert answer.exit_code == 2
-    assert "A diary lies beside the runs that it tells of." in answer.stderr
+    assert "Expected a folder of runs. Train something, or name the folder of your runs." in answer.stderr

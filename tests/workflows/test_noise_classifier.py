@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from kiyome.cli import app
 from kiyome.cli.render import show_noise_classifier
 from kiyome.errors import InputError
+from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
 from kiyome.workflows.find import find
 from kiyome.workflows.noise_classifier import noise_classifier
@@ -60,7 +61,8 @@ def test_what_shows_in_photos_is_found_out_of_fold(
 
 def test_a_run_that_flagged_nothing_is_told(tmp_path: Path) -> None:
     write_digits(tmp_path / "digits", num_photos=60)
-    np.save(tmp_path / "oof.npy", np.full((60, 10), 0.1, np.float32))
+    given = read_table(tmp_path / "digits").given_labels
+    np.save(tmp_path / "oof.npy", 0.01 + 0.9 * np.eye(10)[given])
     run = find(tmp_path / "digits", pred_probs=tmp_path / "oof.npy", output=tmp_path / "run", method="both")
     with pytest.raises(InputError, match="0 of 60 rows of the kind"):
         noise_classifier(run.folder)

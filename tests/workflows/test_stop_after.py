@@ -63,7 +63,7 @@ def test_it_stops_after_a_whole_epoch_and_goes_on_to_the_same_result(form, digit
         trained(digits, tmp_path / "run", changes=changes, stop_after=clock.limit, on_event=clock.on_event)
     assert str(stopped.value) == (
         "Training stopped at its limit of 8h. 1 of 3 members are finished, every whole epoch is in"
-        f" {tmp_path / 'run'}. The same command goes on there, to the same result."
+        f" {tmp_path / 'run'}. The same command resumes there, to the same result."
     )
     assert stopped.value.folder == tmp_path / "run"
     root = tmp_path / "run" / ("nested/members" if form == "nested" else "members")
@@ -111,7 +111,7 @@ def test_the_command_line_ends_with_a_code_and_a_line_of_their_own(digits, whole
     stopped = CliRunner().invoke(app, [*command, "--stop-after", "0.001s"])
     assert stopped.exit_code == 75
     assert "\nTraining stopped at its limit of 0.001s. 0 of 3 members" in stopped.stderr
-    assert stopped.stderr.endswith("The same command goes on there, to the same result.\n")
+    assert stopped.stderr.endswith("The same command resumes there, to the same result.\n")
     stopped = CliRunner().invoke(app, [*command, "--stop-after", "0.001s", "--json"])
     assert stopped.exit_code == 75
     assert json.loads(stopped.stdout)["error"]["kind"] == "TimeLimitReached"

@@ -115,7 +115,7 @@ def test_new_photos_are_cached_once_and_not_once_a_member(trained, digits):
 def test_the_report_asks_the_network_for_nothing_and_draws_every_member(trained):
     page = (trained.folder / "report.html").read_text("utf-8")
     assert not re.search(r"<script|https?://|@import|url\(", page)
-    assert page.count('<path class="curve') == 4 * 3
+    assert page.count('<path class="curve') == 4 * 3 * 2  # of each member its curve and its key
 
 
 def test_the_same_command_again_changes_nothing(trained, digits):
@@ -128,7 +128,9 @@ def test_the_same_command_again_changes_nothing(trained, digits):
 
 
 def test_another_recipe_does_not_fit_into_the_folder(trained, digits):
-    with pytest.raises(InputError, match=r"settings \(recipes\.quick\.epochs: 2 there, 3 now\) in"):
+    with pytest.raises(
+        InputError, match=r"holds a run with other settings \(recipes\.quick\.epochs: 2 there, 3 now\)"
+    ):
         train(
             digits / "data",
             changes=[*SMALL, "epochs=3"],
@@ -144,10 +146,11 @@ def test_a_loss_by_its_short_name_is_trained_and_told_and_stored_by_its_full_one
         app, list(map(str, arguments)), env={"KIYOME_CACHE": str(digits / "cache")}, catch_exceptions=False
     )
     answer = json.loads(done.stdout)
-    [note] = answer["notes"]
+    note, never_predicted = answer["notes"]
+    assert never_predicted.startswith("never predicted out of fold: ")
     assert note.startswith("label_smoothing = 0.1 of the recipe is left out: symmetric_cross_entropy has no")
     assert done.stderr.startswith(f"note: {note}\n")  # before the photos are read
-    assert json.loads((tmp_path / "run" / "train.json").read_text())["notes"] == [note]
+    assert json.loads((tmp_path / "run" / "train.json").read_text())["notes"] == [note, never_predicted]
     assert note in (tmp_path / "run" / "report.html").read_text("utf-8")
     [recipe] = verify_run(tmp_path / "run")["config"]["recipes"]
     assert (recipe["loss"], recipe["loss_options"]) == ("symmetric_cross_entropy", {})
@@ -157,7 +160,7 @@ def test_a_loss_by_its_short_name_is_trained_and_told_and_stored_by_its_full_one
         output=tmp_path / "run",
         cache_folder=digits / "cache",
     )
-    assert again.notes == ()  # the same run by its full name
+    assert again.notes == (never_predicted,)  # the same run by its full name
 
 
 def test_one_model_of_a_recipe_starts_from_its_own_file(digits, tmp_path):
@@ -244,7 +247,7 @@ def test_soft_labels_of_an_earlier_run_are_told_as_a_small_leak(trained, digits,
         output=tmp_path / "run",
         cache_folder=digits / "cache",
     )
-    assert result.notes == (GLOBAL_LEAK,)
+    assert result.notes[0] == GLOBAL_LEAK
     assert GLOBAL_LEAK in (tmp_path / "run" / "report.html").read_text("utf-8")
     assert not np.array_equal(result.predictions.pred_probs, trained.predictions.pred_probs)
     for other in ("num_folds=4", "seed=1"):

@@ -83,7 +83,7 @@ def test_a_killed_member_goes_on_and_all_ends_as_in_one_process(engine, digits, 
     executor = {"processes": Processes(num=2), "ray": OnRay(), "slurm": slurm}[engine]
     with pytest.MonkeyPatch.context() as patch:
         for module in ("processes", "on_ray", "on_slurm"):
-            patch.setattr(f"kiyome.executors.{module}.LOOK_EVERY", 0.02)
+            patch.setattr(f"kiyome.executors.{module}.POLL_SECONDS", 0.02)
         killer = Killer(tmp_path / "run")
         result = train(
             digits / "data", changes=LONG, output=tmp_path / "run", executor=executor, on_event=killer

@@ -76,8 +76,9 @@ def test_without_network_every_verb_says_so_first_in_options_of_its_own(digits, 
     *trainings, found = json.loads(told)
     assert len(trainings) == 3
     for words in trainings:
-        assert f"The weights of timm/{NET} are neither in the hub's cache here" in words
-        assert "Came: quick: no answer from the hub" in words
+        assert f"The weights of timm/{NET} are not in the hub's cache here and cannot be fetched" in words
+        assert words.startswith("quick: ")
+        assert "no answer from the hub" in words
         assert "weights=FILE (MODEL.weights=FILE for one model of several); or architecture=lite0" in words
         assert words.endswith("or pretrained=false.")
     assert "--weights FILE" in found
@@ -97,8 +98,11 @@ def test_a_copy_of_the_hubs_cache_without_links_is_enough(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["weights=none.safetensors"], "Came: quick: no file none.safetensors"),
-        (["architecture=test_efficientnet", "weights={}"], "holds the tensors of timm's test_efficientnet"),
+        (["weights=none.safetensors"], "quick: There is no weights file none.safetensors."),
+        (
+            ["architecture=test_efficientnet", "weights={}"],
+            "must hold the tensors of timm's test_efficientnet",
+        ),
         (["architecture=resnet19"], "quick: The backbone 'resnet19' is unknown."),
     ],
 )

@@ -178,9 +178,9 @@ def out_of_fold_flag_probability(
 
     It does not depend on labels of the row's fold: flags of the other folds are found without them, too.
 
-    >>> p = np.tile([0.99, 0.01, 0.6, 0.4], 50)
-    >>> rng = np.random.default_rng(0)
-    >>> labels, folds = (rng.random(200) > p).astype(int), np.arange(200) // 4 % 2
+    >>> p, folds = np.tile([0.99, 0.01, 0.9, 0.1], 50), np.arange(200) // 4 % 2
+    >>> is_wrong = np.random.default_rng(0).random(200) < np.tile([0, 0, 0.3, 0.3], 50)
+    >>> labels = ((p < 0.5) ^ is_wrong).astype(int)
     >>> members = [np.column_stack([p, 1 - p])]
     >>> flagged = out_of_fold_flag_probability(labels, members, folds).reshape(-1, 4)
     >>> bool(flagged[:, 2:].min() > flagged[:, :2].max())

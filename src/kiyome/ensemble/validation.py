@@ -53,8 +53,7 @@ def check_folds(folds: ArrayLike, num_rows: int, *, at_least: int = 2) -> Folds:
     >>> check_folds([0, 0], 2)
     Traceback (most recent call last):
         ...
-    kiyome.errors.InputError: What is fitted for a fold needs 2 folds or more. Came: 1. Deal the rows into
-    more folds.
+    kiyome.errors.InputError: The number of folds is 1. Expected 2 or more. Split the rows into more folds.
     """
     fold_of_row = np.asarray(folds)
     if fold_of_row.shape != (num_rows,) or fold_of_row.dtype.kind not in "iu":

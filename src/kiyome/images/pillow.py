@@ -172,6 +172,7 @@ def decode_with_pillow(
     Remarks are appended to `findings`. Of 16 bits a channel, `deep_bits` are in use. Raises whatever Pillow
     raises on broken data, and UnreadablePhoto for refused sizes and depths.
     """
+    _require_strict_pillow()
     image, tags = _opened(data, format_)
     if getattr(image, "is_animated", False):
         findings.append("first of several frames")

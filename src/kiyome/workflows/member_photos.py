@@ -30,7 +30,7 @@ def source_of(recipe: Recipe) -> Source:
     """Return what a recipe sees of a photo.
 
     >>> source_of(Recipe.of(architecture="lite0", frozen=True)), source_of(Recipe.of(image_size=96))
-    (FrozenNetwork(architecture='lite0', weights=''), StoredSize(side=111, squash=False))
+    (FrozenNetwork(architecture='lite0', weights=''), StoredSize(side=111, deep_bits=16, squash=False))
     """
     model = recipe.model
     return FrozenNetwork(model.architecture, model.weights) if model.frozen else recipe.data.stored_size

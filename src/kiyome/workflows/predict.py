@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, sweep, write_csv, write_parquet
-from kiyome.artifacts.table import load_table
+from kiyome.artifacts.table import ALL_BITS, load_table
 from kiyome.errors import InputError
 from kiyome.features import has_heads
 from kiyome.progress import Progress, no_progress, shows_progress
@@ -201,7 +201,8 @@ def predict_photos(
     members = read_member_facts(run)
     if not members:
         raise InputError(f"There is no finished member in {run}.", remedy="Run its training to the end.")
-    deep_bits = load_table(run / "table.parquet").deep_bits
+    table = run / "table.parquet"
+    deep_bits = load_table(table).deep_bits if table.is_file() else ALL_BITS
     total = np.zeros((len(listed.paths), len(class_names)))
     cached: dict[Source, MemberPhotos] = {}
     for number, (folder, facts) in enumerate(members, start=1):
