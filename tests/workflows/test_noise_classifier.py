@@ -64,7 +64,7 @@ def test_a_run_that_flagged_nothing_is_told(tmp_path: Path) -> None:
     given = read_table(tmp_path / "digits").given_labels
     np.save(tmp_path / "oof.npy", 0.01 + 0.9 * np.eye(10)[given])
     run = find(tmp_path / "digits", pred_probs=tmp_path / "oof.npy", output=tmp_path / "run", method="both")
-    with pytest.raises(InputError, match="0 of 60 rows of the kind"):
+    with pytest.raises(InputError, match="0 of 60 rows are of the kind"):
         noise_classifier(run.folder)
     answer = CliRunner().invoke(app, ["noise-classifier", str(run.folder)])
     assert answer.exit_code == 2
