@@ -101,8 +101,13 @@ def _shards(folder: Path) -> list[Path]:
     """The archives in a folder that holds nothing else, such as the shards of a WebDataset."""
     if not folder.is_dir():
         return []
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    return files if files and all(path.is_file() and is_archive(path.name) for path in files) else []
+    archives = []
+    for path in folder.iterdir():  # one other file decides: a folder may hold a million photos
+        if is_archive(path.name) and path.is_file():
+            archives.append(path)
+        elif not path.name.startswith("."):
+            return []
+    return sorted(archives)
 
 
 @contextmanager
