@@ -161,7 +161,7 @@ def test_a_url_is_fetched_once(tmp_path: Path, photo: bytes) -> None:
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jpg")}
     assert len(after) == 7
     assert before.items() <= after.items()
-    with pytest.raises(TableError, match="Nothing lies at memory://nowhere"):
+    with pytest.raises(TableError, match="There is nothing at memory://nowhere"):
         bring_here("memory://nowhere", tmp_path / "cache")
 
 

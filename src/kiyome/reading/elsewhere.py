@@ -1,4 +1,4 @@
-"""Data that lie elsewhere, brought to this disk once: archives are unpacked, URLs fetched into the cache.
+"""Data in archives and behind URLs, brought into the cache once.
 
 Only photos and files that describe them are taken. A name that leaves its folder, a link or a device is left
 out. What would not fit on the disk is refused before the first byte, by what the other side promises, and no
@@ -257,7 +257,7 @@ def _fetch(url: str, cache: Path, on_progress: Progress) -> Path:
             f"{url} cannot be read ({error}).", remedy="Check the address and your access to it."
         ) from error
     if not found:
-        raise TableError(f"Nothing lies at {url}.", remedy="Check the address.")
+        raise TableError(f"There is nothing at {url}.", remedy="Check the address.")
     base = path.rpartition("/")[0] if is_file else path.rstrip("/")
     members = [
         Member(name[len(base) :].lstrip("/"), info.get("size"), partial(files.open, name, "rb"))

@@ -24,7 +24,7 @@ Labels = NDArray[np.integer]
 
 
 def check_class_order(counts: NDArray[np.integer], class_names: Sequence[str], *, source: str) -> None:
-    """Refuse predictions whose columns stand in another order than the classes.
+    """Refuse predictions whose columns are in another order than the classes.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def check_class_order(counts: NDArray[np.integer], class_names: Sequence[str], *
     Traceback (most recent call last):
         ...
     kiyome.errors.InputError: The columns of oof.csv are probably in another order than the classes: \
-predictions agree with 7.5 % of labels as they stand, and with 92.5 % if cat is dog and dog is cat. \
+predictions agree with 7.5 % of labels in this order, and with 92.5 % if cat is dog and dog is cat. \
 Expected one column for each class in the order cat, dog. Name the columns by class, or reorder them.
     """
     from scipy.optimize import linear_sum_assignment
@@ -61,7 +61,7 @@ Expected one column for each class in the order cat, dog. Name the columns by cl
     now, then = np.trace(counts) / counts.sum(), counts[np.arange(len(counts)), reading].sum() / counts.sum()
     raise InputError(
         f"The columns of {source} are probably in another order than the classes: predictions agree with"
-        f" {100 * now:.1f} % of labels as they stand, and with {100 * then:.1f} % if {_listed(pairs)}.",
+        f" {100 * now:.1f} % of labels in this order, and with {100 * then:.1f} % if {_listed(pairs)}.",
         expected=f"Expected one column for each class in the order {', '.join(class_names[:MOST_NAMED])}"
         + (", ..." if len(class_names) > MOST_NAMED else "."),
         remedy="Name the columns by class, or reorder them.",
@@ -125,12 +125,12 @@ about labels. Give the out-of-fold predictions of a trained model.
 
 
 def check_matched_by_id(labels: Labels, by_id: Labels, by_position: Labels, *, source: str) -> None:
-    """Refuse predictions that fit the labels by position and not by the id that stands beside them.
+    """Refuse predictions that fit the labels by position and not by their ids.
 
     Parameters
     ----------
     labels, by_id, by_position
-        (N,) given labels; most likely classes in the table's order by id, and as they stand in the file.
+        (N,) given labels; most likely classes in the table's order by id, and in the order of the file.
 
     >>> labels = np.arange(100) % 2
     >>> check_matched_by_id(labels, 1 - labels, labels, source="oof.csv")
@@ -152,7 +152,7 @@ are matched by position.
 
 
 def check_duplicate_labels(groups: Sequence[NDArray[np.integer]], labels: Labels) -> None:
-    """Refuse a table in which the same photos stand under different labels throughout.
+    """Refuse a table in which the same photos have different labels throughout.
 
     Parameters
     ----------
@@ -168,17 +168,16 @@ def check_duplicate_labels(groups: Sequence[NDArray[np.integer]], labels: Labels
     >>> check_duplicate_labels([np.array([0, 2]), np.array([1, 3])] * 5, np.array([0, 0, 1, 1]))
     Traceback (most recent call last):
         ...
-    kiyome.errors.InputError: The same photos stand under different labels: 10 of 10 groups of identical \
-photos have labels that differ. Expected labels that say what a photo shows, not who labeled it or where it \
-lies. Name the column or the folder that holds the classes.
+    kiyome.errors.InputError: Labels differ in 10 of 10 groups of identical photos. Expected \
+labels of what a photo shows, not of who labeled it or where it is. Name the column or \
+the folder that holds the classes.
     """
     differing = sum(len(set(labels[rows].tolist())) > 1 for rows in groups)
     rows_in_groups = sum(map(len, groups))
     if differing < 10 or differing < 0.9 * len(groups) or 3 * rows_in_groups < len(labels):
         return
     raise InputError(
-        f"The same photos stand under different labels: {differing:,} of {len(groups):,} groups of identical"
-        " photos have labels that differ.",
-        expected="Expected labels that say what a photo shows, not who labeled it or where it lies.",
+        f"Labels differ in {differing:,} of {len(groups):,} groups of identical photos.",
+        expected="Expected labels of what a photo shows, not of who labeled it or where it is.",
         remedy="Name the column or the folder that holds the classes.",
     )

@@ -55,7 +55,7 @@ def read_out_of_fold(path: str | Path, table: Table, *, scale: str = "probabilit
         CSV or Parquet: an id column, and for each class a column named by the class or its number, with the
         same text before or behind each (`healthy`, `p_healthy`, `class_0`, `0_prob`). Of two classes the one
         of the second is enough. The column `fold`, if there, says which folds they were made on; others, such
-        as `label`, are not read. Without an id column, and in a `.npy` array (N, K), rows stand in the order
+        as `label`, are not read. Without an id column, and in a `.npy` array (N, K), rows are in the order
         of the table. Several rows of one id are averaged; photos without a prediction are left out.
     table : Table
         What the predictions are for.
@@ -295,7 +295,7 @@ def _class_columns(records: Records, names: Sequence[str]) -> list[str]:
 
 
 def _affixes(text: str, columns: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what stands before and behind a class in column names: nothing, `p_`, then others by length."""
+    """Return the texts before and behind a class in column names: nothing, `p_`, then others by length."""
     others = set()
     for column in columns:
         start = column.casefold().find(text.casefold())
