@@ -54,9 +54,10 @@ def test_an_image_of_several_categories_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("train.csv.gz", gzip.compress(b"image_id,label\na.jpg,cat\nb.jpg,dog\n")),
+        ("train.csv.gz", gzip.compress(b"image_id,label\na.jpg,cat\nb.jpg,dog\n", mtime=0)),
         ("train.csv", b"\xef\xbb\xbfsep=;\r\nimage_id;label\r\na.jpg;cat\r\nb.jpg;dog\r\n"),
     ],
+    ids=["gzip", "sep"],
 )
 def test_other_forms_of_csv(lay, tmp_path, name, content):
     lay(tmp_path / "train_images", "a.jpg", "b.jpg")
