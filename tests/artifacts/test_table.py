@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.artifacts.escapes import path_of_text, text_of_path
-from kiyome.artifacts.table import COLUMN_TYPES, Table, load_table, write_table
+from kiyome.artifacts.table import COLUMN_TYPES, SPLITS, Table, load_table, write_table
 from kiyome.errors import InputError, StaleArtifact, TableError
 from kiyome.reading.read_table import read_table
 
@@ -70,12 +70,18 @@ def tables(draw):
     if draw(st.booleans()):
         texts = st.lists(words, min_size=len(names), max_size=len(names), unique=True)
         chosen["label_texts"] = tuple(draw(texts))
+    given, current = np.array([0, 1, *column(labels)[2:]]), np.array(column(labels))
+    if draw(st.booleans()):
+        chosen["splits"] = np.array(["train", "train", *column(st.sampled_from(SPLITS))[2:]], object)
+        given[chosen["splits"] == "unlabeled"] = current[chosen["splits"] == "unlabeled"] = -1
+        if "folds" in chosen:
+            chosen["folds"][chosen["splits"] != "train"] = -1
     return Table(
         root=Path("nowhere"),
         image_ids=ids,
         paths=[""] * n,
-        given_labels=[0, 1, *column(labels)[2:]],
-        labels=column(labels),
+        given_labels=given,
+        labels=current,
         class_names=tuple(names),
         **chosen,
     )
@@ -277,3 +283,56 @@ def test_what_kiyome_did_not_write_is_not_loaded_as_its_own(tmp_path):
     for name in ("theirs", "text", "changed"):
         with pytest.raises(StaleArtifact, match=rf"{name}\.parquet is no table that kiyome wrote"):
             load_table(tmp_path / f"{name}.parquet")
+
+
+def test_a_table_whose_rows_are_all_train_is_one_without_splits(tmp_path):
+    plain, split = small(), small(splits=["train"] * 3)
+    assert split.splits is None
+    assert split.content_digest == plain.content_digest
+    write_table(plain, tmp_path / "plain.parquet")
+    write_table(split, tmp_path / "split.parquet")
+    assert (tmp_path / "plain.parquet").read_bytes() == (tmp_path / "split.parquet").read_bytes()
+
+
+def test_splits_are_told_apart_and_kept_by_take():
+    table = small(splits=["train", "test", "unlabeled"], given_labels=[0, 1, -1], folds=[0, -1, -1])
+    assert table.splits_in_use == ("train", "test", "unlabeled")
+    assert table.in_split("test", "unlabeled").tolist() == [False, True, True]
+    assert table.is_labeled.tolist() == [True, True, False]
+    assert table.given_names.tolist() == ["cat", "dog", ""]
+    assert table.fold_numbers.tolist() == [0]
+    assert table.take([2, 1]).split_names.tolist() == ["unlabeled", "test"]
+    assert table.take([0]).splits is None
+    assert table.fingerprint == small().fingerprint
+    assert table.content_digest != small().content_digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"splits": ["train", "hidden", "test"]},
+            "The split in row 1 is 'hidden'. Expected one of train, val, test, unlabeled.",
+        ),
+        ({"splits": ["train", "test", "test"], "given_labels": [0, -1, 1]}, "given_labels has -1 in row 1"),
+        (
+            {"splits": ["train", "unlabeled", "test"]},
+            "given_labels has 1 in row 1, whose split is 'unlabeled'.",
+        ),
+        (
+            {"splits": ["train", "test", "test"], "folds": [0, 1, -1]},
+            "folds has 1 in row 1, which is not of the split 'train'. Expected -1 there.",
+        ),
+        ({"splits": ["train", "test", "test"], "folds": [-1, -1, -1]}, "folds has -1 in row 0"),
+        ({"splits": ["train"]}, "splits has shape (1,), but there are 3 rows."),
+    ],
+)
+def test_splits_that_contradict_labels_or_folds_are_refused(changes, message):
+    with pytest.raises(TableError) as raised:
+        small(**changes)
+    assert message in str(raised.value)
+
+
+def test_an_unknown_split_is_refused_by_name():
+    with pytest.raises(InputError, match=r"The split .tests. is unknown.*Did you mean test"):
+        small().in_split("tests")

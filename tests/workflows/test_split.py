@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kiyome.artifacts.table import Table
+from kiyome.errors import InputError
 from kiyome.experiments import read_diary
 from kiyome.testing import write_digits
 from kiyome.workflows.blend import blend
 from kiyome.workflows.find import find
+from kiyome.workflows.split import Split
 from kiyome.workflows.train import train
 
 SMALL = ("architecture=tiny", "pretrained=false", "image_size=32", "epochs=1", "batch_size=45", "views=1")
@@ -124,3 +127,25 @@ def test_other_labels_are_another_table(digits: Path, tmp_path: Path) -> None:
     photos = digits / "data" / "train_images"
     own = found(digits, tmp_path, "relabeled", data="data/relabeled.csv", images=photos)
     assert len(set(own.table.folds.tolist())) == 5
+
+
+def test_folds_are_of_train_rows_only(tmp_path: Path) -> None:
+    n = 60
+    splits = np.array(["train", "test", "unlabeled"] * (n // 3), object)
+    labels = np.where(splits == "unlabeled", -1, np.arange(n) // 3 % 2)
+    table = Table(
+        root=tmp_path,
+        image_ids=np.arange(n).astype(str).astype(object),
+        paths=[""] * n,
+        given_labels=labels,
+        class_names=("cat", "dog"),
+        splits=splits,
+    )
+    split = Split(run=tmp_path / "run", num_folds=5, seed=0, is_own=False)
+    folds = np.asarray(split.assign_rows(table, np.full(n, -1)).folds)
+    assert (folds[splits != "train"] == -1).all()
+    assert np.bincount(folds[splits == "train"]).tolist() == [4, 4, 4, 4, 4]
+    of_train = split.assign_rows(table.take(splits == "train"), np.full(n // 3, -1))
+    assert np.array_equal(folds[splits == "train"], np.asarray(of_train.folds))
+    with pytest.raises(InputError, match="The table has no rows of train; all 20 are test"):
+        split.assign_rows(table.take(splits == "test"), np.full(n // 3, -1))

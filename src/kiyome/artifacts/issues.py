@@ -110,9 +110,9 @@ def write_issue_files(
     """Write `label_issues.csv` and `label_issues.parquet`: every row of the table, most suspicious first.
 
     The columns are cleanlab's (is_label_issue, label_quality, given_label, predicted_label) and image_id,
-    path, suggested_label, rank and, where known, probability and probability_none. Labels are class names.
-    `ranked_rows` holds row indices; the other rows follow in the table's order, without a rank. -1 stands for
-    no label, NaN for no score.
+    path, suggested_label, rank and, where known, probability, probability_none and split. Labels are class
+    names. `ranked_rows` holds row indices; the other rows follow in the table's order, without a rank. -1
+    stands for no label, NaN for no score.
 
     In the CSV, a text that a spreadsheet could run as a formula gets an apostrophe before it. The Parquet
     file is exact.
@@ -140,6 +140,8 @@ def write_issue_files(
     for name, values in (("probability", probability), ("probability_none", probability_none)):
         if values is not None:
             columns[name] = _of_length(n, name, values).astype(np.float64)
+    if table.splits is not None:
+        columns["split"] = table.splits
     listed = {name: column[np.concatenate([order, rest])] for name, column in columns.items()}
     listed["rank"] = np.array([*range(1, len(order) + 1), *[None] * len(rest)], dtype=object)
     _write_both(Path(folder), listed)

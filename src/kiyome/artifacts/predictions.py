@@ -58,7 +58,7 @@ class Predictions:
     pred_probs: Probs
     """(N, K) float32; rows sum to one. Read-only; memory-mapped when loaded."""
     kind: Kind
-    """`out_of_fold` if no row was seen by the model that predicts it; `test` for rows of no fold."""
+    """`out_of_fold` if no row was seen by the models that predict it; `test` for rows of no fold."""
     source: str
     """The model or run that made them, for people."""
     table_fingerprint: str
@@ -162,17 +162,19 @@ def _diagnosis(probs: Numbers, row: int, total: float, row_name: str) -> tuple[s
 
 
 def write_out_of_fold(predictions: Predictions, table: Table, folder: str | Path) -> None:
-    """Write `oof.csv` and `oof.parquet`: image_id, label, fold (if any), one `p_<class>` a class, pred.
+    """Write `oof.csv` and `oof.parquet`: image_id, label, fold and split if any, p_<class>, pred.
 
     Labels and predictions are class names. StaleArtifact for predictions of another table.
     """
     import pyarrow as pa
 
     predictions.check_belongs_to(table)
-    names, probs = np.array(table.class_names, dtype=object), predictions.pred_probs
+    names, probs = np.array([*table.class_names, None], dtype=object), predictions.pred_probs
     columns: dict[str, NDArray[np.generic]] = {"image_id": table.image_ids, "label": names[table.labels]}
     if table.folds is not None:
         columns["fold"] = table.folds
+    if table.splits is not None:
+        columns["split"] = table.splits
     columns |= {f"p_{name}": probs[:, k] for k, name in enumerate(table.class_names)}
     columns["pred"] = names[probs.argmax(axis=1)]
     write_parquet(Path(folder) / "oof.parquet", {name: pa.array(column) for name, column in columns.items()})

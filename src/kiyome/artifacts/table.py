@@ -1,10 +1,10 @@
 """The table: which photos there are, and what label each was given.
 
-    row     image_id   path        given_label   label   true_label?   weight?   group?   fold?
+    row     image_id   path        given_label   label   true_label?   weight?   group?   fold?   split?
     0       cat/1.jpg  cat/1.jpg   0             0
     1       ...
 
-N rows, K classes. A table never changes; `take` and the `with_...` methods give another one.
+N rows, K classes, F folds. A table never changes; `take` and the `with_...` methods give another one.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.escapes import is_unicode, paths_of_texts, stays_inside, texts_of_paths
 from kiyome.artifacts.storage import is_machine_failure, write_csv_columns, write_parquet, write_text
-from kiyome.errors import InputError, StaleArtifact, TableError
+from kiyome.errors import InputError, StaleArtifact, TableError, choose
 
 Texts = NDArray[np.object_]
 Labels = NDArray[np.int32]
@@ -30,7 +30,13 @@ Labels = NDArray[np.int32]
 ALL_BITS = 16
 """Bits a channel of the deepest photos."""
 UNKNOWN = -1
-"""The true label of a row where it is not known."""
+"""The label of a row that has none, and the true label where it is not known."""
+NO_FOLD = -1
+"""The fold of a row outside `train`: every model predicts it, none learns from it."""
+
+SPLITS = ("train", "val", "test", "unlabeled")
+"""The splits of a table, in the order in which they are listed."""
+TRAIN, VAL, TEST, UNLABELED = SPLITS
 
 AS_GIVEN: Labels = np.empty(0, np.int32)
 """Placeholder for the given labels until a table is made."""
@@ -69,7 +75,7 @@ class Table:
     paths: Texts
     """Relative to `root` and inside it, as Python opens them; empty for a row without a photo."""
     given_labels: Labels
-    """Labels as received, possibly wrong, 0 to K - 1."""
+    """Labels as received, possibly wrong, 0 to K - 1; -1 in rows of `unlabeled`, and only there."""
     class_names: tuple[str, ...]
     """K different names; a label is an index into them. A class may have no row."""
     label_texts: tuple[str, ...] = ()
@@ -83,7 +89,9 @@ class Table:
     groups: Texts | None = None
     """Rows with the same text belong together (a patient, a plant); an empty text is a row of its own."""
     folds: NDArray[np.int16] | None = None
-    """The fold in which each row is held out, from 0."""
+    """The fold in which each row of `train` is held out, from 0; -1 in all other rows."""
+    splits: Texts | None = None
+    """The split of each row, one of `SPLITS`; None where every row is `train`."""
     deep_bits: int = ALL_BITS
     """Bits in use in photos with 16 bits a channel: their values are below ``2**deep_bits``."""
     skipped: tuple[SkippedFile, ...] = ()
@@ -105,12 +113,15 @@ class Table:
         _check_label_texts(self.label_texts, self.class_names)
         _check_ids(self.image_ids)
         _check_paths(self.paths)
+        if self.splits is not None:
+            _check_splits(self.splits)
+            self._set("splits", None if (self.splits == TRAIN).all() else self.splits)
         for name in ("given_labels", "labels"):
-            _check_range(name, getattr(self, name), 0, self.num_classes - 1)
+            _check_labels(name, getattr(self, name), self.in_split(UNLABELED), self.num_classes)
         if self.true_labels is not None:
             _check_range("true_labels", self.true_labels, UNKNOWN, self.num_classes - 1)
         if self.folds is not None:
-            _check_range("folds", self.folds, 0, 32767)
+            _check_folds(self.folds, self.in_split(TRAIN))
         if self.weights is not None:
             _check_weights(self.weights)
 
@@ -124,6 +135,44 @@ class Table:
     def num_classes(self) -> int:
         """K, the number of class names."""
         return len(self.class_names)
+
+    def in_split(self, *names: str) -> NDArray[np.bool_]:
+        """Return an (N,) mask of the rows of these splits.
+
+        >>> Table(root=".", image_ids=["a", "b"], paths=["", ""], given_labels=[0, -1],
+        ...       class_names=("cat", "dog"), splits=["train", "unlabeled"]).in_split("unlabeled").tolist()
+        [False, True]
+        """
+        for name in names:
+            choose("split", name, SPLITS)
+        if self.splits is None:
+            return np.full(len(self), TRAIN in names)
+        return np.isin(self.splits.astype(str), names)
+
+    @cached_property
+    def is_labeled(self) -> NDArray[np.bool_]:
+        """(N,) mask of the rows that have a given label: all but those of `unlabeled`."""
+        return ~self.in_split(UNLABELED)
+
+    @cached_property
+    def splits_in_use(self) -> tuple[str, ...]:
+        """The splits that have rows, in the order of `SPLITS`."""
+        return tuple(name for name in SPLITS if self.in_split(name).any())
+
+    @cached_property
+    def split_names(self) -> Texts:
+        """(N,) split of each row, also where the table has no such column."""
+        return np.full(len(self), TRAIN, dtype=object) if self.splits is None else self.splits
+
+    @cached_property
+    def given_names(self) -> Texts:
+        """(N,) class name of each given label; an empty text for a row without a label."""
+        return np.array([*self.class_names, ""], dtype=object)[self.given_labels]
+
+    @cached_property
+    def fold_numbers(self) -> NDArray[np.int16]:
+        """(F,) the folds that hold out rows, ascending; empty without folds."""
+        return np.empty(0, np.int16) if self.folds is None else np.unique(self.folds[self.folds >= 0])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -158,7 +207,7 @@ class Table:
         return dataclasses.replace(self, **taken)
 
     def with_folds(self, folds: ArrayLike) -> "Table":
-        """Return the same table with these folds."""
+        """Return the same table with these folds (N,); -1 for rows outside `train`."""
         return dataclasses.replace(self, folds=np.asarray(folds))
 
     def with_labels(self, labels: ArrayLike) -> "Table":
@@ -180,6 +229,7 @@ COLUMN_TYPES: dict[str, type] = {
     "weights": np.float32,
     "groups": object,
     "folds": np.int16,
+    "splits": object,
 }
 
 
@@ -237,6 +287,7 @@ def load_table(path: str | Path) -> Table:
             weights=columns["weight"].to_numpy() if "weight" in columns else None,
             groups=columns["group"].to_numpy(zero_copy_only=False) if "group" in columns else None,
             folds=columns["fold"].to_numpy() if "fold" in columns else None,
+            splits=columns["split"].to_numpy(zero_copy_only=False) if "split" in columns else None,
             deep_bits=int(content.schema.metadata.get(DEEP_BITS_KEY, ALL_BITS)),
         )
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
@@ -288,6 +339,8 @@ def _columns(table: Table) -> dict[str, NDArray[Any]]:
         columns["group"] = table.groups
     if table.folds is not None:
         columns["fold"] = table.folds
+    if table.splits is not None:
+        columns["split"] = table.splits
     return columns
 
 
@@ -396,6 +449,37 @@ def _check_range(name: str, values: NDArray[Any], low: int, high: int) -> None:
         raise TableError(
             f"{name} has {values[outside[0]]} in row {outside[0]}, outside {low}..{high}.",
             remedy=f"Correct {outside.size} such rows.",
+        )
+
+
+def _check_splits(splits: Texts) -> None:
+    for name in set(splits.tolist()) - set(SPLITS):
+        raise TableError(
+            f"The split in row {splits.tolist().index(name)} is {name!r}.",
+            expected=f"Expected one of {', '.join(SPLITS)}.",
+            remedy="Correct such rows.",
+        )
+
+
+def _check_labels(name: str, labels: Labels, is_unlabeled: NDArray[np.bool_], num_classes: int) -> None:
+    _check_range(name, np.where(is_unlabeled, 0, labels), 0, num_classes - 1)
+    labeled = np.flatnonzero(is_unlabeled & (labels != UNKNOWN))
+    if labeled.size:
+        raise TableError(
+            f"{name} has {labels[labeled[0]]} in row {labeled[0]}, whose split is {UNLABELED!r}.",
+            expected=f"Expected {UNKNOWN} there.",
+            remedy=f"Give {labeled.size} such rows another split, or no label.",
+        )
+
+
+def _check_folds(folds: NDArray[np.int16], is_train: NDArray[np.bool_]) -> None:
+    _check_range("folds", np.where(is_train, folds, 0), 0, 32767)
+    in_fold = np.flatnonzero(~is_train & (folds != NO_FOLD))
+    if in_fold.size:
+        raise TableError(
+            f"folds has {folds[in_fold[0]]} in row {in_fold[0]}, which is not of the split {TRAIN!r}.",
+            expected=f"Expected {NO_FOLD} there.",
+            remedy=f"Correct {in_fold.size} such rows.",
         )
 
 

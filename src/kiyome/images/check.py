@@ -57,7 +57,7 @@ class PhotoCheck:
         if self.labels is None:
             return {}
         readable = Counter(np.array(self.labels, object)[self.readable].tolist())
-        every = Counter(self.labels)
+        every = Counter(filter(None, self.labels))
         return {label: (readable[label], every[label] - readable[label]) for label in sorted(every)}
 
     @property
@@ -72,7 +72,7 @@ class PhotoCheck:
         return {
             group: tuple(members)
             for group, members in sorted(rows.items())
-            if len({labels[row] for row in members}) > 1
+            if len({labels[row] for row in members} - {""}) > 1
         }
 
 
@@ -86,8 +86,8 @@ def check_photos(
 ) -> PhotoCheck:
     """Return the faults of these photos; each is read once, none is changed, none ends the pass.
 
-    With N `labels`, duplicates of different labels are found. `on_progress` is called with ``("read photos",
-    done, total)``, then ``("find duplicates", done, total)``.
+    With N `labels`, duplicates of different labels are found; an empty text is no label. `on_progress` is
+    called with ``("read photos", done, total)``, then ``("find duplicates", done, total)``.
 
     >>> check = check_photos(["no/such.jpg", "/"], labels=["cat", "dog"])
     >>> check.set_aside, check.class_counts

@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import text_of_path, texts_of_paths
-from kiyome.artifacts.table import UNKNOWN, Labels, SkippedFile, Table, load_table
+from kiyome.artifacts.table import (
+    NO_FOLD,
+    TRAIN,
+    UNKNOWN,
+    UNLABELED,
+    Labels,
+    SkippedFile,
+    Table,
+    load_table,
+)
 from kiyome.errors import InputError, TableError
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.classes import ClassMapSource, label_columns, read_labels
@@ -42,6 +51,7 @@ from kiyome.reading.roles import (
     note_on_true_labels,
     weights_of,
 )
+from kiyome.reading.splits import splits_of, unlabeled_apart
 from kiyome.reading.table_photos import ID_COLUMNS, PATH_COLUMNS, find_photos, ids_and_photos
 
 NO_LABEL = "(no label)"
@@ -56,6 +66,8 @@ def read_table(
     label_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
+    split_column: str | None = None,
+    ignore_splits: bool = False,
     class_map: ClassMapSource | None = None,
     follow_links: bool = False,
     unpack_to: str | Path | None = None,
@@ -70,7 +82,8 @@ def read_table(
     ----------
     source : str or Path
         A folder of class folders; a folder with `train.csv` or a `metadata` file in it; or a file of rows of
-        a kind in `files.READERS`, also with columns `fold`, `group` or `patient_id`, `weight`, `true_label`.
+        a kind in `files.READERS`, also with columns `fold`, `group` or `patient_id`, `weight`, `true_label`,
+        `split`.
     images : str or Path, optional
         The folder of a file's photos. Without it: `<stem>_images`, `images` or `<stem>` beside the file, or
         the file's own folder, whichever holds one of the first photos.
@@ -80,6 +93,11 @@ def read_table(
     group_column, weight_column : str, optional
         Columns of groups, whose rows stay in one fold, and of weights in training. Without them, `group` or
         `patient_id` and `weight` are used where their content leaves no doubt.
+    split_column : str, optional
+        The column of splits; without it `split` and the like, where all values name one. Rows of `val` and
+        `test` without a label are `unlabeled`.
+    ignore_splits : bool
+        Whether every row is `train`, whatever the data say.
     class_map : path, mapping or list of names, optional
         See `classes.py`. Without it, a map beside the file (`label_num_to_disease_map.json`), names inside a
         Parquet file, or the labels that occur.
@@ -155,6 +173,9 @@ def read_table(
     folds = folds_of(records, notes)
     groups = groups_of(records, group_column, notes)
     weights = weights_of(records, weight_column, notes)
+    splits = splits_of(records, split_column, notes, ignore=ignore_splits)
+    splits, labels = unlabeled_apart(splits, labels, notes)
+    is_train, is_labeled = splits == TRAIN, splits != UNLABELED
     notes += note_on_true_labels(records, columns.get("true_label"))
     if group_column is None and groups is None:
         used = {*columns.values(), *filter(None, (id_column, records.pick(ID_COLUMNS), weight_column))}
@@ -162,18 +183,23 @@ def read_table(
     for row, reason in found.missing.items():
         aside.setdefault(row, f"no photo: {reason}")
     if need_labels:
-        for row in np.flatnonzero((labels["given_label"] == UNKNOWN) | (labels["label"] == UNKNOWN)).tolist():
+        without = (labels["given_label"] == UNKNOWN) | (labels["label"] == UNKNOWN)
+        for row in np.flatnonzero(without & is_labeled).tolist():
             aside.setdefault(row, "without a label" + (f", {given[row]!r}" if given[row].strip() else ""))
-    elif (labels["given_label"] == UNKNOWN).any():
+    elif (labels["given_label"][is_labeled] == UNKNOWN).any():
         names, label_texts = (*names, NO_LABEL), (*label_texts, NO_LABEL)
-        labels = labels | {kind: _or_class(labels[kind], len(names) - 1) for kind in ("given_label", "label")}
+        labels = labels | {
+            kind: np.where(is_labeled, _or_class(labels[kind], len(names) - 1), UNKNOWN)
+            for kind in ("given_label", "label")
+        }
     if folds is not None:
-        for row in np.flatnonzero(folds == UNKNOWN).tolist():
+        folds = np.where(is_train, folds, NO_FOLD)
+        for row in np.flatnonzero((folds == NO_FOLD) & is_train).tolist():
             aside.setdefault(row, "in no fold (-1)")
     kept = np.ones(len(records), bool)
     kept[list(aside)] = False
     if need_labels:
-        _check_classes(records, labels["given_label"], kept, names, aside)
+        _check_classes(records, labels["given_label"], kept & is_labeled, names, aside)
     notes = [
         *note_on_shards(file),
         *found.notes,
@@ -193,6 +219,7 @@ def read_table(
         weights=None if weights is None else weights[kept],
         groups=None if groups is None else groups[kept],
         folds=None if folds is None else folds[kept],
+        splits=splits[kept],
         skipped=(*without_row, *_skipped_rows(records, ids, aside)),
         notes=tuple(notes),
     )

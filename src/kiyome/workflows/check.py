@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.table import Table
 from kiyome.images.check import PhotoCheck, check_photos
@@ -92,7 +90,7 @@ def check(
         path, command="check", config={}, table=table, named_by_user=output is not None
     )
     with run_folder as run:
-        names = np.array(table.class_names, object)[table.given_labels].tolist()
+        names = table.given_names.tolist()
         photos = check_photos(
             table.photo_paths(), labels=names, deep_bits=table.deep_bits, on_progress=on_progress
         )

@@ -99,11 +99,11 @@ def _photo_rows(table: Table, photos: PhotoCheck) -> Iterator[tuple[object, ...]
         "findings",
     )
     for record, image_id, path, label in zip(
-        photos.records, table.image_ids, table.paths, table.given_labels, strict=True
+        photos.records, table.image_ids, table.paths, table.given_names, strict=True
     ):
         facts = record.facts
         size = (facts.width, facts.height, facts.format) if facts else ("", "", "")
-        texts = (image_id, text_of_path(path), table.class_names[label])
+        texts = (image_id, text_of_path(path), label)
         state = "read" if facts else "set aside"
         yield (
             *map(safe_cell, texts),
@@ -121,9 +121,8 @@ def _duplicate_rows(table: Table, photos: PhotoCheck) -> Iterator[tuple[object, 
     members = np.flatnonzero(duplicates.groups >= 0)
     for row in members[np.argsort(duplicates.groups[members], kind="stable")].tolist():
         group = int(duplicates.groups[row])
-        label = table.class_names[table.given_labels[row]]
         kind = "same pixels" if duplicates.exact[row] else "nearly the same"
-        yield group, table.image_ids[row], label, kind, group in differing
+        yield group, table.image_ids[row], table.given_names[row], kind, group in differing
 
 
 def _safe(rows: Any) -> Iterator[list[object]]:

@@ -144,7 +144,7 @@ def embed_and_cross_fit(
     features = extract_features(
         table.photo_paths(), backbone, cache_folder=cache_folder, on_progress=on_progress
     )
-    names = np.array(table.class_names, object)[table.given_labels].tolist()
+    names = table.given_names.tolist()
     check = check_records(features.records, labels=names, on_progress=on_progress)
     photos = usable_photos(table, check)
     scored = split.assign(table, photos)

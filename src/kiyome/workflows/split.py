@@ -1,4 +1,4 @@
-"""The fold of each row: one table has one split, unless the user asks for another.
+"""The fold of each row of `train`: one table has one split, unless the user asks for another.
 
     `fold` column or the run folder's own table or the oldest run of the same table beside it or new
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_machine_failure
-from kiyome.artifacts.table import Labels, Table, load_table, write_table
+from kiyome.artifacts.table import NO_FOLD, TRAIN, Labels, Table, load_table, write_table
 from kiyome.errors import InputError, KiyomeError
 from kiyome.experiments import DIARY, Entry, digest_of_rows, read_diary
 from kiyome.folds import assign_folds, join_groups
@@ -49,25 +49,28 @@ class Split:
         """Return the table with folds that split neither groups nor rows that are `alike`, (N,) or -1."""
         if scored.folds is not None:
             return scored
+        is_train = _train_rows(scored)
         groups = join_groups(alike) if scored.groups is None else join_groups(scored.groups, alike)
-        folds = None if self.is_own else self._earlier(scored, groups)
+        labels, groups = scored.given_labels[is_train], groups[is_train]
+        folds = None if self.is_own else self._earlier(scored, is_train, groups)
         if folds is None:
-            folds = assign_folds(
-                scored.given_labels,
+            folds = np.full(len(scored), NO_FOLD, np.int16)
+            folds[is_train] = assign_folds(
+                labels,
                 num_folds=self.num_folds,
                 groups=groups,
                 seed=self.seed,
                 class_names=scored.class_names,
                 allow_rare=True,
             )
-        notes = (*scored.notes, *self._rare_classes(scored, groups))
+        notes = (*scored.notes, *self._rare_classes(labels, groups, scored.class_names))
         return replace(scored.with_folds(folds), notes=notes)
 
-    def _rare_classes(self, scored: Table, groups: Ints) -> list[str]:
+    def _rare_classes(self, labels: Labels, groups: Ints, class_names: tuple[str, ...]) -> list[str]:
         """A note on classes with fewer groups of photos than folds."""
-        counts = num_groups_of_classes(scored.given_labels, groups, scored.num_classes)
+        counts = num_groups_of_classes(labels, groups, len(class_names))
         rare = np.flatnonzero((counts > 0) & (counts < self.num_folds))
-        names = [scored.class_names[label] for label in rare]
+        names = [class_names[label] for label in rare]
         note = f"{len(rare)} classes have fewer different photos than folds: {some(names)}."
         return [f"{note} The models that score them saw few of them."][: len(rare)]
 
@@ -80,15 +83,18 @@ class Split:
         first = None if self.is_own else first_run_on_folds(self.run.parent, table)
         if first is None or first == self.run.name:
             return []
-        num_folds = len(np.unique(np.asarray(table.folds)))
+        num_folds = len(table.fold_numbers)
         instead = f" instead of {self.num_folds} new ones" if num_folds != self.num_folds else ""
         return [f"the {num_folds} folds of {self.run.parent / first}{instead}; {say} makes a new split"]
 
-    def _earlier(self, scored: Table, groups: Ints) -> NDArray[np.int16] | None:
-        """Return the folds of this run folder or of the oldest run, where they split no group."""
+    def _earlier(self, scored: Table, is_train: NDArray[np.bool_], groups: Ints) -> NDArray[np.int16] | None:
+        """Return the folds of this run folder or of the oldest run, where they split no group of train."""
         kept = folds_of_run(self.run, scored)
         candidates = folds_beside(self.run.parent, scored) if kept is None else [kept]
-        return next((folds for folds in candidates if self._fits(folds, groups)), None)
+        for folds in candidates:
+            if np.array_equal(folds != NO_FOLD, is_train) and self._fits(folds[is_train], groups):
+                return folds
+        return None
 
     def _fits(self, folds: NDArray[np.int16], groups: Ints) -> bool:
         num_folds = int(folds.max()) + 1
@@ -96,11 +102,22 @@ class Split:
         return len(np.unique(folds)) >= self.fewest and len(parts) == len(np.unique(groups))
 
 
+def _train_rows(table: Table) -> NDArray[np.bool_]:
+    """Return a mask (N,) of the rows to learn from; InputError where there is none."""
+    is_train = table.in_split(TRAIN)
+    if not is_train.any():
+        raise InputError(
+            f"The table has no rows of train; all {len(table):,} are {' or '.join(table.splits_in_use)}.",
+            remedy="Give the rows of train in the same table.",
+        )
+    return is_train
+
+
 def usable_photos(table: Table, photos: PhotoCheck) -> PhotoCheck:
-    """Return the check with photos set aside that no split can score: those of a class without others.
+    """Return the check with photos set aside whose class no model could learn from train.
 
     InputError where fewer than two classes are left, or the same photos stand under other labels throughout.
-    Tables with folds of their own stay as they are.
+    Folds that a table has stay as they are.
     """
     if not photos.readable.any():
         row, reason = next(iter(photos.set_aside.items()))
@@ -108,12 +125,26 @@ def usable_photos(table: Table, photos: PhotoCheck) -> PhotoCheck:
             f"None of {photos.num_photos} photos can be read; row {row}: {reason}.",
             remedy="Run `kiyome check` for the list.",
         )
-    check_duplicate_labels(_same_photos(photos), table.given_labels)
-    if table.folds is not None:
+    check_duplicate_labels(_same_photos(photos, table.is_labeled), table.given_labels)
+    is_train = _train_rows(table)
+    rows = np.flatnonzero(photos.readable & is_train)
+    reasons = {} if table.folds is not None else dict.fromkeys(_alone(table, photos, rows), ALONE)
+    learned = np.setdiff1d(table.given_labels[rows], table.given_labels[list(reasons)])
+    judged = photos.readable & ~is_train & table.is_labeled
+    unseen = np.flatnonzero(judged & ~np.isin(table.given_labels, learned))
+    reasons |= dict.fromkeys(unseen.tolist(), NOT_IN_TRAIN)
+    if not reasons:
         return photos
+    records = list(photos.records)
+    for row, reason in reasons.items():
+        records[row] = replace(records[row], facts=None, prepared=None, findings=(), reason=reason)
+    return replace(photos, records=tuple(records))
+
+
+def _alone(table: Table, photos: PhotoCheck, rows: Ints) -> list[int]:
+    """Return the rows whose class is in one group only; InputError where one class or none is left."""
     alike = photos.duplicates.groups
     groups = join_groups(alike) if table.groups is None else join_groups(table.groups, alike)
-    rows = np.flatnonzero(photos.readable)
     counts = num_groups_of_classes(table.given_labels[rows], groups[rows], table.num_classes)
     if (counts > 1).sum() < 2:
         named = [f"{counts[label]} of {table.class_names[label]!r}" for label in np.flatnonzero(counts)]
@@ -123,23 +154,21 @@ def usable_photos(table: Table, photos: PhotoCheck) -> PhotoCheck:
             expected="Expected two such classes: photos of one group are never in two folds.",
             remedy="Give more photos, or correct the column of groups.",
         )
-    rare = rows[counts[table.given_labels[rows]] == 1]
-    records = list(photos.records)
-    for row in rare.tolist():
-        records[row] = replace(records[row], facts=None, prepared=None, findings=(), reason=ALONE)
-    return replace(photos, records=tuple(records))
+    alone: list[int] = rows[counts[table.given_labels[rows]] == 1].tolist()
+    return alone
 
 
-def _same_photos(photos: PhotoCheck) -> list[Ints]:
-    """The rows of each picture that several photos have, pixel for pixel."""
+def _same_photos(photos: PhotoCheck, is_labeled: NDArray[np.bool_]) -> list[Ints]:
+    """The labeled rows of each picture that several photos have, pixel for pixel."""
     rows_of: dict[str, list[int]] = {}
-    for row in np.flatnonzero(photos.duplicates.exact).tolist():
+    for row in np.flatnonzero(photos.duplicates.exact & is_labeled).tolist():
         if (facts := photos.records[row].facts) is not None:
             rows_of.setdefault(facts.pixels_sha256, []).append(row)
-    return [np.array(rows) for rows in rows_of.values()]
+    return [np.array(rows) for rows in rows_of.values() if len(rows) > 1]
 
 
 ALONE = "no other photo of its class, so no model could learn it"
+NOT_IN_TRAIN = "no photo of its class in train, so no model could learn it"
 
 
 def num_groups_of_classes(labels: Labels, groups: Ints, num_classes: int) -> Ints:

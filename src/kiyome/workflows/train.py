@@ -341,7 +341,7 @@ def _config(recipes: Sequence[Recipe], seed: int, *, is_new_split: bool) -> dict
 
 def _check_photos(table: Table, photos: MemberPhotos, on_progress: Progress) -> PhotoCheck:
     """The check of the photos, from the pass that cached them."""
-    names = np.array(table.class_names, object)[table.given_labels].tolist()
+    names = table.given_names.tolist()
     return check_records(photos.records, labels=names, on_progress=on_progress)
 
 
