@@ -173,7 +173,7 @@ def test_limits_hold_on_both_sides():
 
 
 def test_formats_are_known_by_content():
-    for format_ in FORMATS:
+    for format_ in set(FORMATS) - {"HEIF", "DICOM"}:  # tested where their extras are installed
         assert photo_format(encoded(Image.fromarray(RGB), format_)) == format_
     with pytest.raises(
         UnreadablePhoto, match=r"unreadable: a text file\. Expected one whole JPEG.* Fetch or export"

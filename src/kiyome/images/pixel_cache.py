@@ -59,7 +59,8 @@ class StoredSize:
     @property
     def fingerprint(self) -> str:
         """Digest of everything besides the photo that decides the stored pixels."""
-        installed = ["pillow", "simplejpeg", *(["pillow-heif"] if find_spec("pillow_heif") else [])]
+        optional = [name for name in ("pillow-heif", "pydicom") if find_spec(name.replace("-", "_"))]
+        installed = ["pillow", "simplejpeg", *optional]
         decoders = [(name, version(name)) for name in installed]
         parts = [LAYOUT, self.side, self.squash, decoders]
         parts += [] if self.deep_bits == ALL_BITS else [self.deep_bits]  # older caches stay valid

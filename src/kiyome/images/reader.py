@@ -41,6 +41,8 @@ NAMED_FORMATS = {
     ".heic": "HEIF",
     ".heif": "HEIF",
     ".hif": "HEIF",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
 }
 
 

@@ -21,7 +21,7 @@ from kiyome.artifacts.table import CLASS_NAMES_KEY
 from kiyome.errors import TableError
 from kiyome.reading.columns import ParquetColumns, Records
 from kiyome.reading.json_tables import json_records
-from kiyome.reading.photos import parquet_files, suffix_of_photo
+from kiyome.reading.photos import HEAD_BYTES, parquet_files, suffix_of_photo
 
 LONGEST_LINE = 1 << 24
 """Bytes; even a header of a million classes has fewer."""
@@ -306,7 +306,7 @@ def _holds_photos(file: Any, field: Any) -> bool:
         return False
     first = next(file.iter_batches(batch_size=SNIFFED_ROWS, columns=[field.name]), None)
     cells = first.column(0).to_pylist() if first is not None else []
-    return any(suffix_of_photo(cell[:16]) for cell in cells if cell)
+    return any(suffix_of_photo(cell[:HEAD_BYTES]) for cell in cells if cell)
 
 
 def _names_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, Any]:

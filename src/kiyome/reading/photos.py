@@ -15,7 +15,7 @@ from kiyome.reading.classes import plain_form
 
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif", ".hif"),
+    *(".avif", ".heic", ".heif", ".hif", ".dcm", ".dicom"),
     *(".jp2", ".ppm", ".pgm"),  # rows too, reported as unreadable
 )
 
@@ -30,7 +30,10 @@ SIGNATURES = (
     (4, b"ftypavi", ".avif"),
     (4, b"ftyphei", ".heic"),
     (4, b"ftypmif1", ".heif"),
+    (128, b"DICM", ".dcm"),
 )
+HEAD_BYTES = 132
+"""Of a file, which hold the signature."""
 
 
 def suffix_of_photo(head: bytes) -> str:
@@ -136,7 +139,7 @@ def _reason_against_link(path: str, real_root: str) -> str:
 def _looks_like_photo(path: str) -> bool:
     try:
         with Path(path).open("rb") as file:
-            return bool(suffix_of_photo(file.read(16)))
+            return bool(suffix_of_photo(file.read(HEAD_BYTES)))
     except OSError:
         return False
 
@@ -299,7 +302,9 @@ def _photos(source: Path, column: str) -> Iterator[tuple[bytes, str]]:
 
 
 def _unpack(photo: bytes, row: int, folder: Path) -> str:
-    name = f"{row:07d}-{hashlib.sha256(photo).hexdigest()[:12]}{suffix_of_photo(photo[:16]) or '.bin'}"
+    name = (
+        f"{row:07d}-{hashlib.sha256(photo).hexdigest()[:12]}{suffix_of_photo(photo[:HEAD_BYTES]) or '.bin'}"
+    )
     path = folder / name
     if path.is_symlink() or not path.is_file() or path.read_bytes() != photo:
         with writing(path, durable=False) as file:

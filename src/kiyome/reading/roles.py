@@ -36,7 +36,7 @@ def groups_of(records: Records, wanted: str | None, notes: list[str]) -> Texts |
     texts = records.texts(column)
     if wanted is None and not records.is_ours:
         num_groups = len(set(texts) - {""})
-        if num_groups < FEW_GROUPS and len(texts) > LARGE_GROUP * num_groups:
+        if are_few(num_groups, len(texts)):
             notes.append(
                 f"Column {column!r} was not used: {num_groups} values for {len(texts):,} rows. To keep rows"
                 f" of one value in one fold, add --group-column {_quoted(column)}."
@@ -44,6 +44,11 @@ def groups_of(records: Records, wanted: str | None, notes: list[str]) -> Texts |
             return None
         notes.append(f"Rows of one {column!r} stay in one fold; --group-column names another column.")
     return np.array(texts, dtype=object)
+
+
+def are_few(num_groups: int, num_rows: int) -> bool:
+    """Return whether groups are so few and large that they are probably no patients."""
+    return num_groups < FEW_GROUPS and num_rows > LARGE_GROUP * num_groups
 
 
 def note_on_ids(records: Records, used: Iterable[str], labels: list[str]) -> list[str]:

@@ -6,14 +6,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
 from kiyome.artifacts.storage import cache_errors, default_cache_folder, writing
 from kiyome.artifacts.table import ALL_BITS, Table
 from kiyome.errors import InputError
 from kiyome.images.depth import bits_in_use
+from kiyome.images.dicom import patient_groups
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.elsewhere import bring_here, is_elsewhere
 from kiyome.reading.read_table import read_table
+from kiyome.reading.roles import are_few
 
 RUNS = Path("runs")
 
@@ -93,9 +97,23 @@ def open_table(
         on_progress=on_progress,
         **options,
     )
+    if table.groups is None:
+        table = _with_patients(table)
     if table.deep_bits != ALL_BITS:
         return table
     return replace(table, deep_bits=bits_in_use(table.photo_paths()))
+
+
+def _with_patients(table: Table) -> Table:
+    """The table with the patients of DICOM files as groups, where several photos are of one patient."""
+    groups = patient_groups(table.photo_paths())
+    if groups is None or (num_patients := len(set(groups) - {""})) == np.count_nonzero(groups):
+        return table
+    if are_few(num_patients, len(table)):
+        note = f"The {num_patients} patients named in DICOM files were not used to make folds: they are few."
+        return replace(table, notes=(*table.notes, note))
+    note = f"Photos of one patient stay in one fold: {num_patients:,} patients, named in DICOM files."
+    return replace(table, groups=groups, notes=(*table.notes, note))
 
 
 def _is_frame(data: Path | str) -> bool:
