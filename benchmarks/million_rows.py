@@ -95,7 +95,7 @@ def report(work: Path) -> Iterator[str]:
     make_data(work)
     yield f"{NUM_ROWS:,} rows x {NUM_CLASSES} classes, predictions as .npy, no photos"
     for verb, command in COMMANDS.items():
-        subprocess.run(["rm", "-rf", str(work / "audit")], check=True)
+        subprocess.run(["rm", "-rf", *(str(work / name) for name in ("audit", "curated"))], check=True)
         yield f"{verb:13} {timed(command.format(work=work))}"
     yield from parts_of_find(work)
 

@@ -116,13 +116,15 @@ def probability_none(
     else:
         views = _views_of_features(features, given, parts, references)
     evidence = {name: np.zeros(len(given)) for name in ("distance", "isolation", "doubt")}
-    neighbors = np.empty((len(given), NUM_NEIGHBORS), np.intp)
+    neighbors: Labels = np.empty((len(given), NUM_NEIGHBORS), np.int32)
     with threadpool_limits(1, user_api="blas"):  # sums of several threads have other last bits
         for view in views:
             neighbors[view.rows] = view.neighbors
             evidence["distance"][view.rows] = view.distance
             evidence["isolation"][view.rows] = view.isolation
-            evidence["doubt"][view.rows] = _doubt(view, given, probs)
+        for start in range(0, len(references), BLOCK_ROWS):
+            rows = references[start : start + BLOCK_ROWS]
+            evidence["doubt"][rows] = _doubt(rows, neighbors[rows], given, probs)
     return _combined(evidence, neighbors)
 
 
@@ -171,10 +173,10 @@ def _sigmoid(x: Matrix) -> Matrix:
     return probability
 
 
-def _doubt(view: _View, labels: Labels, probs: Numbers) -> Matrix:
+def _doubt(rows: Labels, neighbors: Labels, labels: Labels, probs: Numbers) -> Matrix:
     """(n,) log odds against the class that leads by own and neighbors' predictions and by their labels."""
-    voters = view.neighbors[:, :NUM_VOTERS]
-    voices = probs[view.rows] + probs[voters].mean(axis=1, dtype=np.float64)
+    voters = neighbors[:, :NUM_VOTERS]
+    voices = probs[rows] + probs[voters].mean(axis=1, dtype=np.float64)
     for voter in voters.T:
         voices[np.arange(len(voices)), labels[voter]] += 1 / voters.shape[1]
     lead = (voices.max(axis=1) / 3).clip(max=LARGEST_LEAD)
@@ -183,12 +185,33 @@ def _doubt(view: _View, labels: Labels, probs: Numbers) -> Matrix:
 
 
 def _views_of_predictions(probs: Numbers, folds: NDArray[np.generic], references: Labels) -> Iterator[_View]:
-    """Views whose neighbors are alike in roots of probabilities; they know no distance from a class."""
-    for others, block in _blocks(folds, references):
-        points, seen = np.sqrt(probs[block].astype(np.float64)), np.sqrt(probs[others].astype(np.float64))
-        nearest, _ = _nearest(points, seen)
-        unknown = np.zeros(len(block))
-        yield _View(block, others[nearest], unknown, unknown)
+    """Views whose neighbors are alike in roots of probabilities; they know no distance from a class.
+
+    A row's neighbors have its leading class among their first two. Where rows outnumber references, a row
+    has the neighbors of the reference that is nearest to it.
+    """
+    firsts = np.argpartition(-probs[references], 1, axis=1)[:, :2]
+    leading = probs.argmax(axis=1)
+    for fold in np.unique(folds):
+        others, mine = folds[references] != fold, np.flatnonzero(folds == fold)
+        for label in np.unique(leading[mine]):
+            alike = others & (firsts == label).any(axis=1)
+            seen_rows = references[alike if alike.any() else others]
+            seen, rows = _roots(probs[seen_rows]), mine[leading[mine] == label]
+            shared = _nearest(seen, seen)[0] if len(rows) > len(seen) else None
+            directions = seen.T.astype(np.float32)  # of length 1: the nearest has the largest product
+            for start in range(0, len(rows), BLOCK_ROWS):
+                block = rows[start : start + BLOCK_ROWS]
+                points, unknown = _roots(probs[block]), np.zeros(len(block))
+                if shared is None:
+                    nearest, _ = _nearest(points, seen)
+                else:
+                    nearest = shared[(points.astype(np.float32) @ directions).argmax(axis=1)]
+                yield _View(block, seen_rows[nearest], unknown, unknown)
+
+
+def _roots(probs: Numbers) -> Matrix:
+    return np.sqrt(probs, dtype=np.float64)
 
 
 def _views_of_features(
