@@ -47,6 +47,28 @@ class Inputs(NamedTuple):
         return Inputs(self.components[which], self.likeness[which])
 
 
+class Scale(NamedTuple):
+    """Mean and deviation (D,) of each feature."""
+
+    mean: Floats
+    deviation: Floats
+
+    def clipped(self, features: NDArray[Any]) -> Floats:
+        """Return standardized features within -4..4."""
+        rows = features.astype(np.float32)
+        rows -= self.mean
+        rows /= self.deviation
+        return np.clip(rows, -CLIP, CLIP, out=rows)
+
+
+def scale_of(sample: NDArray[Any]) -> Scale:
+    """Return the scale of features (n, D)."""
+    mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation = sample.std(axis=0, dtype=np.float64).astype(np.float32)
+    deviation[deviation < 1e-6] = 1  # a feature that never changes says nothing
+    return Scale(mean, deviation)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InputMap:
     """The map from features (n, D) to the inputs of the heads."""
@@ -78,7 +100,7 @@ class InputMap:
 
     def clipped(self, features: NDArray[Any]) -> Floats:
         """Return standardized features within -4..4."""
-        return _clipped(features, self.mean, self.deviation)
+        return Scale(self.mean, self.deviation).clipped(features)
 
     def likeness(self, units: Floats) -> Floats:
         """Return the (n, M) likeness of rows of unit length to the landmarks."""
@@ -96,17 +118,15 @@ def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
     drawn = np.random.default_rng(0).permutation(rows)[:MOST_SAMPLED]
     landmark_rows = drawn[: min(NUM_LANDMARKS, MOST_LIKENESS // len(features))]
     sample = features[np.sort(drawn)]
-    mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = sample.std(axis=0, dtype=np.float64).astype(np.float32)
-    deviation[deviation < 1e-6] = 1  # a feature that never changes says nothing
-    clipped = _clipped(sample, mean, deviation)
+    scale = scale_of(sample)
+    clipped = scale.clipped(sample)
     second_moments = clipped.T @ clipped / len(clipped)
     num_components = min(NUM_COMPONENTS, *clipped.shape)
     directions, variances, _ = randomized_svd(second_moments, num_components, random_state=0)
-    landmarks = to_unit_length(_clipped(features[landmark_rows], mean, deviation))
+    landmarks = to_unit_length(scale.clipped(features[landmark_rows]))
     return InputMap(
-        mean=mean,
-        deviation=deviation,
+        mean=scale.mean,
+        deviation=scale.deviation,
         directions=directions.astype(np.float32),
         variances=np.append(variances, 1).astype(np.float32),
         landmark_rows=landmark_rows,
@@ -120,13 +140,6 @@ def to_unit_length(rows: Floats) -> Floats:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     units: Floats = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
     return units
-
-
-def _clipped(features: NDArray[Any], mean: Floats, deviation: Floats) -> Floats:
-    rows = features.astype(np.float32)
-    rows -= mean
-    rows /= deviation
-    return np.clip(rows, -CLIP, CLIP, out=rows)
 
 
 def _median_distance(units: Floats) -> float:

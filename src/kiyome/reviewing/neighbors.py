@@ -1,6 +1,7 @@
 """The rows most similar to one row, by the cosine of their stored features. N rows, D features.
 
-Exact, and yet few features are read: the same rotation of all rows, which changes no cosine, puts most of
+Features are standardized and clipped as for the heads: raw ones differ in length (docs/log.md). The search is
+exact, and yet few features are read: the same rotation of all rows, which changes no cosine, puts most of
 every vector into a few directions. For two unit vectors, each split into its part in these directions and the
 rest,
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError
+from kiyome.features.inputs import scale_of, to_unit_length
 
 Features = NDArray[np.floating[Any]]
 Floats = NDArray[np.float32]
@@ -50,22 +52,25 @@ class NearestRows:
 class Neighbors:
     """Nearest rows of any row; prepared once, in one pass over finite features, which may be on the disk.
 
-    >>> neighbors = Neighbors(np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 1.0], [0.0, 0.0]]))
+    >>> neighbors = Neighbors(np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 1.0], [2.0, 4.0]]))
     >>> near = neighbors.of(0, k=2)
     >>> near.rows.tolist(), [f"{cosine:.3f}" for cosine in near.similarities]
-    ([2, 1], ['0.949', '0.000'])
+    ([1, 2], ['0.616', '-0.176'])
     """
 
     def __init__(self, features: Features) -> None:
         self.features = features
         self.norms: Floats = np.empty(len(features), np.float32)
-        rotation = _leading_directions(features)
+        sample = features[:: -(-len(features) // SAMPLE_ROWS)]
+        self._scale = scale_of(sample)
+        rotation = _leading_directions(self._scale.clipped(sample), len(features))
         self._head: Floats = np.empty((len(features), min(HEAD, rotation.shape[1])), np.float32)
         self._tail: Floats = np.empty((len(features), rotation.shape[1] - self._head.shape[1]), np.float32)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            block = np.asarray(features[rows], np.float32)
-            self.norms[rows] = np.maximum(np.linalg.norm(block, axis=1), TINY)
+            block = self._scale.clipped(features[rows])
+            lengths = np.maximum(np.linalg.norm(block, axis=1), TINY)
+            self.norms[rows] = np.where(features[rows].any(axis=1), lengths, np.inf)  # zeros: no photo
             turned = (block @ rotation) / self.norms[rows, None]
             self._head[rows], self._tail[rows] = turned[:, :HEAD], turned[:, HEAD:]
         left = 1 - np.einsum("nd,nd->n", self._head, self._head)
@@ -102,22 +107,20 @@ class Neighbors:
 
     def _cosines(self, row: int, rows: NDArray[np.intp]) -> Floats:
         """Return exact cosines (n,) of a row with others."""
-        own = np.asarray(self.features[row], np.float32)
+        own = self._scale.clipped(self.features[row])
         cosines = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]
-            cosines[start : start + BLOCK_ROWS] = np.asarray(self.features[block], np.float32) @ own
+            cosines[start : start + BLOCK_ROWS] = self._scale.clipped(self.features[block]) @ own
         cosines /= self.norms[rows] * self.norms[row]
         return cosines
 
 
-def _leading_directions(features: Features) -> Floats:
+def _leading_directions(sample: Floats, num_rows: int) -> Floats:
     """Return the orthonormal directions (D, up to MAX_KEPT) in which a sample of unit rows is longest."""
-    num_kept = min(MAX_KEPT, max(LEAST_KEPT, KEPT_BYTES // (4 * len(features))))
-    step = -(-len(features) // SAMPLE_ROWS)
-    sample = np.asarray(features[::step], np.float64)
-    sample /= np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), TINY)
-    _, directions = np.linalg.eigh(sample.T @ sample)
+    num_kept = min(MAX_KEPT, max(LEAST_KEPT, KEPT_BYTES // (4 * num_rows)))
+    units = to_unit_length(sample).astype(np.float64)
+    _, directions = np.linalg.eigh(units.T @ units)
     return np.ascontiguousarray(directions[:, ::-1][:, :num_kept], np.float32)
 
 

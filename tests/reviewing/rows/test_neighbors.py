@@ -10,8 +10,10 @@ from kiyome.reviewing.neighbors import Neighbors
 
 
 def scanned(features: np.ndarray, row: int) -> np.ndarray:
-    """Cosines of a row with all rows; -2 for itself."""
+    """Cosines of a row with all rows, of standardized features within 4 deviations; -2 for itself."""
     wide = features.astype(np.float64)
+    deviation = wide.std(axis=0)
+    wide = ((wide - wide.mean(axis=0)) / np.where(deviation < 1e-6, 1, deviation)).clip(-4, 4)
     norms = np.maximum(np.linalg.norm(wide, axis=1), 1e-12)
     cosines = wide @ wide[row] / (norms * norms[row])
     cosines[row] = -2
