@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
-from kiyome.cli import VERBS, visible
+from kiyome.cli import VERBS, app, visible
 from kiyome.cli.command import command_output
 from kiyome.testing import write_digits
 
@@ -115,3 +116,17 @@ def test_who_is_told_to_stop_says_so(sign: signal.Signals) -> None:
 
 def test_names_of_strangers_cannot_steer_the_terminal() -> None:
     assert visible("a\x1b[2J\u202eb\r") == "a\\x1b[2J\\u202eb\\r"
+
+
+@pytest.mark.parametrize(
+    ("command", "present"),
+    [
+        ("correct runs/a --anyway", "--allow-double-noise"),
+        ("correct runs/a --reading=true", "--direction"),
+        ("evaluate runs/a --wrong 12/200", "--measured-errors"),
+    ],
+)
+def test_the_former_name_of_an_option_is_answered_with_the_present_one(command: str, present: str) -> None:
+    done = CliRunner().invoke(app, command.split(), env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert f"is now {present}." in done.output
