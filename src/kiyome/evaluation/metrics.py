@@ -113,14 +113,11 @@ def score_predictions(
     given, probs = check_scored(labels, pred_probs)
     predicted, (N, K) = probs.argmax(axis=1), probs.shape
     together = None if groups is None else group_numbers(groups, N)
-    confusion = confusion_counts(given, predicted, K)
-    drawn = list(_drawn_confusions(given, predicted, K, together, seed))
+    options: Options = {"confidence": confidence, "seed": seed}
 
     def from_confusion(of: Metric) -> Estimate:
-        low, high = np.quantile([of(each) for each in drawn], [(1 - confidence) / 2, (1 + confidence) / 2])
-        return Estimate(value=of(confusion), low=float(low), high=float(high), num_rows=N)
+        return interval_from_confusion(of, given, predicted, K, together, **options)
 
-    options: Options = {"confidence": confidence, "seed": seed}
     return Scores(
         accuracy_on_given=proportion_of_rows(predicted == given, groups=together, **options),
         accuracy_on_true=_accuracy_on_true(predicted, true_labels, K, together, options),
@@ -174,7 +171,8 @@ def balanced_accuracy(confusion: Counts) -> float:
     0.75
     """
     rows = confusion.sum(axis=1)
-    return float((np.diag(confusion) / np.maximum(rows, 1))[rows > 0].mean())
+    some = rows > 0
+    return float((np.diag(confusion)[some] / rows[some]).mean())
 
 
 def macro_f1(confusion: Counts) -> float:
@@ -184,7 +182,40 @@ def macro_f1(confusion: Counts) -> float:
     0.5833
     """
     either = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float((2 * np.diag(confusion) / np.maximum(either, 1))[either > 0].mean())
+    some = either > 0
+    return float((2 * np.diag(confusion)[some] / either[some]).mean())
+
+
+def quadratic_kappa(confusion: Counts) -> float:
+    """Return Cohen's kappa with quadratic weights, for classes in order; 0 where one class is all there is.
+
+    Cohen (1968), Psychological Bulletin 70, 213-220.
+
+    >>> round(quadratic_kappa(np.array([[2, 2], [0, 1]])), 4)
+    0.2857
+    """
+    place = np.arange(len(confusion))
+    distance = (place[:, np.newaxis] - place) ** 2
+    by_chance = np.outer(confusion.sum(axis=1), confusion.sum(axis=0)) / confusion.sum()
+    expected = (distance * by_chance).sum()
+    return float(1 - (distance * confusion).sum() / expected) if expected > 0 else 0.0
+
+
+def interval_from_confusion(
+    of: Metric,
+    labels: Labels,
+    predicted: Labels,
+    num_classes: int,
+    together: NDArray[np.intp] | None,
+    *,
+    confidence: float,
+    seed: int,
+) -> Estimate:
+    """Return a metric of the confusion counts, with percentiles over draws of whole groups."""
+    drawn = [of(each) for each in _drawn_confusions(labels, predicted, num_classes, together, seed)]
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    value = of(confusion_counts(labels, predicted, num_classes))
+    return Estimate(value=value, low=float(low), high=float(high), num_rows=len(labels))
 
 
 def _drawn_confusions(

@@ -186,17 +186,17 @@ def accuracy_under_noise(
     N, predicted = len(given), probs.argmax(axis=1)
     together = None if groups is None else group_numbers(groups, N)
     known = None if transition_matrix is None else check_matrix(transition_matrix, probs.shape[1])
-    _refuse_both(known, measured)
+    refuse_both(known, measured)
 
     def curve(rows: NDArray[np.intp] | slice, share: float | None) -> Matrix:
-        T = _matrix_of(given[rows], probs[rows]) if known is None else known
+        T = matrix_from_predictions(given[rows], probs[rows]) if known is None else known
         return _curve(given[rows], predicted[rows], T, share)
 
-    T = _matrix_of(given, probs) if known is None else known
-    rate = _rate(given, probs, T, measured, is_known=known is not None)
+    T = matrix_from_predictions(given, probs) if known is None else known
+    rate = rate_of_wrong_labels(given, probs, T, measured, is_known=known is not None)
     score = proportion_of_rows(predicted == given, groups=together, confidence=confidence, seed=seed)
     values = _curve(given, predicted, T, None if measured is None else measured.value)
-    spread = _bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
+    spread = bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
     bounds = bounds_without_assumption(score, rate)
     # a matrix scaled to a distant rate may be close to singular, so the ends use uniform errors
@@ -297,13 +297,15 @@ def true_shares(labels: Labels, T: Matrix) -> Matrix:
     return shares
 
 
-def _matrix_of(labels: Labels, pred_probs: Matrix) -> Matrix:
+def matrix_from_predictions(labels: Labels, pred_probs: Matrix) -> Matrix:
+    """Return T[true, given] as these predictions estimate it."""
     return transition_of(adaptive_joint(fit_adaptive(labels, pred_probs)))
 
 
-def _rate(
+def rate_of_wrong_labels(
     labels: Labels, pred_probs: Matrix, T: Matrix, measured: Estimate | None, *, is_known: bool
 ) -> Rate:
+    """Return the share of wrong labels: measured, of the known matrix, or estimated from the predictions."""
     if measured is not None:
         source = f"measured (n = {measured.num_rows:,})"
         return Rate(value=measured.value, low=measured.low, high=measured.high, source=source)
@@ -314,7 +316,7 @@ def _rate(
     return Rate(value=found.value, low=found.low, high=found.high, source="estimated from these predictions")
 
 
-def _bootstrap_spread(
+def bootstrap_spread(
     curve: Callable[[NDArray[np.intp], float | None], Matrix],
     together: NDArray[np.intp],
     measured: Estimate | None,
@@ -354,7 +356,8 @@ def _plausible(curves: Matrix, half: Matrix, bounds: Range) -> Range:
     )
 
 
-def _refuse_both(known: Matrix | None, measured: Estimate | None) -> None:
+def refuse_both(known: Matrix | None, measured: Estimate | None) -> None:
+    """Raise where both a matrix and a measured share are given."""
     if known is not None and measured is not None:
         raise InputError(
             "Both transition_matrix and measured are given.",
