@@ -4,6 +4,7 @@ from .evaluation.audit_design import AuditDesign, draw_audit, rows_to_audit
 from .evaluation.audited_difference import AuditedDifference, audited_difference
 from .evaluation.compare import Comparison, compare
 from .evaluation.compare_many import Lottery, ManyCompared, compare_many, lottery
+from .evaluation.metric_under_noise import MetricUnderNoise, metric_under_noise
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
 from .experiments import Entry, note_scores, read_diary
@@ -71,6 +72,7 @@ __all__ = [
     "FindResult",
     "Lottery",
     "ManyCompared",
+    "MetricUnderNoise",
     "NoiseClassifierResult",
     "NoiseRate",
     "PredictResult",
@@ -106,6 +108,7 @@ __all__ = [
     "label_issue_probability",
     "label_quality",
     "lottery",
+    "metric_under_noise",
     "noise_classifier",
     "noise_rate",
     "note_scores",

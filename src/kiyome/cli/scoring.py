@@ -23,6 +23,12 @@ def audit_sample(
         typer.Option("-n", "--rows", help="How many rows people check; 200, or all of fewer, if not given."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the draw.")] = 0,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows to draw from: test, val or train; the first of these that has rows, if not given."
+        ),
+    ] = None,
     images: Images = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-audit if not given.")
@@ -35,18 +41,20 @@ def audit_sample(
     Examples:
       kiyome audit-sample runs/leaves            200 rows; prints how many are needed for 1, 2 and 3 points
       kiyome audit-sample runs/leaves -n 500
+      kiyome audit-sample runs/leaves --split test
     """
     with command_output(as_json) as (emit, _):
         from kiyome.artifacts.audit_folder import AUDIT_FILE
         from kiyome.workflows.audit_sample import audit_sample as draw
 
-        sample = draw(run, n=rows, seed=seed, images=images, output=output, group=group)
+        sample = draw(run, n=rows, seed=seed, split=split, images=images, output=output, group=group)
 
         def show() -> None:
             expected = 100 * sample.design.expected_half_width()
             drawn = len(sample.design.rows)
-            line(f"{drawn:,} of {len(sample.labels):,} rows drawn. Expected 95 % interval of true accuracy:")
-            line(f"+-{expected:.1f} points. Estimated before anyone has looked,")
+            of_split = "" if sample.split is None else f"{sample.split} "
+            line(f"{drawn:,} of {len(sample.labels):,} {of_split}rows drawn. Expected 95 % interval of")
+            line(f"true accuracy: +-{expected:.1f} points. Estimated before anyone has looked,")
             for half, needed in sample.rows_needed.items():
                 line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")
             line()
@@ -115,6 +123,18 @@ def evaluate(
         str | None,
         typer.Option(help="WRONG/CHECKED, such as 12/200: wrong ones of labels drawn and checked at random."),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows to evaluate: test, val or train; the first of these that has rows, if not given."
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="Another metric, too: balanced_accuracy, macro_f1, log_loss, auc or quadratic_kappa."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-evaluate if not given.")
     ] = None,
@@ -127,12 +147,20 @@ def evaluate(
       kiyome evaluate runs/leaves-train
       kiyome evaluate runs/leaves-train --against runs/vit --against runs/effnet
       kiyome evaluate runs/leaves-train --measured-errors 12/200     12 of 200 checked labels were wrong
+      kiyome evaluate runs/leaves-train --metric macro_f1
+      kiyome evaluate runs/leaves-train --split train                the out-of-fold score, beside a test set
     """
     with command_output(as_json) as (emit, _):
         from kiyome.workflows.evaluate import evaluate as evaluate_run
 
         result = evaluate_run(
-            run, against=against or (), measured_errors=measured_errors, output=output, seed=seed
+            run,
+            against=against or (),
+            measured_errors=measured_errors,
+            split=split,
+            metric=metric,
+            output=output,
+            seed=seed,
         )
         emit(result.summary(), lambda: show_evaluate(result))
 
@@ -209,7 +237,9 @@ def show_evaluate(result: "EvaluateResult") -> None:
     """Print the result in sentences, and where to look."""
     for caveat in result.caveats:
         line(f"caveat: {caveat}")
-    for each in (*result.describe(), *result.compared(), *result.selection()):
+    for each in (*result.splits(), *result.describe(), *result.on_metric()):
+        line(each)
+    for each in (*result.compared(), *result.compared_on_metric(), *result.selection()):
         line(each)
     line()
     line(f"Look at   {result.folder / 'report.html'}")

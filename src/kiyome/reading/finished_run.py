@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import reading
-from kiyome.artifacts.table import Table
-from kiyome.errors import InputError
+from kiyome.artifacts.table import TEST, TRAIN, VAL, Table
+from kiyome.errors import InputError, choose
 from kiyome.reading.read_table import read_own_table
 
 GIVE_FOLDS = "Run find again with a column `fold` in the table or in the file of predictions."
@@ -61,6 +61,31 @@ class FinishedRun:
         """`folds_digest` of the table."""
         return folds_digest(self.table)
 
+    def in_split(self, split: str) -> "FinishedRun":
+        """Return the run with the rows of one split alone; InputError where it has none."""
+        rows = self.table.in_split(split)
+        if rows.all():
+            return self
+        if not rows.any():
+            raise InputError(
+                f"{self.path} has no rows of the split {split!r}.",
+                expected=f"Expected one of its splits: {', '.join(self.table.splits_in_use)}.",
+                remedy="Name one of these.",
+            )
+        table = self.table.take(rows)
+        predictions = replace(
+            self.predictions,
+            pred_probs=self.predictions.pred_probs[rows],
+            table_fingerprint=table.fingerprint,
+        )
+        return replace(self, table=table, predictions=predictions)
+
+    def scored_split(self, split: str | None = None) -> str:
+        """Return the split to score: the named one, else test, val or train, the first that has rows."""
+        if split is None:
+            return next(name for name in (TEST, VAL, TRAIN) if self.table.in_split(name).any())
+        return choose("split", split, (TRAIN, VAL, TEST))
+
 
 def folds_digest(table: Table) -> str | None:
     """Return a digest of the fold of every row; None where folds are unknown."""
@@ -92,7 +117,8 @@ def check_same_folds(runs: Sequence[FinishedRun]) -> None:
         differing = {
             "photos, their order or class names": first.table.fingerprint != other.table.fingerprint,
             "given labels": not np.array_equal(first.table.given_labels, other.table.given_labels),
-            "folds": first.folds_digest != other.folds_digest,
+            # every model predicts rows outside train, whatever its folds
+            "folds": first.table.in_split(TRAIN).any() and first.folds_digest != other.folds_digest,
         }
         difference = next((name for name, differs in differing.items() if differs), None)
         unknown = [run.path for run in (first, other) if run.folds_digest is None]

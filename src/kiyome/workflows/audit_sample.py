@@ -61,6 +61,8 @@ class SealedSample:
     """On all rows."""
     rows_needed: dict[float, int]
     """Rows to check for each half width, computed from guesses."""
+    split: str | None = None
+    """The split that it was drawn from; None where the table has none."""
 
     @property
     def row_names(self) -> list[str]:
@@ -77,6 +79,7 @@ class SealedSample:
             "expected_half_width": round(self.design.expected_half_width(), 6),
             "rows_needed": {str(half): rows for half, rows in self.rows_needed.items()},
             "accuracy_on_given": asdict(self.accuracy_on_given),
+            "split": self.split,
         }
 
 
@@ -86,6 +89,7 @@ def audit_sample(
     n: int | None = None,
     num_strata: int = NUM_STRATA,
     seed: int = 0,
+    split: str | None = None,
     images: Path | str | None = None,
     output: Path | str | None = None,
     group: str | None = None,
@@ -100,10 +104,14 @@ def audit_sample(
         Number of rows; 200, or all of a smaller table, if not given.
     num_strata, seed
         As for `kiyome.evaluation.audit_design.draw_audit`.
+    split
+        The rows to draw from, "test", "val" or "train". If not given, test where the table has such rows,
+        else val, else train.
     images
         Where the photos of the run lie, as for `kiyome.review`.
     output
-        The run folder; ``RUN-audit`` beside the run if not given. Only its owner can read it.
+        The run folder; ``RUN-audit`` beside the run if not given, ``RUN-audit-SPLIT`` where the table has
+        splits. Only its owner can read it.
     group
         A group of this machine that can read and write the folder, too.
 
@@ -120,9 +128,13 @@ def audit_sample(
     """
     if images is None:
         refuse_photos_from_elsewhere(run)
-    opened = open_run(run, images=images)
+    whole = open_run(run, images=images)
+    chosen = whole.scored_split(split)
+    opened = whole.in_split(chosen)
+    drawn_from = None if whole.table.splits is None else chosen
     n = min(NUM_ROWS, len(opened.table)) if n is None else n
-    target = Path(output) if output else opened.path.with_name(f"{opened.name}-audit")
+    suffix = "audit" if drawn_from is None else f"audit-{drawn_from}"
+    target = Path(output) if output else opened.path.with_name(f"{opened.name}-{suffix}")
     _check(target, opened)
     predictions = digest_of(opened)
     config = {
@@ -131,6 +143,7 @@ def audit_sample(
         "n": n,
         "num_strata": num_strata,
         "seed": seed,
+        **({} if drawn_from is None else {"split": drawn_from}),
     }
     labels = opened.table.given_labels.astype(np.intp)
     design = draw_audit(labels, opened.predictions.pred_probs, n, num_strata=num_strata, seed=seed)
@@ -145,6 +158,7 @@ def audit_sample(
         predictions=predictions,
         accuracy_on_given=proportion_of_rows(opened.right_on_given, groups=opened.table.groups),
         rows_needed={half: rows_for(design.strata, half) for half in ASKED_HALF_WIDTHS},
+        split=drawn_from,
     )
     with RunFolder.create_or_reopen(
         target, command="audit-sample", config=config, table=opened.table
@@ -186,6 +200,7 @@ def read_sample(folder: Path | str) -> SealedSample:
             predictions=facts["predictions"],
             accuracy_on_given=Estimate(**facts["accuracy_on_given"]),
             rows_needed={float(half): rows for half, rows in facts["rows_needed"].items()},
+            split=facts.get("split"),
         )
 
 

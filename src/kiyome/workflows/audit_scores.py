@@ -45,6 +45,8 @@ class AuditRecord:
 
     def score_of(self, run: FinishedRun) -> AuditedScore:
         """Return the score of another run on the same rows, with a wider interval than by its own strata."""
+        if self.sample.split is not None:
+            run = run.in_split(self.sample.split)
         self._check(run)
         return self._score(run.predictions.pred_probs.argmax(axis=1))
 

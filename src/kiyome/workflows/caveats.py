@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kiyome.artifacts.table import UNKNOWN
+from kiyome.artifacts.table import TRAIN, UNKNOWN
 from kiyome.evaluation.diagnostics import (
     MOST_REPEATED,
     caveat_of_seen_labels,
@@ -31,7 +31,7 @@ def caveats_of(
 def leaks_of(run: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
     """Return the leaks of a run: labels that reached predictions which are scored on them."""
     noted = [leak for entry in experiments if entry.run == run.name for leak in entry.leaks]
-    unknown = [UNKNOWN_FOLDS] if run.folds_digest is None else []
+    unknown = [UNKNOWN_FOLDS] if run.folds_digest is None and run.table.in_split(TRAIN).any() else []
     brought = [FROM_FILE] if "pred_probs_sha256" in run.manifest["config"] else []
     return [*run.leaks, *noted, *unknown, *brought]
 

@@ -9,6 +9,7 @@ the diary    ─► caveats, selection bias ──────┘
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
-from kiyome.artifacts.table import UNKNOWN
-from kiyome.errors import InputError, KiyomeError
+from kiyome.artifacts.table import UNKNOWN, UNLABELED
+from kiyome.errors import InputError, KiyomeError, choose
 from kiyome.estimates import Estimate, proportion, proportion_of_rows
 from kiyome.evaluation.compare import compare, difference_under_noise
 from kiyome.evaluation.compare_many import compare_many
+from kiyome.evaluation.metric_under_noise import METRICS, compare_on_metric, metric_under_noise
 from kiyome.evaluation.metrics import Scores, score_predictions
 from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
 from kiyome.experiments import DIARY, Entry, origin_of, read_diary
@@ -33,7 +35,7 @@ from kiyome.report.pages import EvaluateReport, write_evaluate_report
 from kiyome.workflows.audit_scores import AuditRecord, audits_on_rows_of, caveats_of_audits
 from kiyome.workflows.caveats import FROM_FILE, caveats_of, leaks_of
 from kiyome.workflows.combine import reliability_bins
-from kiyome.workflows.evaluate_result import EvaluateResult, RunComparison
+from kiyome.workflows.evaluate_result import EvaluateResult, MetricScore, RunComparison
 
 
 class Candidate(NamedTuple):
@@ -49,6 +51,8 @@ def evaluate(
     *,
     against: Sequence[Path | str] = (),
     measured_errors: str | None = None,
+    split: str | None = None,
+    metric: str | None = None,
     output: Path | str | None = None,
     seed: int = 0,
 ) -> EvaluateResult:
@@ -63,6 +67,12 @@ def evaluate(
     measured_errors
         "WRONG/CHECKED", such as "12/200": wrong labels among labels drawn at random that people checked. It
         replaces the estimated noise rate.
+    split
+        The rows to evaluate, "test", "val" or "train" (out of fold); noise, audits and comparisons are of
+        these rows alone. If not given, test where the table has such rows, else val, else train.
+    metric
+        A further metric, as for `kiyome.metric_under_noise`: "balanced_accuracy", "macro_f1", "log_loss",
+        "auc" or "quadratic_kappa".
     output
         The run folder; ``RUN-evaluate`` beside the run if not given.
     seed
@@ -77,7 +87,7 @@ def evaluate(
     ------
     InputError
         Runs that differ in rows, labels or folds; predictions that are not out of fold; a `measured_errors`
-        of another form.
+        of another form; a split without rows; an unknown metric.
     StaleArtifact
         A run that was cut off or changed, or whose predictions belong to another table.
 
@@ -94,9 +104,16 @@ def evaluate(
     >>> found.bounds.low <= found.plausible.low < found.plausible.high <= found.bounds.high
     True
     """
-    main, others = _open_runs(run, against)
+    if metric is not None:
+        choose("metric", metric, METRICS)
+    whole = open_run(run)
+    chosen = whole.scored_split(split)
+    main, others = _open_runs(whole, against, chosen)
     measured = None if measured_errors is None else _proportion_of(measured_errors)
     audits = _audits(main, others)
+    audit = next((each for each in audits if each.is_for(main)), None)
+    if audit is not None and measured is None:
+        measured = audit.score.noise_rate
     beside = main.path.resolve().parent
     target = Path(output) if output else beside / f"{main.name}-evaluate"
     runs = [
@@ -112,19 +129,28 @@ def evaluate(
         "wrong": measured_errors,
         "seed": seed,
         **({"audits": answers} if answers else {}),
+        **({} if whole.table.splits is None else {"split": chosen}),
+        **({} if metric is None else {"metric": metric}),
     }
     experiments = _experiments(main)
     folder = RunFolder.create_or_reopen(
         target, command="evaluate", config=config, table=main.table, named_by_user=output is not None
     )
     with folder as opened:
-        result = _result(opened.path, main, others, audits, experiments, measured, seed)
+        result = replace(
+            _result(opened.path, main, others, audits, experiments, measured, chosen, seed),
+            split=chosen,
+            by_split=_by_split(whole, seed),
+            metric=None if metric is None else _metric(metric, main, others, measured, seed),
+        )
         _write(result, main, others)
     return result
 
 
-def _open_runs(run: Path | str, against: Sequence[Path | str]) -> tuple[FinishedRun, list[FinishedRun]]:
-    main, others = open_run(run), [open_run(other) for other in against]
+def _open_runs(
+    run: FinishedRun, against: Sequence[Path | str], split: str
+) -> tuple[FinishedRun, list[FinishedRun]]:
+    main, others = run.in_split(split), [open_run(other).in_split(split) for other in against]
     check_same_folds([main, *others])
     for each in (main, *others):
         if each.predictions.kind != "out_of_fold":
@@ -165,15 +191,13 @@ def _result(
     audits: Sequence[AuditRecord],
     experiments: Sequence[Entry],
     measured: Estimate | None,
+    split: str,
     seed: int,
 ) -> EvaluateResult:
     table, probs = main.table, main.predictions.pred_probs
     labels = table.given_labels.astype(np.intp)
     T = transition_matrix(labels, probs, method="adaptive")
-    audit = next((each for each in audits if each.is_for(main)), None)
-    if audit is not None and measured is None:
-        measured = audit.score.noise_rate
-    candidates = _candidates(main, others, experiments)
+    candidates = _candidates(main, others, experiments, split)
     honest = {name: each.right for name, each in candidates.items() if not each.leaks}
     of_audits = [*caveats_of_audits(main, audits), *_unused([main, *others], audits, experiments)]
     return EvaluateResult(
@@ -182,7 +206,7 @@ def _result(
         scores=score_predictions(
             labels, probs, true_labels=table.true_labels, groups=table.groups, seed=seed
         ),
-        audit=audit,
+        audit=next((each for each in audits if each.is_for(main)), None),
         under_noise=accuracy_under_noise(labels, probs, measured=measured, groups=table.groups, seed=seed),
         against={
             other.name: _against(main, other, _audit_of_both(main, other, audits, experiments), T, seed)
@@ -195,6 +219,32 @@ def _result(
             if each.leaks
         },
         caveats=(*caveats_of(main, others, experiments), *of_audits),
+    )
+
+
+def _by_split(run: FinishedRun, seed: int) -> dict[str, Estimate]:
+    """Return the accuracy on given labels of each split that has labels."""
+    splits = [name for name in run.table.splits_in_use if name != UNLABELED]
+    return {name: _accuracy_on_given(run.in_split(name), seed) for name in splits}
+
+
+def _accuracy_on_given(run: FinishedRun, seed: int) -> Estimate:
+    return proportion_of_rows(run.right_on_given, groups=run.table.groups, seed=seed)
+
+
+def _metric(
+    metric: str, main: FinishedRun, others: Sequence[FinishedRun], measured: Estimate | None, seed: int
+) -> MetricScore:
+    labels, groups = main.table.given_labels.astype(np.intp), main.table.groups
+    probs = main.predictions.pred_probs
+    return MetricScore(
+        under_noise=metric_under_noise(metric, labels, probs, measured=measured, groups=groups, seed=seed),
+        against={
+            other.name: compare_on_metric(
+                metric, labels, probs, other.predictions.pred_probs, groups=groups, seed=seed
+            )
+            for other in others
+        },
     )
 
 
@@ -249,7 +299,7 @@ def _against(
 
 
 def _candidates(
-    main: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry]
+    main: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry], split: str
 ) -> dict[str, Candidate]:
     """Return each experiment on these rows that still exists, once: each was part of the choice."""
     beside = main.path.resolve().parent
@@ -261,7 +311,7 @@ def _candidates(
     candidates = {}
     for folder in (*folders.values(), *unnoted):
         try:
-            run = open_run(folder)
+            run = open_run(folder).in_split(split)
         except KiyomeError:
             continue  # gone or changed since; the caveats count it
         leaks = [leak for leak in leaks_of(run, experiments) if leak != FROM_FILE]
@@ -278,7 +328,7 @@ def _write(result: EvaluateResult, main: FinishedRun, others: Sequence[FinishedR
         title=result.run,
         answer=result.answer(),
         caveats=result.caveats,
-        sentences=result.describe(),
+        sentences=[*result.splits(), *result.describe(), *result.on_metric()],
         readings=_readings(result),
         sensitivity=[
             (each.repeats, each.true_accuracy.low, each.true_accuracy.value, each.true_accuracy.high)
@@ -286,7 +336,7 @@ def _write(result: EvaluateResult, main: FinishedRun, others: Sequence[FinishedR
         ],
         seen_repeats=SEEN_REPEATS,
         scores=_scores(result.scores),
-        compared=result.compared(),
+        compared=[*result.compared(), *result.compared_on_metric()],
         chosen=result.selection(),
         reliability={
             each.name: reliability_bins(table, each.predictions.pred_probs) for each in (main, *others)

@@ -1,15 +1,17 @@
 """The result of `evaluate`: in sentences, and as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kiyome.artifacts.table import TRAIN
 from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import AuditedScore
 from kiyome.evaluation.audited_difference import AuditedDifference
 from kiyome.evaluation.compare import Comparison, DifferenceUnderNoise
 from kiyome.evaluation.compare_many import ManyCompared
+from kiyome.evaluation.metric_under_noise import METRICS, MetricDifference, MetricUnderNoise
 from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
 from kiyome.workflows.audit_scores import AuditRecord
@@ -55,6 +57,19 @@ class RunComparison:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricScore:
+    """A further metric of a run, and the run compared with others on it."""
+
+    under_noise: MetricUnderNoise
+    against: Mapping[str, MetricDifference]
+
+    def findings(self) -> dict[str, Any]:
+        """Return the metric as JSON values."""
+        against = {name: {**asdict(each), "verdict": each.verdict} for name, each in self.against.items()}
+        return {**asdict(self.under_noise), "against": against}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluateResult:
     """Scores and comparisons of a run, which its folder holds, too."""
@@ -72,6 +87,12 @@ class EvaluateResult:
     """Score and leaks of the other experiments, which are not compared."""
     caveats: tuple[str, ...]
     """Reasons why the numbers may mean less than they seem."""
+    split: str = TRAIN
+    """The rows that all of these numbers are of."""
+    by_split: Mapping[str, Estimate] = field(default_factory=dict)
+    """Accuracy on given labels of each split with labels."""
+    metric: MetricScore | None = None
+    """None where no further metric was asked for."""
 
     def answer(self) -> str:
         """Return the result in one sentence."""
@@ -93,6 +114,25 @@ class EvaluateResult:
         if score.num_unsure:
             sentences.append(_unsure(score))
         return (*sentences, *self.under_noise.describe())
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the score of each split in sentences, where there are several."""
+        if set(self.by_split) <= {TRAIN}:
+            return ()
+        scores = ", ".join(f"{name} {each.as_percent()}" for name, each in self.by_split.items())
+        return (f"Accuracy on given labels by split: {scores}. All below is of {self.split} rows.",)
+
+    def on_metric(self) -> tuple[str, ...]:
+        """Return the further metric in sentences."""
+        return () if self.metric is None else self.metric.under_noise.describe()
+
+    def compared_on_metric(self) -> tuple[str, ...]:
+        """Return the verdicts on the further metric in sentences."""
+        if self.metric is None:
+            return ()
+        title = METRICS[self.metric.under_noise.metric].title
+        against = self.metric.against.items()
+        return tuple(f"Against {name}, {title} on given labels: {each.describe()}." for name, each in against)
 
     def compared(self) -> tuple[str, ...]:
         """Return the verdicts against the other runs in sentences."""
@@ -129,6 +169,9 @@ class EvaluateResult:
             }
         return {
             "run": self.run,
+            "split": self.split,
+            "accuracy_on_given_by_split": {name: asdict(each) for name, each in self.by_split.items()},
+            "metric": None if self.metric is None else self.metric.findings(),
             "answer": self.answer(),
             "caveats": list(self.caveats),
             "scores": asdict(self.scores),

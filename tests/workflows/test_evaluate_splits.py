@@ -1,0 +1,122 @@
+"""Evaluate and audits on the rows of one split: a score of test rows rests on test rows alone."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from kiyome.artifacts.table import Table
+from kiyome.cli import app
+from kiyome.errors import InputError
+from kiyome.evaluation.noisy_labels import accuracy_under_noise
+from kiyome.reading.finished_run import open_run
+from kiyome.workflows.audit import audit
+from kiyome.workflows.audit_sample import audit_sample
+from kiyome.workflows.audit_scores import score_others
+from kiyome.workflows.evaluate import evaluate
+
+N, K = 600, 3
+TRUTH = np.arange(N) % K
+SPLITS = np.repeat(np.array(["train", "test", "val", "unlabeled"], dtype=object), [300, 200, 60, 40])
+
+
+@pytest.fixture(scope="module")
+def parted(leaves) -> Table:
+    """A fifth of the train labels is wrong, and a twentieth of the test labels."""
+    rng = np.random.default_rng(0)
+    share = np.where(np.repeat([True, False], 300), 0.2, 0.05)
+    given = np.where(rng.random(N) < share, (TRUTH + 1) % K, TRUTH)
+    given[SPLITS == "unlabeled"] = -1
+    folds = np.where(SPLITS == "train", np.arange(N) % 5, -1)
+    return leaves(given_labels=given, true_labels=None, folds=folds, splits=SPLITS)
+
+
+def test_test_rows_are_evaluated_where_there_are_any(tmp_path: Path, parted, run_of) -> None:
+    run = run_of(tmp_path / "run", parted)
+    result, opened, test = evaluate(run), open_run(run), SPLITS == "test"
+    assert (result.split, list(result.by_split)) == ("test", ["train", "val", "test"])
+    alone = accuracy_under_noise(parted.given_labels[test], opened.predictions.pred_probs[test])
+    assert result.under_noise == alone  # noise, bounds and ceiling are of test rows
+    assert result.by_split["test"] == result.under_noise.accuracy_on_given
+    train = evaluate(run, split="train")
+    assert train.under_noise.noise_rate.low > result.under_noise.noise_rate.high
+    assert train.under_noise.accuracy_on_given.num_rows == 300
+    shown = CliRunner().invoke(app, ["evaluate", str(run), "--split", "val"]).stdout
+    assert "by split: train " in shown
+    assert "All below is of val rows." in shown
+    told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
+    assert told["split"] == "test"
+    assert "All below is of test rows." in (result.folder / "report.html").read_text("utf-8")
+
+
+def test_a_table_without_splits_is_train(tmp_path: Path, leaves, run_of) -> None:
+    run = run_of(tmp_path / "run", leaves())
+    result = evaluate(run)
+    assert (result.split, result.splits()) == ("train", ())
+    assert evaluate(run, split="train").folder == result.folder  # the same question
+    with pytest.raises(InputError, match=r"no rows of the split 'test'. .*train"):
+        evaluate(run, split="test")
+
+
+@pytest.mark.parametrize("split", ["unlabeled", "tset"])
+def test_only_labeled_splits_are_scored(tmp_path: Path, parted, run_of, split: str) -> None:
+    run = run_of(tmp_path / "run", parted)
+    for verb in (evaluate, audit_sample):
+        with pytest.raises(InputError, match=rf"split '{split}' is unknown"):
+            verb(run, split=split)
+
+
+def test_folds_do_not_matter_for_test_rows(tmp_path: Path, parted, run_of) -> None:
+    other_folds = parted.with_folds(np.where(SPLITS == "train", np.arange(N) % 4, -1))
+    one, two = run_of(tmp_path / "one", parted), run_of(tmp_path / "two", other_folds, right=0.7)
+    assert evaluate(one, against=[two]).against["two"].on_given.verdict == "better"
+    with pytest.raises(InputError, match="other folds"):
+        evaluate(one, against=[two], split="train")
+
+
+def test_an_audit_of_test_rows_gives_the_true_accuracy_on_them(tmp_path: Path, parted, run_of) -> None:
+    run = run_of(tmp_path / "run", parted)
+    shown = CliRunner().invoke(app, ["audit-sample", str(run), "--split", "test", "-n", "120"]).stdout
+    assert "120 of 200 test rows drawn" in shown
+    folder = tmp_path / "run-audit-test"
+    path, truth = folder / "audit.csv", TRUTH[SPLITS == "test"]
+    from kiyome.workflows.audit_sample import read_sample
+
+    sample = read_sample(folder)
+    assert sample.split == "test"
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    answers = [sample.class_names[label] for label in truth[sample.design.rows]]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [header, *([*line[:2], answer] for line, answer in zip(lines, answers, strict=True))]
+        )
+    audit(folder)
+    result = evaluate(run)
+    assert result.audit is not None
+    right = open_run(run).predictions.pred_probs.argmax(axis=1)[SPLITS == "test"] == truth
+    assert result.audit.score.accuracy_on_true.low <= right.mean() <= result.audit.score.accuracy_on_true.high
+    assert evaluate(run, split="train").audit is None
+    other = run_of(tmp_path / "other", parted, right=0.8, seed=5)
+    right = open_run(other).predictions.pred_probs.argmax(axis=1)[SPLITS == "test"] == truth
+    scored = score_others(folder, [other])["other"]
+    assert scored.low <= right.mean() <= scored.high
+
+
+def test_a_further_metric_has_its_noise_and_its_verdicts(tmp_path: Path, parted, run_of) -> None:
+    run, bad = run_of(tmp_path / "run", parted), run_of(tmp_path / "bad", parted, right=0.6)
+    result = evaluate(run, against=[bad], metric="macro_f1")
+    assert result.metric is not None
+    assert result.metric.under_noise.on_given == result.scores.macro_f1
+    assert result.metric.against["bad"].verdict == "better"
+    told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
+    assert told["metric"]["against"]["bad"]["verdict"] == "better"
+    shown = CliRunner().invoke(app, ["evaluate", str(run), "--metric", "auc"]).stdout
+    assert "AUC, one class against the rest on given labels: 0.9" in shown
+    assert "No plausible range" in shown
+    refused = CliRunner().invoke(app, ["evaluate", str(run), "--metric", "f1"])
+    assert refused.exit_code == 2
+    assert "The metric 'f1' is unknown." in refused.stderr
