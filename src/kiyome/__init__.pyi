@@ -2,11 +2,13 @@ from .estimates import Estimate
 from .evaluation.audit import AuditedScore, audited_accuracy
 from .evaluation.audit_design import AuditDesign, draw_audit, rows_to_audit
 from .evaluation.audited_difference import AuditedDifference, audited_difference
+from .evaluation.class_shares import ClassShares, compare_class_shares
 from .evaluation.compare import Comparison, compare
 from .evaluation.compare_many import Lottery, ManyCompared, compare_many, lottery
 from .evaluation.metric_under_noise import MetricUnderNoise, metric_under_noise
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
+from .evaluation.shift import Shift, compare_splits
 from .experiments import Entry, note_scores, read_diary
 from .noise import (
     NoiseRate,
@@ -58,6 +60,7 @@ __all__ = [
     "AuditedDifference",
     "AuditedScore",
     "CheckResult",
+    "ClassShares",
     "CleanAndRetrainResult",
     "CombinedResult",
     "Comparison",
@@ -78,6 +81,7 @@ __all__ = [
     "PredictResult",
     "Scores",
     "SealedSample",
+    "Shift",
     "TrainResult",
     "accuracy_under_noise",
     "audit",
@@ -91,7 +95,9 @@ __all__ = [
     "clean_and_retrain",
     "combine_pred_probs",
     "compare",
+    "compare_class_shares",
     "compare_many",
+    "compare_splits",
     "confident_joint",
     "correct",
     "curate",
