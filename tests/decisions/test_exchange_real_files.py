@@ -241,7 +241,6 @@ def test_fiftyone_targets_in_all_their_forms() -> None:
     reading = read_fiftyone({"classes": list(CLASSES), "labels": labels})
     assert said(reading) == [("cat/1", "rust", ""), ("cat/3", "healthy", ""), ("cat/5", "rust", "")]
     assert reading.skipped == {"photos without a label": 2, "photos with several labels": 1}
-    assert not reading.names_have_endings
     by_name = read_fiftyone({"classes": None, "labels": {"cat/1": "rust"}})
     assert said(by_name) == [("cat/1", "rust", "")]
 

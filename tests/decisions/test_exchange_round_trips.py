@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from kiyome.artifacts.escapes import FORMULA_STARTS
 from kiyome.decisions.events import Decision
-from kiyome.decisions.exchange.answers import ParsedFile, ReviewedRows, row_finder, without_ending
+from kiyome.decisions.exchange.answers import ParsedFile, ReviewedRows
 from kiyome.decisions.exchange.columns import COLUMNS
 from kiyome.decisions.exchange.cvat import NOT_XML
 from kiyome.decisions.exchange.formats import FORMATS, format_named, format_of_file, parse_file
 from kiyome.errors import InputError
 from kiyome.reading.files import read_records
+from kiyome.reading.names import match_names, without_ending
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.jpg",
@@ -97,11 +98,9 @@ def read_back(reviewed: ReviewedRows, name: str, place: Path) -> ParsedFile:
     return parse_file(path, reviewed.class_names)
 
 
-def rows_of(parsed: ParsedFile, reviewed: ReviewedRows) -> list[int | None]:
-    find_row = row_finder(
-        list(reviewed.image_ids), list(reviewed.photo_names), endings=parsed.names_have_endings
-    )
-    return [find_row(each.image_id) for each in parsed.decisions]
+def rows_of(parsed: ParsedFile, reviewed: ReviewedRows) -> list[int]:
+    asked = [each.image_id for each in parsed.decisions]
+    return match_names(asked, reviewed.image_ids, reviewed.photo_names, one_to_one=False).rows.tolist()
 
 
 @pytest.mark.parametrize("name", ["csv", "parquet", "jsonl"])
@@ -229,30 +228,8 @@ def test_names_that_a_format_cannot_hold_are_refused() -> None:
         format_of_file(Path("a.xlsx"))
 
 
-@pytest.mark.parametrize(
-    ("name", "row"),
-    [
-        ("a", 0),
-        ("cat/1.jpg", 0),
-        ("default/cat/1.jpg", 0),
-        ("https:/host/x/cat/1.jpg", 0),
-        ("cat\\1.jpg", 0),
-        ("3.jpg", 2),
-        ("1.jpg", None),  # two photos are called so
-        ("bird/1.jpg", None),
-        ("../../etc/passwd", None),
-        ("", None),
-        ("/", None),
-        ("t/1.jpg", None),
-    ],
-)
-def test_a_name_means_a_row_only_if_it_can_mean_no_other(name: str, row: int | None) -> None:
-    find_row = row_finder(["a", "b", "c"], ["cat/1.jpg", "dog/1.jpg", "dog/3.jpg"])
-    assert find_row(name) == row
-
-
 @settings(derandomize=True, deadline=None, max_examples=200)
-@given(st.lists(names, min_size=1, max_size=6, unique=True))
-def test_every_id_finds_its_row(ids: list[str]) -> None:
-    find_row = row_finder(ids, ids)
-    assert [find_row(image_id) for image_id in ids] == list(range(len(ids)))
+@given(st.lists(names, min_size=1, max_size=6, unique=True), st.randoms())
+def test_every_id_finds_its_row_whatever_the_paths_are(ids: list[str], random) -> None:
+    paths = random.sample(ids, len(ids))
+    assert match_names(ids, ids, paths, one_to_one=False).rows.tolist() == list(range(len(ids)))

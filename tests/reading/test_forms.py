@@ -13,6 +13,7 @@ from kiyome.reading.read_table import read_table
 DOCUMENTS = {
     "rows": [{"file_name": "a.jpg", "label": "cat"}, {"file_name": "b.jpg", "label": "dog"}],
     "names": {"a.jpg": "cat", "b.jpg": "dog"},
+    "classes": {"cat": ["a"], "dog": ["b.jpg"]},
     "FiftyOne": {"classes": ["cat", "dog"], "labels": {"a": 0, "b": 1}},
     "FiftyOne, objects": {"classes": None, "labels": {"a": {"label": "cat"}, "b": [{"label": "dog"}]}},
     "COCO": {
@@ -56,13 +57,33 @@ def test_an_image_of_several_categories_is_told(tmp_path):
     [
         ("train.csv.gz", gzip.compress(b"image_id,label\na.jpg,cat\nb.jpg,dog\n", mtime=0)),
         ("train.csv", b"\xef\xbb\xbfsep=;\r\nimage_id;label\r\na.jpg;cat\r\nb.jpg;dog\r\n"),
+        ("train.csv", b"image_id|label\na.jpg|cat\nb.jpg|dog\n"),
+        ("train.csv", b"a.jpg,cat\nb.jpg,dog\n"),
+        ("train.csv", b'cat,"a.jpg"\ndog,"b.jpg"\n'),
+        ("train.txt", b"a.jpg cat\nb.jpg dog\n"),
+        ("train.txt", b"  a.jpg    cat \r\n  b.jpg    dog \r\n"),
+        ("train.txt", b"image_id label\na.jpg cat\nb.jpg dog\n"),
     ],
-    ids=["gzip", "sep"],
+    ids=["gzip", "sep", "bars", "no header", "no header, quoted", "spaces", "columns of spaces", "header"],
 )
 def test_other_forms_of_csv(lay, tmp_path, name, content):
     lay(tmp_path / "train_images", "a.jpg", "b.jpg")
     (tmp_path / name).write_bytes(content)
     assert names_of(read_table(tmp_path / name)) == [("a.jpg", "cat"), ("b.jpg", "dog")]
+
+
+def test_lines_are_counted_from_the_first_where_there_is_no_header(lay, tmp_path):
+    lay(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "list.txt").write_text("a.jpg 0\nb.jpg 1\nc.jpg 1\nd.jpg 1\n")
+    with pytest.raises(TableError, match=r"'c.jpg' \(no such file\) line 3"):
+        read_table(tmp_path / "list.txt")
+
+
+def test_of_a_list_of_three_columns_the_label_may_be_named(lay, tmp_path):
+    lay(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "list.txt").write_text("a.jpg 7 cat\nb.jpg 8 dog\n")
+    table = read_table(tmp_path / "list.txt", label_column="column 3")
+    assert names_of(table) == [("a.jpg", "cat"), ("b.jpg", "dog")]
 
 
 def test_a_damaged_gz_file_is_named(tmp_path):

@@ -27,6 +27,11 @@ PATHS = ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "Caf\u00e9/IMG_0003.JPG"]
         ("CAT/2.JPG", 1),
         ("cafe\u0301/img_0003.jpg", 3),
         ("img_0003", 3),
+        ("cat/002", 1),
+        ("02.png", 1),
+        ("img_3", UNKNOWN),
+        ("https:/host/x/cat/2.jpg", 1),
+        ("t/2.jpg", UNKNOWN),
         ("1.jpg", AMBIGUOUS),
         ("bird/1.jpg", UNKNOWN),
         ("bird/2.jpg", UNKNOWN),
@@ -45,6 +50,21 @@ def test_a_loose_way_counts_only_one_to_one() -> None:
     assert match_names(["a.png", "a.jpg"], ["a"], one_to_one=False).rows.tolist() == [0, 0]
     assert match_names(["a", "a.jpg"], ["a"]).rows.tolist() == [0, AMBIGUOUS]
     assert match_names(["a.jpg", "a.jpg"], ["a"]).rows.tolist() == [0, 0]
+
+
+def test_a_name_may_lack_the_ending_and_hold_points() -> None:
+    known = ["cat.v1.jpg", "cat.v2.jpg", "x/dog.png"]
+    assert match_names(["cat.v2", "data/cat.v1", "x/dog"], known).rows.tolist() == [1, 0, 2]
+
+
+def test_an_id_goes_before_a_path() -> None:
+    assert match_names(["a", "b", "c"], ["a", "b"], ["b", "c"]).rows.tolist() == [0, 1, 1]
+
+
+def test_leading_zeros_count_where_both_names_are_in_use() -> None:
+    assert match_names(["1.jpg", "01.jpg"], ["01.jpg", "1.jpg"]).rows.tolist() == [1, 0]
+    assert match_names(["1", "01"], ["001.jpg"]).rows.tolist() == [AMBIGUOUS, AMBIGUOUS]
+    assert match_names(["7", "12"], ["0012.jpg", "0007.jpg"]).counts == {"leading zeros": 2}
 
 
 def test_what_was_not_exact_is_counted() -> None:

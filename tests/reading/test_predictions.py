@@ -157,6 +157,44 @@ def test_repeats_are_averaged(tmp_path: Path) -> None:
     assert found.notes == ("60 photos have several predictions in oof.csv; their mean was taken.",)
 
 
+@pytest.mark.parametrize("suffixes", [["_0", "_1"], ["_orig", "-flip", ".rot90"], ["", "_flip"]])
+def test_predictions_of_changed_photos_are_averaged_and_it_is_said(
+    tmp_path: Path, suffixes: list[str]
+) -> None:
+    many = [np.roll(PROBS, shift, axis=0) for shift in range(len(suffixes))]
+    ids = [name.replace(".jpg", f"{suffix}.jpg") for suffix in suffixes for name in IDS]
+    found = read(written(tmp_path, ["image_id", *CLASSES], np.vstack(many), ids))
+    assert np.allclose(found.predictions.pred_probs, np.mean(many, axis=0), atol=1e-6)
+    shown = some(sorted(filter(None, suffixes)))
+    assert found.notes == (
+        f"{60 * len(list(filter(None, suffixes)))} ids of oof.csv are ids of the table with {shown} behind.",
+        "60 photos have several predictions in oof.csv; their mean was taken.",
+    )
+
+
+def test_ids_with_suffixes_that_not_all_photos_have_are_unknown(tmp_path: Path) -> None:
+    ids = [*IDS, IDS[0].replace(".jpg", "_flip.jpg"), IDS[1].replace(".jpg", "_rot.jpg")]
+    found = read(written(tmp_path, ["image_id", *CLASSES], np.vstack([PROBS, PROBS[:2]]), ids))
+    assert np.allclose(found.predictions.pred_probs, PROBS, atol=1e-6)
+    assert found.notes == (f"2 ids of oof.csv are not in the table: {some(sorted(ids[-2:]))}.",)
+
+
+def test_an_array_in_an_archive_is_read_and_pickled_objects_are_not(tmp_path: Path) -> None:
+    np.savez(tmp_path / "oof.npz", PROBS)
+    assert np.allclose(read(tmp_path / "oof.npz").predictions.pred_probs, PROBS)
+    np.savez_compressed(tmp_path / "two.npz", oof=PROBS, test=PROBS)
+    with pytest.raises(InputError, match=r"two.npz holds 2 arrays: 'oof', 'test'. .* with np.save"):
+        read(tmp_path / "two.npz")
+    np.savez(tmp_path / "objects.npz", np.array([{"a": 1}], object))
+    with pytest.raises(
+        InputError, match=r"objects.npz cannot be read as .npz .* pickled objects are not loaded"
+    ):
+        read(tmp_path / "objects.npz")
+    (tmp_path / "broken.npz").write_bytes((tmp_path / "oof.npz").read_bytes()[:300])
+    with pytest.raises(InputError, match=r"broken.npz cannot be read as .npz"):
+        read(tmp_path / "broken.npz")
+
+
 def test_repeats_of_an_array_are_averaged(tmp_path: Path) -> None:
     np.save(tmp_path / "oof.npy", np.stack([PROBS, np.roll(PROBS, 3, axis=0)]))
     found = read(tmp_path / "oof.npy")

@@ -14,11 +14,11 @@ BAD_TABLES = {
     "empty file": (b"", "train.csv has no content. Expected a line of column names"),
     "only a header": ("image_id,label\n", ".*train.csv has no rows."),
     "no header": (
-        "a.jpg,cat\nb.jpg,dog\n",
-        "has no column label or .* Its columns are 'a.jpg', 'cat'. .*--label-column",
+        "a,cat\nb,dog\n",
+        "has no column label or .* Its columns are 'a', 'cat'. .*--label-column",
     ),
     "no id column": (
-        "photo,label\na.jpg,0\n",
+        "photo,label\na,0\n",
         "has no column image_id or .* Its columns are 'photo', 'label'.*--id-column",
     ),
     "one class": (

@@ -18,6 +18,7 @@ from kiyome.cli.render import show_find
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.features import HeadFacts, load_heads
 from kiyome.noise import simulate_pred_probs
+from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
 from kiyome.workflows.find import find
 from kiyome.workflows.head_of_run import backbone_of
@@ -242,3 +243,31 @@ def test_where_doubt_hides_errors_a_rank_is_shown_instead_of_a_probability(
     assert ("top 0.2\u00a0%" in page) == is_weak
     assert ("may be wrong, or hardly any" in page) == is_weak
     assert ("probability that the label is wrong </span>" in page) != is_weak
+
+
+def test_photos_of_predictions_are_matched_and_what_is_left_out_is_listed(tmp_path):
+    true_labels = write_digits(tmp_path / "digits", num_photos=60)
+    table = read_table(tmp_path / "digits/train.csv")
+    names = [f"/kaggle/input/{image_id}" for image_id in table.image_ids]
+    lines = [f"{name},{label}\n" for name, label in zip(names, true_labels, strict=True)]
+    (tmp_path / "digits/labels.csv").write_text("path,label\n" + "".join(lines))
+    probs = simulate_pred_probs(true_labels, 10, np.random.default_rng(0))
+    rows = [f"{name},{','.join(map(str, each))}\n" for name, each in zip(names, probs.tolist(), strict=True)]
+    header = ",".join(["path", *map(str, range(10))])
+    (tmp_path / "oof.csv").write_text(f"{header}\n{''.join(rows[2:])}")
+    result = find(
+        tmp_path / "digits/labels.csv",
+        images=tmp_path / "digits/train_images",
+        pred_probs=tmp_path / "oof.csv",
+        output=tmp_path / "run",
+    )
+    assert result.table.paths.tolist() == table.paths[2:].tolist()
+    assert (
+        "60 names of photos differ from those of the table and were matched: 60 by folder."
+        in (result.summary()["notes"])
+    )
+    assert (tmp_path / "run/skipped.csv").read_text().splitlines() == [
+        "file,reason",
+        f"{names[0]},no prediction in oof.csv",
+        f"{names[1]},no prediction in oof.csv",
+    ]

@@ -12,6 +12,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from kiyome.artifacts.table import CLASS_NAMES_KEY
 from kiyome.errors import TableError
 from kiyome.reading.columns import ParquetColumns, Records
 from kiyome.reading.json_tables import json_records
-from kiyome.reading.photos import HEAD_BYTES, parquet_files, suffix_of_photo
+from kiyome.reading.photos import HEAD_BYTES, has_photo_suffix, parquet_files, suffix_of_photo
+
+DELIMITERS = ",;\t|"
 
 LONGEST_LINE = 1 << 24
 """Bytes; even a header of a million classes has fewer."""
@@ -115,7 +118,30 @@ def _line_of(raw: bytes, position: int) -> int:
 
 def _read_csv(path: Path) -> Records:
     text = re.sub(r"\Asep=.\r?\n", "\n", _decoded(path))  # a line for spreadsheets
-    return _read_plain_csv(text, path) or _read_quoted_csv(text, path)
+    if path.suffix.lower() == ".txt" and not any(mark in _head(text) for mark in DELIMITERS):
+        text = re.sub(r"(?m)^ +| +(?=\r?$)", "", re.sub(r" {2,}", " ", text)).replace(" ", "\t")
+    header = _missing_header(text, path)
+    text = f"{header}{text}"
+    records = _read_plain_csv(text, path) or _read_quoted_csv(text, path)
+    if header:
+        return replace(records, row_numbers=[number - 1 for number in records.row_numbers])
+    return records
+
+
+def _missing_header(text: str, path: Path) -> str:
+    """Return a line of column names for a file whose first line names a photo; else an empty text."""
+    delimiter = _delimiter(text, path)
+    cells = [cell.strip().strip('"') for cell in _head(text).split(delimiter)]
+    photo = next((number for number, cell in enumerate(cells) if has_photo_suffix(cell)), None)
+    if photo is None:
+        return ""
+    names = ["label"] * len(cells) if len(cells) == 2 else [f"column {n + 1}" for n in range(len(cells))]
+    names[photo] = "file_name"
+    return f"{delimiter.join(names)}\n"
+
+
+def _head(text: str) -> str:
+    return re.split(r"[\r\n]", text.lstrip("\r\n")[:LONGEST_LINE], maxsplit=1)[0]
 
 
 def _read_plain_csv(text: str, path: Path) -> Records | None:
@@ -183,15 +209,15 @@ def _csv_records(
 
 
 def _delimiter(text: str, path: Path) -> str:
-    """Return the comma, unless the header has more semicolons or tabs."""
-    head = text.lstrip("\r\n").split("\n", 1)[0]
+    """Return the comma, unless the header has more of another delimiter."""
+    head = _head(text)
     if not head.strip():
         raise TableError(
             f"{path.name} has no content.",
             expected="Expected a line of column names first.",
             remedy="Check that it is the right file.",
         )
-    return max(",;\t", key=head.count)
+    return max(DELIMITERS, key=head.count)
 
 
 def _header(cells: list[str], path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 [{"file_name": ..., "label": ...}, ...]                           a list of rows
 {"a.jpg": "cat", ...}                                             a name and its label
+{"cat": ["a.jpg", ...], ...}                                      a class and its names
 {"classes": [...], "labels": {"a": 0, ...}}                       FiftyOne
 {"images": [...], "annotations": [...], "categories": [...]}      COCO, one category an image
 """
@@ -42,6 +43,8 @@ def _rows(document: Any) -> list[dict[str, Any]]:
     if isinstance(document.get("labels"), dict):
         classes = document.get("classes")
         return [{NAME: name, LABEL: _class(target, classes)} for name, target in document["labels"].items()]
+    if all(isinstance(names, list) for names in document.values()):
+        return [{NAME: _text(name), LABEL: label} for label, names in document.items() for name in names]
     return [{NAME: name, LABEL: _text(label)} for name, label in document.items()]
 
 

@@ -11,7 +11,10 @@ from kiyome.errors import TableError
 from kiyome.reading.columns import Records, some
 
 LABEL = "label"
-LABEL_COLUMNS = ("label", "given_label", "class", "target", "class_name", "category")
+LABEL_COLUMNS = (
+    *("label", "given_label", "class", "target", "class_name", "category"),
+    *("labels", "diagnosis", "dx", "species", "breed", "class_id", "classid"),
+)
 ONE, ZERO = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 SEPARATORS = ("|", ";", ",", "+", "&", "/", " ")
 CLEAR_SEPARATORS = ("|", ";")

@@ -7,7 +7,7 @@ Whatever is done to fit them to the table (rows averaged, left out or scaled) is
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import SUM_TOLERANCE, Predictions, check_distributions
 from kiyome.artifacts.storage import is_machine_failure, map_array
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import SkippedFile, Table
 from kiyome.errors import InputError, choose
 from kiyome.reading.columns import Records, some
 from kiyome.reading.files import read_records
-from kiyome.reading.names import match_names
+from kiyome.reading.names import match_names, without_suffixes
+from kiyome.reading.npz import npz_arrays
 from kiyome.reading.plausible import check_class_order, check_matched_by_id, check_not_constant
 from kiyome.reading.roles import folds_of
 from kiyome.reading.table_photos import ID_COLUMNS
@@ -55,8 +56,8 @@ def read_out_of_fold(path: str | Path, table: Table, *, scale: str = "probabilit
         CSV or Parquet: an id column, and for each class a column named by the class or its number, with the
         same text before or behind each (`healthy`, `p_healthy`, `class_0`, `0_prob`). Of two classes the one
         of the second is enough. The column `fold`, if there, says which folds they were made on; others, such
-        as `label`, are not read. Without an id column, and in a `.npy` array (N, K), rows are in the order
-        of the table. Several rows of one id are averaged; photos without a prediction are left out.
+        as `label`, are not read. Without an id column, and in a `.npy` or `.npz` array (N, K), rows are in
+        the order of the table. Several rows of one id are averaged; photos without a prediction are left out.
     table : Table
         What the predictions are for.
     scale : {"probabilities", "percent", "logits"}
@@ -83,7 +84,7 @@ def read_out_of_fold(path: str | Path, table: Table, *, scale: str = "probabilit
     choose("scale", scale, SCALES)
     if not path.is_file():
         raise InputError(f"There is no file of predictions at {path}.", remedy="Check the path.")
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() in (".npy", ".npz"):
         numbers, averaged = _array_file(path, table)
         probs, scaled = _as_distributions(numbers, scale, path.name)
         read = _read(table, probs, path.name, [*averaged, *scaled])
@@ -113,9 +114,9 @@ def _look_twice(read: ReadPredictions, source: str) -> None:
 
 
 def _array_file(path: Path, table: Table) -> tuple[Numbers, list[str]]:
-    """Return the numbers (N, K) of a `.npy` file, the mean of (R, N, K), in the order of the table."""
+    """Return the numbers (N, K) of a file of an array, the mean of (R, N, K), in the order of the table."""
     try:
-        numbers: NDArray[np.floating] = map_array(path)
+        numbers: NDArray[np.floating] = _only_array(path) if path.suffix == ".npz" else map_array(path)
     except (OSError, ValueError) as error:
         if is_machine_failure(error):
             raise
@@ -127,6 +128,7 @@ def _array_file(path: Path, table: Table) -> tuple[Numbers, list[str]]:
         numbers = numbers.mean(axis=0)
     if table.num_classes == 2 and numbers.shape in ((len(table),), (len(table), 1)):
         numbers = _both_classes(numbers.reshape(-1))
+        notes.append(f"{path.name} was read as the probability of {table.class_names[1]!r}.")
     if numbers.shape != (len(table), table.num_classes) or numbers.dtype.kind != "f":
         raise InputError(
             f"{path.name} has shape {numbers.shape} and type {numbers.dtype}.",
@@ -134,6 +136,17 @@ def _array_file(path: Path, table: Table) -> tuple[Numbers, list[str]]:
             remedy="Rows of .npy are matched by position; with ids use CSV or Parquet.",
         )
     return numbers, notes
+
+
+def _only_array(path: Path) -> NDArray[np.floating]:
+    arrays = npz_arrays(path)
+    if len(arrays) != 1:
+        raise InputError(
+            f"{path.name} holds {len(arrays)} arrays: {some(list(arrays))}.",
+            expected="Expected one array of predictions.",
+            remedy="Save just that one, with np.save.",
+        )
+    return next(iter(arrays.values()))
 
 
 def _both_classes(second: Numbers) -> Numbers:
@@ -200,6 +213,8 @@ def _placed(
     if found.all():
         return _read(table, placed, source, notes)
     missing = table.image_ids[~found].tolist()
+    without = [SkippedFile(image_id, f"no prediction in {source}") for image_id in missing]
+    table = replace(table, skipped=(*table.skipped, *without))
     notes.append(
         f"{len(missing):,} of {len(table):,} photos have no prediction in {source} and were left out:"
         f" {some(missing)}."
@@ -356,8 +371,12 @@ def _rows_by_id(records: Records, ids: Sequence[str], table: Table) -> tuple[NDA
     rows = np.fromiter((row_of.get(name, -1) for name in ids), np.intp, len(ids))
     if (rows >= 0).all():
         return rows, []
-    match = match_names(ids, table.image_ids.tolist(), *([table.paths.tolist()] if any(table.paths) else []))
+    names = [table.image_ids.tolist(), *([table.paths.tolist()] if any(table.paths) else [])]
+    match = match_names(ids, *names)
     rows, source = np.maximum(match.rows, -1), records.source.name
+    notes = [note] if (note := match.note("ids")) else []
+    rows, repeated = _rows_of_repeats(ids, rows, names, source)
+    notes += repeated
     unknown = sorted({name for name, row in zip(ids, rows, strict=True) if row < 0})
     num_found = len(set(rows[rows >= 0].tolist()))
     if num_found <= LEAST_MATCHED * min(len(table), len(set(ids))):
@@ -367,7 +386,23 @@ def _rows_by_id(records: Records, ids: Sequence[str], table: Table) -> tuple[NDA
             f" ({some(missing)}); {len(unknown):,} ids not in the table ({some(unknown)}).",
             remedy="Give predictions for these photos, with ids written as in the table.",
         )
-    notes = [note] if (note := match.note("ids")) else []
     if unknown:
         notes.append(f"{len(unknown):,} ids of {source} are not in the table: {some(unknown)}.")
     return rows, notes
+
+
+def _rows_of_repeats(
+    ids: Sequence[str], rows: NDArray[np.intp], names: Sequence[Sequence[str]], source: str
+) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the rows (M,) with those of ids that are a photo's id and a suffix, as of its mirror image."""
+    unknown = dict.fromkeys(name for name, row in zip(ids, rows, strict=True) if row < 0)
+    parts = without_suffixes(list(unknown))
+    row_of = dict(zip(parts, match_names([base for base, _ in parts.values()], *names).rows, strict=True))
+    suffixes = sorted({suffix for _, suffix in parts.values()})
+    plain, suffixed = set(rows[rows >= 0].tolist()), set(row_of.values())
+    is_complete = plain == suffixed if plain else len(suffixes) > 1
+    if len(suffixed) < 2 or min(suffixed) < 0 or not is_complete:
+        return rows, []
+    rows = np.array([row_of.get(name, row) for name, row in zip(ids, rows, strict=True)], np.intp)
+    note = f"{len(parts):,} ids of {source} are ids of the table with {some(suffixes)} behind."
+    return rows, [note]

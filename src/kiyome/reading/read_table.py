@@ -33,6 +33,7 @@ from kiyome.progress import Progress, no_progress
 from kiyome.reading.classes import ClassMapSource, label_columns, read_labels
 from kiyome.reading.columns import SHOWN, Records, some
 from kiyome.reading.files import read_records
+from kiyome.reading.guessed_columns import columns_but_classes, guessed_id_column, guessed_label_column
 from kiyome.reading.label_forms import LABEL, LABEL_COLUMNS, with_column, with_label_column
 from kiyome.reading.layout import (
     image_folder,
@@ -52,7 +53,7 @@ from kiyome.reading.roles import (
     weights_of,
 )
 from kiyome.reading.splits import splits_of, unlabeled_apart
-from kiyome.reading.table_photos import ID_COLUMNS, PATH_COLUMNS, find_photos, ids_and_photos
+from kiyome.reading.table_photos import ID_COLUMNS, find_photos, ids_and_photos
 
 NO_LABEL = "(no label)"
 """The class of photos without a label, where labels are not needed."""
@@ -149,7 +150,10 @@ def read_table(
     records = read_records(file)
     if not len(records):
         raise TableError(f"{file} has no rows.", remedy="Check the file.")
-    records, label_column = with_label_column(records, label_column, _columns_but_classes(records, id_column))
+    notes: list[str] = []
+    id_column = id_column or guessed_id_column(records, label_column)
+    records, label_column = with_label_column(records, label_column, columns_but_classes(records, id_column))
+    label_column = label_column or guessed_label_column(records, id_column, notes)
     if not need_labels and label_column is None and records.pick(LABEL_COLUMNS) is None:
         records, label_column = with_column(records, LABEL, [""] * len(records)), LABEL
     columns = label_columns(records, label_column)
@@ -169,7 +173,6 @@ def read_table(
         follow_links=follow_links,
     )
     names, label_texts, labels = read_labels(records, columns, class_map)
-    notes: list[str] = []
     folds = folds_of(records, notes)
     groups = groups_of(records, group_column, notes)
     weights = weights_of(records, weight_column, notes)
@@ -224,13 +227,6 @@ def read_table(
         notes=tuple(notes),
     )
     return with_real_files(table) if follow_links else table
-
-
-def _columns_but_classes(records: Records, id_column: str | None) -> list[str]:
-    """The columns of known meaning, none of which is a column of 0 and 1 for a class."""
-    others = ("true_label", "fold", "weight", "is_valid", "split")
-    known = {*ID_COLUMNS, *PATH_COLUMNS, *GROUP_COLUMNS, *LABEL_COLUMNS, *others}
-    return [name for name in records.columns if name.lower() in known or name == id_column]
 
 
 def _unlabeled_folder(root: Path, *, follow_links: bool) -> Table | None:

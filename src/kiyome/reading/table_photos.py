@@ -12,8 +12,11 @@ from kiyome.reading.layout import FOLLOW_LINKS, image_folder
 from kiyome.reading.names import AMBIGUOUS, match_names
 from kiyome.reading.photos import ABSENT, LEAVES, LINK_LEAVES, PhotoFinder, unpack_photos, walk_photos
 
-ID_COLUMNS = ("image_id", "id", "file_name", "filename", "image", "path", "image_path", "filepath", "file")
 PATH_COLUMNS = ("path", "file_name", "filename", "image_path", "filepath", "file")
+ID_COLUMNS = (
+    *("image_id", "id", "file_name", "filename", "image", "path", "image_path", "filepath", "file"),
+    *("image_name", "imageid", "image id", "image index", "id_code", "img", "img_name", "img_path"),
+)
 MOST_MISSING = 0.5
 """Share of the photos: with as many missing, the folder is the wrong one."""
 
@@ -78,9 +81,10 @@ def find_photos(
     if allow_missing and not finder.may_find(photos):
         return FoundPhotos([""] * len(photos), {}, [])
     found = [finder.find(photo) if photo else ("", "no path") for photo in photos]
+    is_photo_folder = root != records.source.parent or any(path for path, _ in found)
+    notes = _match_the_rest(finder, photos, found) if is_photo_folder or not allow_missing else []
     if allow_missing:
-        return FoundPhotos([path for path, _ in found], {}, [])
-    notes = _match_the_rest(finder, photos, found)
+        return FoundPhotos([path for path, _ in found], {}, notes)
     if leaving := [row for row, (_, reason) in enumerate(found) if reason in (LEAVES, LINK_LEAVES)]:
         links = any(found[row][1] == LINK_LEAVES for row in leaving)
         records.fail(

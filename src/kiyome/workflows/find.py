@@ -38,7 +38,7 @@ from kiyome.noise.none_of_the_classes import probability_none
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.report.find_report import LabelFindings, Repeats, write_report
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
-from kiyome.workflows.outputs import write_photo_lists, write_scored_table
+from kiyome.workflows.outputs import write_photo_lists, write_scored_table, write_skipped
 from kiyome.workflows.scored_table import (
     ScoredTable,
     cross_fit_features,
@@ -116,6 +116,8 @@ def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> No
     folder, scored = result.folder, result.scored
     if scored.photos is not None and scored.whole_table is not None:
         write_photo_lists(folder, scored.whole_table, scored.photos)
+    elif result.table.skipped:
+        write_skipped(folder, result.table)
     if scored.features is not None:
         with writing(folder / "features.npy") as file:
             np.save(file, scored.features, allow_pickle=False)

@@ -81,6 +81,11 @@ def write_photo_lists(folder: Path, table: Table, photos: PhotoCheck) -> None:
     aside = ((table.image_ids[row], reason) for row, reason in photos.set_aside.items())
     write_csv(folder / "set_aside.csv", _safe([("image_id", "reason"), *aside]))
     write_csv(folder / "duplicates.csv", _safe(_duplicate_rows(table, photos)))
+    write_skipped(folder, table)
+
+
+def write_skipped(folder: Path, table: Table) -> None:
+    """Write the list of files and rows that are not in the table, with reasons."""
     skipped = ((text_of_path(path), reason) for path, reason in table.skipped)
     write_csv(folder / "skipped.csv", _safe([("file", "reason"), *skipped]))
 

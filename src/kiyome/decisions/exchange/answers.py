@@ -1,15 +1,13 @@
 """Rows with their decisions for a file, and the decisions of a file for the log. N rows, K classes.
 
-Other tools rename photos: a folder is put before the name, only the last part is left, the ending is cut off.
-Names are compared as text and never opened.
+Other tools rename photos, so that names are matched (`reading.names`): compared as text, never opened.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from posixpath import splitext
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from kiyome.decisions.current import NONE, CurrentDecisions, decision_of
 from kiyome.decisions.events import Decision, refuse_unknown_labels, reviewer_name
 from kiyome.decisions.items import ReviewItems
 from kiyome.errors import InputError
+from kiyome.reading.names import match_names
 
 MAX_BYTES = 256 << 20
 """Of a file that is read whole."""
@@ -100,8 +99,6 @@ class ParsedFile:
     decisions: Sequence[Decision]
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Number of entries without a decision, by reason."""
-    names_have_endings: bool = True
-    """Whether photos are named with the ending of their file."""
 
 
 def reviewed_rows(current: CurrentDecisions, *, rule: Rule = "unanimous") -> ReviewedRows:
@@ -180,17 +177,17 @@ def _last_answers(
     parsed: ParsedFile, items: ReviewItems, name: str | None, skipped: Counter[str]
 ) -> dict[tuple[str, int], Decision]:
     """Return the last answer by reviewer and row; all others are added to the counts."""
-    find_row = row_finder(items.image_ids, photo_names(items), endings=parsed.names_have_endings)
+    names = [answer.image_id for answer in parsed.decisions]
+    rows = match_names(names, items.image_ids, photo_names(items), one_to_one=False).rows.tolist()
     last: dict[tuple[str, int], Decision] = {}
-    for answer in parsed.decisions:
-        row = find_row(answer.image_id)
+    for answer, row in zip(parsed.decisions, rows, strict=True):
         reviewer = reviewer_name("/".join(filter(None, (name, answer.reviewer))))
         if not reviewer:
             raise InputError(
                 f"The file does not say who decided about {answer.image_id!r}.",
                 remedy="Name the reviewer: --as NAME.",
             )
-        if row is None:
+        if row < 0:
             skipped[UNKNOWN_PHOTOS] += 1
             continue
         skipped[REPEATED] += (reviewer, row) in last
@@ -235,68 +232,3 @@ def parse_json(content: bytes, what: str) -> Any:
             f"The {what} file is not JSON in UTF-8: {error or 'it is nested too deeply'}.",
             remedy="Export it again.",
         ) from error
-
-
-AMBIGUOUS = -1
-"""The row of a name that several rows have."""
-
-FindRow = Callable[[str], int | None]
-
-
-def row_finder(image_ids: Sequence[str], photo_names: Sequence[str], *, endings: bool = True) -> FindRow:
-    """Return a function from a name to its row; it returns None for no row, and for more than one.
-
-    A name means a row if it is its id or path; else if one of them ends in the other, in whole parts between
-    slashes. So ``default/cat/1.jpg`` and ``1.jpg`` mean ``cat/1.jpg``, but ``dog/1.jpg`` does not. Without
-    `endings`, names lack the ending of their file: ``cat/1`` means ``cat/1.jpg``.
-
-    >>> find_row = row_finder(["a", "b"], ["cat/1.jpg", "cat/2.jpg"])
-    >>> [find_row(name) for name in ("b", "data/cat/1.jpg", "2.jpg", "dog/1.jpg", "../../etc/passwd")]
-    [1, 0, 1, None, None]
-    >>> row_finder(["a", "b"], ["cat/1.jpg", "cat/2.jpg"], endings=False)("cat/2")
-    1
-    """
-    exact = _index(zip(image_ids, range(len(image_ids)), strict=True))
-    whole = _index(
-        (name, row)
-        for names in (image_ids, photo_names)
-        for row, name in enumerate(names)
-        for name in _forms(name, endings=endings)
-    )
-    parts = _index((tail, row) for name, row in whole.items() if row != AMBIGUOUS for tail in _tails(name))
-
-    def find_row(name: str) -> int | None:
-        if name in exact:
-            return exact[name]
-        name = name if name in whole else name.replace("\\", "/")
-        row = next((whole[tail] for tail in (name, *_tails(name)) if tail in whole), None)
-        row = parts.get(name) if row is None else row
-        return None if row == AMBIGUOUS else row
-
-    return find_row
-
-
-def without_ending(name: str) -> str:
-    """Return the name without its last ending.
-
-    >>> without_ending("cat.dir/1.jpg"), without_ending("cat.dir/1"), without_ending("..")
-    ('cat.dir/1', 'cat.dir/1', '..')
-    """
-    return splitext(name)[0]
-
-
-def _forms(name: str, *, endings: bool) -> tuple[str, ...]:
-    return (name,) if endings else tuple({name, without_ending(name)})
-
-
-def _tails(name: str) -> list[str]:
-    """Return what is left when folders are removed from the left, longest first."""
-    parts = name.split("/")
-    return ["/".join(parts[start:]) for start in range(1, len(parts)) if parts[start]]
-
-
-def _index(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
-    rows: dict[str, int] = {}
-    for name, row in pairs:
-        rows[name] = row if rows.get(name, row) == row else AMBIGUOUS
-    return rows

@@ -11,8 +11,9 @@ from collections import Counter
 from typing import Any
 
 from kiyome.decisions.events import Decision
-from kiyome.decisions.exchange.answers import ExportedFile, ParsedFile, ReviewedRows, without_ending
+from kiyome.decisions.exchange.answers import ExportedFile, ParsedFile, ReviewedRows
 from kiyome.errors import InputError
+from kiyome.reading.names import without_ending
 
 UNLABELED, SEVERAL = "photos without a label", "photos with several labels"
 
@@ -56,7 +57,7 @@ def read_fiftyone(document: Any) -> ParsedFile:
             decisions.append(Decision(image_id=name, verdict="relabel", label=found.pop()))
         else:
             skipped[SEVERAL if found else UNLABELED] += 1
-    return ParsedFile(decisions=decisions, skipped=skipped, names_have_endings=False)
+    return ParsedFile(decisions=decisions, skipped=skipped)
 
 
 def _class_of(target: Any, classes: list[Any] | None, name: str) -> str | None:
