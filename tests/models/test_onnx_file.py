@@ -6,7 +6,7 @@ import pytest
 from kiyome.errors import KiyomeError, MissingExtra
 from kiyome.losses import SOFTMAX, Link
 from kiyome.models import build_model
-from kiyome.models.onnx_file import onnx_of, run_onnx, run_torch
+from kiyome.models.onnx_file import PhotosToProbs, onnx_of, run_onnx, run_torch
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -22,9 +22,9 @@ pytest.importorskip("onnxruntime")
 )
 def test_any_number_of_photos_gives_torchs_probabilities(name, side, link):
     network = build_model(name, num_classes=7, image_size=side).with_link(link)
-    content = onnx_of(network, image_size=side)
+    content = onnx_of(PhotosToProbs(network), image_size=side, name=name)
     photos = np.random.default_rng(0).integers(0, 256, (9, side, side, 3), dtype=np.uint8)
-    expected = run_torch(network, photos)
+    expected = run_torch(PhotosToProbs(network), photos)
     for num in (1, 2, 9):
         np.testing.assert_allclose(run_onnx(content, photos[:num]), expected[:num], atol=1e-5)
     np.testing.assert_array_equal(run_onnx(content, photos[:4], photos[4:]).shape, (9, 7))
@@ -37,7 +37,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingExtra, match=r"pip install 'kiyome\[onnx\]'"):
-        onnx_of(build_model("tiny", num_classes=2), image_size=32)
+        onnx_of(PhotosToProbs(build_model("tiny", num_classes=2)), image_size=32, name="tiny")
 
 
 def test_what_torch_cannot_write_is_told():
@@ -49,4 +49,4 @@ def test_what_torch_cannot_write_is_told():
 
     network.module.__class__ = Fickle
     with pytest.raises(KiyomeError, match=r"torch cannot write kiyome_tiny as ONNX"):
-        onnx_of(network, image_size=32)
+        onnx_of(PhotosToProbs(network), image_size=32, name="kiyome_tiny")

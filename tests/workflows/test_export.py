@@ -10,11 +10,11 @@ from PIL import Image
 
 from kiyome.errors import InputError, KiyomeError
 from kiyome.models import build_model, load_backbone
-from kiyome.models.onnx_file import onnx_of, run_onnx
+from kiyome.models.onnx_file import PhotosToProbs, onnx_of, run_onnx, run_torch
 from kiyome.reading.photo_list import read_photo_list
 from kiyome.testing import write_digits
 from kiyome.workflows import export as room
-from kiyome.workflows.export import check_onnx, export
+from kiyome.workflows.export import check_probs, export
 from kiyome.workflows.find import find
 from kiyome.workflows.predict import predict, predict_photos
 from kiyome.workflows.train import train
@@ -90,13 +90,17 @@ def test_a_file_that_says_something_else_is_not_written(trained, tmp_path, monke
 def test_another_network_does_not_pass():
     one, other = (build_model("tiny", num_classes=4, seed=seed) for seed in (0, 1))
     photos = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    content = onnx_of(one, image_size=32)
-    assert check_onnx(content, one, photos, name="one") < 1e-6
+    content = onnx_of(PhotosToProbs(one), image_size=32, name="one")
+
+    def difference(network, name):
+        return check_probs(content, photos, run_torch(PhotosToProbs(network), photos), name=name)
+
+    assert difference(one, "one") < 1e-6
     with pytest.raises(KiyomeError, match=r"differ by 0\.\d+ .*agree to within 0.0001"):
-        check_onnx(content, other, photos, name="other")
+        difference(other, "other")
     turned = dataclasses.replace(one, mean=(0.4, 0.5, 0.5))
     with pytest.raises(KiyomeError, match=r"for other colors on 5 photos"):
-        check_onnx(content, turned, photos, name="other colors")
+        difference(turned, "other colors")
 
 
 def test_the_head_of_find_becomes_one_file_that_says_what_predict_says(tmp_path):

@@ -1,13 +1,16 @@
 """Heads on features of a frozen network, trained as every member is."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kiyome.artifacts.run import verify_run
 from kiyome.errors import InputError
-from kiyome.models import load_timm_folder
+from kiyome.models import load_backbone, load_timm_folder
+from kiyome.models.onnx_file import run_onnx
 from kiyome.reading.photo_list import read_photo_list
 from kiyome.testing import write_digits
 from kiyome.training.recipe import Recipe
@@ -89,10 +92,21 @@ def test_new_photos_get_what_a_head_gave_out_of_fold(digits, trained, tmp_path):
     assert whole.num_models == 6
 
 
-def test_export_says_that_the_network_is_not_in_the_run(digits, trained, tmp_path):
-    with pytest.raises(InputError, match=r"linear-fold0-seed0 of .* is a head on a frozen network"):
-        export(trained.folder, digits / "data" / "train_images", output=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_an_exported_member_holds_the_frozen_network(digits, trained, tmp_path):
+    photos = digits / "data" / "train_images"
+    result = export(trained.folder, photos, output=tmp_path, cache_folder=digits / "cache")
+    assert len(result.files) == 6
+    assert result.largest_difference < 1e-5
+    predicted = predict(trained.folder, photos, output=None, cache_folder=digits / "cache")
+    tiny = load_backbone("tiny")
+    read = [row for row in range(200) if row not in predicted.set_aside]
+    opened = (Image.open(predicted.photos.paths[row]).convert("RGB") for row in read)
+    crops = np.stack([tiny.prepare(np.asarray(photo)) for photo in opened])
+    probs = [run_onnx(path.read_bytes(), crops) for path in result.files]
+    np.testing.assert_allclose(np.mean(probs, axis=0), predicted.pred_probs[read], atol=1e-3)
+    described = json.loads(result.files[0].with_suffix(".json").read_text())
+    assert described["architecture"] == "tiny"
+    assert described["input"]["shape"] == ["n", tiny.size, tiny.size, 3]
 
 
 def test_the_same_command_gives_the_same_bytes_resumed_or_anew(digits, trained, tmp_path):

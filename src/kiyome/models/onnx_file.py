@@ -19,7 +19,7 @@ from kiyome.models.build import Network
 INPUT, OUTPUT = "photos", "pred_probs"
 
 
-class _Whole(nn.Module):  # type: ignore[misc]
+class PhotosToProbs(nn.Module):  # type: ignore[misc]
     """From photos as they are decoded to probabilities."""
 
     def __init__(self, network: Network) -> None:
@@ -27,19 +27,22 @@ class _Whole(nn.Module):  # type: ignore[misc]
         self.network, self.module = network, network.module
 
     def forward(self, photos: Tensor) -> Tensor:
+        """The probabilities (n, K) of photos (n, S, S, 3)."""
         logits: Tensor = self.module(self.network.normalize(photos))
         return self.network.link(logits.float())
 
 
-def onnx_of(network: Network, *, image_size: int) -> bytes:
+def onnx_of(module: nn.Module, *, image_size: int, name: str) -> bytes:
     """An ONNX file's content: ``photos`` (n, S, S, 3) uint8 RGB to ``pred_probs`` (n, K) float32, any n.
 
     Parameters
     ----------
-    network
-        As `load_timm_folder` gives it.
+    module
+        From photos to probabilities: `PhotosToProbs` of a network, say.
     image_size
         S; the file takes no other.
+    name
+        What errors call it.
 
     Raises
     ------
@@ -52,17 +55,11 @@ def onnx_of(network: Network, *, image_size: int) -> bytes:
     --------
     >>> from kiyome.models import build_model
     >>> network = build_model("tiny", num_classes=5, image_size=32)
-    >>> content = onnx_of(network, image_size=32)
+    >>> content = onnx_of(PhotosToProbs(network), image_size=32, name="tiny")
     >>> probs = run_onnx(content, np.zeros((3, 32, 32, 3), np.uint8))
     >>> probs.shape, float(probs[0].sum().round(4))
     ((3, 5), 1.0)
     """
-    network.module.cpu()
-    return onnx_of_module(_Whole(network), image_size=image_size, name=network.architecture)
-
-
-def onnx_of_module(module: nn.Module, *, image_size: int, name: str) -> bytes:
-    """The same for any module from photos (n, S, S, 3) uint8 to probabilities (n, K)."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -73,7 +70,7 @@ def onnx_of_module(module: nn.Module, *, image_size: int, name: str) -> bytes:
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module.eval(),
+                module.cpu().eval(),
                 (photos,),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
@@ -111,14 +108,8 @@ def run_onnx(content: bytes, *batches: NDArray[np.uint8]) -> NDArray[np.float32]
     return np.concatenate([session.run([OUTPUT], {INPUT: photos})[0] for photos in batches])
 
 
-def run_torch(network: Network, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The same from torch in float32: what an ONNX file must give."""
-    network.module.cpu()
-    return run_module(_Whole(network), photos)
-
-
-def run_module(module: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+def run_torch(module: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities (n, K) that torch gets from photos (n, S, S, 3) in float32, on the CPU."""
     with torch.inference_mode():
-        probs: NDArray[np.float32] = module.eval()(torch.from_numpy(photos)).numpy()
+        probs: NDArray[np.float32] = module.cpu().eval()(torch.from_numpy(photos)).numpy()
     return probs

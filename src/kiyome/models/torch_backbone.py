@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kiyome.errors import InputError
 from kiyome.models.backbone import Backbone
+from kiyome.models.build import Network
 from kiyome.models.efficientnet_lite import LITE0, LITE2, NUM_DESCRIBED_STAGES, weights_file
 from kiyome.models.timm_backbone import import_timm, timm_network, trained_model
 
@@ -38,6 +39,19 @@ class _Lite(nn.Module):  # type: ignore[misc]
                 described += [pixels.mean(2), pixels.var(2, correction=0).sqrt()]
         last = self.model.bn2(self.model.conv_head(x)).mean((2, 3))
         return torch.cat([last, *described], 1)
+
+
+class MemberOnBackbone(nn.Module):  # type: ignore[misc]
+    """From crops (n, size, size, 3) uint8 to the probabilities (n, K) of a frozen recipe's member."""
+
+    def __init__(self, backbone: nn.Module, head: Network) -> None:
+        super().__init__()
+        self.backbone, self.head, self.link = backbone, head.module, head.link
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """The probabilities (n, K) of photos (n, S, S, 3)."""
+        logits: Tensor = self.head(self.backbone(photos))
+        return self.link(logits.float())
 
 
 def torch_backbone(backbone: Backbone, *, weights: str | Path | None = None) -> nn.Module:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
 from kiyome.artifacts.table import load_table
-from kiyome.errors import InputError, KiyomeError
+from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
 from kiyome.features import has_heads
 from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.progress import Progress, no_progress, shows_progress
@@ -24,6 +24,8 @@ from kiyome.reading.photo_list import read_photo_list
 from kiyome.workflows.head_of_run import open_head
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from kiyome.models import Backbone, Network
     from kiyome.training.recipe import Recipe
 
@@ -98,7 +100,7 @@ def export(
     """
     from kiyome.losses import stored_link
     from kiyome.models import load_timm_folder
-    from kiyome.models.onnx_file import onnx_of
+    from kiyome.models.onnx_file import onnx_of, run_torch
     from kiyome.training.recipe import Recipe
 
     run = Path(run)
@@ -116,19 +118,23 @@ def export(
         return _export_heads(run, paths, folder, manifest["table"]["classes"])
     deep_bits = load_table(run / "table.parquet").deep_bits
     models, files, differences = list(_models(run)), [], [0.0]
-    _refuse_frozen(run, models)
     for number, (model, facts) in enumerate(models, start=1):
         recipe, link = Recipe.of(**facts["recipe"]), stored_link(facts)
         network = load_timm_folder(model).with_link(link)
-        pixels = _views(paths, recipe, network, cache, deep_bits=deep_bits)
-        content = onnx_of(network, image_size=recipe.data.image_size)
-        differences.append(check_onnx(content, network, pixels, name=f"{facts['member']}, {model.name}"))
+        graph = _graph(recipe, network, paths, cache=cache, deep_bits=deep_bits)
+        content = onnx_of(graph.module, image_size=graph.size, name=network.architecture)
+        expected, name = run_torch(graph.module, graph.crops), f"{facts['member']}, {model.name}"
+        differences.append(check_probs(content, graph.crops, expected, name=name))
         files.append(folder / f"{facts['member']}-{model.name}.onnx")
         write_bytes(files[-1], content)
-        described = _described(content, facts, recipe, network, manifest["table"]["classes"])
+        described = {
+            "member": facts["member"],
+            "architecture": recipe.model.architecture,
+            **_interface(content, manifest["table"]["classes"], graph),
+        }
         described["output"]["link"] = link.as_dict()
         described["checked"] = {
-            "photos": len(pixels),
+            "photos": len(graph.crops),
             "largest_difference": differences[-1],
             "tolerance": TOLERANCE,
         }
@@ -138,64 +144,104 @@ def export(
         folder=folder,
         files=tuple(files),
         largest_difference=max(differences),
-        num_photos=len(pixels),
+        num_photos=len(graph.crops),
     )
 
 
-def _refuse_frozen(run: Path, models: list[tuple[Path, dict[str, Any]]]) -> None:
-    for _, facts in models:
-        if facts["recipe"].get("frozen"):
-            raise InputError(
-                f"{facts['member']} of {run} is a head on a frozen network, which its folder does not hold.",
-                expected="Expected members that were trained from pixels to probabilities.",
-                remedy="Run `kiyome find` on the same photos and export that run, or train without frozen.",
-            )
+class _Graph(NamedTuple):
+    """What becomes a file: a module from crops to probabilities, and how crops are made."""
+
+    module: "nn.Module"
+    crops: NDArray[np.uint8]
+    """(n, S, S, 3) of the photos to check with."""
+    made_for: "Network | Backbone"
+    size: int
+    share: float
+    """Of the short side."""
+    whole: bool
+    """The whole photo is made square."""
+
+
+def _graph(recipe: "Recipe", network: "Network", paths: list[str], *, cache: Path, deep_bits: int) -> _Graph:
+    """A member of a run: a head with the frozen network that gives its features, or a whole network."""
+    if recipe.model.frozen:
+        return _frozen_graph(recipe, network, paths, deep_bits=deep_bits)
+    from kiyome.models.onnx_file import PhotosToProbs
+
+    whole = recipe.data.crop == "whole"
+    return _Graph(
+        module=PhotosToProbs(network),
+        crops=_views(paths, recipe, network, cache, deep_bits=deep_bits),
+        made_for=network,
+        size=recipe.data.image_size,
+        share=1.0 if whole else network.crop_pct,
+        whole=whole,
+    )
+
+
+def _frozen_graph(recipe: "Recipe", network: "Network", paths: list[str], *, deep_bits: int) -> _Graph:
+    from kiyome.models import load_backbone
+    from kiyome.models.torch_backbone import MemberOnBackbone, torch_backbone
+
+    weights = recipe.model.weights or None
+    backbone = replace(load_backbone(recipe.model.architecture, weights=weights), deep_bits=deep_bits)
+    module = MemberOnBackbone(torch_backbone(backbone, weights=weights), network)
+    return _backbone_graph(paths, module, backbone)
+
+
+def _backbone_graph(paths: list[str], module: "nn.Module", backbone: "Backbone") -> _Graph:
+    """A module that begins with a frozen network."""
+    crops, reasons = [], []
+    for path in paths:
+        try:
+            crops.append(backbone.prepare(_decoded(path, backbone)))
+        except UnreadablePhoto as error:
+            reasons.append(error)
+    if not crops:
+        raise InputError(f"None of the photos can be read: {reasons[0]}", remedy="Name other photos.")
+    return _Graph(module.eval(), np.stack(crops), backbone, backbone.size, backbone.crop_pct, whole=False)
 
 
 def _export_heads(run: Path, paths: list[str], folder: Path, classes: list[str]) -> ExportResult:
     """Write the backbone and the heads of a `find` run as one file."""
     from kiyome.features.heads_module import HeadsModule
-    from kiyome.models.onnx_file import onnx_of_module, run_module
+    from kiyome.models.onnx_file import onnx_of, run_torch
     from kiyome.models.torch_backbone import torch_backbone
 
     heads, facts, backbone, _ = open_head(run)
-    module = HeadsModule(torch_backbone(backbone, weights=facts.weights), heads).eval()
-    crops = np.stack([backbone.prepare(_decoded(path, backbone)) for path in paths])
-    content = onnx_of_module(module, image_size=backbone.size, name=backbone.name)
-    expected = run_module(module, crops)
-    difference = check_probs(content, crops, expected, name=backbone.name)
-    of_engine = np.abs(heads.pred_probs(backbone.embed(crops)) - expected).max()
+    graph = _backbone_graph(
+        paths, HeadsModule(torch_backbone(backbone, weights=facts.weights), heads), backbone
+    )
+    content = onnx_of(graph.module, image_size=graph.size, name=backbone.name)
+    expected = run_torch(graph.module, graph.crops)
+    difference = check_probs(content, graph.crops, expected, name=backbone.name)
+    of_engine = np.abs(heads.pred_probs(backbone.embed(graph.crops)) - expected).max()
     path = folder / f"find-{backbone.name}.onnx"
     write_bytes(path, content)
     described = {
         "backbone": backbone.name,
-        **_interface(content, classes, backbone, size=backbone.size, share=backbone.crop_pct, whole=False),
+        **_interface(content, classes, graph),
         "out_of_fold": {
             "rows": facts.num_rows,
             "accuracy_on_given": facts.accuracy_on_given,
             "log_loss": facts.log_loss,
         },
         "checked": {
-            "photos": len(crops),
+            "photos": len(graph.crops),
             "largest_difference": difference,
             "tolerance": TOLERANCE,
             "largest_difference_to_engine_of_run": float(of_engine),
         },
     }
     write_text(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
-    return ExportResult(folder=folder, files=(path,), largest_difference=difference, num_photos=len(crops))
+    return ExportResult(
+        folder=folder, files=(path,), largest_difference=difference, num_photos=len(graph.crops)
+    )
 
 
 def _decoded(path: str, backbone: "Backbone") -> NDArray[np.uint8]:
     data = read_photo_file(path)
     return decode_photo(data, shrink_to=backbone.short_side, deep_bits=backbone.deep_bits).pixels
-
-
-def check_onnx(content: bytes, network: "Network", pixels: NDArray[np.uint8], *, name: str) -> float:
-    """Return the largest difference between probabilities of ONNX Runtime and torch on real photos."""
-    from kiyome.models.onnx_file import run_torch
-
-    return check_probs(content, pixels, run_torch(network, pixels), name=name)
 
 
 def check_probs(
@@ -250,35 +296,25 @@ def _models(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield folder / name, facts
 
 
-def _described(
-    content: bytes, facts: dict[str, Any], recipe: "Recipe", network: "Network", classes: list[str]
-) -> dict[str, Any]:
-    """The description that a program needs to use the file."""
-    size, whole = recipe.data.image_size, recipe.data.crop == "whole"
-    share = 1.0 if whole else network.crop_pct
-    return {
-        "member": facts["member"],
-        "architecture": network.architecture,
-        **_interface(content, classes, network, size=size, share=share, whole=whole),
-    }
-
-
-def _interface(
-    content: bytes, classes: list[str], network: "Network | Backbone", *, size: int, share: float, whole: bool
-) -> dict[str, Any]:
+def _interface(content: bytes, classes: list[str], graph: _Graph) -> dict[str, Any]:
     """The input, the output and the preparation of photos."""
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "classes": classes,
-        "input": {"name": "photos", "type": "uint8", "shape": ["n", size, size, 3], "colors": "RGB"},
+        "input": {
+            "name": "photos",
+            "type": "uint8",
+            "shape": ["n", graph.size, graph.size, 3],
+            "colors": "RGB",
+        },
         "output": {"name": "pred_probs", "type": "float32", "shape": ["n", len(classes)]},
         "preparation": {
-            "crop": "the whole photo, made square" if whole else "the square in the middle",
-            "share_of_short_side": share,
-            "resize_to": [size, size],
+            "crop": "the whole photo, made square" if graph.whole else "the square in the middle",
+            "share_of_short_side": graph.share,
+            "resize_to": [graph.size, graph.size],
             "turn_by_exif": True,
             "normalization": "inside the graph",
-            "mean": list(network.mean),
-            "std": list(network.std),
+            "mean": list(graph.made_for.mean),
+            "std": list(graph.made_for.std),
         },
     }
