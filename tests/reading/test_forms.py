@@ -100,7 +100,16 @@ def test_shards_of_a_hub_are_one_table(tmp_path, folder):
         rows = pa.table({"image": [photo], "label": [["cat", "dog"][shard]]})
         pq.write_table(rows, tmp_path / "hub" / folder / f"train-0000{shard}-of-00002.parquet")
     pq.write_table(rows, tmp_path / "hub" / folder / "test-00000-of-00001.parquet")
+    pq.write_table(rows.drop(["label"]), tmp_path / "hub" / folder / "validation-00000-of-00001.parquet")
+    pq.write_table(rows, tmp_path / "hub" / folder / "extra.parquet")
     table = read_table(tmp_path / "hub", unpack_to=tmp_path / "photos")
-    assert table.image_ids.tolist() == ["0.jpg", "1.jpg"]
+    assert table.image_ids.tolist() == ["0.jpg", "1.jpg", "val/1.jpg", "test/1.jpg"]
+    assert table.split_names.tolist() == ["train", "train", "unlabeled", "test"]
+    assert table.given_names.tolist() == ["cat", "dog", "", "dog"]
     assert table.class_names == ("cat", "dog")
-    assert "others are not: 'test-00000-of-00001.parquet'" in " ".join(table.notes)
+    assert table.notes == (
+        "Shards without the name of a split are not read: 'extra.parquet'.",
+        "Splits from the names of files: 2 train, 1 val, 1 test.",
+        "1 ids are in several splits, such as '1.jpg': outside train, the split stands before them.",
+        "1 rows of val have no label: they are unlabeled.",
+    )

@@ -13,19 +13,18 @@ def names(*folders):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (("train/cat", "train/dog", "val/cat", "test/dog"), r"only splits: test, train, val.*/train$"),
+        (("val/cat", "val/dog", "test/dog"), r"only splits: test, val.*/test/dog$"),
         (
-            (
-                "seg_train/x/cat",
-                "seg_train/x/dog",
-                "seg_test/x/cat",
-                "seg_pred/x",
-            ),
-            r"named like splits beside others: 'seg_test', 'seg_train'.*--class-map",
+            ("train/cat", "train/dog", "test/cat", "extra/x"),
+            r"named like splits beside others: 'test', 'train'.*--class-map",
         ),
         (
-            ("seg_train/x/cat", "seg_train/x/dog", "seg_test/x/cat", "seg_test/x/dog", "seg_pred/x"),
-            r"same folders below several others .*: 'cat', 'dog'.* such as .*/seg_train/x",
+            ("train/cat", "train/dog", "test/cat", "test/dog", "extra/x"),
+            r"same folders below several others .*: 'cat', 'dog'.* such as .*/train",
+        ),
+        (
+            ("train/cat", "train/dog", "test/cow", "test/hen"),
+            r"/test has none of the class folders of train \('cat', 'dog'\), but 'cow', 'hen'.*--ignore",
         ),
         (("ok", "nok", "test"), r"named like splits beside others: 'test'.*Move them"),
         (
@@ -38,6 +37,74 @@ def test_folders_that_are_no_classes_are_named(lay, tmp_path, folders, message):
     lay(tmp_path, *names(*folders))
     with pytest.raises(TableError, match=message):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits", "note"),
+    [
+        (
+            ("train/cat", "train/dog", "val/cat", "test/dog"),
+            {"train": 4, "val": 2, "test": 2},
+            "Splits from folders: 4 train, 2 val, 2 test.",
+        ),
+        (
+            (
+                "seg_train/seg_train/cat",
+                "seg_train/seg_train/dog",
+                "seg_test/seg_test/cat",
+                "seg_pred/seg_pred",
+            ),
+            {"train": 4, "test": 2, "unlabeled": 2},
+            "Splits from folders: 4 train, 2 test, 2 unlabeled.",
+        ),
+        (
+            ("Training/cat", "Training/dog", "Testing/images"),
+            {"train": 4, "unlabeled": 2},
+            "Splits from folders: 4 train, 2 unlabeled.",
+        ),
+        (
+            ("training_set/training_set/cat", "training_set/training_set/dog", "validation/dog"),
+            {"train": 4, "val": 2},
+            "Splits from folders: 4 train, 2 val.",
+        ),
+    ],
+)
+def test_class_folders_in_folders_of_splits(lay, tmp_path, folders, splits, note):
+    lay(tmp_path, *names(*folders))
+    table = read_table(tmp_path)
+    assert table.class_names == ("cat", "dog")
+    assert {name: int(table.in_split(name).sum()) for name in table.splits_in_use} == splits
+    assert table.notes == (note,)
+    assert [path.split("/")[-2] for path in table.paths[table.is_labeled]] == [
+        table.class_names[label] for label in table.given_labels[table.is_labeled]
+    ]
+    together = read_table(tmp_path, ignore_splits=True)
+    assert together.splits is None
+    assert len(together) == table.is_labeled.sum()
+
+
+def test_photos_beside_class_folders_of_a_split_are_skipped(lay, tmp_path):
+    lay(tmp_path, "1.jpg", "test/2.jpg", *names("train/cat", "train/dog", "test/cat"))
+    table = read_table(tmp_path)
+    assert dict(table.skipped) == {
+        "1.jpg": "lies outside the class folders",
+        "test/2.jpg": "lies outside the class folders",
+    }
+
+
+def test_a_class_without_photos_in_train_is_named(lay, tmp_path):
+    lay(tmp_path, *names("train/cat", "train/dog", "test/cat", "test/hen"))
+    assert read_table(tmp_path).notes[1] == (
+        "1 classes have no row in train, so no model learns them: 'hen'."
+    )
+
+
+def test_a_class_map_names_the_classes_in_splits(lay, tmp_path):
+    lay(tmp_path, *names("train/cat", "train/dog", "test/dog"))
+    table = read_table(tmp_path, class_map={"dog": "dogs", "cat": "cats"})
+    assert table.class_names == ("dogs", "cats")
+    assert table.splits_in_use == ("train", "test")
+    assert read_table(tmp_path, class_map=["train", "test"]).class_names == ("train", "test")
 
 
 @pytest.mark.parametrize(

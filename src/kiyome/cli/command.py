@@ -36,6 +36,22 @@ GroupColumn = Annotated[
     str | None, typer.Option(help="Column of groups, such as patients, whose rows stay in one fold.")
 ]
 WeightColumn = Annotated[str | None, typer.Option(help="Column of weights of rows in training.")]
+SplitColumn = Annotated[
+    str | None, typer.Option(help="Column of splits: train, val, test, unlabeled; by default found by name.")
+]
+IgnoreSplits = Annotated[
+    bool,
+    typer.Option("--ignore-splits", help="Use all rows for training, whatever folders or a column say."),
+]
+TestSet = Annotated[
+    Path | None,
+    typer.Option(
+        "--test", help="Test photos: a table, a sample submission, or a folder; with labels or without."
+    ),
+]
+TestImages = Annotated[
+    Path | None, typer.Option(help="The folder of the photos of --test; by default searched for nearby.")
+]
 FollowLinks = Annotated[
     bool,
     typer.Option("--follow-links", help="Follow links that leave the data folder; a file counts once."),

@@ -13,6 +13,7 @@ from kiyome.cli.command import (
     FollowLinks,
     GroupColumn,
     IdColumn,
+    IgnoreSplits,
     Images,
     Json,
     LabelColumn,
@@ -20,7 +21,10 @@ from kiyome.cli.command import (
     Output,
     Raw,
     Seed,
+    SplitColumn,
     Store,
+    TestImages,
+    TestSet,
     WeightColumn,
     command_output,
 )
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 def find(
     data: Data,
     images: Images = None,
+    test: TestSet = None,
+    test_images: TestImages = None,
     pred_probs: Annotated[
         Path | None,
         typer.Option(
@@ -76,6 +82,8 @@ def find(
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
     weight_column: WeightColumn = None,
+    split_column: SplitColumn = None,
+    ignore_splits: IgnoreSplits = False,
     follow_links: FollowLinks = False,
     top: Annotated[int, typer.Option(help="How many suspicious rows to print.")] = 10,
     as_json: Json = False,
@@ -87,6 +95,8 @@ def find(
       kiyome find train.csv --images train_images   a Kaggle table
       kiyome find train.csv --pred-probs oof.csv    your own predictions, no photos
       kiyome find train.csv --features emb.npy      your own embeddings of photos, texts or sounds
+      kiyome find photos/                           train/ and test/ with class folders: labels of both
+      kiyome find train.csv --test test.csv         a test set, with labels or without
       kiyome find photos/ --precision 0.9           fewer rows, nine in ten of them wrong
       kiyome find photos/ --executor processes      photos embedded by several processes, or by ray, slurm
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
@@ -97,6 +107,8 @@ def find(
         result = find_labels(
             data,
             images=images,
+            test=test,
+            test_images=test_images,
             pred_probs=pred_probs,
             pred_scale=pred_scale,
             features=features,
@@ -113,6 +125,8 @@ def find(
             label_column=label_column,
             group_column=group_column,
             weight_column=weight_column,
+            split_column=split_column,
+            ignore_splits=ignore_splits,
             follow_links=follow_links,
             on_progress=on_progress,
         )
@@ -122,10 +136,14 @@ def find(
 def check(
     data: Data,
     images: Images = None,
+    test: TestSet = None,
+    test_images: TestImages = None,
     output: Output = None,
     class_map: ClassMap = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    ignore_splits: IgnoreSplits = False,
     follow_links: FollowLinks = False,
     as_json: Json = False,
 ) -> None:
@@ -134,6 +152,7 @@ def check(
     Examples:
       kiyome check photos/
       kiyome check train.csv --images train_images --json
+      kiyome check train.csv --test test.csv
     """
     with command_output(as_json) as (emit, on_progress):
         from kiyome.workflows.check import check as check_photos
@@ -141,10 +160,14 @@ def check(
         result = check_photos(
             data,
             images=images,
+            test=test,
+            test_images=test_images,
             output=output,
             class_map=class_map,
             id_column=id_column,
             label_column=label_column,
+            split_column=split_column,
+            ignore_splits=ignore_splits,
             follow_links=follow_links,
             on_progress=on_progress,
         )

@@ -24,10 +24,6 @@ from kiyome.errors import TableError
 from kiyome.reading.columns import SHOWN, Records
 from kiyome.reading.label_forms import LABEL_COLUMNS, check_single_labels
 
-ClassMapSource = (
-    str | Path | Mapping[str, str] | Mapping[str, int] | Mapping[str, Sequence[str]] | Sequence[str]
-)
-
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _PANDAS_MISSING = {"nan", "<na>"}
@@ -64,6 +60,17 @@ class ClassMap:
         return tuple(text_of[label] for label in range(len(self.names)))
 
 
+ClassMapSource = (
+    str
+    | Path
+    | Mapping[str, str]
+    | Mapping[str, int]
+    | Mapping[str, Sequence[str]]
+    | Sequence[str]
+    | ClassMap
+)
+
+
 def class_map_from(source: ClassMapSource) -> ClassMap:
     """Return the class map in a JSON file, a mapping or a list of names; TableError for another form.
 
@@ -72,6 +79,8 @@ def class_map_from(source: ClassMapSource) -> ClassMap:
     >>> class_map_from({"blight": 1, "healthy": 0}).names
     ('healthy', 'blight')
     """
+    if isinstance(source, ClassMap):
+        return source
     origin = Path(source).name if isinstance(source, str | Path) else "class_map"
     content: Any = _json_of_file(Path(source)) if isinstance(source, str | Path) else source
     try:

@@ -18,11 +18,12 @@ from typing import Any
 
 from kiyome.artifacts.escapes import texts_of_cells
 from kiyome.artifacts.storage import open_regular
-from kiyome.artifacts.table import CLASS_NAMES_KEY
+from kiyome.artifacts.table import CLASS_NAMES_KEY, TRAIN
 from kiyome.errors import TableError
 from kiyome.reading.columns import ParquetColumns, Records
 from kiyome.reading.json_tables import json_records
 from kiyome.reading.photos import HEAD_BYTES, has_photo_suffix, parquet_files, suffix_of_photo
+from kiyome.reading.splits import split_of_name
 
 DELIMITERS = ",;\t|"
 
@@ -294,8 +295,11 @@ def _read_parquet(path: Path) -> Records:
         plain = [field.name for field in schema if field.name not in nested and field.name != photos]
         num_rows = sum(each.metadata.num_rows for each in files)
         _check_rows(num_rows, path)
-        content = pa.concat_tables([each.read(columns=plain) for each in files])
+        parts = [each.read(columns=[n for n in plain if n in each.schema_arrow.names]) for each in files]
+        content = pa.concat_tables(parts, promote_options="default")
         content.validate(full=True)
+        if len(files) > 1 and "split" not in schema.names:
+            content = content.append_column("split", pa.array(_splits_of_shards(path, files)))
     except pa.ArrowException as error:
         raise TableError(
             f"{path.name} is no whole Parquet file: {str(error).splitlines()[0]}.",
@@ -312,6 +316,14 @@ def _read_parquet(path: Path) -> Records:
         class_names=class_names,
         is_ours="" in class_names,
     )
+
+
+def _splits_of_shards(path: Path, files: Sequence[Any]) -> list[str]:
+    """Return the split of each row by the name of its shard; `train` where none is named for training."""
+    named = [split_of_name(each.stem) for each in parquet_files(path)]
+    splits = [split or TRAIN for split in named] if TRAIN in named else [TRAIN] * len(files)
+    rows = [each.metadata.num_rows for each in files]
+    return [split for split, num_rows in zip(splits, rows, strict=True) for _ in range(num_rows)]
 
 
 def _check_rows(num_rows: int, path: Path) -> None:

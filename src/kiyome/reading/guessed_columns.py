@@ -6,9 +6,10 @@ from kiyome.reading.columns import Records
 from kiyome.reading.label_forms import LABEL_COLUMNS
 from kiyome.reading.photos import has_photo_suffix
 from kiyome.reading.roles import GROUP_COLUMNS
+from kiyome.reading.splits import tells_split
 from kiyome.reading.table_photos import ID_COLUMNS, PATH_COLUMNS
 
-OTHERS = ("true_label", "fold", "weight", "is_valid", "split", "unnamed: 0", "index")
+OTHERS = ("true_label", "fold", "weight", "split", "unnamed: 0", "index")
 SHOWN_CELLS = 100
 """Of a column, which tell whether it names photos."""
 
@@ -16,7 +17,11 @@ SHOWN_CELLS = 100
 def columns_but_classes(records: Records, id_column: str | None) -> list[str]:
     """Return the columns of known meaning, none of which is a column of 0 and 1 for a class."""
     known = {*ID_COLUMNS, *PATH_COLUMNS, *GROUP_COLUMNS, *LABEL_COLUMNS, *OTHERS}
-    return [name for name in records.columns if name.lower() in known or name == id_column]
+    return [
+        name
+        for name in records.columns
+        if name.lower() in known or name == id_column or tells_split(records, name)
+    ]
 
 
 def guessed_id_column(records: Records, label_column: str | None) -> str | None:

@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from kiyome.artifacts.escapes import text_of_path
-from kiyome.artifacts.table import SkippedFile, Table
+from kiyome.artifacts.table import TRAIN, UNKNOWN, UNLABELED, SkippedFile, Table
 from kiyome.errors import TableError
 from kiyome.reading.classes import ClassMap, ClassMapSource, class_map_from, similar_names
 from kiyome.reading.columns import SHOWN, some
 from kiyome.reading.photos import LINK_LEAVES, PhotoFinder, parquet_files, photos_in, walk_photos
+from kiyome.reading.split_folders import Place, place_of, places_in_splits
+from kiyome.reading.splits import WORDS, note_on_splits, note_on_unseen_classes
 
 IMAGE_FOLDERS = ("{stem}_images", "images", "{stem}")
 TABLES_IN_FOLDER = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "train.csv", "train.parquet")
 FIFTYONE_FOLDER = "data"
 TABLES_BESIDE_PHOTOS = ("labels.csv", "labels.json")
-SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"])
+SPLITS = frozenset(word for word, split in WORDS.items() if split != UNLABELED)
 FOLLOW_LINKS = "If you trust what they lead to, add --follow-links (in Python follow_links=True)."
 
 
@@ -62,34 +64,50 @@ def image_folder(file: Path, photos: Sequence[str], images: str | Path | None, *
 
 
 def read_class_folders(
-    root: Path, *, class_map: ClassMapSource | None = None, follow_links: bool = False
+    root: Path,
+    *,
+    class_map: ClassMapSource | None = None,
+    ignore_splits: bool = False,
+    follow_links: bool = False,
 ) -> Table:
     """Return the table of a folder whose folders are the classes; rows sorted by path, ids are the paths.
 
-    Hidden files, files that are no photos and links that lead away are listed in `Table.skipped`, so that
-    rows and skipped files add up to the files in the folder. `class_map` may order, rename or merge folders.
+    The class folders may lie in folders of splits, `train` among them. Hidden files, files that are no photos
+    and links that lead away are listed in `Table.skipped`, so that rows and skipped files add up to the files
+    in the folder. `class_map` may order, rename or merge folders.
     """
     photos, skipped = walk_photos(root, follow_links=follow_links)
-    loose = [path for path in photos if "/" not in path]
-    photos = [path for path in photos if "/" in path]
-    skipped += [SkippedFile(text_of_path(path), "lies outside the class folders") for path in loose]
-    folders = sorted({path.split("/", 1)[0] for path in photos})
+    uppers = sorted({path.partition("/")[0] for path in photos if "/" in path})
+    named = set() if class_map is None else class_map_from(class_map).lookup(uppers).keys() & uppers
+    in_splits = {} if named else places_in_splits(root, photos)
+    places = {path: in_splits.get(path, place_of("") if in_splits else place_of(path)) for path in photos}
+    if ignore_splits:
+        places = {path: Place(TRAIN, place.class_folder) for path, place in places.items()}
+    loose = {path for path, place in places.items() if not place.class_folder and place.split != UNLABELED}
+    photos = [path for path in photos if path not in loose]
+    skipped += [SkippedFile(text_of_path(path), "lies outside the class folders") for path in sorted(loose)]
+    folders = sorted({places[path].class_folder for path in photos} - {""})
     _check_folders(root, folders, photos, skipped)
-    if class_map is None:
+    if class_map is None and not in_splits:
         _check_upper_folders(root, folders, photos)
-    class_of_photo = [text_of_path(path.split("/", 1)[0]) for path in photos]
+    class_of_photo = [text_of_path(places[path].class_folder) for path in photos]
     classes = _classes([text_of_path(folder) for folder in folders], class_map, root)
-    label_of = classes.lookup(class_of_photo)
-    return Table(
+    label_of = classes.lookup(class_of_photo) | {"": UNKNOWN}
+    table = Table(
         root=root,
         image_ids=np.array([text_of_path(path) for path in photos], dtype=object),
         paths=np.array(photos, dtype=object),
         given_labels=np.array([label_of[folder] for folder in class_of_photo], dtype=np.int32),
         class_names=classes.names,
         label_texts=classes.texts_of_classes(class_of_photo),
-        skipped=tuple(sorted([*skipped, *_empty_folders(root, folders)])),
+        splits=np.array([places[path].split for path in photos], dtype=object),
+        skipped=tuple(sorted([*skipped, *_empty_folders(root, uppers)])),
         notes=tuple(note_on_links(skipped)),
     )
+    if table.splits is None:
+        return table
+    notes = (note_on_splits("folders", table.splits), *table.notes, *note_on_unseen_classes(table))
+    return replace(table, notes=notes)
 
 
 def note_on_links(skipped: Sequence[SkippedFile]) -> list[str]:
@@ -101,12 +119,12 @@ def note_on_links(skipped: Sequence[SkippedFile]) -> list[str]:
 
 
 def note_on_shards(source: Path) -> list[str]:
-    """Return a note on Parquet shards of other splits, which are not read."""
+    """Return a note on Parquet shards without the name of a split beside others, which are not read."""
     if not source.is_dir():
         return []
     every = {*source.glob("*.parquet"), *source.glob("data/*.parquet")}
     others = sorted(path.name for path in every - set(parquet_files(source)))
-    return [f"The shards of the training split are read; others are not: {some(others)}."][: len(others)]
+    return [f"Shards without the name of a split are not read: {some(others)}."][: len(others)]
 
 
 def _check_folders(

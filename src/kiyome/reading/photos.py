@@ -9,9 +9,10 @@ from pathlib import Path
 
 from kiyome.artifacts.escapes import path_of_text, stays_inside, text_of_path
 from kiyome.artifacts.storage import writing
-from kiyome.artifacts.table import SkippedFile
+from kiyome.artifacts.table import SPLITS, TRAIN, SkippedFile
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.classes import plain_form
+from kiyome.reading.splits import split_of_name
 
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -278,14 +279,19 @@ def unpack_photos(
 
 
 def parquet_files(source: Path) -> list[Path]:
-    """Return a Parquet file, or the shards of training in a folder such as a data set of the hub has.
+    """Return a Parquet file, or the shards in a folder such as a data set of the hub has, by split.
 
-    Empty for a folder without; of shards without the name of a split, all.
+    Empty for a folder without. Where some are named for training, those without the name of a split are left
+    out.
     """
     if not source.is_dir():
         return [source]
     shards = sorted([*source.glob("*.parquet"), *source.glob("data/*.parquet")])
-    return [shard for shard in shards if shard.name.startswith("train")] or shards
+    splits = [split_of_name(shard.stem) for shard in shards]
+    if TRAIN not in splits:
+        return shards
+    order = [(SPLITS.index(split), shard) for split, shard in zip(splits, shards, strict=True) if split]
+    return [shard for _, shard in sorted(order)]
 
 
 def _photos(source: Path, column: str) -> Iterator[tuple[bytes, str]]:

@@ -52,7 +52,12 @@ from kiyome.reading.roles import (
     note_on_true_labels,
     weights_of,
 )
-from kiyome.reading.splits import splits_of, unlabeled_apart
+from kiyome.reading.splits import (
+    ids_in_splits,
+    note_on_unseen_classes,
+    splits_of,
+    unlabeled_apart,
+)
 from kiyome.reading.table_photos import ID_COLUMNS, find_photos, ids_and_photos
 
 NO_LABEL = "(no label)"
@@ -138,14 +143,16 @@ def read_table(
         raise TableError(f"There is no folder or table at {str(source)!r}.", remedy="Check the path.")
     file = table_in_folder(source) if source.is_dir() else source
     if file is None:
-        if images or id_column or label_column or group_column or weight_column:
+        if images or id_column or label_column or group_column or weight_column or split_column:
             raise InputError(
                 f"The folder {source} has no table: no train.csv and no metadata file.",
                 expected="--images and options that name columns need one.",
                 remedy="Give the file that lists the photos.",
             )
-        table = None if need_labels or class_map else _unlabeled_folder(source, follow_links=follow_links)
-        table = table or read_class_folders(source, class_map=class_map, follow_links=follow_links)
+        table = None if need_labels or class_map else unlabeled_folder(source, follow_links=follow_links)
+        table = table or read_class_folders(
+            source, class_map=class_map, ignore_splits=ignore_splits, follow_links=follow_links
+        )
         return with_real_files(table) if follow_links else table
     records = read_records(file)
     if not len(records):
@@ -158,9 +165,11 @@ def read_table(
         records, label_column = with_column(records, LABEL, [""] * len(records)), LABEL
     columns = label_columns(records, label_column)
     given = records.texts(columns["given_label"])
+    splits = splits_of(records, split_column, notes, ignore=ignore_splits)
     ids, photos, root, from_inside = ids_and_photos(
-        records, id_column, images, unpack_to, on_progress, follow_links=follow_links
+        records, id_column, images, unpack_to, on_progress, splits=splits, follow_links=follow_links
     )
+    ids = ids_in_splits(ids, splits, notes)
     aside = _without_own_id(records, ids, given)
     if not (allow_missing or any(photos)):
         photos = ids  # a table of our own, made without photos
@@ -176,7 +185,6 @@ def read_table(
     folds = folds_of(records, notes)
     groups = groups_of(records, group_column, notes)
     weights = weights_of(records, weight_column, notes)
-    splits = splits_of(records, split_column, notes, ignore=ignore_splits)
     splits, labels = unlabeled_apart(splits, labels, notes)
     is_train, is_labeled = splits == TRAIN, splits != UNLABELED
     notes += note_on_true_labels(records, columns.get("true_label"))
@@ -226,10 +234,11 @@ def read_table(
         skipped=(*without_row, *_skipped_rows(records, ids, aside)),
         notes=tuple(notes),
     )
+    table = replace(table, notes=(*table.notes, *note_on_unseen_classes(table)))
     return with_real_files(table) if follow_links else table
 
 
-def _unlabeled_folder(root: Path, *, follow_links: bool) -> Table | None:
+def unlabeled_folder(root: Path, *, follow_links: bool = False) -> Table | None:
     """The photos of one folder, of the class `NO_LABEL`; None where several folders hold photos."""
     photos, skipped = walk_photos(root, follow_links=follow_links)
     if not photos or len({path.partition("/")[0] for path in photos if "/" in path}) > 1:

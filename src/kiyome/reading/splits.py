@@ -11,14 +11,14 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.table import SPLITS, TEST, TRAIN, UNKNOWN, UNLABELED, VAL, Labels, Texts
-from kiyome.reading.columns import Records
+from kiyome.artifacts.table import SPLITS, TEST, TRAIN, UNKNOWN, UNLABELED, VAL, Labels, Table, Texts
+from kiyome.reading.columns import Records, some
 
 WORDS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), VAL),
     **dict.fromkeys(("test", "testing"), TEST),
-    **dict.fromkeys(("unlabeled", "unlabelled", "predict", "prediction", "submission"), UNLABELED),
+    **dict.fromkeys(("unlabeled", "unlabelled", "pred", "predict", "prediction", "submission"), UNLABELED),
 }
 """The split of each word that names one."""
 SPLIT_COLUMNS = ("split", "usage", "subset", "partition", "set", "phase")
@@ -60,7 +60,8 @@ def splits_of(records: Records, wanted: str | None, notes: list[str], *, ignore:
         )
     splits = np.array([meaning[text] for text in texts], dtype=object)
     if not records.is_ours and set(splits) != {TRAIN}:
-        notes.append(note_on_splits(f"column {column!r}", splits))
+        origin = "the names of files" if records.source.is_dir() else f"column {column!r}"
+        notes.append(note_on_splits(origin, splits))
     return splits
 
 
@@ -75,12 +76,24 @@ def _meaning(column: str, texts: Iterable[str]) -> dict[str, str]:
     return meaning
 
 
+def tells_split(records: Records, column: str) -> bool:
+    """Return whether a column is of splits by its name and all its values, or true and false of one."""
+    if column in records.nested:
+        return False
+    texts = set(records.columns[column])
+    return _is_flag(column, texts) or (column.lower() in SPLIT_COLUMNS and all(map(split_of_name, texts)))
+
+
+def _is_flag(column: str, texts: set[str]) -> bool:
+    """Return whether a column of true and false is named for a split, such as `is_test`."""
+    is_named = column.lower().startswith("is_") and split_of_name(column) is not None
+    return is_named and {text.strip().lower() for text in texts} <= TRUE | FALSE
+
+
 def _note_on_flags(records: Records) -> list[str]:
     """Return a note on a column of true and false that is named for a split: its meaning is not guessed."""
     for column in records.columns:
-        if column in records.nested or not column.lower().startswith("is_") or not split_of_name(column):
-            continue
-        if {text.strip().lower() for text in set(records.columns[column])} <= TRUE | FALSE:
+        if column not in records.nested and _is_flag(column, set(records.columns[column])):
             remedy = f"If it tells the split, add --split-column {column}."
             return [f"Column {column!r} was not used: all rows are for training. {remedy}"]
     return []
@@ -95,6 +108,35 @@ def note_on_splits(origin: str, splits: Texts) -> str:
     counts = Counter(splits.tolist())
     listed = ", ".join(f"{counts[name]:,} {name}" for name in SPLITS if counts[name])
     return f"Splits from {origin}: {listed}."
+
+
+def ids_in_splits(ids: list[str], splits: Texts, notes: list[str]) -> list[str]:
+    """Return the ids, with the split before those that several splits have, but for train.
+
+    >>> ids_in_splits(["1", "1", "2"], np.array(["train", "test", "test"], object), [])
+    ['1', 'test/1', '2']
+    """
+    counts = Counter(image_id for image_id, _ in {*zip(ids, splits.tolist(), strict=True)})
+    shared = {image_id for image_id, count in counts.items() if count > 1} - {""}
+    if shared:
+        notes.append(
+            f"{len(shared):,} ids are in several splits, such as {min(shared)!r}: outside train, the split"
+            " stands before them."
+        )
+    return [
+        f"{split}/{image_id}" if image_id in shared and split != TRAIN else image_id
+        for image_id, split in zip(ids, splits.tolist(), strict=True)
+    ]
+
+
+def note_on_unseen_classes(table: Table) -> list[str]:
+    """Return a note on classes that have rows, but none in train."""
+    given, is_train = table.given_labels, table.in_split(TRAIN)
+    unseen = np.setdiff1d(given[table.is_labeled & ~is_train], given[is_train])
+    names = [table.class_names[label] for label in unseen]
+    return [f"{len(names)} classes have no row in train, so no model learns them: {some(names)}."][
+        : len(names)
+    ]
 
 
 def unlabeled_apart(

@@ -5,6 +5,7 @@ from typing import NamedTuple, NoReturn
 
 from kiyome.artifacts.escapes import text_of_path
 from kiyome.artifacts.storage import write_csv
+from kiyome.artifacts.table import Texts
 from kiyome.errors import TableError
 from kiyome.progress import Progress
 from kiyome.reading.columns import Records
@@ -28,9 +29,13 @@ def ids_and_photos(
     unpack_to: str | Path | None,
     on_progress: Progress,
     *,
+    splits: Texts,
     follow_links: bool,
 ) -> tuple[list[str], list[str], Path, bool]:
-    """Return ids, the texts that name the photos, their folder, and whether they were inside the file."""
+    """Return ids, the texts that name the photos, their folder, and whether they were inside the file.
+
+    Ids may be those of rows of other `splits` (N,).
+    """
     file = records.source
     if records.photo_column is None:
         ids = records.texts(records.require(id_column, ID_COLUMNS, option="--id-column"))
@@ -46,7 +51,7 @@ def ids_and_photos(
     names, own_paths = unpack_photos(file, records.photo_column, Path(unpack_to), on_progress=on_progress)
     if id_column or records.pick(ID_COLUMNS):
         ids = records.texts(records.require(id_column, ID_COLUMNS, option="--id-column"))
-    elif all(own_paths) and len(set(own_paths)) == len(own_paths):
+    elif all(own_paths) and len({*zip(own_paths, splits, strict=True)}) == len(own_paths):
         ids = own_paths
     else:
         ids = [f"row-{row:07d}" for row in range(len(records))]

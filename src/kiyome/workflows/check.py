@@ -31,10 +31,14 @@ def check(
     data: Path | str,
     *,
     images: Path | str | None = None,
+    test: Path | str | None = None,
+    test_images: Path | str | None = None,
     output: Path | str | None = None,
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    split_column: str | None = None,
+    ignore_splits: bool = False,
     follow_links: bool = False,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
@@ -43,8 +47,10 @@ def check(
 
     Parameters
     ----------
-    data, images, class_map, id_column, label_column, follow_links
+    data, images, class_map, id_column, label_column, split_column, follow_links
         As for `kiyome.reading.read_table.read_table`; a frame, too, and no label is needed.
+    test, test_images, ignore_splits
+        As for `find`.
     output
         The run folder; by default the next free ``runs/NAME-check``.
     on_progress
@@ -78,9 +84,13 @@ def check(
     table = open_table(
         data,
         images=images,
+        test=test,
+        test_images=test_images,
         class_map=class_map,
         id_column=id_column,
         label_column=label_column,
+        split_column=split_column,
+        ignore_splits=ignore_splits,
         follow_links=follow_links,
         need_labels=False,
         missing_list=missing_list_path(path),

@@ -37,7 +37,7 @@ from kiyome.noise.noise_rate import adaptive_noise_rate
 from kiyome.noise.none_of_the_classes import probability_none
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.report.find_report import LabelFindings, Repeats, write_report
-from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
+from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists, write_scored_table, write_skipped
 from kiyome.workflows.scored_table import (
     ScoredTable,
@@ -173,6 +173,8 @@ def find(
     data: Path | str,
     *,
     images: Path | str | None = None,
+    test: Path | str | None = None,
+    test_images: Path | str | None = None,
     pred_probs: Path | str | None = None,
     pred_scale: str = "probabilities",
     features: Path | str | None = None,
@@ -189,6 +191,8 @@ def find(
     label_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
+    split_column: str | None = None,
+    ignore_splits: bool = False,
     follow_links: bool = False,
     cache_folder: Path | str | None = None,
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
@@ -198,8 +202,14 @@ def find(
 
     Parameters
     ----------
-    data, images, class_map, id_column, label_column, group_column, weight_column, follow_links
-        As for `kiyome.reading.read_table.read_table`; `data` may also be a frame of pandas or polars.
+    data, images, class_map, id_column, label_column, group_column, weight_column, split_column, follow_links
+        As for `kiyome.reading.read_table.read_table`; `data` may also be a frame of pandas or polars, or a
+        mapping of splits to frames, such as a `DatasetDict` of Hugging Face.
+    test, test_images
+        A table, a sample submission or a folder whose rows join those of `data`: as `test` where they have a
+        label, else as `unlabeled`. Their photos are in `test_images`, or in `images`.
+    ignore_splits
+        Whether all rows are for training, whatever folders or a column say.
     pred_probs
         A file of out-of-fold predictions, matched by id: no photo is needed and no model is fitted. A column
         `fold`, here or in the table, holds their folds, which `stack` and others need.
@@ -259,16 +269,21 @@ def find(
     table = open_table(
         data,
         images=images,
+        test=test,
+        test_images=test_images,
         class_map=class_map,
         id_column=id_column,
         label_column=label_column,
         group_column=group_column,
         weight_column=weight_column,
+        split_column=split_column,
+        ignore_splits=ignore_splits,
         follow_links=follow_links,
         allow_missing=pred_probs is not None or features is not None,
         missing_list=missing_list_path(path),
         on_progress=on_progress,
     )
+    refuse_splits(table, "find")
     has_new_split = num_folds is not None or seed is not None
     num_folds, seed = 5 if num_folds is None else num_folds, seed or 0
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}

@@ -1,6 +1,7 @@
 """The inputs of a workflow: its table, and the folder that it writes."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from kiyome.artifacts.manifest import MANIFEST, photos_of_run, refuse_photos_from_elsewhere
 from kiyome.artifacts.storage import cache_errors, default_cache_folder, writing
-from kiyome.artifacts.table import ALL_BITS, Table
+from kiyome.artifacts.table import ALL_BITS, TRAIN, Table
 from kiyome.errors import InputError
 from kiyome.images.depth import bits_in_use
 from kiyome.images.dicom import patient_groups
@@ -18,6 +19,7 @@ from kiyome.progress import Progress, no_progress
 from kiyome.reading.elsewhere import bring_here, is_elsewhere
 from kiyome.reading.read_table import read_table
 from kiyome.reading.roles import are_few
+from kiyome.reading.test_set import with_test_set
 
 RUNS = Path("runs")
 
@@ -41,28 +43,52 @@ def run_folder_path(data: Path | str, output: Path | str | None, ending: str = "
 def as_path(data: Any) -> Path | str:
     """Return the data's path; a frame of pandas or polars is written into the cache first, named by content.
 
-    Photos of a frame without `images` are below the current folder.
+    A mapping of splits to frames, such as a `DatasetDict` of Hugging Face, becomes a folder of files. Photos
+    of a frame without `images` are below the current folder.
     """
     if isinstance(data, str | Path):
         return data
+    frames = data if isinstance(data, Mapping) else {"": data}
+    contents = {name: _as_parquet(frame) for name, frame in frames.items()}
+    parts = (part for name, content in contents.items() for part in (str(name).encode(), content) if part)
+    digest = sha256()
+    for part in parts:
+        digest.update(part)
+    cache = default_cache_folder()
+    path = cache / f"frame-{digest.hexdigest()[:16]}{'' if isinstance(data, Mapping) else '.parquet'}"
+    with cache_errors(cache):
+        for name, content in contents.items():
+            each = path / f"{name}-00000-of-00001.parquet" if isinstance(data, Mapping) else path
+            each.parent.mkdir(parents=True, exist_ok=True)
+            with writing(each) as file:
+                file.write(content)
+    return path
+
+
+def _as_parquet(frame: Any) -> bytes:
+    """Return the content of a Parquet file of a frame."""
     content = io.BytesIO()
-    if hasattr(data, "write_parquet"):  # polars
-        data.write_parquet(content)
-    elif hasattr(data, "to_parquet"):  # pandas
-        data.to_parquet(content)
+    if hasattr(frame, "write_parquet"):  # polars
+        frame.write_parquet(content)
+    elif hasattr(frame, "to_parquet"):  # pandas, and Dataset of Hugging Face
+        frame.to_parquet(content)
     else:
         raise InputError(
-            f"The data are of type {type(data).__name__}.",
+            f"The data are of type {type(frame).__name__}.",
             expected="Expected a path, or a frame of pandas or polars.",
             remedy="Write a CSV or Parquet file, and give its path.",
         )
-    cache = default_cache_folder()
-    path = cache / f"frame-{sha256(content.getvalue()).hexdigest()[:16]}.parquet"
-    with cache_errors(cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        with writing(path) as file:
-            file.write(content.getvalue())
-    return path
+    return content.getvalue()
+
+
+def refuse_splits(table: Table, command: str) -> None:
+    """Raise InputError for a table with rows outside train, where a command would treat them as train."""
+    others = [f"{table.in_split(name).sum():,} of {name}" for name in table.splits_in_use if name != TRAIN]
+    if others:
+        raise InputError(
+            f"`kiyome {command}` works on rows of train only; the table has {', '.join(others)}.",
+            remedy="Give the rows of train alone, or add --ignore-splits to use all rows for training.",
+        )
 
 
 def missing_list_path(run_folder: Path) -> Path:
@@ -75,28 +101,31 @@ def open_table(
     *,
     missing_list: Path,
     images: Path | str | None = None,
+    test: Path | str | None = None,
+    test_images: Path | str | None = None,
     on_progress: Progress = no_progress,
     **options: Any,
 ) -> Table:
     """Return the table in the data; archives, URLs and photos inside Parquet are unpacked into the cache.
 
-    Photos of a table in a run folder are where that run found them, unless `images` is given.
+    Photos of a table in a run folder are where that run found them, unless `images` is given. Rows of `test`
+    join the table, with photos from `test_images`, which may be those of `images`.
     """
+    if test_images is not None and test is None:
+        raise InputError("--test-images is given without --test.", remedy="Give the table of these photos.")
     data = _here(data, on_progress)
     images = None if images is None else _here(images, on_progress)
-    if images is None and Path(data).is_file():
+    if images is None and _is_frame(data):
+        images = Path()
+    elif images is None and Path(data).is_file():
         refuse_photos_from_elsewhere(Path(data).parent)
-        images = Path() if _is_frame(data) else photos_of_run(Path(data).parent)
-    name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    unpack_to = default_cache_folder() / f"photos-{name}"
-    table = read_table(
-        data,
-        images=images,
-        unpack_to=unpack_to,
-        missing_list=missing_list,
-        on_progress=on_progress,
-        **options,
-    )
+        images = photos_of_run(Path(data).parent)
+    options |= {"missing_list": missing_list, "on_progress": on_progress}
+    table = read_table(data, images=images, unpack_to=_folder_to_unpack(data), **options)
+    if test is not None:
+        test = _here(test, on_progress)
+        images = images if test_images is None else _here(test_images, on_progress)
+        table = with_test_set(table, test, images=images, unpack_to=_folder_to_unpack(test), **options)
     if table.groups is None:
         table = _with_patients(table)
     if table.deep_bits != ALL_BITS:
@@ -114,6 +143,12 @@ def _with_patients(table: Table) -> Table:
         return replace(table, notes=(*table.notes, note))
     note = f"Photos of one patient stay in one fold: {num_patients:,} patients, named in DICOM files."
     return replace(table, groups=groups, notes=(*table.notes, note))
+
+
+def _folder_to_unpack(data: Path | str) -> Path:
+    """Return the folder in the cache for photos inside a file."""
+    name = sha256(str(Path(data).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return default_cache_folder() / f"photos-{name}"
 
 
 def _is_frame(data: Path | str) -> bool:

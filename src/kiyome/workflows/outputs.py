@@ -31,6 +31,7 @@ def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
     """Return counts of photos; every file and every row is in one of them."""
     return {
         "photos": photos.num_photos,
+        **({"splits": count_splits(table)} if table.splits is not None else {}),
         "readable": int(photos.readable.sum()),
         "set_aside": len(photos.set_aside),
         "reasons": dict(Counter(photos.set_aside.values()).most_common()),
@@ -44,6 +45,11 @@ def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
             for name, (readable, aside) in photos.class_counts.items()
         },
     }
+
+
+def count_splits(table: Table) -> dict[str, int]:
+    """Return the number of rows of each split that has some."""
+    return {name: int(table.in_split(name).sum()) for name in table.splits_in_use}
 
 
 def lost_classes(photos: PhotoCheck) -> tuple[str, ...]:
@@ -102,9 +108,10 @@ def _photo_rows(table: Table, photos: PhotoCheck) -> Iterator[tuple[object, ...]
         "format",
         "sha256",
         "findings",
+        *(["split"] if table.splits is not None else []),
     )
-    for record, image_id, path, label in zip(
-        photos.records, table.image_ids, table.paths, table.given_names, strict=True
+    for record, image_id, path, label, split in zip(
+        photos.records, table.image_ids, table.paths, table.given_names, table.split_names, strict=True
     ):
         facts = record.facts
         size = (facts.width, facts.height, facts.format) if facts else ("", "", "")
@@ -117,6 +124,7 @@ def _photo_rows(table: Table, photos: PhotoCheck) -> Iterator[tuple[object, ...]
             *size,
             record.sha256 or "",
             "; ".join(record.findings),
+            *([split] if table.splits is not None else []),
         )
 
 

@@ -32,7 +32,7 @@ from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.tracking import check_trackers, tracking
 from kiyome.workflows.cleaning import apply_nested_cleaning, changes_for_labels, prepare_training_data
-from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
+from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
 from kiyome.workflows.member_photos import MemberPhotos, Source, read_member_photos, source_of
 from kiyome.workflows.outputs import lost_classes, set_aside_note, write_photo_lists
 from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
@@ -67,6 +67,8 @@ def train(
     label_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
+    split_column: str | None = None,
+    ignore_splits: bool = False,
     follow_links: bool = False,
     cache_folder: Path | str | None = None,
     trackers: Sequence[str] = (),
@@ -79,8 +81,10 @@ def train(
 
     Parameters
     ----------
-    data, images, class_map, id_column, label_column, group_column, weight_column, follow_links
+    data, images, class_map, id_column, label_column, group_column, weight_column, split_column, follow_links
         As for `kiyome.reading.read_table.read_table`; `data` may also be a frame of pandas or polars.
+    ignore_splits
+        Whether all rows are for training, whatever folders or a column say.
     recipe, changes
         As for `kiyome.training.recipe_files.read_recipes`: a name or a file, and texts ``key=value``, such as
         ``loss=sce``, ``epochs=3`` or, for one model of the recipe, ``NAME.weights=FILE``.
@@ -158,10 +162,13 @@ def train(
         label_column=label_column,
         group_column=group_column,
         weight_column=weight_column,
+        split_column=split_column,
+        ignore_splits=ignore_splits,
         follow_links=follow_links,
         missing_list=missing_list_path(folder),
         on_progress=on_progress,
     )
+    refuse_splits(table, "train")
     for note in table.notes:
         on_note(note)
     submission = _Submission.of(test, test_images, data, table, class_map) if test else None

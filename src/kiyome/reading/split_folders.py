@@ -1,0 +1,75 @@
+"""Folders of splits that hold the class folders: `train/cat/1.jpg`, `seg_test/seg_test/cat/1.jpg`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kiyome.artifacts.escapes import text_of_path
+from kiyome.artifacts.table import TRAIN, UNLABELED
+from kiyome.errors import TableError
+from kiyome.reading.columns import some
+from kiyome.reading.splits import IGNORE, split_of_name
+
+
+class Place(NamedTuple):
+    """The split and the class folder of a photo; no class folder is an empty text."""
+
+    split: str
+    class_folder: str
+
+
+def place_of(path: str) -> Place:
+    """Return the place of a photo where the upper folders are the classes."""
+    return Place(TRAIN, path.partition("/")[0] if "/" in path else "")
+
+
+def places_in_splits(root: Path, photos: Sequence[str]) -> dict[str, Place]:
+    """Return the place of each photo; empty unless all upper folders are splits and train has two classes.
+
+    Photos of another split are unlabeled where none of them lies in a class folder. TableError where its
+    folders are others than the classes of train.
+
+    >>> list(places_in_splits(Path(), ["train/cat/1.jpg", "train/dog/2.jpg", "test/3.jpg"]).values())
+    [Place(split='train', class_folder='cat'), Place(split='train', class_folder='dog'), \
+Place(split='unlabeled', class_folder='')]
+    """
+    below: dict[str, list[str]] = {}
+    for path in photos:
+        if "/" in path:
+            below.setdefault(path.partition("/")[0], []).append(path)
+    split_of = {upper: split_of_name(text_of_path(upper)) for upper in below}
+    if None in split_of.values() or len(below) < 2:
+        return {}
+    places: dict[str, Place] = {}
+    classes: set[str] = set()
+    for upper in sorted(below, key=lambda each: split_of[each] != TRAIN):
+        split = split_of[upper] or TRAIN
+        if split != TRAIN and len(classes) < 2:
+            return {}
+        folders = _class_folders(below[upper], classes)
+        found = set(folders.values()) - {""}
+        if split == TRAIN:
+            classes |= found
+        elif not found or split == UNLABELED:
+            split, folders = UNLABELED, dict.fromkeys(folders, "")
+        elif not found & classes:
+            raise TableError(
+                f"{root / upper} has none of the class folders of train ({some(sorted(classes))}), but"
+                f" {some(sorted(found))}.",
+                remedy=f"Give them the names of train, or move the photos into {root / upper} itself if"
+                f" they have no label. {IGNORE}",
+            )
+        places |= {path: Place(split, folder) for path, folder in folders.items()}
+    return places if len(set(split_of.values())) > 1 else {}
+
+
+def _class_folders(paths: Sequence[str], classes: set[str]) -> dict[str, str]:
+    """Return the class folder of each photo below one split, under folders that hold all of its photos."""
+    parts = [path.split("/") for path in paths]
+    depth = 1
+    while True:
+        inner = {each[depth] for each in parts if len(each) > depth + 1}
+        if len(inner) != 1 or inner <= classes or any(len(each) == depth + 1 for each in parts):
+            names = [each[depth] if len(each) > depth + 1 else "" for each in parts]
+            return dict(zip(paths, names, strict=True))
+        depth += 1

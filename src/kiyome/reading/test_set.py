@@ -1,0 +1,130 @@
+"""A test set in a file or folder of its own: its rows join the table of the rows to learn from."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kiyome.artifacts.escapes import text_of_path
+from kiyome.artifacts.table import COLUMN_TYPES, NO_FOLD, TEST, TRAIN, UNKNOWN, UNLABELED, Table
+from kiyome.reading.classes import class_map_from
+from kiyome.reading.files import read_records
+from kiyome.reading.layout import table_in_folder
+from kiyome.reading.read_table import NO_LABEL, read_table, unlabeled_folder
+from kiyome.reading.splits import ids_in_splits, note_on_splits, note_on_unseen_classes, split_of_name
+
+LEAST_ROWS = 20
+"""Rows of one and the same label that are a sample submission rather than a test set."""
+WITHOUT = {"true_labels": UNKNOWN, "groups": "", "folds": NO_FOLD, "weights": 1.0}
+"""What a column holds for rows that do not have it."""
+
+
+def with_test_set(
+    train: Table, source: str | Path, *, images: Path | str | None = None, **options: Any
+) -> Table:
+    r"""Return the table of `train` with the rows of a file or folder added as test rows.
+
+    Labels are those of `train`. Rows without one are unlabeled, and so are those of a sample submission: of a
+    file of that name, or with one label throughout. A file named for validation holds rows of `val`.
+    `options` are those that `read_table` had for `train`.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "train.csv").write_text("image_id,label\n1.jpg,cat\n2.jpg,dog\n")
+    >>> _ = (folder / "test.csv").write_text("image_id,label\n3.jpg,dog\n1.jpg,\n")
+    >>> train = read_table(folder / "train.csv", allow_missing=True)
+    >>> table = with_test_set(train, folder / "test.csv", allow_missing=True)
+    >>> dict(zip(table.image_ids, table.split_names, strict=True))
+    {'1.jpg': 'train', '2.jpg': 'train', '3.jpg': 'test', 'unlabeled/1.jpg': 'unlabeled'}
+    """
+    source = Path(source)
+    texts = {name: [text] for name, text in zip(train.class_names, train.label_texts, strict=True)}
+    classes = replace(class_map_from(texts), origin="the classes of train")
+    options, notes = _known_columns(source, options | {"split_column": None})
+    options |= {"class_map": classes, "need_labels": False, "ignore_splits": True}
+    read = None if _has_labels(source, train) else unlabeled_folder(source)
+    read = read or read_table(source, images=images, **options)
+    notes += read.notes
+    split = split_of_name(text_of_path(source.stem)) or TEST
+    split = TEST if split == TRAIN else split
+    labels = np.where(read.given_names == NO_LABEL, np.int32(UNKNOWN), read.given_labels)
+    if len(labels) >= LEAST_ROWS and len(set(labels.tolist()) - {UNKNOWN}) == 1 and (labels != UNKNOWN).all():
+        notes.append(f"All {len(labels):,} rows of {source.name} have one label: it is a sample submission.")
+        split = UNLABELED
+    splits = np.where(labels == UNKNOWN, UNLABELED, split).astype(object)
+    labels = np.where(splits == UNLABELED, np.int32(UNKNOWN), labels)
+    test = replace(
+        read,
+        given_labels=labels,
+        labels=labels,
+        splits=splits,
+        folds=None,
+        weights=None,
+        class_names=train.class_names,
+        label_texts=train.label_texts,
+        notes=tuple(notes),
+    )
+    return _joined(train, test, f"{source.name}")
+
+
+def _has_labels(source: Path, train: Table) -> bool:
+    """Return whether a source is a table or has class folders of train."""
+    if not source.is_dir() or table_in_folder(source) is not None:
+        return True
+    return any((source / name).is_dir() for name in {*train.class_names, *train.label_texts})
+
+
+def _known_columns(source: Path, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the options without columns that the test set lacks, and a note for each."""
+    if not source.is_file():
+        return {name: value for name, value in options.items() if not name.endswith("_column")}, []
+    columns = read_records(source).columns
+    lacking = {
+        name: value
+        for name, value in options.items()
+        if name.endswith("_column") and value and value not in columns
+    }
+    notes = [f"{source.name} has no column {value!r}." for value in lacking.values()]
+    return {name: value for name, value in options.items() if name not in lacking}, notes
+
+
+def _joined(train: Table, test: Table, name: str) -> Table:
+    """Return one table of both, the rows of train first; their photos are below a common folder."""
+    roots = [os.path.realpath(each.root) for each in (train, test)]
+    root = os.path.commonpath(roots)
+    below = [f"{os.path.relpath(each, root)}/".removeprefix("./") for each in roots]
+    columns: dict[str, Any] = {}
+    for column in COLUMN_TYPES:
+        values = [getattr(each, column) for each in (train, test)]
+        if column not in WITHOUT or any(value is not None for value in values):
+            columns[column] = np.concatenate(
+                [
+                    np.full(len(each), WITHOUT.get(column)) if value is None else value
+                    for each, value in zip((train, test), values, strict=True)
+                ]
+            )
+    columns["splits"] = np.concatenate([train.split_names, test.split_names])
+    columns["paths"] = np.array(
+        [
+            prefix + path if path else ""
+            for each, prefix in zip((train, test), below, strict=True)
+            for path in each.paths
+        ],
+        dtype=object,
+    )
+    notes: list[str] = []
+    columns["image_ids"] = np.array(
+        ids_in_splits(columns["image_ids"].tolist(), columns["splits"], notes), dtype=object
+    )
+    skipped = {
+        prefix + entry.path: entry
+        for each, prefix in zip((train, test), below, strict=True)
+        for entry in each.skipped
+    }
+    for path in columns["paths"]:
+        skipped.pop(text_of_path(path), None)
+    table = replace(train, root=Path(root), skipped=tuple(skipped.values()), **columns)
+    told = (note_on_splits(f"{name} beside the table", table.split_names), *notes)
+    return replace(table, notes=(*train.notes, *test.notes, *told, *note_on_unseen_classes(table)))
