@@ -9,6 +9,7 @@ from .evaluation.metric_under_noise import MetricUnderNoise, metric_under_noise
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
 from .evaluation.shift import Shift, compare_splits
+from .evaluation.submission import SubmissionChoice, choose_submission
 from .experiments import Entry, note_scores, read_diary
 from .noise import (
     NoiseRate,
@@ -82,6 +83,7 @@ __all__ = [
     "Scores",
     "SealedSample",
     "Shift",
+    "SubmissionChoice",
     "TrainResult",
     "accuracy_under_noise",
     "audit",
@@ -92,6 +94,7 @@ __all__ = [
     "blend",
     "calibrate",
     "check",
+    "choose_submission",
     "clean_and_retrain",
     "combine_pred_probs",
     "compare",

@@ -12,9 +12,10 @@ from kiyome.artifacts.table import Table
 from kiyome.cli import app
 from kiyome.errors import InputError
 from kiyome.evaluation.noisy_labels import accuracy_under_noise
+from kiyome.experiments import note_run, note_scores
 from kiyome.reading.finished_run import open_run
 from kiyome.workflows.audit import audit
-from kiyome.workflows.audit_sample import audit_sample
+from kiyome.workflows.audit_sample import audit_sample, read_sample
 from kiyome.workflows.audit_scores import score_others
 from kiyome.workflows.evaluate import evaluate
 
@@ -83,8 +84,6 @@ def test_an_audit_of_test_rows_gives_the_true_accuracy_on_them(tmp_path: Path, p
     assert "120 of 200 test rows drawn" in shown
     folder = tmp_path / "run-audit-test"
     path, truth = folder / "audit.csv", TRUTH[SPLITS == "test"]
-    from kiyome.workflows.audit_sample import read_sample
-
     sample = read_sample(folder)
     assert sample.split == "test"
     with path.open(newline="", encoding="utf-8") as file:
@@ -120,3 +119,28 @@ def test_a_further_metric_has_its_noise_and_its_verdicts(tmp_path: Path, parted,
     refused = CliRunner().invoke(app, ["evaluate", str(run), "--metric", "f1"])
     assert refused.exit_code == 2
     assert "The metric 'f1' is unknown." in refused.stderr
+
+
+def test_the_submission_is_chosen_from_both_scores(tmp_path: Path, parted, run_of) -> None:
+    runs = {
+        name: run_of(tmp_path / name, parted, right=right, seed=seed)
+        for seed, (name, right) in enumerate({"good": 0.97, "bad": 0.7, "leaking": 0.99}.items())
+    }
+    for name, run in runs.items():
+        note_run(run, leaks=["flags saw the labels"] if name == "leaking" else [])
+    with pytest.raises(InputError, match=r"0 experiments .* have a public score"):
+        evaluate(runs["good"], public_rows=1000)
+    for name, score in {"good": 0.91, "bad": 0.7, "leaking": 0.85}.items():
+        note_scores(runs[name], {"public": score})
+    result = evaluate(runs["good"], public_rows=1000)
+    assert result.submission is not None
+    assert (result.split, result.submission.best, result.submission.by_out_of_fold) == (
+        "train",
+        "good",
+        "good",
+    )
+    assert result.selection()[-1].startswith("Choose good: the best with a probability of ")
+    told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
+    assert told["submission"]["by_public"] == "good"
+    with pytest.raises(InputError, match="public_rows=1000 with the split 'test'"):
+        evaluate(runs["good"], public_rows=1000, split="test")

@@ -135,6 +135,10 @@ def evaluate(
             help="Another metric, too: balanced_accuracy, macro_f1, log_loss, auc or quadratic_kappa."
         ),
     ] = None,
+    public_rows: Annotated[
+        int | None,
+        typer.Option(help="Rows of a public leaderboard, to choose a submission by the scores in the diary."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-evaluate if not given.")
     ] = None,
@@ -148,6 +152,7 @@ def evaluate(
       kiyome evaluate runs/leaves-train --against runs/vit --against runs/effnet
       kiyome evaluate runs/leaves-train --measured-errors 12/200     12 of 200 checked labels were wrong
       kiyome evaluate runs/leaves-train --metric macro_f1
+      kiyome evaluate runs/leaves-train --public-rows 4650           which submission to choose
       kiyome evaluate runs/leaves-train --split train                the out-of-fold score, beside a test set
     """
     with command_output(as_json) as (emit, _):
@@ -159,6 +164,7 @@ def evaluate(
             measured_errors=measured_errors,
             split=split,
             metric=metric,
+            public_rows=public_rows,
             output=output,
             seed=seed,
         )

@@ -112,7 +112,7 @@ def compare_many(
     9
     """
     check_confidence(confidence)
-    names, matrix = _stacked(rights)
+    names, matrix = stacked(rights)
     together = None if groups is None else group_numbers(groups, len(matrix))
     means = matrix.mean(axis=0)
     errors = _drawn_means(matrix.astype(np.float64), together, seed) - means
@@ -138,7 +138,7 @@ def differing_share(rights: Mapping[str, ArrayLike]) -> float:
     >>> differing_share({"a": [True, True], "b": [True, False], "c": [False, False]})
     0.6666666666666666
     """
-    _, matrix = _stacked(rights)
+    _, matrix = stacked(rights)
     pairs = [(matrix[:, a] != matrix[:, b]).mean() for a, b in combinations(range(matrix.shape[1]), 2)]
     return float(np.mean(pairs))
 
@@ -226,7 +226,8 @@ def _drawn_means(rights: Matrix, together: NDArray[np.intp] | None, seed: int) -
     return means
 
 
-def _stacked(rights: Mapping[str, ArrayLike]) -> tuple[list[str], NDArray[np.bool_]]:
+def stacked(rights: Mapping[str, ArrayLike]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Return the names, and the experiments (N, M) side by side."""
     columns = [np.asarray(each) for each in rights.values()]
     alike = {(column.shape, column.dtype) for column in columns}
     if len(columns) < 2 or len(alike) != 1 or columns[0].dtype != np.bool_ or columns[0].ndim != 1:

@@ -76,6 +76,12 @@ class ReviewDesign:
         turns = np.arange(len(strata)) - np.repeat(sizes.cumsum() - sizes, sizes)
         return self.random_order[by_stratum][np.argsort(turns, kind="stable")]
 
+    def take(self, rows: Mask) -> ReviewDesign:
+        """Return the design of some of the rows (N,), in the same orders."""
+        number = np.cumsum(rows) - 1
+        ranking, random_order = (number[each[rows[each]]] for each in (self.ranking, self.random_order))
+        return ReviewDesign(probability=self.probability[rows], ranking=ranking, random_order=random_order)
+
     def queue(self, share: float) -> Labels:
         """Return all rows (N,), most suspicious first, this share of the looks going to measured rows.
 
@@ -165,12 +171,11 @@ def estimate_review(design: ReviewDesign, answers: ArrayLike, *, confidence: flo
     >>> f"{wrong.mean():.1%}", estimate.num_wrong, estimate.noise_rate.as_percent()
     ('9.0%', 207, '9.4 % (8.0 to 13.0 %, n = 102)')
     """
-    given = _check_answers(design, answers)
+    given = check_review_answers(design, answers)
     seen, known, unsure = given != UNSEEN, given >= RIGHT, given == UNSURE
-    head = _head(design, seen)
-    sample = _sampled(design, seen) & ~head & known
+    head, sample = head_and_sample(design, given)
     probability, left_by_curve = _by_curve(design, given, (head | sample) & known, confidence)
-    left = _left(design, given, head, sample, confidence)
+    left = share_left(design, given, head, sample, confidence)
     left = replace(left, value=float(np.clip(left_by_curve.value, left.low, left.high)))
     wrong, open_ = given[known].sum(), np.count_nonzero(unsure)
     found = np.array([wrong + probability[unsure].sum(), wrong, wrong + open_]) / len(given)
@@ -200,7 +205,7 @@ def looks_to_stop(
     As if each next row of the queue with this share of measured rows had its expected answer: the number for
     which the upper end of `ReviewEstimate.left` is below; 0 where it is already.
     """
-    given = _check_answers(design, answers)
+    given = check_review_answers(design, answers)
     probability = estimate_review(design, given).probability
     queue = design.queue(share)
     queue = queue[given[queue] == UNSEEN]
@@ -219,7 +224,8 @@ def looks_to_stop(
     return high
 
 
-def _check_answers(design: ReviewDesign, answers: ArrayLike) -> Numbers:
+def check_review_answers(design: ReviewDesign, answers: ArrayLike) -> Numbers:
+    """Return the answers (N,) as numbers; InputError where they do not fit the design."""
     given = np.asarray(answers, dtype=np.float64)
     allowed = (given == UNSEEN) | (given == UNSURE) | ((given >= RIGHT) & (given <= WRONG))
     if given.shape != design.probability.shape or not allowed.all():
@@ -229,6 +235,13 @@ def _check_answers(design: ReviewDesign, answers: ArrayLike) -> Numbers:
             remedy="Pass the answers in the order of the table.",
         )
     return given
+
+
+def head_and_sample(design: ReviewDesign, answers: Numbers) -> tuple[Mask, Mask]:
+    """Return masks (N,) of the head and of the known rows of the random sample behind it."""
+    seen = answers != UNSEEN
+    head = _head(design, seen)
+    return head, _sampled(design, seen) & ~head & (answers >= RIGHT)
 
 
 def _head(design: ReviewDesign, seen: Mask) -> Mask:
@@ -252,7 +265,9 @@ def _sampled(design: ReviewDesign, seen: Mask) -> Mask:
     return sampled
 
 
-def _left(design: ReviewDesign, answers: Numbers, head: Mask, sample: Mask, confidence: float) -> Estimate:
+def share_left(
+    design: ReviewDesign, answers: Numbers, head: Mask, sample: Mask, confidence: float
+) -> Estimate:
     """Return the share of all rows that are wrong and unseen, from a sample behind the head."""
     if not sample.any():
         return Estimate(value=0.0, low=0.0, high=float((answers == UNSEEN).mean()), num_rows=0)

@@ -6,36 +6,40 @@ other runs   ─► paired verdicts ──────────────�
 the diary    ─► caveats, selection bias ──────┘
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.storage import sha256_of_file, write_csv, write_text
-from kiyome.artifacts.table import UNKNOWN, UNLABELED
+from kiyome.artifacts.storage import sha256_of_file
+from kiyome.artifacts.table import TRAIN, UNKNOWN, UNLABELED
 from kiyome.errors import InputError, KiyomeError, choose
 from kiyome.estimates import Estimate, proportion, proportion_of_rows
 from kiyome.evaluation.compare import compare, difference_under_noise
 from kiyome.evaluation.compare_many import compare_many
 from kiyome.evaluation.metric_under_noise import METRICS, compare_on_metric, metric_under_noise
-from kiyome.evaluation.metrics import Scores, score_predictions
-from kiyome.evaluation.noisy_labels import SEEN_REPEATS, accuracy_under_noise
+from kiyome.evaluation.metrics import score_predictions
+from kiyome.evaluation.noisy_labels import accuracy_under_noise
+from kiyome.evaluation.submission import SubmissionChoice, choose_submission
 from kiyome.experiments import DIARY, Entry, origin_of, read_diary
 from kiyome.noise import transition_matrix
 from kiyome.reading.finished_run import FinishedRun, check_same_folds, open_run
-from kiyome.report.charts import Interval
-from kiyome.report.pages import EvaluateReport, write_evaluate_report
 from kiyome.workflows.audit_scores import AuditRecord, audits_on_rows_of, caveats_of_audits
 from kiyome.workflows.caveats import FROM_FILE, caveats_of, leaks_of
-from kiyome.workflows.combine import reliability_bins
+from kiyome.workflows.evaluate_page import write_evaluation
 from kiyome.workflows.evaluate_result import EvaluateResult, MetricScore, RunComparison
+from kiyome.workflows.review_score import score_of_review
+
+ENOUGH_MEASURED = 30
+"""Random rows of a review from which its noise rate is used in the other estimates."""
+PUBLIC = "public"
+"""Name of the score on the public part, as people note it in the diary."""
 
 
 class Candidate(NamedTuple):
@@ -53,6 +57,7 @@ def evaluate(
     measured_errors: str | None = None,
     split: str | None = None,
     metric: str | None = None,
+    public_rows: int | None = None,
     output: Path | str | None = None,
     seed: int = 0,
 ) -> EvaluateResult:
@@ -73,6 +78,10 @@ def evaluate(
     metric
         A further metric, as for `kiyome.metric_under_noise`: "balanced_accuracy", "macro_f1", "log_loss",
         "auc" or "quadratic_kappa".
+    public_rows
+        Rows of the public part of a contest's test set. The submission to choose is then found as by
+        `kiyome.choose_submission`, among the experiments of which the diary notes a score ``public``; all
+        numbers are of train rows.
     output
         The run folder; ``RUN-evaluate`` beside the run if not given.
     seed
@@ -87,7 +96,8 @@ def evaluate(
     ------
     InputError
         Runs that differ in rows, labels or folds; predictions that are not out of fold; a `measured_errors`
-        of another form; a split without rows; an unknown metric.
+        of another form; a split without rows; an unknown metric; `public_rows` with another split than
+        train, or with fewer than two public scores.
     StaleArtifact
         A run that was cut off or changed, or whose predictions belong to another table.
 
@@ -107,13 +117,16 @@ def evaluate(
     if metric is not None:
         choose("metric", metric, METRICS)
     whole = open_run(run)
-    chosen = whole.scored_split(split)
+    chosen = whole.scored_split(TRAIN if split is None and public_rows is not None else split)
     main, others = _open_runs(whole, against, chosen)
     measured = None if measured_errors is None else _proportion_of(measured_errors)
     audits = _audits(main, others)
     audit = next((each for each in audits if each.is_for(main)), None)
     if audit is not None and measured is None:
         measured = audit.score.noise_rate
+    reviewed = score_of_review(whole, chosen)
+    if reviewed is not None and measured is None and reviewed[0].num_measured >= ENOUGH_MEASURED:
+        measured = reviewed[0].noise_rate
     beside = main.path.resolve().parent
     target = Path(output) if output else beside / f"{main.name}-evaluate"
     runs = [
@@ -124,15 +137,26 @@ def evaluate(
         for each in (main, *others)
     ]
     answers = [each.digest for each in audits]
-    config = {
+    config: dict[str, Any] = {
         "runs": runs,
         "wrong": measured_errors,
         "seed": seed,
         **({"audits": answers} if answers else {}),
         **({} if whole.table.splits is None else {"split": chosen}),
         **({} if metric is None else {"metric": metric}),
+        **({} if reviewed is None else {"review": reviewed[1]}),
     }
     experiments = _experiments(main)
+    submission = None
+    if public_rows is not None:
+        if chosen != TRAIN:
+            raise InputError(
+                f"public_rows={public_rows} with the split {chosen!r}.",
+                expected="Expected train: public scores are compared with those out of fold.",
+                remedy="Leave out the split.",
+            )
+        submission = _submission(main, others, experiments, public_rows, seed)
+        config["public"] = {"rows": public_rows, "probabilities": dict(submission.probability_best)}
     folder = RunFolder.create_or_reopen(
         target, command="evaluate", config=config, table=main.table, named_by_user=output is not None
     )
@@ -142,8 +166,10 @@ def evaluate(
             split=chosen,
             by_split=_by_split(whole, seed),
             metric=None if metric is None else _metric(metric, main, others, measured, seed),
+            submission=submission,
+            review=None if reviewed is None else reviewed[0],
         )
-        _write(result, main, others)
+        write_evaluation(result, main, others)
     return result
 
 
@@ -232,6 +258,33 @@ def _accuracy_on_given(run: FinishedRun, seed: int) -> Estimate:
     return proportion_of_rows(run.right_on_given, groups=run.table.groups, seed=seed)
 
 
+def _submission(
+    main: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry], num_public: int, seed: int
+) -> SubmissionChoice:
+    """Return the choice among the experiments on these rows that have a public score."""
+    public = {
+        origin_of(entry, experiments).run: entry.leaderboard[PUBLIC]
+        for entry in experiments
+        if PUBLIC in entry.leaderboard
+    }
+    candidates = _candidates(main, others, experiments, TRAIN)
+    scored = {name: each for name, each in candidates.items() if name in public}
+    if len(scored) < 2:
+        raise InputError(
+            f"{len(scored)} experiments on the rows of {main.path} have a public score.",
+            expected="Expected two or more.",
+            remedy="Note them with `kiyome diary --note RUN public=0.903`.",
+        )
+    return choose_submission(
+        {name: each.right for name, each in scored.items()},
+        {name: public[name] for name in scored},
+        num_public=num_public,
+        leaking=[name for name, each in scored.items() if each.leaks],
+        groups=main.table.groups,
+        seed=seed,
+    )
+
+
 def _metric(
     metric: str, main: FinishedRun, others: Sequence[FinishedRun], measured: Estimate | None, seed: int
 ) -> MetricScore:
@@ -317,81 +370,3 @@ def _candidates(
         leaks = [leak for leak in leaks_of(run, experiments) if leak != FROM_FILE]
         candidates[run.name] = Candidate(right=run.right_on_given, leaks=tuple(leaks))
     return candidates
-
-
-def _write(result: EvaluateResult, main: FinishedRun, others: Sequence[FinishedRun]) -> None:
-    folder, table = result.folder, main.table
-    write_text(folder / "evaluate.json", json.dumps(result.findings(), indent=2))
-    by_class = _by_class(result, table.class_names)
-    write_csv(folder / "by_class.csv", by_class)
-    report = EvaluateReport(
-        title=result.run,
-        answer=result.answer(),
-        caveats=result.caveats,
-        sentences=[*result.splits(), *result.describe(), *result.on_metric()],
-        readings=_readings(result),
-        sensitivity=[
-            (each.repeats, each.true_accuracy.low, each.true_accuracy.value, each.true_accuracy.high)
-            for each in result.under_noise.sensitivity
-        ],
-        seen_repeats=SEEN_REPEATS,
-        scores=_scores(result.scores),
-        compared=[*result.compared(), *result.compared_on_metric()],
-        chosen=result.selection(),
-        reliability={
-            each.name: reliability_bins(table, each.predictions.pred_probs) for each in (main, *others)
-        },
-        by_class=by_class,
-    )
-    write_evaluate_report(report, folder / "report.html")
-
-
-def _readings(result: EvaluateResult) -> list[Interval]:
-    found, true = result.under_noise, result.scores.accuracy_on_true
-    given, independent, top = found.accuracy_on_given, found.estimated_true_accuracy, found.ceiling
-    rows = []
-    if result.audit is not None:
-        found_by_people = result.audit.score.accuracy_on_true
-        rows.append(_interval(f"true, {found_by_people.num_rows:,} rows checked", found_by_people))
-    rows += [
-        _interval("on given labels", given),
-        Interval(name="no assumption", low=found.bounds.low, high=found.bounds.high),
-        _interval("if errors are independent", independent),
-        Interval(name="plausible range", low=found.plausible.low, high=found.plausible.high),
-        Interval(name="ceiling", low=top.low, value=top.value, high=top.high),
-    ]
-    if true is not None:
-        rows.append(_interval(f"on {true.num_rows:,} true labels", true))
-    return rows
-
-
-def _interval(name: str, found: Estimate) -> Interval:
-    return Interval(name=name, low=found.low, value=found.value, high=found.high)
-
-
-def _scores(scores: Scores) -> list[tuple[str, str]]:
-    error = scores.calibration_error
-    values = {
-        "accuracy on given labels": scores.accuracy_on_given,
-        "accuracy on true labels, where known": scores.accuracy_on_true,
-        "balanced accuracy": scores.balanced_accuracy,
-        "macro F1": scores.macro_f1,
-    }
-    loss = scores.log_loss
-    return [
-        ("", "value, 95 % interval"),
-        *((name, each.as_percent(2)) for name, each in values.items() if each is not None),
-        ("log loss", f"{loss.value:.4f} ({loss.low:.4f} to {loss.high:.4f}, n = {loss.num_rows:,})"),
-        ("calibration error", f"{error.value:.4f} ({error.low:.4f} to {error.high:.4f})"),
-    ]
-
-
-def _by_class(result: EvaluateResult, names: Sequence[str]) -> list[tuple[str, str, str]]:
-    def cell(estimate: Estimate | None) -> str:
-        return "no row" if estimate is None else estimate.as_percent()
-
-    rows = [
-        (name, cell(each.recall), cell(each.precision))
-        for name, each in zip(names, result.scores.by_class, strict=True)
-    ]
-    return [("class", "of rows given it, predicted so", "of rows predicted so, given it"), *rows]

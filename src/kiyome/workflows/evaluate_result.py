@@ -14,6 +14,8 @@ from kiyome.evaluation.compare_many import ManyCompared
 from kiyome.evaluation.metric_under_noise import METRICS, MetricDifference, MetricUnderNoise
 from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
+from kiyome.evaluation.reviewed_score import ReviewedScore
+from kiyome.evaluation.submission import SubmissionChoice
 from kiyome.workflows.audit_scores import AuditRecord
 
 
@@ -93,6 +95,10 @@ class EvaluateResult:
     """Accuracy on given labels of each split with labels."""
     metric: MetricScore | None = None
     """None where no further metric was asked for."""
+    submission: SubmissionChoice | None = None
+    """None where the rows of a public leaderboard are not given."""
+    review: ReviewedScore | None = None
+    """By the review in the run's folder; None where nobody decided about these rows."""
 
     def answer(self) -> str:
         """Return the result in one sentence."""
@@ -104,8 +110,9 @@ class EvaluateResult:
 
     def describe(self) -> tuple[str, ...]:
         """Return the result in sentences: that of an audit first, then what labels and predictions imply."""
+        review = () if self.review is None else (self.review.describe(),)
         if self.audit is None:
-            return self.under_noise.describe()
+            return (*review, *self.under_noise.describe())
         score = self.audit.score
         true = score.accuracy_on_true.as_percent()
         sentences = [
@@ -113,7 +120,7 @@ class EvaluateResult:
         ]
         if score.num_unsure:
             sentences.append(_unsure(score))
-        return (*sentences, *self.under_noise.describe())
+        return (*sentences, *review, *self.under_noise.describe())
 
     def splits(self) -> tuple[str, ...]:
         """Return the score of each split in sentences, where there are several."""
@@ -146,7 +153,7 @@ class EvaluateResult:
             f"{name}, {score.as_percent(2)}, is {status} because of a leak: {leaks[0]}"
             for name, (score, leaks) in self.leaking.items()
         )
-        return (*best, *leaking)
+        return (*best, *leaking, *(() if self.submission is None else (self.submission.describe(),)))
 
     def summary(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -172,6 +179,8 @@ class EvaluateResult:
             "split": self.split,
             "accuracy_on_given_by_split": {name: asdict(each) for name, each in self.by_split.items()},
             "metric": None if self.metric is None else self.metric.findings(),
+            "review": None if self.review is None else asdict(self.review),
+            "submission": None if self.submission is None else asdict(self.submission),
             "answer": self.answer(),
             "caveats": list(self.caveats),
             "scores": asdict(self.scores),
