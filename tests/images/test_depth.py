@@ -31,7 +31,8 @@ def png_of(values: np.ndarray) -> bytes:
         )
 
     height, width = values.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, 2 if values.ndim == 3 else 0, 0, 0, 0)
+    color = {1: 0, 2: 4, 3: 2, 4: 6}[(*values.shape, 1)[2]]
+    header = struct.pack(">IIBBBBB", width, height, 16, color, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
@@ -112,3 +113,23 @@ def test_photos_with_eight_bits_do_not_depend_on_the_scale():
         plain, scaled = decode_photo(file.getvalue()), decode_photo(file.getvalue(), deep_bits=12)
         assert np.array_equal(plain.pixels, scaled.pixels)
         assert plain.findings == scaled.findings
+
+
+@pytest.mark.parametrize("alpha_bits", [8, 12, 16])
+@pytest.mark.parametrize("pixels", [GREY, RGB], ids=["grey", "rgb"])
+def test_alpha_stands_beside_deep_values_and_does_not_count_as_one(pixels, alpha_bits, tmp_path: Path):
+    shown = np.full(GREY.shape, 255, np.uint8)
+    shown[:, :25] = 0
+    alpha = deep(shown, alpha_bits) if alpha_bits > 8 else np.full(GREY.shape, 0xFFFF, np.uint16)
+    alpha[:, 25:] = (1 << alpha_bits) - 1 if alpha_bits > 8 else 0xFFFF
+    data = png_of(np.dstack([deep(pixels, 12), alpha]))
+    (tmp_path / "a.png").write_bytes(data)
+    assert bits_in_use([tmp_path / "a.png"]) == 12
+    photo = decode_photo(data, deep_bits=12)
+    ideal = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+    assert np.array_equal(photo.pixels[:, 25:], ideal[:, 25:])
+    if alpha_bits > 8:
+        assert (photo.pixels[:, :25] == 255).all()
+        assert photo.findings == ("uses 12 of 16 bits a channel", "transparency shown on white")
+    else:
+        assert photo.findings == ("uses 12 of 16 bits a channel",)

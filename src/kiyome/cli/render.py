@@ -128,7 +128,9 @@ def show_train(result: "TrainResult") -> None:
 
     for note in result.notes:
         line(f"note: {note}")
-    line(f"{len(result.members)} members; {result.num_training_rows:,} of {len(result.table):,} rows taught")
+    line(
+        f"{len(result.members)} members; {result.num_training_rows:,} training rows of {len(result.table):,}"
+    )
     if result.scores:
         shown = Table("out of fold", box=SIMPLE, pad_edge=False)
         left_out = any("rows_not_flagged" in score for score in result.scores.values())

@@ -165,10 +165,15 @@ PLUGINS = {
     "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIF": ("pillow_heif", "HeifImageFile"),
 }
+GREY_ALPHA = "LA;16B"
 LITTLE = sys.byteorder == "little"
 CODED_SIZE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, LARGEST_VALUE = 258, 262, 274, 281  # tags of a TIFF file
-OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": "RGB;16B" if LITTLE else "RGB;16L"}
+OTHER_BYTE = {
+    f"{colors};16{order}": f"{colors};16{other}"
+    for colors in ("RGB", "RGBA")
+    for order, other in {"B": "L", "L": "B", "N": "B" if LITTLE else "L"}.items()
+}
 """Pillow's name of deep colors in the other order of bytes."""
 WHITE_IS_ZERO = 0
 
@@ -189,21 +194,26 @@ def decode_with_pillow(
     if format_ == "PNG" and _may_lack_rows(image) and not has_all_rows(data):
         raise unreadable_data("truncated PNG data (rows are missing)")
     bits = _channel_bits(data, format_, tags, image.info)
-    if bits == ALL_BITS > deep_bits and (values := _deep_values(image, data, format_)) is not None:
+    values: NDArray[np.uint16] | None = None
+    alpha: NDArray[np.uint16] | None = None
+    if bits == ALL_BITS > deep_bits and (deep := _deep_values(image, data, format_)) is not None:
+        values, alpha = deep
         findings.append(f"uses {deep_bits} of 16 bits a channel")
         if values.max() >> deep_bits:
             findings.append(f"brighter than {deep_bits} bits")
         values, bits = values.clip(max=(1 << deep_bits) - 1), deep_bits
     else:
         values = np.asarray(image) if image.mode.startswith("I;16") else None
-        if bits > 8:
-            findings.append(f"{bits} bits a channel scaled to 8")
+        findings += [f"{bits} bits a channel scaled to 8"] * (bits > 8)
     if values is not None:
         pixels = _highest_bits(values, bits, inverted=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
     elif image.mode in ("I", "F"):
         raise unreadable_data("32-bit or floating-point pixels, whose scale is unknown")
     else:
         pixels = np.asarray(_to_rgb(image, findings))
+    if alpha is not None:
+        depth = ALL_BITS if alpha.max() >> deep_bits else deep_bits
+        pixels = np.asarray(_to_rgb(_with_alpha(pixels, (alpha >> (depth - 8)).astype(np.uint8)), findings))
     return pixels, _orientation(image, tags, findings)
 
 
@@ -247,23 +257,40 @@ def _highest_bits(values: NDArray[np.uint16], bits: int, *, inverted: bool) -> N
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def _deep_values(image: "Image", data: bytes, format_: str) -> NDArray[np.uint16] | None:
-    """Return all 16 bits of loaded grey (H, W) or RGB (H, W, 3); None for other color models."""
+def _with_alpha(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> "Image":
+    from PIL import Image
+
+    return Image.fromarray(np.dstack([pixels, alpha]))
+
+
+Deep = tuple[NDArray[np.uint16], NDArray[np.uint16] | None]
+
+
+def _deep_values(image: "Image", data: bytes, format_: str) -> Deep | None:
+    """Return all 16 bits of loaded grey (H, W) or RGB (H, W, 3), and of alpha (H, W) if there is any.
+
+    None for other color models.
+    """
     if image.mode.startswith("I;16"):
-        return np.asarray(image, np.uint16)
+        return np.asarray(image, np.uint16), None
     again, _ = _opened(data, format_)
     tile = again.tile[0]  # type: ignore[attr-defined]
     raw, *more = (tile.args,) if isinstance(tile.args, str) else tile.args
-    if raw not in OTHER_BYTE or image.has_transparency_data:
+    if raw not in (GREY_ALPHA, *OTHER_BYTE) or "transparency" in image.info:
         return None
-    other = OTHER_BYTE[raw]  # Pillow keeps the high byte of each value, and so the low one in the other order
+    # Pillow keeps the high byte of each value, and so the low one in the other order
+    other = "RGBA" if raw == GREY_ALPHA else OTHER_BYTE[raw]
     again.tile = [  # type: ignore[attr-defined]
         each._replace(args=(other, *more) if more else other)
         for each in again.tile  # type: ignore[attr-defined]
     ]
     again.load()
-    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) << 8 | np.asarray(again)
-    return values
+    low = np.asarray(again)
+    if raw == GREY_ALPHA:  # both bytes of both values
+        both = low[:, :, ::2].astype(np.uint16) << 8 | low[:, :, 1::2]
+        return both[:, :, 0], both[:, :, 1]
+    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) << 8 | low
+    return values[:, :, :3], values[:, :, 3] if values.shape[2] == 4 else None
 
 
 def largest_value(data: bytes, format_: str) -> int:
@@ -276,7 +303,7 @@ def largest_value(data: bytes, format_: str) -> int:
         return min(stated, (1 << ALL_BITS) - 1)
     image.load()
     values = _deep_values(image, data, format_)
-    return 0 if values is None else int(values.max())
+    return 0 if values is None else int(values[0].max())
 
 
 def is_deep_png(header: bytes) -> bool:

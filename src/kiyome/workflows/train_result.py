@@ -58,7 +58,7 @@ class TrainResult:
         return {
             "folder": str(self.folder),
             "rows": len(self.table),
-            "rows_taught": self.num_training_rows,
+            "training_rows": self.num_training_rows,
             "models": list(self.models),
             "leaks": list(self.leaks),
             "members": [member["member"] for member in self.members],
