@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from kiyome.errors import TableError
-from kiyome.reading import elsewhere
+from kiyome.reading import copying
 from kiyome.reading.elsewhere import bring_here, is_elsewhere
 from kiyome.reading.read_table import read_table
 
@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_refused_before_a_byte_is_written(
     tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = zipped(tmp_path / "p.zip", NAMES, photo)
-    monkeypatch.setattr(elsewhere, "RESERVE_BYTES", 2**60)
+    monkeypatch.setattr(copying, "RESERVE_BYTES", 2**60)
     with pytest.raises(TableError, match=r"p\.zip takes 0\.0 GiB, and .* GiB are free in .*cache"):
         bring_here(source, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
@@ -146,6 +146,17 @@ def test_shards_of_a_webdataset_are_one_table(tmp_path: Path, photo: bytes) -> N
         "1002.jpg",
     ]
     assert table.given_labels.tolist() == [0, 1, 0, 0, 1, 0]
+
+
+def test_the_shards_of_several_splits_are_told_apart(tmp_path: Path, photo: bytes) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for number, split in enumerate(("train", "val", "test")):
+        files = {"0.jpg": photo, "0.cls": b"cat", "1.jpg": photo, "1.cls": b"dog"}
+        tarred(shards / f"{split}-{number:06}.tar", files)
+    table = read_table(bring_here(shards, tmp_path / "cache"))
+    found = sorted(zip(table.splits, table.given_labels.tolist(), strict=True))
+    assert found == [(split, label) for split in ("test", "train", "val") for label in (0, 1)]
 
 
 def test_a_url_is_fetched_once(tmp_path: Path, photo: bytes) -> None:

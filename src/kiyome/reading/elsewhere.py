@@ -10,38 +10,27 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from kiyome.artifacts.escapes import stays_inside
-from kiyome.artifacts.storage import cache_errors, sha256_of_file, writing
+from kiyome.artifacts.storage import cache_errors, sha256_of_file
+from kiyome.artifacts.table import TRAIN
 from kiyome.errors import InputError, MissingExtra, TableError
 from kiyome.progress import Progress, no_progress
+from kiyome.reading.converted import conversion_of
+from kiyome.reading.copying import COPY_BYTES, MAX_MEMBER_BYTES, Member, appearing, copy_all
 from kiyome.reading.photos import PHOTO_SUFFIXES
+from kiyome.reading.splits import split_of_name
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 DESCRIPTIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz", ".cls", ".txt")
-MAX_MEMBER_BYTES = 256 * 2**20
-"""Of one file: no photo that kiyome decodes is larger."""
-RESERVE_BYTES = 2**30
-"""Of the disk that stay free."""
-COPY_BYTES = 2**20
-
-
-class Member(NamedTuple):
-    """A file in an archive or behind a URL."""
-
-    name: str
-    size: int | None
-    """Bytes, as promised; None where the other side does not say."""
-    open: Callable[[], IO[bytes]]
 
 
 def is_elsewhere(source: str | Path) -> bool:
@@ -50,7 +39,8 @@ def is_elsewhere(source: str | Path) -> bool:
     >>> is_elsewhere("photos.ZIP"), is_elsewhere("s3://leaves/train"), is_elsewhere("photos")
     (True, True, False)
     """
-    return bool(url_of(source)) or is_archive(source) or bool(_shards(Path(source)))
+    path = Path(source)
+    return bool(url_of(source) or is_archive(source) or _shards(path) or conversion_of(path))
 
 
 def url_of(source: str | Path) -> str:
@@ -85,15 +75,24 @@ def bring_here(source: str | Path, cache: Path, *, on_progress: Progress = no_pr
         if url := url_of(source):
             return _fetch(url, cache, on_progress)
         path = Path(source)
+        if conversion := conversion_of(path):
+            digest = hashlib.sha256("".join(map(sha256_of_file, conversion.files)).encode()).hexdigest()
+            folder = cache / f"converted-{digest[:32]}"
+            if not folder.is_dir():
+                with appearing(folder) as growing:
+                    conversion.write(growing, on_progress)
+            return folder
         shards = _shards(path) or [path]
         digest = hashlib.sha256("".join(map(sha256_of_file, shards)).encode()).hexdigest()
         folder = cache / f"unpacked-{digest[:32]}"
         if not folder.is_dir():
-            with _appearing(folder) as growing:
+            with appearing(folder) as growing:
+                split_of: dict[Path, str] = {}
                 for shard in shards:
                     with _opened(shard) as members:
-                        _copy_all(list(members), growing, shard.name, on_progress)
-                _describe_samples(growing)
+                        paths = copy_all(list(members), growing, shard.name, on_progress)
+                    split_of |= dict.fromkeys(paths, split_of_name(shard.name.partition(".")[0]) or "")
+                _describe_samples(growing, split_of)
         return _only_folder(folder)
 
 
@@ -158,53 +157,6 @@ def _taken(members: Iterator[Member]) -> Iterator[Member]:
             yield member._replace(name=name)
 
 
-def _copy_all(members: Sequence[Member], folder: Path, source: str, on_progress: Progress) -> None:
-    """Write the members below the folder, once the disk can hold what they promise."""
-    promised, free = sum(member.size or 0 for member in members), shutil.disk_usage(folder).free
-    if promised > free - RESERVE_BYTES:
-        raise TableError(
-            f"{source} takes {_gigabytes(promised)}, and {_gigabytes(free)} are free in {folder.parent}.",
-            remedy="Free some space, or set KIYOME_CACHE to a folder on a larger disk.",
-        )
-    for number, member in enumerate(members, start=1):
-        path = folder / member.name
-        if path.exists():  # two shards name their samples alike
-            path = folder / PurePosixPath(source).stem / member.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with member.open() as content, writing(path, durable=False) as file:
-            _copy(content, file, member, source)
-        on_progress("unpack", number, len(members))
-
-
-def _copy(content: IO[bytes], file: IO[bytes], member: Member, source: str) -> None:
-    left = MAX_MEMBER_BYTES if member.size is None else member.size
-    while piece := content.read(min(COPY_BYTES, left + 1)):
-        left -= len(piece)
-        if left < 0:
-            raise TableError(
-                f"{member.name!r} in {source} is larger than promised.",
-                remedy="Fetch it again, or unpack it and give the folder.",
-            )
-        file.write(piece)
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder that appears whole when the block ends well, and not at all when it does not."""
-    growing = folder.with_name(f"{folder.name}-growing")
-    shutil.rmtree(growing, ignore_errors=True)
-    growing.mkdir()
-    try:
-        yield growing
-        growing.rename(folder)
-    finally:
-        shutil.rmtree(growing, ignore_errors=True)
-
-
 def _only_folder(folder: Path) -> Path:
     """The innermost folder that holds all, as archives often have one folder around everything."""
     while True:
@@ -214,8 +166,11 @@ def _only_folder(folder: Path) -> Path:
         folder = inside[0]
 
 
-def _describe_samples(folder: Path) -> None:
-    """Write metadata.csv where photos have a file of the same name with their class, as in a WebDataset."""
+def _describe_samples(folder: Path, split_of: Mapping[Path, str]) -> None:
+    """Write metadata.csv where photos have a file of the same name with their class, as in a WebDataset.
+
+    Where the shards are of several splits, a column says so.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     labels = {path.with_suffix(""): label for path in files if (label := _label_beside(path))}
     photos = [
@@ -225,8 +180,11 @@ def _describe_samples(folder: Path) -> None:
         return
     with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(("file_name", "label"))
-        rows.writerows((path.relative_to(folder).as_posix(), labels[path.with_suffix("")]) for path in photos)
+        has_splits = len({split_of[path] for path in photos}) > 1
+        rows.writerow(["file_name", "label", *(["split"] if has_splits else [])])
+        for path in photos:
+            cells = [path.relative_to(folder).as_posix(), labels[path.with_suffix("")]]
+            rows.writerow([*cells, split_of[path] or TRAIN] if has_splits else cells)
 
 
 def _label_beside(path: Path) -> str:
@@ -264,12 +222,14 @@ def _fetch(url: str, cache: Path, on_progress: Progress) -> Path:
         for name, info in sorted(found.items())
     ]
     name = PurePosixPath(urlsplit(url).path).name
-    wanted = members if is_file and is_archive(name) else list(_taken(iter(members)))
+    wanted = (
+        members if is_file and name.lower().endswith((*ARCHIVES, ".npz")) else list(_taken(iter(members)))
+    )
     folder.mkdir(exist_ok=True)
     missing = [member for member in wanted if not _is_here(folder / member.name, member.size)]
     for member in missing:
         (folder / member.name).unlink(missing_ok=True)
-    _copy_all(missing, folder, url, on_progress)
+    copy_all(missing, folder, url, on_progress)
     here = folder / name if is_file else folder
     return bring_here(here, cache, on_progress=on_progress) if is_elsewhere(here) else here
 
