@@ -12,6 +12,7 @@ from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.table import Table, write_table
 from kiyome.errors import InputError, StaleArtifact
+from kiyome.estimates import proportion
 from kiyome.experiments import DIARY, compared_with, note_run, note_scores, read_diary
 
 N, K = 300, 3
@@ -136,6 +137,45 @@ def test_scores_of_others_stay_with_the_run_and_the_newest_counts(tmp_path: Path
     assert note_run(run).leaderboard == {}  # what was handed in had other predictions
     note_scores(run, {"public": 0.92})
     assert [entry.leaderboard.get("public") for entry in read_diary(tmp_path)] == [0.91, None, 0.92]
+
+
+def test_each_split_has_a_score_of_its_own(tmp_path: Path) -> None:
+    """The first 60 rows are wrong: a fifth of train, none of the others; unlabeled rows have no score."""
+    splits = np.repeat(np.array(["train", "val", "test", "unlabeled"], object), [100, 80, 90, 30])
+    parted = {
+        "splits": splits,
+        "given_labels": np.where(splits == "unlabeled", -1, np.arange(N) % K),
+        "folds": np.where(splits == "train", np.arange(N) % 5, -1),
+    }
+    first = note_run(run_of(tmp_path / "first", leaves(**parted), wrong=20), is_kept=np.arange(N) >= 20)
+    assert (first.accuracy_on_given.value, first.accuracy_on_given.num_rows) == (0.8, 100)
+    assert first.accuracy_on_kept.num_rows == 80
+    assert {name: (each.value, each.num_rows) for name, each in first.by_split.items()} == {
+        "val": (1.0, 80),
+        "test": (1.0, 90),
+    }
+    worse = note_run(run_of(tmp_path / "worse", leaves(**parted), wrong=145))
+    assert (worse.accuracy_on_given.value, worse.by_split["val"].value) == (0.0, 1 - 45 / 80)
+    assert worse.against_baseline.difference.num_rows == 100
+    assert read_diary(tmp_path) == (first, worse)
+
+
+def test_a_table_without_train_is_scored_on_its_first_split(tmp_path: Path) -> None:
+    parted = leaves(splits=["test"] * N, folds=None)
+    entry = note_run(run_of(tmp_path / "run", parted, wrong=60))
+    assert entry.accuracy_on_given == entry.by_split["test"]
+
+
+def test_a_score_of_others_has_an_interval_if_its_rows_are_known(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", leaves(), wrong=60)
+    note_run(run)
+    entry = note_scores(run, {"public": 0.9, "private": 0.8}, rows={"public": 400})
+    assert entry.leaderboard_range("private") is None
+    assert entry.leaderboard_range("public") == proportion(360, 400)
+    assert note_scores(run, {"public": 0.91}).leaderboard_range("public") is None  # of unknown rows
+    for rows, score in ((0, 0.9), (400, 1.2)):
+        with pytest.raises(InputError, match=f"public={score} of {rows} rows is no share of right rows"):
+            note_scores(run, {"public": score}, rows={"public": rows})
 
 
 def test_scores_that_cannot_be_kept_are_told(tmp_path: Path) -> None:

@@ -117,6 +117,21 @@ def ratio_of_proportions(
     )
 
 
+def difference_of_proportions(first: Estimate, second: Estimate) -> Estimate:
+    """Return the first less the second, of independent samples, from their own intervals.
+
+    Newcombe (1998), Statistics in Medicine 17, 873-890, method 10, with whatever intervals the two have.
+
+    >>> found = difference_of_proportions(proportion(56, 70), proportion(48, 80))
+    >>> round(found.value, 4), round(found.low, 4), round(found.high, 4)
+    (0.2, 0.0524, 0.3339)
+    """
+    value = first.value - second.value
+    low = value - sqrt((first.value - first.low) ** 2 + (second.high - second.value) ** 2)
+    high = value + sqrt((first.high - first.value) ** 2 + (second.value - second.low) ** 2)
+    return Estimate(value=value, low=low, high=high, num_rows=first.num_rows + second.num_rows)
+
+
 def bootstrap_interval(
     values: NDArray[np.float64], group_of_row: NDArray[np.intp], *, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:

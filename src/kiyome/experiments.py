@@ -5,8 +5,9 @@
       leaves-train/   a run; its predictions are compared row by row with those of the baseline
 
 The baseline is the first experiment on the same rows, given labels and folds. Scores are always on all rows
-and given labels, so that a cleaning step cannot choose the rows it is scored on. Scores that others measured,
-such as a leaderboard's, are lines of their own; each belongs to the newest entry of its run above it.
+of train, out of fold, and on given labels, so that a cleaning step cannot choose the rows it is scored on;
+those of val and test stand beside them. Scores that others measured, such as a leaderboard's, are lines of
+their own; each belongs to the newest entry of its run above it.
 """
 
 import fcntl
@@ -28,9 +29,9 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import open_in_place, sync_folder
-from kiyome.artifacts.table import UNKNOWN, Table, load_table
+from kiyome.artifacts.table import TEST, TRAIN, UNKNOWN, VAL, Table, load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
-from kiyome.estimates import Estimate, proportion_of_rows
+from kiyome.estimates import Estimate, proportion_of_rows, wilson_interval
 from kiyome.evaluation.compare import Comparison, compare
 from kiyome.reading.finished_run import FinishedRun, folds_digest, open_run
 
@@ -64,7 +65,8 @@ class Entry:
     """Config that differs from the baseline's: (there, here). For another verb: the verb, and differences
     from the first run of this verb."""
     accuracy_on_given: Estimate | None = None
-    """Of all rows, against given labels; None for a step that only makes a table."""
+    """Of all rows of train, out of fold, against given labels; where the table has no train, of its labeled
+    rows. None for a step that only makes a table."""
     accuracy_on_true: Estimate | None = None
     """Of the rows whose true label is known."""
     accuracy_on_kept: Estimate | None = None
@@ -76,8 +78,12 @@ class Entry:
     against_baseline: Comparison | None = None
     not_compared: str = ""
     """The reason why there is a baseline and no comparison."""
+    by_split: Mapping[str, Estimate] = field(default_factory=dict)
+    """Accuracy on given labels of the rows of val and of test, by models that never saw them."""
     leaderboard: Mapping[str, float] = field(default_factory=dict)
     """Scores that others measured, by name: the newest of each."""
+    leaderboard_rows: Mapping[str, int] = field(default_factory=dict)
+    """Rows behind these scores, where known."""
 
     def verdict(self) -> str:
         """Return the comparison with the baseline in words."""
@@ -86,6 +92,14 @@ class Entry:
         if self.against_baseline is not None:
             return self.against_baseline.describe()
         return f"not compared: {self.not_compared}" if self.not_compared else "the baseline"
+
+    def leaderboard_range(self, name: str) -> Estimate | None:
+        """Return a leaderboard's score with the interval of a proportion; None where its rows are unknown."""
+        rows = self.leaderboard_rows.get(name)
+        if rows is None:
+            return None
+        low, high = wilson_interval(self.leaderboard[name], rows)
+        return Estimate(value=self.leaderboard[name], low=low, high=high, num_rows=rows)
 
 
 def note_run(
@@ -103,7 +117,9 @@ def note_step(run: str | Path) -> Entry:
     return _noted(Path(run), lambda before: _step(Path(run), before))
 
 
-def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
+def note_scores(
+    run: str | Path, scores: Mapping[str, float], *, rows: Mapping[str, int] | None = None
+) -> Entry:
     """Note scores of a run that others measured, such as a leaderboard's, in the diary.
 
     Parameters
@@ -112,6 +128,8 @@ def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
         The run folder; it may be deleted if the diary beside it has an entry with a score.
     scores
         By name, such as ``public`` and ``private``; the newest of each name counts.
+    rows
+        Rows behind each score, where known and the score is a share of right rows: it then has an interval.
 
     Returns
     -------
@@ -121,7 +139,7 @@ def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
     Raises
     ------
     InputError
-        A run without an entry; a name or number of a wrong form.
+        A run without an entry; a name or number of a wrong form; rows of a score that is no share.
 
     Examples
     --------
@@ -136,15 +154,17 @@ def note_scores(run: str | Path, scores: Mapping[str, float]) -> Entry:
     {'public': 0.903, 'private': 0.899}
     """
     path = Path(run).resolve()
-    _check_scores(scores)
+    rows = rows or {}
+    _check_scores(scores, rows)
     _entry_with_score(read_diary(path.parent), path.name)
-    line = {"note": path.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "scores": dict(scores)}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    line = {"note": path.name, "at": at, "scores": dict(scores), **({"rows": dict(rows)} if rows else {})}
     with _locked_diary(path.parent) as file:
         _append(file, path.parent / DIARY, line)
     return _entry_with_score(read_diary(path.parent), path.name)
 
 
-def _check_scores(scores: Mapping[str, float]) -> None:
+def _check_scores(scores: Mapping[str, float], rows: Mapping[str, int]) -> None:
     if not scores:
         raise InputError("There is no score.", remedy="Pass public=0.903, for example.")
     for name, score in scores.items():
@@ -156,6 +176,13 @@ def _check_scores(scores: Mapping[str, float]) -> None:
             )
         if not isfinite(score):
             raise InputError(f"{name}={score} is not a finite number.", remedy="Leave it out.")
+    for name, num_rows in rows.items():
+        if num_rows < 1 or not 0 <= scores.get(name, -1) <= 1:
+            raise InputError(
+                f"{name}={scores.get(name)} of {num_rows} rows is no share of right rows.",
+                expected="Expected a score from 0 to 1, of one row or more.",
+                remedy="Leave its number of rows out.",
+            )
 
 
 @contextmanager
@@ -238,13 +265,19 @@ def origin_of(entry: Entry, entries: Sequence[Entry]) -> Entry:
 def _scored(
     run: FinishedRun, before: Sequence[Entry], leaks: Sequence[str], is_kept: NDArray[np.bool_] | None
 ) -> Entry:
-    table, right = run.table, run.right_on_given
+    scored, right = _scored_part(run), run.right_on_given
+    kept = None if is_kept is None else is_kept & run.table.in_split(TRAIN)
     entry = replace(
-        _unscored(run.path, run.manifest, table),
+        _unscored(run.path, run.manifest, run.table),
         result=hashlib.sha256(run.predictions.pred_probs.tobytes()).hexdigest(),
-        accuracy_on_given=proportion_of_rows(right, groups=table.groups),
-        accuracy_on_true=_accuracy_on_true(run),
-        accuracy_on_kept=None if is_kept is None or not is_kept.any() else proportion_of_rows(right[is_kept]),
+        accuracy_on_given=_accuracy_on_given(scored),
+        accuracy_on_true=_accuracy_on_true(scored),
+        accuracy_on_kept=None if kept is None or not kept.any() else proportion_of_rows(right[kept]),
+        by_split={
+            name: _accuracy_on_given(run.in_split(name))
+            for name in run.table.splits_in_use
+            if name in (VAL, TEST)
+        },
         leaks=(*leaks, *([UNKNOWN_FOLDS] if run.folds_digest is None else [])),
     )
     return _against_first(entry, before, run.path.resolve().parent)
@@ -277,6 +310,16 @@ def _curation_of(table: Table) -> dict[str, int]:
     return {"rows_relabeled": int((table.labels != table.given_labels).sum()), "rows_dropped": dropped}
 
 
+def _scored_part(run: FinishedRun) -> FinishedRun:
+    """Return the rows of train, else of the first split with labels."""
+    splits = run.table.splits_in_use
+    return run.in_split(next(name for name in (TRAIN, VAL, TEST, *splits) if name in splits))
+
+
+def _accuracy_on_given(run: FinishedRun) -> Estimate:
+    return proportion_of_rows(run.right_on_given, groups=run.table.groups)
+
+
 def _accuracy_on_true(run: FinishedRun) -> Estimate | None:
     true = run.table.true_labels
     if true is None or not (known := true != UNKNOWN).any():
@@ -307,7 +350,7 @@ def _against(entry: Entry, baseline: Entry, entries: Sequence[Entry], folder: Pa
         reason = f"other folds than {baseline.run}"
     else:
         try:
-            ours, theirs = (_unchanged(folder, each) for each in (entry, baseline))
+            ours, theirs = (_scored_part(_unchanged(folder, each)) for each in (entry, baseline))
             compared = compare(ours.right_on_given, theirs.right_on_given, groups=ours.table.groups)
         except KiyomeError as error:
             reason = error.problem.rstrip(".")
@@ -372,7 +415,10 @@ def _take_line(entries: list[Entry], line: bytes, where: str) -> None:
             return
         at = max(number for number, entry in enumerate(entries) if entry.run == fields["note"])
         kept = {**entries[at].leaderboard, **{name: float(score) for name, score in fields["scores"].items()}}
-        entries[at] = replace(entries[at], leaderboard=kept)
+        # a newer score without rows has none
+        rows = {name: of for name, of in entries[at].leaderboard_rows.items() if name not in fields["scores"]}
+        rows |= {name: int(of) for name, of in fields.get("rows", {}).items()}
+        entries[at] = replace(entries[at], leaderboard=kept, leaderboard_rows=rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"The {where} is no entry that kiyome wrote ({error}).",
@@ -385,5 +431,6 @@ def _entry_of(fields: dict[str, Any]) -> Entry:
         fields[name] = None if fields[name] is None else Estimate(**fields[name])
     if (seen := fields["against_baseline"]) is not None:
         fields["against_baseline"] = Comparison(**seen | {"difference": Estimate(**seen["difference"])})
+    fields["by_split"] = {name: Estimate(**each) for name, each in fields.get("by_split", {}).items()}
     fields["changed"] = {name: tuple(pair) for name, pair in fields["changed"].items()}
     return Entry(**fields | {"leaks": tuple(fields["leaks"])})

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -108,6 +110,36 @@ def test_the_page_draws_differences_and_leaderboards(twelve: Path, browser) -> N
         assert next(csv.DictReader(file))["leaderboard_public"] == "0.9"
 
 
+def test_out_of_fold_test_and_leaderboard_stand_side_by_side(tmp_path: Path, leaves, run_of, browser) -> None:
+    splits = np.repeat(np.array(["train", "test"], object), [400, 200])
+    parted = leaves(splits=splits, folds=np.where(splits == "train", np.arange(600) % 5, -1))
+    for number in range(2):
+        note_run(run_of(tmp_path / "runs" / f"run-{number}", parted, right=0.9 - number / 10))
+    told = shown("--note", tmp_path / "runs" / "run-0", "public=0.831/300", "private=0.8")
+    for words in ("out of fold, %", "test 8", "public", "0.784", "all rows of train"):
+        assert words in told
+    page = browser.new_page()
+    page.goto((tmp_path / "runs" / "diary.html").as_uri())
+    rows = page.locator("table.diary tbody tr")
+    heads = page.locator("table.diary thead th").all_inner_texts()
+    splits = ["out of fold, %", "test, %\nless out of fold", "public", "private"]
+    assert heads == ["run", *splits, "difference to the baseline, points", "changed"]
+    cells = rows.first.locator("td").all_inner_texts()
+    assert re.fullmatch(
+        r"[\d.]+ \([\d.]+ to [\d.]+\)\nn = 200\n[+-][\d.]+ \([+-][\d.]+ to [+-][\d.]+\)",
+        cells[1],
+    )
+    assert cells[2:4] == ["0.831\n0.784 to 0.869\nn = 300", "0.8"]
+    page.close()
+    with (tmp_path / "runs" / "diary.csv").open(newline="") as file:
+        first = next(csv.DictReader(file))
+    assert (first["rows"], first["test_rows"], first["val_rows"]) == ("400", "200", "")
+    assert float(first["leaderboard_public_low"]) == pytest.approx(0.7844, abs=1e-4)
+    assert json.loads(shown(tmp_path / "runs", "--json"))["experiments"][0]["leaderboard_rows"] == {
+        "public": 300
+    }
+
+
 def test_few_scores_get_no_rank_correlation(twelve: Path) -> None:
     for number in (2, 3):
         told = shown(twelve, "--note", f"run-with-a-long-name-{number}", "public=0.9")
@@ -118,6 +150,8 @@ def test_few_scores_get_no_rank_correlation(twelve: Path) -> None:
     ("words", "message"),
     [
         (["--note", "run-with-a-long-name-0", "public=high"], "public=high is not a number"),
+        (["--note", "run-with-a-long-name-0", "public=0.9/many"], "public=0.9/many is not a number"),
+        (["--note", "run-with-a-long-name-0", "public=3/10"], "public=3.0 of 10 rows is no share"),
         (["--note", "run-with-a-long-name-0"], "There is no score."),
         (["--note", "run-with-a-long-name-0", "public=1", "public=2"], "The score public is given twice."),
         (["--note", "nothere", "public=1"], "'nothere' has no score in the diary. Name one of"),

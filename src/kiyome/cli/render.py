@@ -252,20 +252,22 @@ def show_diary(result: "DiaryResult") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    splits = any(each.by_split for each in result.lines)
     names = tuple(dict.fromkeys(name for each in result.lines for name in each.leaderboard))
     shown = Table(box=SIMPLE, pad_edge=False)
     shown.add_column("run", overflow="fold", min_width=16)
-    for column in ("agrees, %", "against the baseline, points"):
+    for column in ("out of fold, %" if splits else "agrees, %", "against the baseline, points"):
         shown.add_column(column, overflow="fold", min_width=20)
     for name in names:
         shown.add_column(visible(name), justify="right", overflow="fold")
     for each in result.lines:
         score = [each.score, f"n = {each.num_rows:,}"] if each.score else []
+        score += [f"{name} {cell[0]}, {cell[1]}" for name, cell in each.by_split.items()]
         cells = (
             "\n".join([each.run, each.finished, f"by {each.command}"]),
             "\n".join([*score, *(f"leak {mark}" for mark in each.leaks), *each.beside]),
             "\n".join(filter(None, [each.verdict, each.difference, each.changed])),
-            *(f"{each.leaderboard[name]:g}" if name in each.leaderboard else "" for name in names),
+            *("\n".join(each.leaderboard.get(name, ())) for name in names),
         )
         shown.add_row(*(Text(visible(cell)) for cell in cells), end_section=True)
     console = Console()
@@ -274,7 +276,8 @@ def show_diary(result: "DiaryResult") -> None:
         line(f"leak {number}: {leak}")
     for chart in result.leaderboards:
         line(f"{chart.name}: {chart.caption}")
-    line("Out of fold, all rows, against labels that may be wrong: agreement with labels is not accuracy.")
+    rows = "all rows of train" if splits else "all rows"
+    line(f"Out of fold, {rows}, against labels that may be wrong: agreement with labels is not accuracy.")
     line(f"Look at   {result.page}")
     line(f"Lists     {result.csv}")
 

@@ -175,13 +175,15 @@ def diary(
     words_given: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUNS] [NAME=NUMBER]...",
+            metavar="[RUNS] [NAME=NUMBER[/ROWS]]...",
             help="The folder of the runs and their diary, else runs; with --note, scores to note.",
         ),
     ] = None,
     note: Annotated[
         Path | None,
-        typer.Option(help="Note scores of this run, such as a leaderboard's: public=0.903 private=0.899."),
+        typer.Option(
+            help="Note scores of this run, such as a leaderboard's, with its rows if known: public=0.9/1200."
+        ),
     ] = None,
     baseline: Annotated[
         str | None,
@@ -199,6 +201,7 @@ def diary(
       kiyome diary runs --baseline leaves-train-2
       kiyome diary --sort time
       kiyome diary --note runs/leaves-train public=0.903 private=0.899
+      kiyome diary --note runs/leaves-train public=0.903/1200        90.3 % of 1,200 rows, with an interval
       kiyome diary runs --json
     """
     with command_output(as_json) as (emit, _):
@@ -206,16 +209,18 @@ def diary(
         from kiyome.workflows.diary import Sort
         from kiyome.workflows.diary import diary as read_all
 
-        folders, scores = _folders_and_scores(words_given or [], note)
+        folders, scores, rows = _folders_and_scores(words_given or [], note)
         folder = folders or (note.parent if note is not None and len(note.parts) > 1 else Path("runs"))
         if note is not None:
-            note_scores(folder / note.name, scores)
+            note_scores(folder / note.name, scores, rows=rows)
         result = read_all(folder, baseline=baseline, sort=cast("Sort", sort))
         emit(result.summary(), lambda: render.show_diary(result))
 
 
-def _folders_and_scores(given: list[str], note: Path | None) -> tuple[Path | None, dict[str, float]]:
-    """Return the folder of the runs, if one is named, and scores by name."""
+def _folders_and_scores(
+    given: list[str], note: Path | None
+) -> tuple[Path | None, dict[str, float], dict[str, int]]:
+    """Return the folder of the runs, if one is named, and by name the scores and their rows, if given."""
     folders = [word for word in given if "=" not in word]
     pairs = [word.split("=", 1) for word in given if "=" in word]
     if len(folders) > 1:
@@ -227,16 +232,19 @@ def _folders_and_scores(given: list[str], note: Path | None) -> tuple[Path | Non
     if pairs and note is None:
         raise InputError(f"The score {'='.join(pairs[0])} has no run.", remedy="Add --note RUN.")
     scores: dict[str, float] = {}
-    for name, number in pairs:
+    rows: dict[str, int] = {}
+    for name, text in pairs:
+        number, slash, of_rows = text.partition("/")
         try:
             score = float(number)
+            rows |= {name: int(of_rows)} if slash else {}
         except ValueError as error:
-            remedy = "Pass public=0.903, for example."
-            raise InputError(f"{name}={number} is not a number.", remedy=remedy) from error
+            remedy = "Pass public=0.903 or, of 1,200 rows, public=0.903/1200, for example."
+            raise InputError(f"{name}={text} is not a number.", remedy=remedy) from error
         if name in scores:
             raise InputError(f"The score {name} is given twice.", remedy="Leave one out.")
         scores[name] = score
-    return Path(folders[0]) if folders else None, scores
+    return Path(folders[0]) if folders else None, scores, rows
 
 
 def show_evaluate(result: "EvaluateResult") -> None:

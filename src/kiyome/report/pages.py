@@ -241,7 +241,7 @@ class DiaryLine:
     finished: str
     changed: str
     score: str
-    """Percentage of all rows whose predicted class is the given label, with its interval."""
+    """Percentage of all rows of train whose predicted class is the given label, with its interval."""
     num_rows: int
     interval: Interval | None
     """The same as proportions; None for a step without score."""
@@ -256,11 +256,19 @@ class DiaryLine:
     difference_interval: Interval | None
     leaks: Sequence[int]
     """Numbers of the leaks that are listed below the table."""
-    leaderboard: Mapping[str, float]
-    """Leaderboard scores by name."""
+    by_split: Mapping[str, Sequence[str]]
+    """By val and test: the score, its rows, its difference to the score out of fold."""
+    leaderboard: Mapping[str, Sequence[str]]
+    """By name: the leaderboard's score, and its interval where its rows are known."""
     took: str
     report: str
     """Relative address of the run's page; empty where it is gone."""
+
+    def columns(self, splits: Sequence[str], names: Sequence[str]) -> list[Sequence[str]]:
+        """Return the lines of each split's cell, then of each leaderboard's; none where there is no score."""
+        return [self.by_split.get(name, ()) for name in splits] + [
+            self.leaderboard.get(name, ()) for name in names
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +351,7 @@ def render_diary_page(
         chart=draw_intervals(drawn, mark=next(iter(baselines), None)) if drawn else None,
         leaks=leaks,
         charts=charts,
+        splits=list(dict.fromkeys(name for line in lines for name in line.by_split)),
         names=list(dict.fromkeys(name for line in lines for name in line.leaderboard)),
     )
 

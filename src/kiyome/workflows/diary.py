@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 from kiyome.artifacts.storage import write_csv
+from kiyome.artifacts.table import TEST, VAL
 from kiyome.errors import choose
-from kiyome.estimates import FEWEST, Estimate, rank_correlation
+from kiyome.estimates import FEWEST, Estimate, difference_of_proportions, rank_correlation
 from kiyome.experiments import Entry, compared_with, read_diary
 from kiyome.report.charts import Interval
 from kiyome.report.pages import DiaryLine, LeaderboardChart, draw_leaderboard, write_diary_page
@@ -17,6 +18,7 @@ from kiyome.workflows.audit_scores import audit_scores_in
 
 Sort = Literal["score", "time"]
 DIGEST = re.compile(r"[0-9a-f]{32,}")
+SCORE, DIFFERENCE = "{:.1f} ({:.1f} to {:.1f})", "{:+.2f} ({:+.2f} to {:+.2f})"
 MOST_CHANGES = 4
 """Changes of a run that are listed; the others are counted."""
 
@@ -24,6 +26,7 @@ CSV_COLUMNS = (
     *("finished", "run", "command", "rows", "accuracy_on_given", "low", "high", "verdict"),
     *("difference", "difference_low", "difference_high", "p_value", "leaks", "changed", "seconds"),
     *("audited_rows", "audited_accuracy_on_true", "audited_low", "audited_high"),
+    *(f"{split}_{name}" for split in (VAL, TEST) for name in ("rows", "accuracy_on_given", "low", "high")),
 )
 Audits = Mapping[str, tuple[str, Estimate | None]]
 """By digest of predictions: name of the audit and true accuracy; None where the audit has changed."""
@@ -50,7 +53,7 @@ class DiaryResult:
         return {
             "experiments": [
                 dict(zip(CSV_COLUMNS, _cells(entry, self.audits), strict=True))
-                | {"leaderboard": dict(entry.leaderboard)}
+                | {"leaderboard": dict(entry.leaderboard), "leaderboard_rows": dict(entry.leaderboard_rows)}
                 for entry in self.entries
             ],
             "page": str(self.page),
@@ -100,8 +103,12 @@ def diary(runs: Path | str = "runs", *, baseline: str | None = None, sort: Sort 
     charts = tuple(chart for name in names if (chart := _leaderboard(name, entries)) is not None)
     page, csv = folder / "diary.html", folder / "diary.csv"
     write_diary_page(lines, page, title=folder.resolve().name, leaks=leaks, charts=charts)
-    cells = ((*_cells(entry, audits), *map(entry.leaderboard.get, names)) for entry in entries)
-    write_csv(csv, [(*CSV_COLUMNS, *(f"leaderboard_{name}" for name in names)), *cells])
+    columns = [f"leaderboard_{name}{end}" for name in names for end in ("", "_low", "_high")]
+    cells = (
+        (*_cells(entry, audits), *(each for name in names for each in _leaderboard_cells(entry, name)))
+        for entry in entries
+    )
+    write_csv(csv, [(*CSV_COLUMNS, *columns), *cells])
     return DiaryResult(
         entries=entries, audits=audits, lines=lines, leaks=leaks, leaderboards=charts, page=page, csv=csv
     )
@@ -142,7 +149,7 @@ def _line(entry: Entry, folder: Path, audits: Audits, leaks: Sequence[str]) -> D
         command=entry.command,
         finished=entry.finished[:16].replace("T", " "),
         changed=_changed(entry),
-        score="" if given is None else _points(given, "{:.1f} ({:.1f} to {:.1f})"),
+        score="" if given is None else _points(given, SCORE),
         num_rows=0 if given is None else given.num_rows,
         interval=_interval(entry.run, given),
         in_truth=_interval(f"{entry.run}, true", audits.get(entry.result, ("", None))[1]),
@@ -151,13 +158,34 @@ def _line(entry: Entry, folder: Path, audits: Audits, leaks: Sequence[str]) -> D
             *(f"{name} {score.as_percent()}" for name, score in scores.items() if score is not None),
         ],
         verdict=entry.verdict() if seen is None else seen.verdict,
-        difference="" if seen is None else _points(seen.difference, "{:+.2f} ({:+.2f} to {:+.2f})"),
+        difference="" if seen is None else _points(seen.difference, DIFFERENCE),
         difference_interval=None if seen is None else _interval(entry.run, seen.difference),
         leaks=[leaks.index(leak) + 1 for leak in entry.leaks],
-        leaderboard=entry.leaderboard,
+        by_split={name: _beside_train(found, given) for name, found in entry.by_split.items()},
+        leaderboard={name: _on_leaderboard(entry, name) for name in entry.leaderboard},
         took=_took(entry),
         report=f"{quote(entry.run)}/report.html" if report.is_file() else "",
     )
+
+
+def _beside_train(found: Estimate, of_train: Estimate | None) -> list[str]:
+    """Return the score of a split, its rows, and its difference to the score out of fold."""
+    lines = [_points(found, SCORE), f"n = {found.num_rows:,}"]
+    if of_train is not None and of_train != found:
+        lines.append(_points(difference_of_proportions(found, of_train), DIFFERENCE))
+    return lines
+
+
+def _on_leaderboard(entry: Entry, name: str) -> list[str]:
+    """Return a leaderboard's score, and its interval where its rows are known."""
+    found = entry.leaderboard_range(name)
+    spread = [] if found is None else [f"{found.low:.3f} to {found.high:.3f}", f"n = {found.num_rows:,}"]
+    return [f"{entry.leaderboard[name]:g}", *spread]
+
+
+def _leaderboard_cells(entry: Entry, name: str) -> tuple[float | None, ...]:
+    found = entry.leaderboard_range(name)
+    return (entry.leaderboard.get(name), *((None, None) if found is None else (found.low, found.high)))
 
 
 def _points(found: Estimate, form: str) -> str:
@@ -222,7 +250,9 @@ def _cells(entry: Entry, audits: Audits) -> tuple[object, ...]:
     rest = ("; ".join(entry.leaks), _changed(entry), entry.seconds)
     _, true_accuracy = audits.get(entry.result, ("", None))
     audited = nothing if true_accuracy is None else _ends(true_accuracy)
-    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *rest, *audited)
+    splits = (_ends(entry.by_split[name]) if name in entry.by_split else nothing for name in (VAL, TEST))
+    others = (*audited, *(cell for split in splits for cell in split))
+    return (entry.finished, entry.run, entry.command, *scored, entry.verdict(), *compared, *rest, *others)
 
 
 def _ends(found: Estimate) -> tuple[float, ...]:
