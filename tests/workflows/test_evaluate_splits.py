@@ -78,14 +78,9 @@ def test_folds_do_not_matter_for_test_rows(tmp_path: Path, parted, run_of) -> No
         evaluate(one, against=[two], split="train")
 
 
-def test_an_audit_of_test_rows_gives_the_true_accuracy_on_them(tmp_path: Path, parted, run_of) -> None:
-    run = run_of(tmp_path / "run", parted)
-    shown = CliRunner().invoke(app, ["audit-sample", str(run), "--split", "test", "-n", "120"]).stdout
-    assert "120 of 200 test rows drawn" in shown
-    folder = tmp_path / "run-audit-test"
-    path, truth = folder / "audit.csv", TRUTH[SPLITS == "test"]
-    sample = read_sample(folder)
-    assert sample.split == "test"
+def answer(folder: Path, truth: np.ndarray) -> None:
+    """Fill a sample with the truth, and estimate from it."""
+    sample, path = read_sample(folder), folder / "audit.csv"
     with path.open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
     answers = [sample.class_names[label] for label in truth[sample.design.rows]]
@@ -94,6 +89,27 @@ def test_an_audit_of_test_rows_gives_the_true_accuracy_on_them(tmp_path: Path, p
             [header, *([*line[:2], answer] for line, answer in zip(lines, answers, strict=True))]
         )
     audit(folder)
+
+
+def test_audits_of_two_splits_tell_which_is_cleaner(tmp_path: Path, parted, run_of) -> None:
+    run = run_of(tmp_path / "run", parted)
+    for split in ("train", "test"):
+        answer(audit_sample(run, split=split, n=150).folder, TRUTH[parted.in_split(split)])
+    result = evaluate(run)
+    assert list(result.noise_by_audit) == ["train", "test"]
+    sentence = result.splits()[1]
+    assert sentence.startswith("Wrong labels by audits: train ")
+    assert "test less train -" in sentence
+    assert evaluate(run, split="val").splits()[1] == "All below is of val rows."
+
+
+def test_an_audit_of_test_rows_gives_the_true_accuracy_on_them(tmp_path: Path, parted, run_of) -> None:
+    run = run_of(tmp_path / "run", parted)
+    shown = CliRunner().invoke(app, ["audit-sample", str(run), "--split", "test", "-n", "120"]).stdout
+    assert "120 of 200 test rows drawn" in shown
+    folder, truth = tmp_path / "run-audit-test", TRUTH[SPLITS == "test"]
+    assert read_sample(folder).split == "test"
+    answer(folder, truth)
     result = evaluate(run)
     assert result.audit is not None
     right = open_run(run).predictions.pred_probs.argmax(axis=1)[SPLITS == "test"] == truth

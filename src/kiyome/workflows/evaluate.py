@@ -30,7 +30,7 @@ from kiyome.evaluation.submission import SubmissionChoice, choose_submission
 from kiyome.experiments import DIARY, Entry, origin_of, read_diary
 from kiyome.noise import transition_matrix
 from kiyome.reading.finished_run import FinishedRun, check_same_folds, open_run
-from kiyome.workflows.audit_scores import AuditRecord, audits_on_rows_of, caveats_of_audits
+from kiyome.workflows.audit_scores import AuditRecord, audits_of, audits_on_rows_of, caveats_of_audits
 from kiyome.workflows.caveats import FROM_FILE, caveats_of, leaks_of
 from kiyome.workflows.evaluate_page import write_evaluation
 from kiyome.workflows.evaluate_result import EvaluateResult, MetricScore, RunComparison
@@ -136,7 +136,8 @@ def evaluate(
         }
         for each in (main, *others)
     ]
-    answers = [each.digest for each in audits]
+    of_splits = {} if whole.table.splits is None else _audits_by_split(whole)
+    answers = [each.digest for each in (*audits, *of_splits.values())]
     config: dict[str, Any] = {
         "runs": runs,
         "wrong": measured_errors,
@@ -165,6 +166,7 @@ def evaluate(
             _result(opened.path, main, others, audits, experiments, measured, chosen, seed),
             split=chosen,
             by_split=_by_split(whole, seed),
+            noise_by_audit={name: each.score.noise_rate for name, each in of_splits.items()},
             metric=None if metric is None else _metric(metric, main, others, measured, seed),
             submission=submission,
             review=None if reviewed is None else reviewed[0],
@@ -250,12 +252,18 @@ def _result(
 
 def _by_split(run: FinishedRun, seed: int) -> dict[str, Estimate]:
     """Return the accuracy on given labels of each split that has labels."""
+    parts = {name: run.in_split(name) for name in run.table.splits_in_use if name != UNLABELED}
+    return {
+        name: proportion_of_rows(part.right_on_given, groups=part.table.groups, seed=seed)
+        for name, part in parts.items()
+    }
+
+
+def _audits_by_split(run: FinishedRun) -> dict[str, AuditRecord]:
+    """Return the audit of each split of which people checked a sample."""
     splits = [name for name in run.table.splits_in_use if name != UNLABELED]
-    return {name: _accuracy_on_given(run.in_split(name), seed) for name in splits}
-
-
-def _accuracy_on_given(run: FinishedRun, seed: int) -> Estimate:
-    return proportion_of_rows(run.right_on_given, groups=run.table.groups, seed=seed)
+    audits = {name: audits_of(run.in_split(name)) for name in splits}
+    return {name: found[0] for name, found in audits.items() if found}
 
 
 def _submission(

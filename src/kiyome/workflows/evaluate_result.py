@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kiyome.artifacts.table import TRAIN
-from kiyome.estimates import Estimate
+from kiyome.estimates import Estimate, difference_of_proportions
 from kiyome.evaluation.audit import AuditedScore
 from kiyome.evaluation.audited_difference import AuditedDifference
 from kiyome.evaluation.compare import Comparison, DifferenceUnderNoise
@@ -93,6 +93,8 @@ class EvaluateResult:
     """The rows that all of these numbers are of."""
     by_split: Mapping[str, Estimate] = field(default_factory=dict)
     """Accuracy on given labels of each split with labels."""
+    noise_by_audit: Mapping[str, Estimate] = field(default_factory=dict)
+    """Share of wrong labels of each split of which people checked a sample."""
     metric: MetricScore | None = None
     """None where no further metric was asked for."""
     submission: SubmissionChoice | None = None
@@ -127,7 +129,19 @@ class EvaluateResult:
         if set(self.by_split) <= {TRAIN}:
             return ()
         scores = ", ".join(f"{name} {each.as_percent()}" for name, each in self.by_split.items())
-        return (f"Accuracy on given labels by split: {scores}. All below is of {self.split} rows.",)
+        noise = self.noise_by_audit
+        wrong = ", ".join(f"{name} {each.as_percent()}" for name, each in noise.items())
+        differences = [
+            _difference_in_words(self.split, name, difference_of_proportions(noise[self.split], each))
+            for name, each in noise.items()
+            if self.split in noise and name != self.split
+        ]
+        by_audit = [f"Wrong labels by audits: {wrong}; {', '.join(differences)}."] if differences else []
+        return (
+            f"Accuracy on given labels by split: {scores}.",
+            *by_audit,
+            f"All below is of {self.split} rows.",
+        )
 
     def on_metric(self) -> tuple[str, ...]:
         """Return the further metric in sentences."""
@@ -178,6 +192,7 @@ class EvaluateResult:
             "run": self.run,
             "split": self.split,
             "accuracy_on_given_by_split": {name: asdict(each) for name, each in self.by_split.items()},
+            "noise_by_audit": {name: asdict(each) for name, each in self.noise_by_audit.items()},
             "metric": None if self.metric is None else self.metric.findings(),
             "review": None if self.review is None else asdict(self.review),
             "submission": None if self.submission is None else asdict(self.submission),
@@ -194,6 +209,11 @@ class EvaluateResult:
                 for name, (score, leaks) in self.leaking.items()
             },
         }
+
+
+def _difference_in_words(split: str, other: str, difference: Estimate) -> str:
+    points = [100 * each for each in (difference.value, difference.low, difference.high)]
+    return f"{split} less {other}" + " {:+.1f} points ({:+.1f} to {:+.1f})".format(*points)
 
 
 def _unsure(score: AuditedScore) -> str:
