@@ -2,20 +2,22 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kiyome.artifacts.audit_folder import is_audit_folder
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.table import write_table
 from kiyome.decisions.items import ALONE, ReviewItems, read_items
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.reading.finished_run import open_run
 from kiyome.reviewing.thumbnails import photo_jpeg
 from kiyome.testing import write_digits
 from kiyome.workflows.audit_sample import SealedSample, audit_sample
-from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.find import FindResult, find, write_find
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,35 @@ def test_a_run_of_find_is_read_as_it_was_found(found: FindResult) -> None:
     assert items.label_of[items.class_names[3]] == 3
 
 
+def test_unlabeled_rows_are_left_out_and_others_have_their_split(found: FindResult, tmp_path: Path) -> None:
+    run = RunFolder.create_or_reopen(tmp_path / "run", command="find", config={}, table=found.table)
+    splits = np.array(["train", "test", "unlabeled"], object)[np.arange(205) % 3]
+    labeled = splits != "unlabeled"
+    table = replace(
+        found.table,
+        splits=splits,
+        given_labels=np.where(labeled, found.table.given_labels, -1),
+        labels=np.where(labeled, found.table.labels, -1),
+        folds=np.where(splits == "train", found.table.folds, -1),
+    )
+    with run as opened:
+        write_find(replace(found, folder=opened.path))
+        write_table(table, opened.path / "table.parquet")
+    items, blind = read_items(tmp_path / "run"), read_items(tmp_path / "run", blind=True)
+    assert list(items.image_ids) == table.image_ids[labeled].tolist()
+    assert items.splits.tolist() == splits[labeled].tolist()
+    assert items.splits_in_use == blind.splits_in_use == ("train", "test")
+    assert items.given_labels.tolist() == found.table.given_labels[labeled].tolist()
+    assert sorted(items.ranking) == list(range(len(items)))
+    assert items.probability == pytest.approx(found.probability[labeled])
+    assert np.array_equal(items.pred_probs, found.pred_probs[labeled])
+    assert np.array_equal(items.features, found.scored.features[labeled])
+    assert (items.fingerprint, items.table_content) == (table.fingerprint, table.content_digest)
+    split_of = dict(zip(table.image_ids.tolist(), splits.tolist(), strict=True))
+    assert blind.splits.tolist() == [split_of[image_id] for image_id in blind.image_ids]
+    assert sorted(blind.image_ids) == sorted(items.image_ids)
+
+
 def test_large_arrays_are_mapped_and_not_copied(found: FindResult) -> None:
     items = read_items(found.folder)
     for array in (items.pred_probs, items.features):
@@ -82,7 +113,7 @@ def test_duplicates_are_found_by_id_whatever_the_id(found: FindResult) -> None:
 
 
 def hidden(items: ReviewItems) -> dict[str, object]:
-    names = [field.name for field in fields(ReviewItems) if field.default is None]
+    names = [field.name for field in fields(ReviewItems) if field.default is None and field.name != "splits"]
     return {name: getattr(items, name) for name in names}
 
 

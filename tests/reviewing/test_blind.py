@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ def test_no_question_tells_by_what_it_finds(blind_session: Any, ask: Any) -> Non
         assert ask(app, "GET", "/api/queue", query=query).status == 422, query
     for query in ("search=a.jpg", "search=leaves", "search=%E5%81%A5"):  # shown names only
         assert ask.get(app, "/api/queue", query)["total"] == 0
+
+
+def test_a_split_may_be_asked_for_and_tells_no_label(
+    blind_subject: ReviewItems, tmp_path: Path, ask: Any
+) -> None:
+    splits = np.array(["train", "test"], object)[np.arange(len(blind_subject)) % 2]
+    with ask.opened(replace(blind_subject, splits=splits), tmp_path) as session:
+        app = ask.guarded(session)
+        assert ask.get(app, "/api/review")["splits"] == ["train", "test"]
+        found = ask.get(app, "/api/queue", "split=test")
+        assert [row["row"] for row in found["rows"]] == np.flatnonzero(splits == "test").tolist()
+        assert {row["split"] for row in found["rows"]} == {"test"}
+        assert all(row[name] is None for row in found["rows"] for name in HIDDEN & row.keys())
+        assert ask(app, "GET", "/api/queue", query="split=unlabeled").status == 422
 
 
 def all_that_ann_sees(ann: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 N rows, K classes, D features. Everything is read once and never changes; decisions are kept elsewhere. For a
 blind review they hold nothing that could bias the reviewer: no label, prediction, probability, neighbor or
-name; and the rows are in a random order, since tables are often sorted by class.
+name, only the split; and the rows are in a random order, since tables are often sorted by class.
 """
 
 import csv
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.audit_folder import PHOTOS, AuditFolder, is_audit_folder, read_audit_folder
 from kiyome.artifacts.escapes import safe_cell
-from kiyome.artifacts.issues import RankedIssues, read_issues
+from kiyome.artifacts.issues import read_issues
 from kiyome.artifacts.manifest import key_at
 from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import map_array, reading
-from kiyome.artifacts.table import ALL_BITS, Table
+from kiyome.artifacts.table import ALL_BITS, SPLITS, Table, Texts
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.images.depth import bits_in_use
 from kiyome.reading.finished_run import FinishedRun, open_run
@@ -133,9 +133,17 @@ class ReviewItems:
     """(N, D) mapped from the disk; None where the run kept none."""
     duplicate_groups: NDArray[np.int64] | None = None
     """(N,) rows with the same number show the same picture, `ALONE` has no duplicate; None if unknown."""
+    splits: Texts | None = None
+    """(N,) train, val or test; None where every row is train. It tells no label: a blind review shows it."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @cached_property
+    def splits_in_use(self) -> tuple[str, ...]:
+        """The splits that have rows, in the order of `SPLITS`; empty where every row is train."""
+        known = set() if self.splits is None else set(self.splits.tolist())
+        return tuple(name for name in SPLITS if name in known)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -151,9 +159,10 @@ class ReviewItems:
 def read_items(folder: str | Path, *, blind: bool = False, images: str | Path | None = None) -> ReviewItems:
     """Return the rows under review in the folder of a run or a sample, verified.
 
-    A run needs `label_issues.parquet` and predictions, such as one of find; a sample of audit-sample is
-    always blind. A blind review has only photos, in an order by the secret of the review, which is created if
-    absent. `images` is the folder of the photos, as for `kiyome.artifacts.manifest.photos_of_run`.
+    A run needs `label_issues.parquet` and predictions, such as one of find; its unlabeled rows have no label
+    to review and are left out. A sample of audit-sample is always blind. A blind review has only photos and
+    their splits, in an order by the secret of the review, which is created if absent. `images` is
+    the folder of the photos, as for `kiyome.artifacts.manifest.photos_of_run`.
 
     >>> import tempfile
     >>> from kiyome.workflows.find import find
@@ -176,11 +185,15 @@ def read_items(folder: str | Path, *, blind: bool = False, images: str | Path | 
         )
     if blind:
         return _blinded(run, review_secret(review_folder(run.path)))
-    return _of_run(run, read_issues(run.path / ISSUES_FILE, run.table))
+    return _of_run(run)
 
 
-def _of_run(run: FinishedRun, issues: RankedIssues) -> ReviewItems:
-    table = run.table
+def _of_run(run: FinishedRun) -> ReviewItems:
+    labeled = run.labeled()
+    table, issues = labeled.table, read_issues(run.path / ISSUES_FILE, labeled.table)
+    features = _features(run.path / FEATURES_FILE, len(run.table))
+    if features is not None and labeled is not run:
+        features = features[run.table.is_labeled]
     return ReviewItems(
         run=run.name,
         title=run.name,
@@ -189,8 +202,8 @@ def _of_run(run: FinishedRun, issues: RankedIssues) -> ReviewItems:
         image_ids=table.image_ids.tolist(),
         shown_ids=table.image_ids.tolist(),
         class_names=table.class_names,
-        fingerprint=table.fingerprint,
-        table_content=table.content_digest,
+        fingerprint=run.table.fingerprint,
+        table_content=run.table.content_digest,
         photo_root=table.root,
         photo_paths=table.photo_paths(),
         deep_bits=table.deep_bits,
@@ -201,15 +214,16 @@ def _of_run(run: FinishedRun, issues: RankedIssues) -> ReviewItems:
         probability=issues.probability,
         probability_none=issues.probability_none,
         is_label_issue=issues.is_label_issue,
-        pred_probs=run.predictions.pred_probs,
-        features=_features(run.path / FEATURES_FILE, len(table)),
+        pred_probs=labeled.predictions.pred_probs,
+        features=features,
         duplicate_groups=_duplicate_groups(run.path / DUPLICATES_FILE, table),
+        splits=table.splits,
     )
 
 
 def _blinded(run: FinishedRun, secret: Secret) -> ReviewItems:
     """Return the photos of a run in a random order, under names without meaning."""
-    table = run.table
+    table = run.labeled().table
     order = secret.order(table.image_ids.tolist())
     return ReviewItems(
         run=run.name,
@@ -219,12 +233,13 @@ def _blinded(run: FinishedRun, secret: Secret) -> ReviewItems:
         image_ids=table.image_ids[order].tolist(),
         shown_ids=[f"photo {number}" for number in range(1, len(table) + 1)],
         class_names=table.class_names,
-        fingerprint=table.fingerprint,
-        table_content=table.content_digest,
+        fingerprint=run.table.fingerprint,
+        table_content=run.table.content_digest,
         photo_root=table.root,
         photo_paths=np.array(table.photo_paths(), dtype=object)[order].tolist(),
         deep_bits=table.deep_bits,
         ranking=np.arange(len(table)),
+        splits=None if table.splits is None else table.splits[order],
     )
 
 

@@ -72,6 +72,14 @@ class FinishedRun:
                 expected=f"Expected one of its splits: {', '.join(self.table.splits_in_use)}.",
                 remedy="Name one of these.",
             )
+        return self._take(rows)
+
+    def labeled(self) -> "FinishedRun":
+        """Return the run without its unlabeled rows."""
+        rows = self.table.is_labeled
+        return self if rows.all() else self._take(rows)
+
+    def _take(self, rows: NDArray[np.bool_]) -> "FinishedRun":
         table = self.table.take(rows)
         predictions = replace(
             self.predictions,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.issues import NONE_CUT
+from kiyome.artifacts.table import TEST, TRAIN, VAL
 from kiyome.decisions.current import LABEL, NONE, VERDICTS, Codes, CurrentDecisions
 from kiyome.decisions.events import Verdict
 from kiyome.decisions.items import ALONE, ReviewItems, Secret
@@ -73,6 +74,8 @@ class QueueFilter:
     gain: as `expected_gain` says. pair: the (given, suggested) cells with most flagged rows first, most
     suspicious first in each. random: by the secret of the review. table: as in the table. A blind review has
     its one random order."""
+    split: str | None = None
+    """Only rows of this split: train, val or test."""
     given: str | None = None
     """Only rows with this given label, a class name."""
     likely: str | None = None
@@ -101,6 +104,8 @@ class QueueFilter:
             choose(name, getattr(self, name), known)
         if self.verdict is not None:
             choose("verdict", self.verdict, get_args(Verdict))
+        if self.split is not None:
+            choose("split", self.split, (TRAIN, VAL, TEST))
         if not 0 <= self.min_chance <= self.max_chance <= 1:
             raise InputError(
                 f"min_chance={self.min_chance} and max_chance={self.max_chance} are no range.",
@@ -198,6 +203,9 @@ def mask_of(
 
 def _label_masks(items: ReviewItems, queue_filter: QueueFilter) -> list[Mask]:
     masks: list[Mask] = []
+    if queue_filter.split is not None:
+        splits = np.full(len(items), TRAIN, object) if items.splits is None else items.splits
+        masks.append(splits == queue_filter.split)
     if queue_filter.given is not None and items.given_labels is not None:
         masks.append(items.given_labels == _label(items, queue_filter.given))
     if queue_filter.likely is not None and items.likely_labels is not None:

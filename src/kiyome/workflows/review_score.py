@@ -21,7 +21,7 @@ def score_of_review(run: FinishedRun, split: str) -> tuple[ReviewedScore, str] |
     """
     if not has_store(run.path) or not (run.path / ISSUES_FILE).is_file():
         return None
-    items = read_items(run.path)
+    items, run = read_items(run.path), run.labeled()  # the same rows
     events, rows = events_of(run.path, items), run.table.in_split(split)
     current = CurrentDecisions(items)
     current.apply(events)

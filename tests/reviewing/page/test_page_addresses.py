@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 
@@ -52,6 +53,27 @@ def test_filters_are_addresses_with_a_way_back(serve: Any, open_page: Any, shows
     shows(page, "#position", f"1 of {number}")
     page.click(".chips button:has-text('given')")
     shows(page, "#position", "1 of 60")
+
+
+def test_rows_of_a_split_are_marked_and_can_be_shown_alone(serve: Any, open_page: Any, shows: Any) -> None:
+    splits = np.array(["train", "train", "test"], object)[np.arange(60) % 3]
+    for kind in ("plain", "blind"):
+        served = serve(kind, splits=splits)
+        page = open_page(served, "/?view=grid", name="Ann")
+        page.click("#filter-button")
+        assert "RowDecision" not in page.inner_text(".panel")  # the name of a type
+        page.select_option("label:has-text('Split') select", "test")
+        shows(page, ".chips", "test rows")
+        shows(page, ".selected", "20 rows")
+        assert set(page.locator(".tile .split").all_inner_texts()) == {"test"}
+        assert page.locator(".tile").first.get_attribute("aria-label").startswith("test, ")
+        page.goto(f"{served.address}/?split=test&state=all")
+        shows(page, "#position", "1 of 20")
+        shows(page, ".labels .split", "Row of test")
+    page = open_page(serve())
+    page.click("#filter-button")
+    assert page.locator("label:has-text('Split')").count() == 0
+    assert page.locator(".split").count() == 0
 
 
 def test_an_updated_list_begins_at_its_start_not_at_the_row_of_the_address(

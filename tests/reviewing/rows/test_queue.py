@@ -17,6 +17,7 @@ CLASSES = st.sampled_from([None, "class 0", "class 1", "class 2"])
 asked = st.builds(
     QueueFilter,
     order=st.sampled_from(ORDERS),
+    split=st.sampled_from([None, "train", "test"]),
     given=CLASSES,
     likely=CLASSES,
     flagged=st.sampled_from([None, True, False]),
@@ -31,8 +32,8 @@ asked = st.builds(
 
 @pytest.fixture(scope="module")
 def decided(items_of, log_of) -> CurrentDecisions:
-    """Forty rows, half of them decided by one or two people."""
-    items = items_of(40)
+    """Forty rows of train and test, half of them decided by one or two people."""
+    items = items_of(40, splits=np.array(["train", "test", "test", "train"] * 10, object))
     current, log = CurrentDecisions(items), log_of(items)
     rng = np.random.default_rng(1)
     said = ["keep", "drop", "none_of_these", "unsure", "class 0", "class 1", "class 2"]
@@ -57,6 +58,7 @@ def passes(items: ReviewItems, current: CurrentDecisions, asked: QueueFilter, me
     names = items.class_names
     return (
         state
+        and asked.split in (None, items.splits[row])
         and (asked.given in (None, names[items.given_labels[row]]))
         and (asked.likely in (None, names[items.pred_probs[row].argmax()]))
         and (asked.flagged in (None, items.is_label_issue[row]))

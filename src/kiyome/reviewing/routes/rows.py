@@ -1,7 +1,7 @@
 """The rows under review: facts about the review, its queues, and one row with its details."""
 
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query
@@ -26,6 +26,7 @@ class QueueQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     order: Order | None = None
+    split: Literal["train", "val", "test"] | None = None
     given: str | None = Field(default=None, max_length=2048)
     likely: str | None = Field(default=None, max_length=2048)
     flagged: bool | None = None
@@ -63,6 +64,7 @@ def show_review(session: At) -> JSONResponse:
             "key": session.secret.name(items.fingerprint, blind=items.blind),
             "rows": len(items),
             "classes": list(items.class_names),
+            "splits": list(items.splits_in_use),
             "blind": items.blind,
             "audit": items.audit,
             "has_neighbors": session.neighbors is not None,
@@ -126,6 +128,7 @@ def rows_shown(
         {
             "row": row,
             "id": items.shown_ids[row],
+            "split": None if items.splits is None else items.splits[row],
             "given": _given(items, row),
             "suggested": None if suggested is None else names[suggested[row]],
             "probability": None if items.probability is None else _number(items.probability[row]),

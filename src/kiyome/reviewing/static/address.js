@@ -6,7 +6,7 @@
 
 export const VIEWS = ["one", "grid", "map", "people"];
 export const FILTERS = [
-  "order", "given", "likely", "flagged", "none", "state", "verdict", "reviewer", "min_chance", "max_chance", "search",
+  "order", "split", "given", "likely", "flagged", "none", "state", "verdict", "reviewer", "min_chance", "max_chance", "search",
 ];
 /** @type {Address} */
 const DEFAULTS = { view: "one", state: "open", reading: "likely" };

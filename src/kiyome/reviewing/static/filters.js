@@ -16,10 +16,10 @@ const ORDERS = {
 };
 /** @type {Object<string, string>} */
 const STATES = {
-  open: "Decided by nobody", left: "Not decided by me", mine: "RowDecision by me", decided: "RowDecision", disputed: "Disputed", all: "All",
+  open: "Decided by nobody", left: "Not decided by me", mine: "Decided by me", decided: "Decided", disputed: "Disputed", all: "All",
 };
 /** @type {Object<string, string>} */
-const BLIND_STATES = { open: "Open", mine: "RowDecision", all: "All" };
+const BLIND_STATES = { open: "Open", mine: "Decided", all: "All" };
 /** @type {Object<string, string>} */
 const VERDICTS = { keep: "Kept", relabel: "Another class", none_of_these: "None of these", drop: "Dropped", unsure: "Unsure" };
 const TYPED_AFTER = 300;
@@ -49,7 +49,7 @@ function drop(session, names) {
 function chipText(name, value) {
   /** @type {Object<string, () => string>} */
   const chips = {
-    order: () => ORDERS[value] ?? value, given: () => `given ${value}`, likely: () => `likely ${value}`,
+    order: () => ORDERS[value] ?? value, split: () => `${value} rows`, given: () => `given ${value}`, likely: () => `likely ${value}`,
     flagged: () => (value === "true" ? "flagged" : "not flagged"), none: () => (value === "true" ? "none of the classes" : "one of the classes"), state: () => STATES[value] ?? value,
     verdict: () => VERDICTS[value] ?? value, reviewer: () => `by ${value}`, search: () => `“${value}”`,
     min_chance: () => `probability from ${percent(Number(value))}`, max_chance: () => `probability up to ${percent(Number(value))}`,
@@ -73,13 +73,14 @@ function Panel({ session, address, people }) {
   return html`<div class="panel">
     ${orders.length > 0 && choice("order", "Order", orders, usual[1])}
     ${choice("state", "State", Object.entries(review.blind ? BLIND_STATES : STATES))}
+    ${review.splits.length > 1 && choice("split", "Split", review.splits.map((name) => [name, name]), "Any")}
     ${!review.blind && html`
       ${choice("given", "Given label", classes, "Any")}
       ${choice("likely", "Likely class", classes, "Any")}
       ${choice("flagged", "Flag", [["true", "Flagged"], ["false", "Not flagged"]], "Any")}
       ${choice("none", "Shows", [["true", "None of the classes"], ["false", "One of the classes"]], "Any")}
       ${choice("verdict", "Decision", Object.entries(VERDICTS), "Any")}
-      ${choice("reviewer", "RowDecision by", people.map((name) => [name, name]), "Anyone")}
+      ${choice("reviewer", "Decided by", people.map((name) => [name, name]), "Anyone")}
       <${Chance} session=${session} name="min_chance" label="Probability from" value=${address.min_chance} />
       <${Chance} session=${session} name="max_chance" label="Probability up to" value=${address.max_chance} />`}
     <${Search} session=${session} value=${address.search ?? ""} />

@@ -85,12 +85,13 @@ function Tile({ session, index, side, total }) {
   if (!row) return html`<div class="tile loading" id=${`tile-${index}`} role="option" aria-selected="false"></div>`;
   const text = decisionText(row.mine);
   const { blind } = session.review;
-  const name = [blind ? `Photo ${index + 1}` : `given ${row.given}, likely ${row.suggested}`, text].filter(Boolean).join(", ");
+  const name = [row.split, blind ? `Photo ${index + 1}` : `given ${row.given}, likely ${row.suggested}`, text].filter(Boolean).join(", ");
   return html`<div class=${`tile${here ? " here" : ""}`} id=${`tile-${index}`} role="option" aria-selected=${String(selected)} aria-label=${name}
       aria-posinset=${index + 1} aria-setsize=${total} data-index=${index} data-row=${row.row}>
     <div class="thumb" style=${{ height: `${side}px` }}>
       <img key=${row.row} src=${thumbnailAddress(row.row)} alt="" decoding="async" draggable=${false} />
       ${text && html`<span class=${`verdict ${row.mine?.verdict}`}><bdi>${text}</bdi></span>`}
+      ${row.split && row.split !== "train" && html`<span class="split">${row.split}</span>`}
       <span class="tick"><${Icon} name="check" /></span>
       <button class="open" tabindex="-1" aria-label="Open" title="Open (O)" data-open=${index}><${Icon} name="open" /></button>
     </div>

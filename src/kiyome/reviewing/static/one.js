@@ -43,7 +43,7 @@ export function Empty({ session }) {
     <p class="large">${all ? "Every row is decided." : "No row matches these filters."}</p>
     <p>${all ? "Show all rows, or the disputed ones." : "Remove a filter, or show all rows."}</p>
     <p class="buttons">
-      <button class="plain" onClick=${() => session.setAddress({ state: "all", given: "", likely: "", flagged: "", none: "", verdict: "", reviewer: "", min_chance: "", max_chance: "", search: "" })}>All rows</button>
+      <button class="plain" onClick=${() => session.setAddress({ state: "all", split: "", given: "", likely: "", flagged: "", none: "", verdict: "", reviewer: "", min_chance: "", max_chance: "", search: "" })}>All rows</button>
       <button class="plain" onClick=${() => session.setAddress({ state: "disputed" })}>Disputed rows</button>
     </p></div>`;
 }
@@ -65,6 +65,7 @@ function Labels({ session, row }) {
   const unsent = use(session.store, ({ unsent }) => unsent > 0 && session.pending(row.row));
   const text = decisionText(row.mine);
   return html`<div class="labels">
+    ${row.split && html`<p class="split">Row of <b>${row.split}</b></p>`}
     ${session.review.blind ? html`<p class="blind">Blind: the given label and the prediction are hidden.</p>` : html`
       <dl>
         <div class="given"><dt>Given ${row.flagged && html`<span class="flag">flagged</span>`}${row.disputed && html`<span class="flag">disputed</span>`}</dt><dd><bdi>${row.given}</bdi></dd></div>

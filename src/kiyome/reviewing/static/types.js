@@ -6,12 +6,12 @@
  * @typedef {Decision & {version: number}} Mine
  * @typedef {Decision & {reviewer: string}} Other
  * @typedef {Other & {kind: string, at: string}} Past   a decision of the log
- * @typedef {{row: number, id: string, given: string | null, suggested: string | null, probability: number | null,
+ * @typedef {{row: number, id: string, split: string | null, given: string | null, suggested: string | null, probability: number | null,
  *   probability_none: number | null, flagged: boolean | null, likely: [string, number][] | null, mine: Mine | null, others: Other[] | null,
  *   disputed: boolean | null}} Row   one photo of the queue; null where a blind review hides it
  * @typedef {{row: number, given: string | null, similarity?: number}} Neighbor   a photo shown beside another
  * @typedef {Row & {neighbors?: Neighbor[], duplicates?: Neighbor[], history?: Past[]}} RowDetails
- * @typedef {{title: string, run: string, key: string, rows: number, classes: string[], blind: boolean,
+ * @typedef {{title: string, run: string, key: string, rows: number, classes: string[], splits: string[], blind: boolean,
  *   audit: unknown, has_neighbors: boolean, has_duplicates: boolean, orders: string[],
  *   reviewer_suggested: string | null, reviewers: string[], warnings: string[], csrf: string,
  *   photo_key?: string}} Review
