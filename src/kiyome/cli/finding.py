@@ -147,7 +147,7 @@ def check(
     follow_links: FollowLinks = False,
     as_json: Json = False,
 ) -> None:
-    """Read every photo; list unreadable and unusual ones, duplicates, and duplicates with different labels.
+    """Read every photo; list unreadable and unusual ones, duplicates, and copies that lie in two splits.
 
     Examples:
       kiyome check photos/

@@ -97,6 +97,9 @@ def _photos(summary: dict[str, Any]) -> None:
     if groups := summary["duplicate_groups"]:
         differing = summary["duplicate_groups_with_different_labels"]
         line(f"  {groups:>6,}  groups of photos that show the same, {differing:,} with different labels")
+    if leaks := summary.get("leaks"):
+        differing = leaks["pairs_with_different_labels"]
+        line(f"  {leaks['pairs']:>6,}  pairs of copies in two splits, {differing:,} with different labels")
     if files := summary["files_that_are_no_row"]:
         line(f"  {files:>6,}  files and rows that are left out, listed in skipped.csv")
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
@@ -39,6 +40,22 @@ class PhotoCheck:
     def readable(self) -> NDArray[np.bool_]:
         """(N,) mask of the rows that have pixels."""
         return np.array([record.facts is not None for record in self.records], bool)
+
+    @cached_property
+    def signatures(self) -> NDArray[np.uint8]:
+        """(N, SIGNATURE_BYTES) signatures; zeros for an unreadable photo."""
+        return _signatures(self.records)
+
+    @property
+    def pixels_sha256(self) -> list[str | None]:
+        """N digests of the pixels; None for an unreadable photo."""
+        return [record.facts.pixels_sha256 if record.facts else None for record in self.records]
+
+    @property
+    def num_pixels(self) -> NDArray[np.int64]:
+        """(N,) width times height; 0 for an unreadable photo."""
+        sizes = [record.facts.width * record.facts.height if record.facts else 0 for record in self.records]
+        return np.array(sizes, np.int64)
 
     @property
     def set_aside(self) -> dict[int, str]:
@@ -112,16 +129,20 @@ def check_records(
     0
     """
     _check_num_labels(len(records), labels)
+    pixels_sha256 = [record.facts.pixels_sha256 if record.facts else None for record in records]
+    return PhotoCheck(
+        records=tuple(records),
+        duplicates=duplicate_groups(_signatures(records), pixels_sha256, on_progress=on_progress),
+        labels=None if labels is None else tuple(labels),
+    )
+
+
+def _signatures(records: Sequence[PhotoRecord[Any]]) -> NDArray[np.uint8]:
     signatures = np.zeros((len(records), SIGNATURE_BYTES), np.uint8)
     for record in records:
         if record.facts is not None:
             signatures[record.row] = record.facts.signature
-    pixels_sha256 = [record.facts.pixels_sha256 if record.facts else None for record in records]
-    return PhotoCheck(
-        records=tuple(records),
-        duplicates=duplicate_groups(signatures, pixels_sha256, on_progress=on_progress),
-        labels=None if labels is None else tuple(labels),
-    )
+    return signatures
 
 
 def _check_num_labels(num_photos: int, labels: Sequence[str] | None) -> None:

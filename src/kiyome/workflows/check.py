@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kiyome.artifacts.leaks import Leaks
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.table import Table
 from kiyome.images.check import PhotoCheck, check_photos
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
+from kiyome.workflows.leaks import find_leaks, leak_note, leak_summary
 from kiyome.workflows.outputs import photo_summary, write_photo_lists
 
 
@@ -19,11 +21,16 @@ class CheckResult:
     folder: Path
     table: Table
     photos: PhotoCheck
+    leaks: Leaks | None = None
+    """Photos that lie in two splits; None where all rows are in one split."""
 
     def summary(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
-        notes = list(self.table.notes)
-        return {"folder": str(self.folder), "notes": notes, **photo_summary(self.table, self.photos)}
+        notes = [*self.table.notes, *leak_note(self.table, self.leaks)]
+        counts = photo_summary(self.table, self.photos)
+        if self.leaks is not None:
+            counts["leaks"] = leak_summary(self.table, self.leaks)
+        return {"folder": str(self.folder), "notes": notes, **counts}
 
 
 @shows_progress
@@ -43,7 +50,7 @@ def check(
     progress: bool = True,  # noqa: ARG001  (for shows_progress)
     on_progress: Progress = no_progress,
 ) -> CheckResult:
-    """Find unreadable and unusual photos, duplicates, and duplicates with different labels.
+    """Find unreadable and unusual photos, duplicates, duplicates with different labels, leaks across splits.
 
     Parameters
     ----------
@@ -62,7 +69,8 @@ def check(
     -------
     CheckResult
         The run folder holds ``photos.csv`` (every row), ``set_aside.csv``, ``duplicates.csv`` and
-        ``skipped.csv`` (files of the data folder that are not in the table). No photo is changed.
+        ``skipped.csv`` (files of the data folder that are not in the table), and ``leaks.csv`` (photos that
+        lie in two splits) if the table has splits. No photo is changed.
 
     Raises
     ------
@@ -104,5 +112,6 @@ def check(
         photos = check_photos(
             table.photo_paths(), labels=names, deep_bits=table.deep_bits, on_progress=on_progress
         )
-        write_photo_lists(run.path, table, photos)
-        return CheckResult(folder=run.path, table=table, photos=photos)
+        leaks = find_leaks(table, photos, on_progress=on_progress)
+        write_photo_lists(run.path, table, photos, leaks)
+        return CheckResult(folder=run.path, table=table, photos=photos, leaks=leaks)

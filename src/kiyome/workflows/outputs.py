@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kiyome.artifacts.escapes import safe_cell, text_of_path
+from kiyome.artifacts.leaks import Leaks, write_leaks
 from kiyome.artifacts.predictions import Predictions, write_out_of_fold
 from kiyome.artifacts.storage import write_csv
 from kiyome.artifacts.table import Table, write_table
@@ -81,12 +82,14 @@ def _num_groups(photos: PhotoCheck) -> int:
     return int(photos.duplicates.groups.max(initial=-1)) + 1
 
 
-def write_photo_lists(folder: Path, table: Table, photos: PhotoCheck) -> None:
-    """Write lists of all photos, of those set aside, of duplicates, and of files not in the table."""
+def write_photo_lists(folder: Path, table: Table, photos: PhotoCheck, leaks: Leaks | None = None) -> None:
+    """Write lists of all photos, those set aside, duplicates, leaks, and files not in the table."""
     write_csv(folder / "photos.csv", _photo_rows(table, photos))
     aside = ((table.image_ids[row], reason) for row, reason in photos.set_aside.items())
     write_csv(folder / "set_aside.csv", _safe([("image_id", "reason"), *aside]))
     write_csv(folder / "duplicates.csv", _safe(_duplicate_rows(table, photos)))
+    if leaks is not None:
+        write_leaks(folder, table, leaks)
     write_skipped(folder, table)
 
 

@@ -1,0 +1,101 @@
+"""The list of leaks across splits, as a file: photos that lie in two splits, and groups that do. n pairs."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiyome.artifacts.escapes import safe_cell
+from kiyome.artifacts.storage import reading, write_csv
+from kiyome.artifacts.table import Table
+
+LEAKS_FILE = "leaks.csv"
+SAME_GROUP = "same group"
+
+COLUMNS = (
+    "image_id",
+    "split",
+    "given_label",
+    "other_image_id",
+    "other_split",
+    "other_label",
+    "kind",
+    "similarity",
+    "labels_differ",
+    "pixels",
+    "other_pixels",
+)
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Leaks:
+    """n pairs of rows in two splits: copies with two labels first, then the most similar, then groups."""
+
+    first: Rows
+    """(n,) row in the later split, such as test."""
+    second: Rows
+    """(n,) row in the earlier split, such as train."""
+    kinds: tuple[str, ...]
+    """n texts such as `same pixels`, `mirrored, cropped` or `same group`."""
+    similarity: NDArray[np.float32]
+    """(n,) agreement of the details; NaN for rows of one group."""
+    labels_differ: NDArray[np.bool_]
+    """(n,) whether they are copies with two given labels."""
+    pixels: NDArray[np.int64]
+    """(n, 2) number of pixels of both photos."""
+
+    @property
+    def shows_same(self) -> NDArray[np.bool_]:
+        """(n,) whether both photos show one shot, rather than being of one group only."""
+        return np.array([kind != SAME_GROUP for kind in self.kinds], bool)
+
+
+def write_leaks(folder: Path, table: Table, leaks: Leaks) -> None:
+    """Write the list of leaks for people and machines."""
+    ids, names, splits = table.image_ids, table.given_names, table.split_names
+
+    def row(number: int) -> list[object]:
+        one, other = int(leaks.first[number]), int(leaks.second[number])
+        similarity = float(leaks.similarity[number])
+        cells = (
+            ids[one],
+            splits[one],
+            names[one],
+            ids[other],
+            splits[other],
+            names[other],
+            leaks.kinds[number],
+        )
+        return [
+            *map(safe_cell, cells),
+            "" if np.isnan(similarity) else f"{similarity:.3f}",
+            bool(leaks.labels_differ[number]),
+            *leaks.pixels[number].tolist(),
+        ]
+
+    write_csv(folder / LEAKS_FILE, [COLUMNS, *map(row, range(len(leaks.kinds)))])
+
+
+def read_leaks(folder: Path, table: Table) -> Leaks | None:
+    """Return the leaks of a run for the rows of its table; None where the run has no such list."""
+    path = folder / LEAKS_FILE
+    if not path.is_file():
+        return None
+    row_of = {safe_cell(image_id): row for row, image_id in enumerate(table.image_ids)}
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
+        lines = [
+            line
+            for line in csv.DictReader(file)
+            if line["image_id"] in row_of and line["other_image_id"] in row_of  # others have no predictions
+        ]
+    return Leaks(
+        first=np.array([row_of[line["image_id"]] for line in lines], np.int64),
+        second=np.array([row_of[line["other_image_id"]] for line in lines], np.int64),
+        kinds=tuple(line["kind"] for line in lines),
+        similarity=np.array([line["similarity"] or "nan" for line in lines], np.float32),
+        labels_differ=np.array([line["labels_differ"] == "True" for line in lines], bool),
+        pixels=np.array([(line["pixels"], line["other_pixels"]) for line in lines], np.int64).reshape(-1, 2),
+    )
