@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from kiyome.decisions.exchange.answers import ParsedFile, parse_json
+from kiyome.decisions.current import CurrentDecisions
+from kiyome.decisions.exchange.answers import ParsedFile, parse_json, plan_import
 from kiyome.decisions.exchange.cvat import read_cvat
 from kiyome.decisions.exchange.fiftyone import read_fiftyone
 from kiyome.decisions.exchange.formats import parse_file
 from kiyome.decisions.exchange.label_studio import labeling_interface, read_label_studio
+from kiyome.decisions.items import ReviewItems
 from kiyome.errors import InputError
 
 CLASSES = ("healthy", "rust")
@@ -288,3 +291,27 @@ def test_a_file_of_another_kind_is_named_as_such(tmp_path: Path) -> None:
     labels = json.dumps({"classes": CLASSES, "labels": {"a": 1}})
     (tmp_path / "labels.json").write_text(labels)
     assert said(parse_file(tmp_path / "labels.json", CLASSES)) == [("a", "rust", "")]
+
+
+def test_names_that_several_photos_have_are_called_so() -> None:
+    ids = ["cat/1.jpg", "dog/1.jpg", "dog/2.jpg"]
+    items = ReviewItems(
+        run="r",
+        title="r",
+        blind=True,
+        audit=None,
+        image_ids=ids,
+        shown_ids=ids,
+        class_names=("cat", "dog"),
+        fingerprint="",
+        table_content="",
+        photo_root=Path(),
+        photo_paths=["", "", ""],
+        ranking=np.arange(3),
+    )
+    without_folders = read_fiftyone({"classes": None, "labels": {"1": "cat"}})
+    with pytest.raises(InputError, match=r"means several photos of this run, such as '1'.* with the folders"):
+        plan_import(without_folders, CurrentDecisions(items), name="Ann")
+    other = read_fiftyone({"classes": None, "labels": {"7": "cat"}})
+    with pytest.raises(InputError, match="No photo of the file is in this run: '7'"):
+        plan_import(other, CurrentDecisions(items), name="Ann")

@@ -19,7 +19,7 @@ from kiyome.decisions.current import NONE, CurrentDecisions, decision_of
 from kiyome.decisions.events import Decision, refuse_unknown_labels, reviewer_name
 from kiyome.decisions.items import ReviewItems
 from kiyome.errors import InputError
-from kiyome.reading.names import match_names
+from kiyome.reading.names import AMBIGUOUS, match_names
 
 MAX_BYTES = 256 << 20
 """Of a file that is read whole."""
@@ -193,6 +193,12 @@ def _last_answers(
         skipped[REPEATED] += (reviewer, row) in last
         last[reviewer, row] = answer
     if parsed.decisions and not last:
+        if several := [name for name, row in zip(names, rows, strict=True) if row == AMBIGUOUS]:
+            raise InputError(
+                f"Each name in the file means several photos of this run, such as {preview(several)}.",
+                expected="Expected names with their folders, as below the data folder.",
+                remedy="Export the file with the folders of the photos, or with their ids.",
+            )
         raise InputError(
             f"No photo of the file is in this run: {preview(each.image_id for each in parsed.decisions)}.",
             expected="Expected image ids, or names below the data folder.",
