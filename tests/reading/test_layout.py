@@ -13,7 +13,7 @@ def names(*folders):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (("val/cat", "val/dog", "test/dog"), r"only splits: test, val.*/test/dog$"),
+        (("val/cat", "val/dog", "test/dog"), r"only splits: test, val.*/val$"),
         (
             ("train/cat", "train/dog", "test/cat", "extra/x"),
             r"named like splits beside others: 'test', 'train'.*--class-map",

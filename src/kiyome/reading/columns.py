@@ -98,11 +98,15 @@ class Records:
             found = self.pick(known)
         if found is None:
             raise TableError(
-                f"{self.source.name} has no column {wanted or ' or '.join(known)}.",
+                f"{self.source.name} has no column {wanted or _listed(known)}.",
                 expected=f"Its columns are {', '.join(map(repr, self.columns)) or 'without names'}.",
                 remedy=f"Name the right column with {option}.",
             )
         return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join([*names[:SHOWN], *(["the like"] if len(names) > SHOWN else [])])
 
 
 def _number(text: str) -> float:

@@ -20,7 +20,7 @@ from kiyome.artifacts.escapes import texts_of_cells
 from kiyome.artifacts.storage import open_regular
 from kiyome.artifacts.table import CLASS_NAMES_KEY, TRAIN
 from kiyome.errors import TableError
-from kiyome.reading.columns import ParquetColumns, Records
+from kiyome.reading.columns import ParquetColumns, Records, some
 from kiyome.reading.json_tables import json_records
 from kiyome.reading.photos import HEAD_BYTES, has_photo_suffix, parquet_files, suffix_of_photo
 from kiyome.reading.splits import split_of_name
@@ -223,6 +223,12 @@ def _delimiter(text: str, path: Path) -> str:
 
 def _header(cells: list[str], path: Path) -> list[str]:
     header = [cell.strip() for cell in cells]
+    if len(set(header)) < len(header) and all(cell.isdecimal() for cell in header[1:]):
+        raise TableError(
+            f"{path.name} begins with {some(header)}, which looks like a row.",
+            expected="Expected a line of column names.",
+            remedy="Add such a line, such as image_id,label.",
+        )
     _check_twice(filter(None, header), "columns", path.name)
     return header
 

@@ -40,6 +40,8 @@ def with_label_column(
     if len(columns) < 2 or (wanted and len(columns) < len(named)):
         return records, wanted
     ones = np.array([[text.lower() in ONE for text in texts[name]] for name in columns])
+    if wanted is None and 2 * ones.any(axis=0).sum() < len(records):
+        return records, wanted
     _check_one_label(records, columns, ones)
     label = np.array([*columns, ""], object)[np.where(ones.any(axis=0), ones.argmax(axis=0), len(columns))]
     return with_column(records, LABEL, label.tolist()), LABEL

@@ -16,6 +16,7 @@ from kiyome.reading.columns import SHOWN, some
 from kiyome.reading.photos import LINK_LEAVES, PhotoFinder, parquet_files, photos_in, walk_photos
 from kiyome.reading.split_folders import Place, place_of, places_in_splits
 from kiyome.reading.splits import WORDS, note_on_splits, note_on_unseen_classes
+from kiyome.reading.table_beside import check_folders_against_table
 
 IMAGE_FOLDERS = ("{stem}_images", "images", "{stem}")
 TABLES_IN_FOLDER = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "train.csv", "train.parquet")
@@ -87,6 +88,8 @@ def read_class_folders(
     photos = [path for path in photos if path not in loose]
     skipped += [SkippedFile(text_of_path(path), "lies outside the class folders") for path in sorted(loose)]
     folders = sorted({places[path].class_folder for path in photos} - {""})
+    if class_map is None and not in_splits:
+        check_folders_against_table(root, folders, photos)
     _check_folders(root, folders, photos, skipped)
     if class_map is None and not in_splits:
         _check_upper_folders(root, folders, photos)
@@ -162,7 +165,7 @@ def _check_upper_folders(root: Path, folders: Sequence[str], photos: Sequence[st
     as_classes = "If these folders are classes, name every class with --class-map."
     training = _training_folder(root, splits or folders, photos)
     if len(splits) == len(folders):
-        tables = sorted(path.name for path in root.glob("*.csv"))
+        tables = sorted(path.name for path in root.glob("*.csv") if "submission" not in path.name.lower())
         labels = f", or the table of labels: {root / tables[0]}" if tables else ""
         raise TableError(
             f"{root} holds only splits: {', '.join(folders)}.",
@@ -206,15 +209,19 @@ def _folders_below_several(folders: Sequence[str], photos: Sequence[str]) -> set
 
 
 def _training_folder(root: Path, folders: Sequence[str], photos: Sequence[str]) -> Path:
-    """Return the folder to give instead: the one for training, down to where its class folders are."""
-    chosen = next((folder for folder in folders if "train" in folder.lower()), folders[0])
-    path = root / chosen
+    """Return the folder to give instead: that for training if it has class folders, down to those."""
+    ordered = sorted(folders, key=lambda folder: "train" not in folder.lower())
+    found = [_down_to_classes(root / folder, root, photos) for folder in ordered]
+    return next((path for path, is_several in found if is_several), found[0][0])
+
+
+def _down_to_classes(path: Path, root: Path, photos: Sequence[str]) -> tuple[Path, bool]:
+    """Return the folder below `path` that holds several folders or files, and whether these are folders."""
     while True:
-        depth = len(path.relative_to(root).parts)
-        below = str(path.relative_to(root)) + "/"
-        inner = {each.split("/")[depth] for each in photos if each.startswith(below)}
+        below = f"{path.relative_to(root)}/"
+        inner = {each.removeprefix(below).partition("/")[0] for each in photos if each.startswith(below)}
         if len(inner) != 1 or not (path / min(inner)).is_dir():
-            return path
+            return path, any((path / name).is_dir() for name in inner)
         path /= min(inner)
 
 

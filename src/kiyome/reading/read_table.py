@@ -60,6 +60,9 @@ from kiyome.reading.splits import (
 )
 from kiyome.reading.table_photos import ID_COLUMNS, find_photos, ids_and_photos
 
+MOST_SINGLES = 10
+"""Classes of one photo each, of which a table may consist."""
+
 NO_LABEL = "(no label)"
 """The class of photos without a label, where labels are not needed."""
 
@@ -262,6 +265,13 @@ def _check_classes(
 ) -> None:
     """Raise TableError where fewer than two classes have rows that are kept."""
     left = np.unique(given[kept])
+    if len(left) == kept.sum() > MOST_SINGLES:
+        raise TableError(
+            f"Each of {len(left):,} rows of {records.source.name} has a label of its own:"
+            f" {some([names[label] for label in left])}.",
+            expected="Expected classes of several photos.",
+            remedy="Name the column of labels with --label-column.",
+        )
     if len(left) > 1:
         return
     reasons = Counter(aside.values()).most_common(SHOWN)
