@@ -51,6 +51,14 @@ def find(
         Path | None,
         typer.Option(help="Your own embeddings: .npy, one row for each row of the table. No photos needed."),
     ] = None,
+    with_runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            help="A finished run on the same rows, such as one of train: its predictions are blended in if"
+            " they help on held-out rows. May be given several times.",
+        ),
+    ] = None,
     output: Output = None,
     backbone: Annotated[
         str | None, typer.Option(help="A timm name, 'lite0' (no torch) or 'tiny' (no weights).")
@@ -97,6 +105,7 @@ def find(
       kiyome find train.csv --features emb.npy      your own embeddings of photos, texts or sounds
       kiyome find photos/                           train/ and test/ with class folders: labels of both
       kiyome find train.csv --test test.csv         a test set, with labels or without
+      kiyome find photos/ --with runs/train         a trained run beside it, where that helps
       kiyome find photos/ --precision 0.9           fewer rows, nine in ten of them wrong
       kiyome find photos/ --executor processes      photos embedded by several processes, or by ray, slurm
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
@@ -112,6 +121,7 @@ def find(
             pred_probs=pred_probs,
             pred_scale=pred_scale,
             features=features,
+            with_runs=with_runs or (),
             output=output,
             backbone=backbone,
             weights=weights,

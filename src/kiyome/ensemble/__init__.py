@@ -1,6 +1,7 @@
 """Several models' predictions as one, or one model's predictions adjusted: arrays in, arrays out, no torch.
 
 blend         means, fitted weights, contributions of members
+selection     members beside a first one, each only if it helps
 stack         a final estimator on out-of-fold probabilities
 classifiers   the two final estimators, written as text
 adjust        temperature; label-error distribution applied or removed
@@ -26,6 +27,7 @@ from kiyome.ensemble.blend import (
     diversity,
     fit_weights,
 )
+from kiyome.ensemble.selection import Selection, select_members
 from kiyome.ensemble.stack import (
     Stack,
     StackFit,
@@ -39,6 +41,7 @@ __all__ = [
     "Calibration",
     "Correction",
     "Diversity",
+    "Selection",
     "Stack",
     "StackFit",
     "apply_error_distribution",
@@ -53,4 +56,5 @@ __all__ = [
     "fit_temperature",
     "fit_weights",
     "out_of_fold_flag_probability",
+    "select_members",
 ]

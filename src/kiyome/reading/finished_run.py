@@ -120,20 +120,26 @@ def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedR
 
 def check_same_folds(runs: Sequence[FinishedRun]) -> None:
     """Raise InputError for runs with other rows, given labels or folds: their rows cannot be compared."""
-    first, expected = runs[0], "Compared runs need the same rows, given labels and folds."
     for other in runs[1:]:
-        differing = {
-            "photos, their order or class names": first.table.fingerprint != other.table.fingerprint,
-            "given labels": not np.array_equal(first.table.given_labels, other.table.given_labels),
-            # every model predicts rows outside train, whatever its folds
-            "folds": first.table.in_split(TRAIN).any() and first.folds_digest != other.folds_digest,
-        }
-        difference = next((name for name, differs in differing.items() if differs), None)
-        unknown = [run.path for run in (first, other) if run.folds_digest is None]
-        if difference == "folds" and unknown:
-            problem = f"The folds of {unknown[0]} are unknown."
-            raise InputError(problem, expected=expected, remedy=GIVE_FOLDS)
-        if difference:
-            remedy = f"Run it again on {first.path / 'table.parquet'}, which has the folds."
-            problem = f"{other.path} has other {difference} than {first.path}."
-            raise InputError(problem, expected=expected, remedy=remedy)
+        check_folds_of(other.path, other.table, runs[0])
+
+
+def check_folds_of(path: Path, table: Table, first: FinishedRun) -> None:
+    """Raise InputError where the table of the run in `path` has other rows, labels or folds than `first`."""
+    expected = "Compared runs need the same rows, given labels and folds."
+    digests = {first.path: first.folds_digest, path: folds_digest(table)}
+    differing = {
+        "photos, their order or class names": first.table.fingerprint != table.fingerprint,
+        "given labels": not np.array_equal(first.table.given_labels, table.given_labels),
+        # every model predicts rows outside train, whatever its folds
+        "folds": first.table.in_split(TRAIN).any() and digests[first.path] != digests[path],
+    }
+    difference = next((name for name, differs in differing.items() if differs), None)
+    unknown = [run for run, digest in digests.items() if digest is None]
+    if difference == "folds" and unknown:
+        problem = f"The folds of {unknown[0]} are unknown."
+        raise InputError(problem, expected=expected, remedy=GIVE_FOLDS)
+    if difference:
+        remedy = f"Run it again on {first.path / 'table.parquet'}, which has the folds."
+        problem = f"{path} has other {difference} than {first.path}."
+        raise InputError(problem, expected=expected, remedy=remedy)

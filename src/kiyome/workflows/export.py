@@ -109,7 +109,7 @@ def export(
         raise InputError(
             f"{run} is a run of {manifest['command']!r}, which has no models.",
             expected="Expected a run of `kiyome train`, or of `kiyome find` on photos.",
-            remedy="Name the folder of such a run.",
+            remedy="Name the folder of such a run; after `kiyome find --with`, one without --with.",
         )
     folder = Path(output) if output else run / "onnx"
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from kiyome.workflows.scored_table import (
     read_scored_table,
 )
 from kiyome.workflows.split import Split
+from kiyome.workflows.with_runs import blend_with_runs, open_other_runs
 
 REPORT_SIDE = 256
 """Short side of photos that are decoded for thumbnails."""
@@ -106,6 +107,7 @@ class FindResult(LabelFindings):
             "transition_matrix": transition_of(self.confident_joint).tolist(),
             "posterior_matrix": posterior_of(self.confident_joint).tolist(),
             "made_by": dict(self.scored.facts),
+            **({"with": [asdict(each) for each in self.scored.others]} if self.scored.others else {}),
             "notes": list(self.scored.notes),
             **self.scored.photo_summary(),
         }
@@ -178,6 +180,7 @@ def find(
     pred_probs: Path | str | None = None,
     pred_scale: str = "probabilities",
     features: Path | str | None = None,
+    with_runs: Sequence[Path | str] = (),
     output: Path | str | None = None,
     backbone: str | None = None,
     weights: Path | str | None = None,
@@ -218,6 +221,10 @@ def find(
     features
         A .npy file of your own embeddings (N, D), one row for each row of the table, of photos, texts or
         sounds: a head is cross-fitted on them, and no photo is needed.
+    with_runs
+        Finished runs on the same rows, such as those of `train`, whose folds are used. The out-of-fold
+        predictions of each are blended in if they lower the log loss of held-out rows by two standard errors
+        and 3 %: on given labels, or on 50 or more labels that people decided in the reviews of these runs.
     output
         The run folder; by default the next free ``runs/NAME``. The same command finds its folder again.
     backbone, weights
@@ -265,6 +272,14 @@ def find(
     data = as_path(data)
     check_filter(method, precision)
     where = choose_executor(executor)
+    has_new_split = num_folds is not None or seed is not None
+    if with_runs and has_new_split:
+        raise InputError(
+            "--with is given together with --folds or --seed.",
+            expected="Expected the folds of the other runs.",
+            remedy="Leave out --folds and --seed.",
+        )
+    others = open_other_runs(with_runs) if with_runs else None
     path = run_folder_path(data, output)
     table = open_table(
         data,
@@ -284,7 +299,6 @@ def find(
         on_progress=on_progress,
     )
     refuse_splits(table, "find")
-    has_new_split = num_folds is not None or seed is not None
     num_folds, seed = 5 if num_folds is None else num_folds, seed or 0
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
     if has_new_split:
@@ -299,13 +313,17 @@ def find(
         config |= {"pred_probs_sha256": sha256_of_file(pred_probs)}
         if pred_scale != "probabilities":
             config["pred_scale"] = pred_scale
+    if others is not None:
+        others.check_table(table)
+        config["with"] = others.config()
     run_folder = RunFolder.create_or_reopen(
         path, command="find", config=config, table=table, named_by_user=output is not None
     )
     with run_folder as run:
         is_own = has_new_split or table.folds is not None
         # of three folds the head keeps one to choose its regularization
-        split = Split(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3)
+        like = None if others is None else others.runs[0].path
+        split = Split(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3, like=like)
         if features is not None:
             scored = cross_fit_features(features, table, split=split, on_progress=on_progress)
         elif pred_probs is None:
@@ -315,6 +333,8 @@ def find(
             scored = replace(scored, notes=(*scored.notes, *(() if cache_folder else cache_notes())))
         else:
             scored = read_scored_table(pred_probs, table, scale=pred_scale)
+        if others is not None:
+            scored = blend_with_runs(scored, others, run=run.path)
         title = Path(data).resolve().name
         result = examine(run.path, scored, title=title, method=method, precision=precision, seed=seed)
         write_find(result, on_progress=on_progress)

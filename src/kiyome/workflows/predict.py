@@ -156,7 +156,7 @@ def _source(run: Path) -> _Source:
         raise InputError(
             f"{run} is a run of {manifest['command']!r}, which has no models.",
             expected="Expected a run of `kiyome train`, or of `kiyome find` on photos, or a combination.",
-            remedy="Name the folder of such a run.",
+            remedy="Name the folder of such a run; after `kiyome find --with`, one without --with.",
         )
     return _Source(run, manifest, ())
 

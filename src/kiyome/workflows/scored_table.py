@@ -20,6 +20,34 @@ from kiyome.workflows.outputs import lost_classes, photo_summary
 from kiyome.workflows.split import Split, usable_photos
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherRun:
+    """A run whose predictions were tried beside those of `find`."""
+
+    run: str
+    """Name of its folder."""
+    weight: float
+    """Its share of the blend, mean over rows; 0 where it was left out."""
+    gain: float
+    """Nats by which the log loss of held-out rows falls if only this run joins."""
+    standard_error: float
+    helps: bool
+    """Whether that is two standard errors and 3 % or more."""
+
+    def describe(self) -> str:
+        """Return the weight, and what the test said.
+
+        >>> OtherRun(run="a", weight=0.6, gain=0.042, standard_error=0.003, helps=True).describe()
+        'weight 0.60: log loss 0.0420 lower (standard error 0.0030)'
+        """
+        change = f"log loss {abs(self.gain):.4f} {'lower' if self.gain > 0 else 'higher'}"
+        tested = f"{change} (standard error {self.standard_error:.4f})"
+        if self.weight:
+            return f"weight {self.weight:.2f}: {tested}"
+        why = "but not beside the other runs" if self.helps else "where 2 standard errors and 3 % count"
+        return f"left out: {tested}, {why}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredTable:
     """Rows of a table with their out-of-fold predictions. N rows, K classes."""
@@ -36,6 +64,8 @@ class ScoredTable:
     heads: Heads | None = None
     """Heads of all folds, for new photos; None for predictions of the user."""
     head_facts: HeadFacts | None = None
+    others: tuple[OtherRun, ...] = ()
+    """Other runs that were tried beside the predictions."""
     facts: tuple[tuple[str, str], ...] = ()
     """Origin of the predictions, for people."""
     notes: tuple[str, ...] = ()

@@ -40,6 +40,8 @@ class Split:
     """Whether the user gave folds, or asked for a new split."""
     fewest: int = 2
     """The least number of folds of an earlier split that is reused."""
+    like: Path | None = None
+    """A run whose folds come before those of the oldest."""
 
     def assign(self, table: Table, photos: PhotoCheck) -> Table:
         """Return the rows that can be read, with folds that split neither groups nor near duplicates."""
@@ -80,7 +82,7 @@ class Split:
 
     def note(self, table: Table, *, say: str) -> list[str]:
         """Return a note on folds of an earlier run; `say` is the option that asks for new ones."""
-        first = None if self.is_own else first_run_on_folds(self.run.parent, table)
+        first = None if self.is_own or self.like else first_run_on_folds(self.run.parent, table)
         if first is None or first == self.run.name:
             return []
         num_folds = len(table.fold_numbers)
@@ -88,10 +90,10 @@ class Split:
         return [f"the {num_folds} folds of {self.run.parent / first}{instead}; {say} makes a new split"]
 
     def _earlier(self, scored: Table, is_train: NDArray[np.bool_], groups: Ints) -> NDArray[np.int16] | None:
-        """Return the folds of this run folder or of the oldest run, where they split no group of train."""
-        kept = folds_of_run(self.run, scored)
-        candidates = folds_beside(self.run.parent, scored) if kept is None else [kept]
-        for folds in candidates:
+        """Return the folds of this run folder, of `like` or of the oldest, splitting no group of train."""
+        named = [folds_of_run(run, scored) for run in (self.run, self.like) if run is not None]
+        first = [folds for folds in named if folds is not None][:1]
+        for folds in first or folds_beside(self.run.parent, scored):
             if np.array_equal(folds != NO_FOLD, is_train) and self._fits(folds[is_train], groups):
                 return folds
         return None
