@@ -62,12 +62,27 @@ def test_a_table_without_splits_is_train(tmp_path: Path, leaves, run_of) -> None
         evaluate(run, split="test")
 
 
-@pytest.mark.parametrize("split", ["unlabeled", "tset"])
-def test_only_labeled_splits_are_scored(tmp_path: Path, parted, run_of, split: str) -> None:
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("unlabeled", "Rows of the split 'unlabeled' of .* have no label .* one of test, val, train"),
+        ("tset", "split 'tset' is unknown.* Did you mean test"),
+    ],
+)
+def test_only_labeled_splits_are_scored(tmp_path: Path, parted, run_of, split: str, message: str) -> None:
     run = run_of(tmp_path / "run", parted)
     for verb in (evaluate, audit_sample):
-        with pytest.raises(InputError, match=rf"split '{split}' is unknown"):
+        with pytest.raises(InputError, match=message):
             verb(run, split=split)
+
+
+def test_a_table_without_any_label_is_refused(tmp_path: Path, leaves, run_of) -> None:
+    nothing = np.full(N, -1)
+    table = leaves(
+        given_labels=nothing, true_labels=None, folds=nothing, splits=np.full(N, "unlabeled", dtype=object)
+    )
+    with pytest.raises(InputError, match="Give labels to some of the rows"):
+        evaluate(run_of(tmp_path / "run", table))
 
 
 def test_folds_do_not_matter_for_test_rows(tmp_path: Path, parted, run_of) -> None:
@@ -160,3 +175,32 @@ def test_the_submission_is_chosen_from_both_scores(tmp_path: Path, parted, run_o
     assert told["submission"]["by_public"] == "good"
     with pytest.raises(InputError, match="public_rows=1000 with the split 'test'"):
         evaluate(runs["good"], public_rows=1000, split="test")
+
+
+def test_the_score_is_given_without_rows_that_lie_in_train(tmp_path: Path, parted, run_of) -> None:
+    run = run_of(tmp_path / "run", parted)
+    assert evaluate(run).leak_score is None
+    ids, test = parted.image_ids, np.flatnonzero(SPLITS == "test")
+    lines = [
+        *((ids[row], "test", ids[0], "train", "copy", row == test[0]) for row in test[:30]),
+        (ids[test[40]], "test", ids[1], "train", "same group", False),
+        (ids[test[41]], "test", ids[520], "val", "copy", True),
+        (ids[510], "val", ids[2], "train", "copy", False),
+    ]
+    header = ("image_id", "split", "other_image_id", "other_split", "kind", "labels_differ")
+    with (tmp_path / "leaks.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *lines])
+    found = evaluate(run, leaks=tmp_path / "leaks.csv")
+    right = open_run(run).right_on_given
+    assert found.leak_score is not None
+    assert (found.leak_score.num_leaks, found.leak_score.num_conflicts) == (30, 1)
+    assert found.leak_score.without_leaks is not None
+    assert found.leak_score.without_leaks.value == right[test[30:]].mean()
+    assert "without the 30 that lie in train, 1 of these with another label" in found.splits()[-1]
+    told = json.loads((found.folder / "evaluate.json").read_text("utf-8"))
+    assert told["leaks"]["num_conflicts"] == 1
+    with pytest.raises(InputError, match=r"There is no file .*nothere"):
+        evaluate(run, leaks=tmp_path / "nothere.csv")
+    (tmp_path / "other.csv").write_text("image_id,label\n", encoding="utf-8")
+    with pytest.raises(InputError, match="has no column kind, labels_differ, other_split"):
+        evaluate(run, leaks=tmp_path / "other.csv")

@@ -139,6 +139,10 @@ def evaluate(
         int | None,
         typer.Option(help="Rows of a public leaderboard, to choose a submission by the scores in the diary."),
     ] = None,
+    leaks: Annotated[
+        Path | None,
+        typer.Option(help="leaks.csv of kiyome check, to score without these rows; the run's if not given."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-evaluate if not given.")
     ] = None,
@@ -165,6 +169,7 @@ def evaluate(
             split=split,
             metric=metric,
             public_rows=public_rows,
+            leaks=leaks,
             output=output,
             seed=seed,
         )

@@ -158,7 +158,7 @@ def metric_under_noise(
     Unmixing counts by the inverse of the noise: van Rooyen and Williamson (2018), JMLR 18; for losses,
     Natarajan et al. (2013), NeurIPS 26; for AUC, Menon et al. (2015), ICML 32. Interval of AUC: DeLong,
     DeLong and Clarke-Pearson (1988), Biometrics 44, 837-845, on the log-odds scale. Refused where the noise
-    alone could move the corrected count of a class to zero.
+    alone could move the corrected count of a class to zero, and where the corrected value is impossible.
 
     Examples
     --------
@@ -188,29 +188,31 @@ def metric_under_noise(
         ends += [matrix_with_noise_rate(np.eye(K), shares, share) for share in (rate.low, rate.high)]
     title, together = METRICS[metric].title, None if groups is None else group_numbers(groups, N)
     estimated, plausible, refused = None, None, list[str]()
+
+    def curve(rows: NDArray[np.intp], share: float | None) -> Matrix:
+        now = matrix_from_predictions(given[rows], probs[rows]) if known is None else known
+        if share is not None:
+            now = matrix_with_noise_rate(now, true_shares(given[rows], now), share)
+        return _true_scores(metric, given[rows], probs[rows], now)
+
     if (unstable := _unstable_class(given, ends)) is not None:
         refused.append(
             f"No estimate of the true {title}: noise alone may move the count of class {unstable} (from 0) to"
             " zero."
         )
     else:
-
-        def curve(rows: NDArray[np.intp], share: float | None) -> Matrix:
-            now = matrix_from_predictions(given[rows], probs[rows]) if known is None else known
-            if share is not None:
-                now = matrix_with_noise_rate(now, true_shares(given[rows], now), share)
-            return _true_scores(metric, given[rows], probs[rows], now)
-
         curves = np.array([_true_scores(metric, given, probs, each) for each in ends])
         spread = bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
         half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
-        low, high = _within(metric, curves - half), _within(metric, curves + half)
-        value = float(_within(metric, curves[0, 0]))
-        estimated = Estimate(
-            value=value, low=float(low[:, 0].min()), high=float(high[:, 0].max()), num_rows=N
-        )
+        estimated = _estimate(metric, curves[:, 0], float(half[0]), N)
         if METRICS[metric].of_confusion is not None:
-            plausible = Range(low=float(low.min()), high=float(high.max()))
+            low, high = _within(metric, np.array([(curves - half).min(), (curves + half).max()])).tolist()
+            plausible = Range(low=low, high=high)
+        if estimated is None:
+            refused.append(
+                f"No estimate of the true {title}: corrected as if errors were independent, it lies outside"
+                " its range, so the model repeats mistakes of the labels."
+            )
     if METRICS[metric].of_confusion is None:
         refused.append(
             f"No plausible range of the true {title}: it depends on the probabilities that the model gives to"
@@ -416,6 +418,16 @@ def _unstable_class(labels: Labels, matrices: Sequence[Matrix]) -> int | None:
         if unstable.any() or np.linalg.matrix_rank(T) < len(T):
             return int(unstable.argmax())
     return None
+
+
+def _estimate(metric: str, values: Matrix, half: float, num_rows: int) -> Estimate | None:
+    """Return the first value with an interval about all of them; None if it is impossible beyond luck."""
+    _, least, most, _ = METRICS[metric]
+    if values[0] - half > most or values[0] + half < least:
+        return None
+    ends = np.array([values[0], values.min() - half, values.max() + half])
+    value, low, high = _within(metric, ends).tolist()
+    return Estimate(value=value, low=low, high=high, num_rows=num_rows)
 
 
 def _within(metric: str, values: Matrix) -> Matrix:

@@ -14,7 +14,7 @@ from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import reading
-from kiyome.artifacts.table import TEST, TRAIN, VAL, Table
+from kiyome.artifacts.table import TEST, TRAIN, UNLABELED, VAL, Table
 from kiyome.errors import InputError, choose
 from kiyome.reading.read_table import read_own_table
 
@@ -90,9 +90,14 @@ class FinishedRun:
 
     def scored_split(self, split: str | None = None) -> str:
         """Return the split to score: the named one, else test, val or train, the first that has rows."""
-        if split is None:
-            return next(name for name in (TEST, VAL, TRAIN) if self.table.in_split(name).any())
-        return choose("split", split, (TRAIN, VAL, TEST))
+        labeled = [name for name in (TEST, VAL, TRAIN) if self.table.in_split(name).any()]
+        if not labeled or split == UNLABELED:
+            raise InputError(
+                f"Rows of the split {UNLABELED!r} of {self.path} have no label to be scored on.",
+                expected=f"Expected one of {', '.join((TEST, VAL, TRAIN))}.",
+                remedy="Name one of these." if labeled else "Give labels to some of the rows.",
+            )
+        return labeled[0] if split is None else choose("split", split, (TRAIN, VAL, TEST))
 
 
 def folds_digest(table: Table) -> str | None:

@@ -34,6 +34,7 @@ from kiyome.workflows.audit_scores import AuditRecord, audits_of, audits_on_rows
 from kiyome.workflows.caveats import FROM_FILE, caveats_of, leaks_of
 from kiyome.workflows.evaluate_page import write_evaluation
 from kiyome.workflows.evaluate_result import EvaluateResult, MetricScore, RunComparison
+from kiyome.workflows.leak_score import LEAKS_FILE, score_of_leaks
 from kiyome.workflows.review_score import score_of_review
 
 ENOUGH_MEASURED = 30
@@ -58,6 +59,7 @@ def evaluate(
     split: str | None = None,
     metric: str | None = None,
     public_rows: int | None = None,
+    leaks: Path | str | None = None,
     output: Path | str | None = None,
     seed: int = 0,
 ) -> EvaluateResult:
@@ -82,6 +84,9 @@ def evaluate(
         Rows of the public part of a contest's test set. The submission to choose is then found as by
         `kiyome.choose_submission`, among the experiments of which the diary notes a score ``public``; all
         numbers are of train rows.
+    leaks
+        The list of rows that lie in train, too, as ``leaks.csv`` of `kiyome.check`; the run's own if not
+        given. The score is also reported without them.
     output
         The run folder; ``RUN-evaluate`` beside the run if not given.
     seed
@@ -147,6 +152,11 @@ def evaluate(
         **({} if metric is None else {"metric": metric}),
         **({} if reviewed is None else {"review": reviewed[1]}),
     }
+    leak_list = Path(leaks) if leaks else main.path / LEAKS_FILE
+    leak_score = None
+    if chosen != TRAIN and (leaks or leak_list.is_file()):
+        leak_score = score_of_leaks(main, leak_list, seed=seed)
+        config["leaks"] = sha256_of_file(leak_list)
     experiments = _experiments(main)
     submission = None
     if public_rows is not None:
@@ -168,6 +178,7 @@ def evaluate(
             by_split=_by_split(whole, seed),
             noise_by_audit={name: each.score.noise_rate for name, each in of_splits.items()},
             metric=None if metric is None else _metric(metric, main, others, measured, seed),
+            leak_score=leak_score,
             submission=submission,
             review=None if reviewed is None else reviewed[0],
         )

@@ -11,6 +11,7 @@ from kiyome.evaluation.audit import AuditedScore
 from kiyome.evaluation.audited_difference import AuditedDifference
 from kiyome.evaluation.compare import Comparison, DifferenceUnderNoise
 from kiyome.evaluation.compare_many import ManyCompared
+from kiyome.evaluation.leaks import ScoresWithoutLeaks
 from kiyome.evaluation.metric_under_noise import METRICS, MetricDifference, MetricUnderNoise
 from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
@@ -95,6 +96,8 @@ class EvaluateResult:
     """Accuracy on given labels of each split with labels."""
     noise_by_audit: Mapping[str, Estimate] = field(default_factory=dict)
     """Share of wrong labels of each split of which people checked a sample."""
+    leak_score: ScoresWithoutLeaks | None = None
+    """With and without the rows that lie in train; None without a list of these."""
     metric: MetricScore | None = None
     """None where no further metric was asked for."""
     submission: SubmissionChoice | None = None
@@ -141,6 +144,7 @@ class EvaluateResult:
             f"Accuracy on given labels by split: {scores}.",
             *by_audit,
             f"All below is of {self.split} rows.",
+            *([] if self.leak_score is None else [f"Accuracy on given labels: {self.leak_score.describe()}"]),
         )
 
     def on_metric(self) -> tuple[str, ...]:
@@ -193,6 +197,7 @@ class EvaluateResult:
             "split": self.split,
             "accuracy_on_given_by_split": {name: asdict(each) for name, each in self.by_split.items()},
             "noise_by_audit": {name: asdict(each) for name, each in self.noise_by_audit.items()},
+            "leaks": None if self.leak_score is None else asdict(self.leak_score),
             "metric": None if self.metric is None else self.metric.findings(),
             "review": None if self.review is None else asdict(self.review),
             "submission": None if self.submission is None else asdict(self.submission),
