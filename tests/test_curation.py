@@ -1,5 +1,6 @@
 """A new version of the table: who stays, who teaches, what is believed; and what may not be lost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_people_come_before_flags_and_the_unsure_are_left_alone() -> None:
     assert curated.table.labels[1] == 2
     assert curated.table.weights[[0, 2, 4, 8]].tolist() == [1, 0, 1, 0]
     assert np.flatnonzero(curated.by_people).tolist() == [0, 1, 2, 4, 5]
+
+
+def test_leaked_rows_are_dropped_whatever_people_say_and_count_for_no_share() -> None:
+    leaked = np.isin(np.arange(N), [0, 3])
+    keep = {"0.jpg": Decision(image_id="0.jpg", verdict="keep")}
+    curated = curate_table(leaves(), found(6, 9), decisions=keep, leaked=leaked, max_left_out=0.5)
+    assert np.flatnonzero(curated.actions == "drop").tolist() == [
+        0,
+        3,
+        6,
+    ]
+    with pytest.raises(InputError, match="Decisions or leaks drop or relabel all 4 rows of 'a'"):
+        curate_table(leaves(), found(), leaked=np.arange(N) % K == 0)
+
+
+def test_flags_act_on_rows_of_train_only() -> None:
+    table = replace(leaves(), folds=None, splits=np.where(np.arange(N) < 6, "train", "test").astype(object))
+    curated = curate_table(table, found(0, 6, 9), action="drop")
+    assert np.flatnonzero(curated.actions == "drop").tolist() == [0]
 
 
 def test_only_sure_rows_are_acted_on_where_asked() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.issues import Issues
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.decisions.events import Decision, refuse_unknown_labels
 from kiyome.errors import InputError, choose
 
@@ -43,6 +43,8 @@ class CuratedTable:
     """(N, K) softened labels; None where nothing was softened."""
     notes: tuple[str, ...] = ()
     """Messages about classes with more flagged rows than `max_left_out` allows to remove."""
+    leaked: Mask | None = None
+    """(N,) rows that are dropped as leaks; None where none were asked for."""
 
     @property
     def num_changed(self) -> dict[str, int]:
@@ -60,15 +62,17 @@ def curate_table(
     decisions: Mapping[str, Decision] | None = None,
     pred_probs: NDArray[np.floating] | None = None,
     max_left_out: float = MAX_LEFT_OUT,
+    leaked: Mask | None = None,
 ) -> CuratedTable:
     """Return the next version of a table of N rows, which stays as it is.
 
-    `action` is for flagged rows without a decision, where the label is wrong with a probability of at least
-    `min_chance`; soften needs out-of-fold `pred_probs` (N, K). Rows that show none of the classes, with as
-    much probability, are dropped by every action but keep. `decisions` are by image id; an unsure row is
-    kept. Flags drop or relabel at most the proportion `max_left_out` of a class's rows, and never all; rows
-    that people changed do not count. Where more are flagged, those that are most probably right stay, and
-    `notes` list them.
+    `action` is for flagged rows of train without a decision, where the label is wrong with a probability of
+    at least `min_chance`; soften needs out-of-fold `pred_probs` (N, K). Rows of train that show none of the
+    classes, with as much probability, are dropped by every action but keep. `decisions` are by image id; an
+    unsure row is kept. Flags drop or relabel at most the proportion `max_left_out` of a class's rows, and
+    never all; rows that people changed do not count. Where more are flagged, those that are most probably
+    right stay, and `notes` list them. Rows in the mask `leaked` (N,) are dropped, whatever else is known of
+    them.
 
     >>> from pathlib import Path
     >>> table = Table(root=Path("."), image_ids=["a", "b", "c"], paths=[""] * 3, given_labels=[0, 0, 1],
@@ -82,11 +86,12 @@ def curate_table(
     """
     _check_options(action, pred_probs, max_left_out)
     actions = np.full(len(table), "keep", dtype=object)
-    actions[issues.is_label_issue & (issues.probability >= min_chance)] = action
+    is_train = table.in_split(TRAIN)
+    actions[is_train & issues.is_label_issue & (issues.probability >= min_chance)] = action
     none = np.zeros(len(table)) if issues.probability_none is None else issues.probability_none
     if action != "keep":
         actions[issues.shows_none] = "keep"
-        actions[issues.shows_none & (none >= min_chance)] = "drop"
+        actions[is_train & issues.shows_none & (none >= min_chance)] = "drop"
     labels, by_people = issues.suggested_labels.astype(np.int32), np.zeros(len(table), dtype=np.bool_)
     label_of = {name: label for label, name in enumerate(table.class_names)}
     for row, decision in _by_row(table, decisions or {}).items():
@@ -97,8 +102,11 @@ def curate_table(
         else:
             actions[row] = "drop" if decision.verdict in ("drop", "none_of_these") else "keep"
     actions[(actions == "relabel") & (labels == table.labels)] = "keep"
+    fixed = by_people.copy()
+    if leaked is not None:
+        actions[leaked], fixed[leaked] = "drop", True
     changed = np.isin(actions, ("drop", "relabel"))
-    flagged, among = changed & ~by_people, has_weight(table) & ~(changed & by_people)
+    flagged, among = changed & ~fixed, has_weight(table) & ~(changed & fixed)
     quality = 1 - np.maximum(issues.probability, none)
     taken = cap_left_out(table.labels, flagged, quality, max_left_out=max_left_out, among=among)
     actions[flagged & among & ~taken] = "keep"
@@ -115,6 +123,7 @@ def curate_table(
         by_people=by_people,
         targets=None if pred_probs is None else _targets(curated, actions, issues.probability, pred_probs),
         notes=notes_on_cap(table, flagged, taken, among=among, done=done),
+        leaked=leaked,
     )
 
 
@@ -171,7 +180,7 @@ def _check_classes_left(before: Table, after: Table) -> None:
     )
     for label in np.flatnonzero((had > 0) & (left == 0)):
         raise InputError(
-            f"People's decisions drop or relabel all {had[label]} rows of {before.class_names[label]!r}.",
+            f"Decisions or leaks drop or relabel all {had[label]} rows of {before.class_names[label]!r}.",
             expected="Expected at least one row of each class to train on.",
             remedy="Keep one of them, or remove the class from the data.",
         )

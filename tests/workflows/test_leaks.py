@@ -2,14 +2,21 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kiyome.artifacts.leaks import read_leaks
+from kiyome.artifacts.issues import write_issue_files
+from kiyome.artifacts.leaks import Leaks, read_leaks, write_leaks
+from kiyome.artifacts.predictions import Predictions
+from kiyome.artifacts.run import RunFolder
+from kiyome.artifacts.table import Table, load_table, write_table
+from kiyome.errors import InputError
 from kiyome.testing import write_digits
 from kiyome.workflows.check import check
+from kiyome.workflows.curate import curate
 
 NUM_TRAIN, NUM_TEST = 300, 60
 
@@ -77,6 +84,81 @@ def test_the_list_is_read_back_as_it_was(digits: Path, tmp_path: Path) -> None:
     for name in ("first", "second", "kinds", "labels_differ", "pixels", "shows_same"):
         assert np.array_equal(getattr(read, name), getattr(result.leaks, name))
     assert np.allclose(read.similarity, result.leaks.similarity, atol=1e-3, equal_nan=True)
+
+
+LEAKS = Leaks(
+    first=np.array([1, 0, 2, 6]),
+    second=np.array([4, 3, 5, 7]),
+    kinds=("mirrored", "same pixels", "cropped", "same group"),
+    similarity=np.array([0.9, 1, 0.8, np.nan], np.float32),
+    labels_differ=np.array([True, False, False, False]),
+    pixels=np.full((4, 2), 100),
+)
+
+
+def run_with(leaks: Leaks | None, place: Path) -> Path:
+    """A run on ten rows, of which the last is flagged."""
+    table = Table(
+        root=Path(),
+        image_ids=["=t0", "t1", "v2", "a3", "a4", "a5", "t6", "a7", "a8", "a9"],
+        paths=[""] * 10,
+        given_labels=[0, 1, 0, 0, 0, 0, 1, 1, 1, 0],
+        class_names=("cat", "dog"),
+        splits=["test", "test", "val", "train", "train", "train", "test", "train", "train", "train"],
+    )
+    with RunFolder.create_or_reopen(place / "leaves", command="find", config={}, table=table) as folder:
+        write_table(table, folder.path / "table.parquet")
+        if leaks is not None:
+            write_leaks(folder.path, table, leaks)
+        probs = np.full((10, 2), 0.5, np.float32)
+        Predictions(
+            pred_probs=probs, kind="out_of_fold", source="test", table_fingerprint=table.fingerprint
+        ).save(folder.path / "predictions")
+        write_issue_files(
+            folder.path,
+            table,
+            is_label_issue=np.arange(10) == 9,
+            label_quality=probs[:, 0],
+            predicted_labels=table.given_labels,
+            ranked_rows=np.arange(10),
+            probability=np.where(np.arange(10) == 9, 0.9, 0.1),
+        )
+    return place / "leaves"
+
+
+@pytest.mark.parametrize(
+    ("options", "dropped", "gone"),
+    [
+        ({"unleak": "train"}, ["a3", "a4", "a5"], []),
+        ({"unleak": "train", "min_similarity": 0.9}, ["a3", "a4"], []),
+        ({"unleak": "train", "action": "drop"}, ["a3", "a4", "a5", "a9"], []),
+        ({"unleak": "test"}, ["'=t0", "t1"], ["=t0", "t1"]),
+        ({"unleak": "val"}, ["v2"], ["v2"]),
+    ],
+)
+def test_copies_are_dropped_from_the_split_that_is_asked_for(
+    tmp_path: Path, options: dict[str, Any], dropped: list[str], gone: list[str]
+) -> None:
+    result = curate(run_with(LEAKS, tmp_path), **options)
+    assert result.folder.name == "leaves-unleak"
+    with (result.folder / "changes.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [row["image_id"] for row in lines] == dropped
+    assert {row["by"] for row in lines if row["image_id"] != "a9"} == {"leak"}
+    table = load_table(result.folder / "table.parquet")
+    assert len(table) == 10 - len(gone)
+    assert not set(gone) & set(table.image_ids.tolist())
+    used = table.image_ids[np.ones(len(table)) if table.weights is None else table.weights > 0]
+    assert not set(dropped) & set(used.tolist())
+    assert result.summary()["dropped_as_leaks"] == len([name for name in dropped if name != "a9"])
+
+
+def test_a_run_without_leaks_or_an_unknown_split_is_refused(tmp_path: Path) -> None:
+    run = run_with(None, tmp_path)
+    with pytest.raises(InputError, match="The unleak 'all' is unknown"):
+        curate(run, unleak="all")
+    with pytest.raises(InputError, match=r"leaves has no list of leaks \(leaks.csv\)"):
+        curate(run, unleak="train")
 
 
 def test_without_splits_there_is_no_list(digits: Path, tmp_path: Path) -> None:

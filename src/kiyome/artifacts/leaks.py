@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import safe_cell
 from kiyome.artifacts.storage import reading, write_csv
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 
 LEAKS_FILE = "leaks.csv"
 SAME_GROUP = "same group"
@@ -28,6 +28,7 @@ COLUMNS = (
     "other_pixels",
 )
 Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +52,17 @@ class Leaks:
     def shows_same(self) -> NDArray[np.bool_]:
         """(n,) whether both photos show one shot, rather than being of one group only."""
         return np.array([kind != SAME_GROUP for kind in self.kinds], bool)
+
+    def copies_in(self, splits: NDArray[np.object_], split: str, *, least: float = 0) -> Mask:
+        """Return (N,) the rows of a split that lie in train, or for `train`, that lie in another split.
+
+        `splits` (N,) are of all rows; pairs with a similarity below `least` do not count.
+        """
+        pairs = self.shows_same & (self.similarity >= least) & (splits[self.second] == TRAIN)
+        rows = self.second if split == TRAIN else self.first
+        chosen = rows[pairs & (splits[rows] == split)]
+        mask: Mask = np.bincount(chosen, minlength=len(splits)) > 0
+        return mask
 
 
 def write_leaks(folder: Path, table: Table, leaks: Leaks) -> None:

@@ -208,13 +208,23 @@ def curate(
         float, typer.Option(help="Act only on labels that are wrong with at least this probability.")
     ] = 0.0,
     max_left_out: MaxLeftOut = 0.5,
+    unleak: Annotated[
+        str | None,
+        typer.Option(
+            help="Drop copies that lie in two splits (leaks.csv) from this one: train, or test or val, which"
+            " then leave the table. Flagged rows are kept unless --action says otherwise."
+        ),
+    ] = None,
+    min_similarity: Annotated[
+        float, typer.Option(help="With --unleak, drop only copies that are at least so similar.")
+    ] = 0.0,
     raw: Raw = False,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
     """Make the next version of a table from what was flagged and what people decided.
 
-    No row leaves the table: a dropped row is not used in training, but still predicted and scored. The new
+    A dropped row stays in the table: it is not used in training, but still predicted and scored. The new
     labels are in corrected_labels.csv, every change in changes.csv.
 
     Examples:
@@ -222,6 +232,7 @@ def curate(
                                                          rows are no longer used in training
       kiyome curate runs/leaves --action relabel --min-chance 0.9
       kiyome curate runs/leaves --decisions decisions.csv
+      kiyome curate runs/leaves --unleak train           train on no photo that lies in the test set, too
       kiyome train runs/leaves-drop/table.parquet --images photos
     """
     with command_output(as_json) as (emit, _):
@@ -236,6 +247,8 @@ def curate(
             rule=cast("Rule", rule),
             min_chance=min_chance,
             max_left_out=max_left_out,
+            unleak=unleak,
+            min_similarity=min_similarity,
             raw=raw,
             output=output,
         )

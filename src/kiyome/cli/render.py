@@ -210,6 +210,8 @@ def show_curate(result: "CurateResult") -> None:
     changed = ", ".join(f"{number:,} {action}" for action, number in summary["changed"].items()) or "none"
     line(f"{summary['rows']:,} rows; changed: {changed}")
     line(f"{summary['decided_by_people']:,} rows decided by people")
+    if "dropped_as_leaks" in summary:
+        line(f"{summary['dropped_as_leaks']:,} rows dropped as copies of rows of another split")
     line()
     line(f"Lists     {result.folder / 'changes.csv'}, {result.folder / 'corrected_labels.csv'}")
     photos = "" if any(result.table.paths) else " --images PHOTOS"

@@ -10,7 +10,7 @@ from kiyome.artifacts.table import Table
 from kiyome.images.check import PhotoCheck, check_photos
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
-from kiyome.workflows.leaks import find_leaks, leak_note, leak_summary
+from kiyome.workflows.leaks import find_leaks, leak_note
 from kiyome.workflows.outputs import photo_summary, write_photo_lists
 
 
@@ -27,9 +27,7 @@ class CheckResult:
     def summary(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
         notes = [*self.table.notes, *leak_note(self.table, self.leaks)]
-        counts = photo_summary(self.table, self.photos)
-        if self.leaks is not None:
-            counts["leaks"] = leak_summary(self.table, self.leaks)
+        counts = photo_summary(self.table, self.photos, self.leaks)
         return {"folder": str(self.folder), "notes": notes, **counts}
 
 

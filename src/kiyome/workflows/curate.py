@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import formula_warnings, safe_cell, safe_cells
 from kiyome.artifacts.issues import Issues, read_issues
+from kiyome.artifacts.leaks import LEAKS_FILE, read_leaks
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_csv_columns, write_text
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import SPLITS, TRAIN, UNLABELED, Table
 from kiyome.curation import MAX_LEFT_OUT, Action, CuratedTable, curate_table
 from kiyome.decisions.agreement import Rule
 from kiyome.decisions.consensus import Consensus, file_consensus, review_consensus
+from kiyome.errors import InputError, choose
 from kiyome.experiments import note_step
 from kiyome.reading.finished_run import FinishedRun, open_run
 from kiyome.workflows.outputs import write_table_files
@@ -39,9 +42,15 @@ class CurateResult:
     """Decisions of people; None if there are none."""
 
     @property
+    def kept(self) -> NDArray[np.bool_]:
+        """(N,) rows of the old version that the new one has, too: all but leaked ones outside train."""
+        table, leaked = self.curated.table, self.curated.leaked
+        return np.ones(len(table), bool) if leaked is None else ~leaked | table.in_split(TRAIN)
+
+    @property
     def table(self) -> Table:
         """The new version."""
-        return self.curated.table
+        return self.curated.table if self.kept.all() else self.curated.table.take(self.kept)
 
     def summary(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
@@ -50,6 +59,7 @@ class CurateResult:
             "source": str(self.source),
             "rows": len(self.table),
             "changed": self.curated.num_changed,
+            **({} if self.curated.leaked is None else {"dropped_as_leaks": int(self.curated.leaked.sum())}),
             "decided_by_people": len(self.people.decisions) if self.people else 0,
             "disputed_and_left_as_they_are": len(self.people.disputed) if self.people else 0,
             "reviewers": [name for name in self.people.reviewers if name] if self.people else [],
@@ -67,6 +77,8 @@ def curate(
     rule: Rule = "unanimous",
     min_chance: float = 0.0,
     max_left_out: float = MAX_LEFT_OUT,
+    unleak: str | None = None,
+    min_similarity: float = 0.0,
     raw: bool = False,
     output: Path | str | None = None,
 ) -> CurateResult:
@@ -90,6 +102,11 @@ def curate(
         they are.
     min_chance, max_left_out
         As for `kiyome.curation.curate_table`.
+    unleak
+        ``train`` drops rows of train that lie in another split, too; ``test`` or ``val`` takes rows of that
+        split out of the table if they lie in train. They are those of ``leaks.csv``; rows of one group stay.
+    min_similarity
+        Drop only copies that are at least so similar.
     raw
         Do not escape cells of ``corrected_labels.csv`` that a spreadsheet would run as formulas.
     output
@@ -105,7 +122,7 @@ def curate(
     Raises
     ------
     InputError
-        If the run is not one of `find`, or decisions leave no row of a class.
+        If the run is not one of `find`, has no list of leaks to drop, or no row of a class is left.
     """
     opened = open_run(run)
     issues = read_issues(opened.path / ISSUES_FILE, opened.table)
@@ -114,7 +131,8 @@ def curate(
         if decisions is None
         else file_consensus(decisions, opened.table, rule=rule)
     )
-    chosen = cast("Action", action or ("keep" if people else "drop"))
+    chosen = cast("Action", action or ("keep" if people or unleak else "drop"))
+    leaked = None if unleak is None else _leaked_rows(opened, unleak, min_similarity)
     curated = curate_table(
         opened.table,
         issues,
@@ -123,6 +141,7 @@ def curate(
         decisions=people.with_disputed_rows_kept() if people else None,
         pred_probs=opened.predictions.pred_probs if chosen == "soften" else None,
         max_left_out=max_left_out,
+        leaked=leaked,
     )
     config = {
         "source": opened.name,
@@ -134,11 +153,15 @@ def curate(
     }
     if people and rule != "unanimous":
         config["rule"] = rule
+    if unleak is not None:
+        config |= {"unleak": unleak, "min_similarity": min_similarity}
     if raw:
         config["raw"] = True
     exact = ["table.csv", *(["corrected_labels.csv"] if raw else [])]
     curated = replace(curated, notes=(*curated.notes, *formula_warnings(curated.table, exact)))
-    path = Path(output) if output else opened.path.with_name(f"{opened.name}-{chosen}")
+    path = (
+        Path(output) if output else opened.path.with_name(f"{opened.name}-{'unleak' if unleak else chosen}")
+    )
     with RunFolder.create_or_reopen(
         path, command="curate", config=config, table=opened.table, named_by_user=output is not None
     ) as folder:
@@ -148,11 +171,25 @@ def curate(
     return result
 
 
+def _leaked_rows(run: FinishedRun, split: str, min_similarity: float) -> NDArray[np.bool_]:
+    """Return (N,) the rows of a split that lie in train, too; of train, those that lie in another split."""
+    choose("unleak", split, [name for name in SPLITS if name != UNLABELED])
+    leaks = read_leaks(run.path, run.table)
+    if leaks is None:
+        raise InputError(
+            f"{run.name} has no list of leaks ({LEAKS_FILE}).",
+            expected="Expected a run of `kiyome find` on photos of two splits.",
+            remedy="Leave out --unleak, or run `kiyome find` again on a table with a column `split`.",
+        )
+    return leaks.copies_in(run.table.split_names, split, least=min_similarity)
+
+
 def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool) -> None:
-    folder, table, curated = result.folder, result.table, result.curated
-    write_table_files(folder, table)
+    folder, curated = result.folder, result.curated
+    write_table_files(folder, result.table)
+    table = curated.table
     names = np.array(table.class_names, dtype=object)
-    in_training = curated.actions != "drop"
+    in_training = (curated.actions != "drop") & table.is_labeled & result.kept
     corrected = {"image_id": table.image_ids[in_training], "label": names[table.labels[in_training]]}
     if not raw:
         corrected = {name: safe_cells(column) for name, column in corrected.items()}
@@ -163,10 +200,10 @@ def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool)
     write_csv(folder / "changes.csv", [CHANGES, *changes])
     if curated.targets is not None:
         Predictions(
-            pred_probs=curated.targets,
+            pred_probs=curated.targets[result.kept],
             kind="out_of_fold",
             source=f"labels softened by {run.name}",
-            table_fingerprint=table.fingerprint,
+            table_fingerprint=result.table.fingerprint,
         ).save(folder / "predictions")
     write_text(folder / "curate.json", json.dumps(result.summary(), indent=2))
 
@@ -191,7 +228,7 @@ def _change(
     return (
         safe_cell(before.image_ids[row]),
         curated.actions[row],
-        "dispute" if before.image_ids[row] in disputed else "people" if curated.by_people[row] else "flag",
+        _reason(row, before, curated, disputed),
         safe_cell(names[before.given_labels[row]]),
         safe_cell(names[before.labels[row]]),
         safe_cell(names[now.labels[row]]),
@@ -199,3 +236,12 @@ def _change(
         round(float(issues.probability[row]), 6),
         "" if issues.probability_none is None else round(float(issues.probability_none[row]), 6),
     )
+
+
+def _reason(row: int, before: Table, curated: CuratedTable, disputed: set[str]) -> str:
+    """Return who or what decided the action on a row."""
+    if curated.leaked is not None and curated.leaked[row]:
+        return "leak"
+    if before.image_ids[row] in disputed:
+        return "dispute"
+    return "people" if curated.by_people[row] else "flag"

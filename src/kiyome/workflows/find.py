@@ -117,7 +117,7 @@ def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> No
     """Write the result into its run folder."""
     folder, scored = result.folder, result.scored
     if scored.photos is not None and scored.whole_table is not None:
-        write_photo_lists(folder, scored.whole_table, scored.photos)
+        write_photo_lists(folder, scored.whole_table, scored.photos, scored.leaks)
     elif result.table.skipped:
         write_skipped(folder, result.table)
     if scored.features is not None:
@@ -249,7 +249,7 @@ def find(
     FindResult
         Its folder holds ``report.html``, ``label_issues`` (with the probability that a label is wrong),
         ``oof`` and ``table`` as CSV and Parquet, ``noise.json``, ``predictions/``, ``features.npy``,
-        ``head/``, with which `predict` classifies new photos, and the photo lists of `check`.
+        ``head/``, with which `predict` classifies new photos, and all photo lists of `check`.
 
     Raises
     ------

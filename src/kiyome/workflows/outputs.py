@@ -13,6 +13,7 @@ from kiyome.artifacts.predictions import Predictions, write_out_of_fold
 from kiyome.artifacts.storage import write_csv
 from kiyome.artifacts.table import Table, write_table
 from kiyome.images.check import PhotoCheck
+from kiyome.workflows.leaks import leak_summary
 
 
 def write_table_files(folder: Path, table: Table) -> None:
@@ -28,7 +29,7 @@ def write_scored_table(folder: Path, table: Table, predictions: Predictions) -> 
     write_out_of_fold(predictions, table, folder)
 
 
-def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
+def photo_summary(table: Table, photos: PhotoCheck, leaks: Leaks | None = None) -> dict[str, Any]:
     """Return counts of photos; every file and every row is in one of them."""
     return {
         "photos": photos.num_photos,
@@ -41,6 +42,7 @@ def photo_summary(table: Table, photos: PhotoCheck) -> dict[str, Any]:
         "duplicate_groups": _num_groups(photos),
         "photos_with_the_same_pixels": int(photos.duplicates.exact.sum()),
         "duplicate_groups_with_different_labels": len(photos.conflicting_groups),
+        **({} if leaks is None else {"leaks": leak_summary(table, leaks)}),
         "classes": {
             name: {"readable": readable, "set_aside": aside}
             for name, (readable, aside) in photos.class_counts.items()

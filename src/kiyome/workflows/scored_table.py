@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.leaks import Leaks
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.storage import map_array
 from kiyome.artifacts.table import Table
@@ -16,6 +17,7 @@ from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.predictions import read_out_of_fold
+from kiyome.workflows.leaks import find_leaks, leak_note
 from kiyome.workflows.outputs import lost_classes, photo_summary
 from kiyome.workflows.split import Split, usable_photos
 
@@ -59,6 +61,8 @@ class ScoredTable:
     """Check of all rows, unreadable ones included; None for predictions of the user."""
     whole_table: Table | None = None
     """The table of `photos`, before rows were set aside."""
+    leaks: Leaks | None = None
+    """Photos of the whole table that lie in two splits; None where all rows are in one split."""
     features: NDArray[np.floating[Any]] | None = None
     """(N, D) features of the backbone, or the user's."""
     heads: Heads | None = None
@@ -75,7 +79,7 @@ class ScoredTable:
         """Counts of photos and findings; empty for predictions of the user."""
         if self.photos is None or self.whole_table is None:
             return {}
-        return photo_summary(self.whole_table, self.photos)
+        return photo_summary(self.whole_table, self.photos, self.leaks)
 
 
 def read_scored_table(pred_probs: Path | str, table: Table, *, scale: str = "probabilities") -> ScoredTable:
@@ -179,6 +183,7 @@ def embed_and_cross_fit(
     photos = usable_photos(table, check)
     scored = split.assign(table, photos)
     values = features.values[photos.readable[check.readable]]
+    leaks = find_leaks(table, photos, features=values, on_progress=on_progress)
     split.keep(scored)
     head = cross_fit_head(
         values,
@@ -200,6 +205,7 @@ def embed_and_cross_fit(
         predictions=predictions,
         photos=photos,
         whole_table=table,
+        leaks=leaks,
         features=values,
         heads=head.heads,
         head_facts=HeadFacts(
@@ -213,7 +219,12 @@ def embed_and_cross_fit(
             log_loss=head.log_loss,
         ),
         facts=_facts(backbone, head, num_folds=int(np.asarray(scored.folds).max()) + 1),
-        notes=tuple(filter(None, (*lost_classes(photos), *earlier, backbone.note, *features.notes))),
+        notes=tuple(
+            filter(
+                None,
+                (*lost_classes(photos), *leak_note(table, leaks), *earlier, backbone.note, *features.notes),
+            )
+        ),
     )
 
 
