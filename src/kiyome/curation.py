@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.issues import Issues
-from kiyome.artifacts.table import TRAIN, Table
+from kiyome.artifacts.table import TRAIN, UNKNOWN, Table
 from kiyome.decisions.events import Decision, refuse_unknown_labels
 from kiyome.errors import InputError, choose
 
@@ -72,7 +72,7 @@ def curate_table(
     unsure row is kept. Flags drop or relabel at most the proportion `max_left_out` of a class's rows, and
     never all; rows that people changed do not count. Where more are flagged, those that are most probably
     right stay, and `notes` list them. Rows in the mask `leaked` (N,) are dropped, whatever else is known of
-    them.
+    them. A label that people chose or kept for a row outside train becomes its true label; the row stays.
 
     >>> from pathlib import Path
     >>> table = Table(root=Path("."), image_ids=["a", "b", "c"], paths=[""] * 3, given_labels=[0, 0, 1],
@@ -101,12 +101,13 @@ def curate_table(
             labels[row] = table.given_labels[row] if decision.label is None else label_of[decision.label]
         else:
             actions[row] = "drop" if decision.verdict in ("drop", "none_of_these") else "keep"
-    actions[(actions == "relabel") & (labels == table.labels)] = "keep"
+    judged = by_people & (actions == "relabel") & ~is_train
+    actions[((actions == "relabel") & (labels == table.labels)) | ~is_train] = "keep"
     fixed = by_people.copy()
     if leaked is not None:
         actions[leaked], fixed[leaked] = "drop", True
     changed = np.isin(actions, ("drop", "relabel"))
-    flagged, among = changed & ~fixed, has_weight(table) & ~(changed & fixed)
+    flagged, among = changed & ~fixed, has_weight(table) & is_train & ~(changed & fixed)
     quality = 1 - np.maximum(issues.probability, none)
     taken = cap_left_out(table.labels, flagged, quality, max_left_out=max_left_out, among=among)
     actions[flagged & among & ~taken] = "keep"
@@ -114,6 +115,7 @@ def curate_table(
         table,
         labels=np.where(actions == "relabel", labels, table.labels),
         weights=_weights(table, actions, issues.probability),
+        true_labels=_true_labels(table, judged, labels),
     )
     _check_classes_left(table, curated)
     done = "relabeled" if action == "relabel" else "left out"
@@ -169,14 +171,23 @@ def notes_on_cap(
 
 
 def has_weight(table: Table) -> Mask:
-    """Return a mask (N,) of the rows to train on."""
+    """Return a mask (N,) of the rows whose weight is above zero."""
     return np.ones(len(table), np.bool_) if table.weights is None else np.asarray(table.weights > 0)
+
+
+def _true_labels(table: Table, judged: Mask, labels: NDArray[np.int32]) -> NDArray[np.int32] | None:
+    """Return true labels (N,), with those that people gave to rows outside train."""
+    if not judged.any():
+        return table.true_labels
+    known = np.full(len(table), UNKNOWN, np.int32) if table.true_labels is None else table.true_labels
+    return np.where(judged, labels, known)
 
 
 def _check_classes_left(before: Table, after: Table) -> None:
     """Raise an InputError where a class has no row left to train on, which flags alone never do."""
     had, left = (
-        np.bincount(table.labels[has_weight(table)], minlength=table.num_classes) for table in (before, after)
+        np.bincount(table.labels[has_weight(table) & table.in_split(TRAIN)], minlength=table.num_classes)
+        for table in (before, after)
     )
     for label in np.flatnonzero((had > 0) & (left == 0)):
         raise InputError(
@@ -207,7 +218,7 @@ def _targets(
 ) -> NDArray[np.float32]:
     """Return targets (N, K): one-hot labels, and softened ones where the action is soften."""
     part = np.where(actions == "soften", probability, 0.0)[:, np.newaxis]
-    hard = np.eye(table.num_classes)[table.labels]
+    hard = np.where(table.is_labeled[:, np.newaxis], np.eye(table.num_classes)[table.labels], pred_probs)
     targets: NDArray[np.float32] = ((1 - part) * hard + part * pred_probs).astype(np.float32)
     return targets
 

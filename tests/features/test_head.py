@@ -227,3 +227,16 @@ def test_strong_noise_keeps_the_ranking():
     of_given = fit.pred_probs[np.arange(900), given]
     assert (fit.pred_probs.argmax(axis=1) == labels).mean() > 0.85
     assert of_given[given == labels].mean() > of_given[given != labels].mean() + 0.2
+
+
+def test_rows_outside_all_folds_are_predicted_by_all_heads_and_teach_none():
+    features, labels, folds = blobs(num_rows=200, num_folds=4)
+    alone = cross_fit_head(features[:150], labels[:150], folds[:150], num_classes=3)
+    folds[150:], labels = -1, np.where(np.arange(200) < 150, labels, -1)
+    fit = cross_fit_head(features, labels, folds, num_classes=3)
+    assert np.allclose(fit.pred_probs[:150], alone.pred_probs, atol=1e-5)
+    assert np.allclose(fit.pred_probs[150:], alone.heads.pred_probs(features[150:]), atol=1e-5)
+    assert fit.of_one_head.shape == (50, 3)
+    inputs = alone.heads.input_map(features[152:153])
+    assert np.allclose(fit.of_one_head[2], alone.heads.of_folds[2].pred_probs(inputs)[0], atol=1e-5)
+    assert (fit.regularization, fit.penalty) == (alone.regularization, alone.penalty)

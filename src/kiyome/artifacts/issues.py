@@ -68,7 +68,7 @@ def read_issues(path: str | Path, table: Table) -> RankedIssues:
         wanted += [name for name in pq.read_schema(path).names if name == "probability_none"]
         columns = pq.read_table(path, columns=wanted).to_pydict()
         flags = np.array(columns["is_label_issue"], dtype=np.bool_)
-        probability = np.array(columns["probability"], dtype=np.float64)
+        probability = np.nan_to_num(np.array(columns["probability"], dtype=np.float64))  # unlabeled rows
         none = np.array(columns.get("probability_none", np.zeros_like(probability)), dtype=np.float64)
     index_of = {image_id: index for index, image_id in enumerate(columns["image_id"])}
     label_of = {name: label for label, name in enumerate(table.class_names)}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kiyome.artifacts.table import TRAIN
 from kiyome.cli.command import line, visible
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from kiyome.decisions.agreement import Pair
     from kiyome.decisions.consensus import Consensus
+    from kiyome.noise.rate_difference import RateDifference
     from kiyome.workflows.decisions import DecisionsResult, TransferResult
 
 
@@ -52,6 +54,7 @@ def show_find(result: "FindResult", top: int) -> None:
             f" {rate.low:.1%} to {rate.high:.1%}."
         )
     line("Errors that the model shares with the labels stay hidden.")
+    _splits(result)
     if num_none := int(result.shows_none.sum()):
         photos = "1 photo probably shows" if num_none == 1 else f"{num_none:,} photos probably show"
         line(f"{photos} none of the classes.")
@@ -66,6 +69,32 @@ def show_find(result: "FindResult", top: int) -> None:
         line(f"Predict   kiyome predict {result.folder} PHOTOS")
 
 
+def _splits(result: "FindResult") -> None:
+    """Print the noise of each split, and whether it differs from that of train."""
+    if result.table.splits is None:
+        return
+    for name, split in result.by_split.items():
+        rate, flagged = split.noise_rate, int(split.is_label_issue.sum())
+        about = f"about {rate.value:.1%} wrong ({rate.low:.1%} to {rate.high:.1%})"
+        about = f"up to {rate.high:.1%} wrong" if split.fit.model.statistics.is_weak else about
+        compared = _compared(name, split.difference)
+        line(f"  {name:<9} {len(split.rows):>7,} rows, {about}, {flagged:,} flagged{compared}")
+    if unlabeled := int((~result.table.is_labeled).sum()):
+        line(f"  unlabeled {unlabeled:>7,} rows, predicted only")
+
+
+def _compared(name: str, difference: "RateDifference | None") -> str:
+    """Return a clause that compares the noise of a split with that of train."""
+    if difference is None:
+        return "" if name == TRAIN else "; too few rows, or too weak predictions, to compare with train"
+    low, high, value = (100 * each for each in (difference.low, difference.high, difference.value))
+    if not difference.is_certain:
+        return f"; not significantly different from train: {value:+.1f} points ({low:+.1f} to {high:+.1f})"
+    if value < 0:
+        return f"; cleaner than train by {-value:.1f} points ({-high:.1f} to {-low:.1f})"
+    return f"; noisier than train by {value:.1f} points ({low:.1f} to {high:.1f})"
+
+
 def _rows(result: "FindResult", top: int) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
@@ -76,14 +105,16 @@ def _rows(result: "FindResult", top: int) -> None:
     names = result.table.class_names
     shown = Table(box=SIMPLE, pad_edge=False)
     last = "suspicion" if result.doubt_hides_errors else "wrong"
-    for column in ("rank", "photo", "given", "likely", last):
+    has_splits = result.table.splits is not None
+    for column in ("rank", "photo", *["split"] * has_splits, "given", "likely", last):
         shown.add_column(column, justify="right" if column in ("rank", last) else "left")
     for rank, row in enumerate(rows, start=1):
         given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
         likely = "none of the classes" if result.shows_none[row] else likely
         place = f"top {chance(rank / len(result.table))}"
         wrong = place if result.doubt_hides_errors else chance(result.probability[row])
-        cells = (str(rank), result.table.image_ids[row], given, likely, wrong)
+        split = [result.table.split_names[row]] * has_splits
+        cells = (str(rank), result.table.image_ids[row], *split, given, likely, wrong)
         shown.add_row(*(Text(visible(cell)) for cell in cells))
     Console().print(shown)
 

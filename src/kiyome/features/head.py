@@ -1,6 +1,6 @@
 """Cross-fitted heads: each row's probabilities come from models that saw the labels of other folds only.
 
-N rows, D features, K classes, F folds.
+N rows, D features, K classes, F folds; M rows outside all folds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,13 +37,16 @@ class HeadFit:
     """Out-of-fold probabilities of the heads, and how well they agree with the given labels."""
 
     pred_probs: Floats
-    """(N, K), rows sum to one; a row's are by the head that did not see the labels of its fold."""
+    """(N, K), rows sum to one; by the head that did not see the labels of a row's fold, of a row outside all
+    folds by all heads."""
+    of_one_head: Floats
+    """(M, K) of the rows outside all folds, each by one head in turn: no surer than a row in a fold."""
     regularization: tuple[float, ...]
     """C of each fold's logistic regression, chosen among its training rows; small is strong."""
     penalty: tuple[float, ...]
     """Ridge penalty of each fold, chosen in the same way; large is strong."""
     log_loss: float
-    """Of `pred_probs` against the given labels."""
+    """Of `pred_probs` against the given labels, in rows of a fold."""
     accuracy_on_given: float
     heads: Heads
     """For new photos; one for each fold, in the order of the folds."""
@@ -73,9 +76,9 @@ def cross_fit_head(
     features : array, shape (N, D)
         Finite numbers, in memory or mapped. A float32 array (N, 3,257) of what the heads see is made of them.
     labels : array of int, shape (N,)
-        Given labels, 0 to K - 1.
+        Given labels, 0 to K - 1; of any value outside all folds.
     folds : array of int, shape (N,)
-        From `assign_folds`; at least three of them.
+        From `assign_folds`; at least three of them. Rows of fold -1 are only predicted.
     num_classes : int
         K. A class that a training part lacks has probability zero there.
     weights : array of float, shape (N,), optional
@@ -101,7 +104,9 @@ def cross_fit_head(
     labels, folds = np.asarray(labels), np.asarray(folds)
     weights = np.ones(len(labels), np.float32) if weights is None else np.asarray(weights, np.float32)
     _check(features, labels, folds, num_classes)
-    names = np.unique(folds).tolist()
+    in_fold = folds >= 0
+    weights, labels = np.where(in_fold, weights, np.float32(0)), np.where(in_fold, labels, 0)
+    names = np.unique(folds[in_fold]).tolist()
     pairs = list(zip(names, names[1:] + names[:1], strict=True))
     num_steps = len(pairs) + len(names)
     _check_weights(weights > 0, folds, pairs)
@@ -123,17 +128,26 @@ def cross_fit_head(
         pred_probs[folds == fold] = found.head.pred_probs(rows.inputs.rows(folds == fold))
         on_progress("fit heads", len(pairs) + len(fitted), num_steps)
     in_order, counts = [fitted[fold] for fold in names], weights > 0
+    heads = Heads(
+        input_map=input_map,
+        of_folds=tuple(found.head for found in in_order),
+        power=calibrated(floored_log(pred_probs[counts]), labels[counts], weights[counts])[0],
+    )
+    outside = rows.inputs.rows(~in_fold)
+    of_one_head = np.empty((len(outside.components), num_classes), np.float32)
+    if len(of_one_head):
+        pred_probs[~in_fold] = heads.of_inputs(outside)
+        for turn, head in enumerate(heads.of_folds):
+            mine = slice(turn, None, len(names))
+            of_one_head[mine] = head.pred_probs(outside.rows(mine))
     return HeadFit(
         pred_probs=pred_probs,
+        of_one_head=of_one_head,
         regularization=tuple(found.strength for found in in_order),
         penalty=tuple(found.penalty for found in in_order),
-        log_loss=_log_loss(pred_probs, labels),
-        accuracy_on_given=float((pred_probs.argmax(axis=1) == labels).mean()),
-        heads=Heads(
-            input_map=input_map,
-            of_folds=tuple(found.head for found in in_order),
-            power=calibrated(floored_log(pred_probs[counts]), labels[counts], weights[counts])[0],
-        ),
+        log_loss=_log_loss(pred_probs[in_fold], labels[in_fold]),
+        accuracy_on_given=float((pred_probs[in_fold].argmax(axis=1) == labels[in_fold]).mean()),
+        heads=heads,
     )
 
 
@@ -167,7 +181,7 @@ class _Rows:
         self.inputs, self.labels, self.weights, self.folds = inputs, labels, weights, folds
         self.variances, self.num_classes = input_map.variances, num_classes
         self.between_landmarks = input_map.likeness(input_map.landmarks).astype(np.float64)
-        self.sums = {fold: self._sums(folds == fold) for fold in np.unique(folds).tolist()}
+        self.sums = {fold: self._sums(folds == fold) for fold in np.unique(folds[folds >= 0]).tolist()}
 
     def _sums(self, of: NDArray[np.bool_]) -> ridge.Sums:
         return ridge.sums_of(self.inputs.likeness[of], self.labels[of], self.weights[of], self.num_classes)
@@ -237,7 +251,7 @@ def _check(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any], nu
             expected="Expected (N, D), (N,) and (N,).",
             remedy="Take all three from the same rows.",
         )
-    num_folds = len(np.unique(folds))
+    num_folds, labels = len(np.unique(folds[folds >= 0])), labels[folds >= 0]
     if num_folds < 3:
         raise InputError(
             f"There are {num_folds} folds.",

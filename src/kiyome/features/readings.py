@@ -61,7 +61,10 @@ class Heads:
 
     def pred_probs(self, features: NDArray[Any]) -> Floats:
         """Return (n, K), rows sum to one: the calibrated mean over folds."""
-        inputs = self.input_map(features)
+        return self.of_inputs(self.input_map(features))
+
+    def of_inputs(self, inputs: Inputs) -> Floats:
+        """Return the same for photos whose inputs are at hand."""
         mean = np.mean([head.pred_probs(inputs) for head in self.of_folds], axis=0)
         return softmax(np.float32(self.power) * floored_log(mean))
 

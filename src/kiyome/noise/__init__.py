@@ -3,6 +3,7 @@
 label_issues     which rows: a mask, or indices with the most suspicious first
 label_quality    one score a row, low is suspicious
 noise_rate       the share of wrong labels, with its range
+rate_difference  how much noisier one set of labels is than another, by one predictor
 none_of_the_classes  photos of something else, or of a class without a name
 confident_joint  how often class `given` seems to be `true`
 transition       transition and posterior matrices; noise and predictions with known truth

@@ -76,16 +76,19 @@ class AdaptiveFit:
     """Share of rows where no class is likelier than the given one."""
 
 
-def fit_adaptive(labels: Labels, pred_probs: Numbers) -> AdaptiveFit:
-    """Return the fit of arrays that were checked before."""
-    return fit_top_classes(read_sampled(labels, pred_probs))
+def fit_adaptive(labels: Labels, pred_probs: Numbers, *, model: NoiseModel | None = None) -> AdaptiveFit:
+    """Return the fit of arrays that were checked before, under a given model if they are too few for one."""
+    return fit_top_classes(read_sampled(labels, pred_probs), model=model)
 
 
-def fit_top_classes(rows: SampledTopClasses) -> AdaptiveFit:
+def fit_top_classes(rows: SampledTopClasses, *, model: NoiseModel | None = None) -> AdaptiveFit:
     """Return the fit of one read, or of merged chunks."""
     top = slice(0, NUM_TOP)
     sample = log_probs(rows.sample, rows.num_classes)
-    model, right = fit_noise(sample)
+    if model is None:
+        model, right = fit_noise(sample)
+    else:
+        _, right = latent_transition(sample, model.true_power, start=model.transition, num_rounds=0)
     sample_z = suspicion(rows.sample.classes[:, top], rows.sample.probs[:, top], model)
     curve = stated_curve(sample_z, right, model)
     z = suspicion(rows.classes, rows.probs, model)

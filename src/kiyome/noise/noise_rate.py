@@ -198,7 +198,7 @@ def _off_diagonal_share(
 
 def adaptive_noise_rate(fit: AdaptiveFit, *, confidence: float = 0.95, seed: int = 0) -> NoiseRate:
     """Return the rate of an adaptive fit, with its band."""
-    value, disagreement = fit.curve.mean, _disagreement(fit)
+    value, differing = fit.curve.mean, disagreement(fit)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * sampling_deviation(fit, seed=seed)
     none_seen = 1 - (1 - confidence) ** (1 / len(fit.sample_suspicion))  # exact binomial bound
     margin = max(half, none_seen)
@@ -206,7 +206,7 @@ def adaptive_noise_rate(fit: AdaptiveFit, *, confidence: float = 0.95, seed: int
     return NoiseRate(
         value=value,
         low=max(min(value, careful) - margin, 0.0),
-        high=min(max(value, LEARNED * disagreement) + margin, 1.0),
+        high=min(max(value, LEARNED * differing) + margin, 1.0),
         confidence=confidence,
         num_rows=len(fit.suspicion),
         num_placed=len(fit.sample_suspicion),
@@ -232,7 +232,7 @@ def sampling_deviation(fit: AdaptiveFit, *, seed: int = 0) -> float:
     return float(np.std(rates, ddof=1))
 
 
-def _disagreement(fit: AdaptiveFit) -> float:
+def disagreement(fit: AdaptiveFit) -> float:
     """Return the share of sampled rows where some class is likelier than the given one."""
     logs = fit.sample.logs
     return float((logs[1] > logs[0]).mean())

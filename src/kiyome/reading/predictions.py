@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import SUM_TOLERANCE, Predictions, check_distributions
 from kiyome.artifacts.storage import is_machine_failure, map_array
-from kiyome.artifacts.table import SkippedFile, Table
+from kiyome.artifacts.table import NO_FOLD, TRAIN, SkippedFile, Table
 from kiyome.errors import InputError, choose
 from kiyome.reading.columns import Records, some
 from kiyome.reading.files import read_records
@@ -108,7 +108,8 @@ def _look_twice(read: ReadPredictions, source: str) -> None:
     """Raise where the labels contradict how the predictions were read."""
     probs, num_classes = read.predictions.pred_probs, read.table.num_classes
     check_not_constant(probs, source=source)
-    cells = probs.argmax(axis=1) * num_classes + read.table.labels
+    known = read.table.is_labeled
+    cells = probs.argmax(axis=1)[known] * num_classes + read.table.labels[known]
     counts = np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
     check_class_order(counts, read.table.class_names, source=source)
 
@@ -180,7 +181,8 @@ def _table_file(path: Path, table: Table, scale: str) -> ReadPredictions:
         if len(rows) == len(table):
             by_id, by_position = np.empty(len(table), np.intp), probs.argmax(axis=1)
             by_id[rows] = by_position
-            check_matched_by_id(table.labels, by_id, by_position, source=path.name)
+            labeled = table.is_labeled
+            check_matched_by_id(table.labels[labeled], by_id[labeled], by_position[labeled], source=path.name)
     return _placed(table, probs, rows, folds, path.name, [*notes, *scaled])
 
 
@@ -205,11 +207,13 @@ def _placed(
         np.add.at(placed, rows[known], probs[known])
         placed /= np.maximum(counts, 1)[:, None]
     if folds is not None:
-        if (folds[first[rows[known]]] != folds[known]).any():
+        of_train = known[table.in_split(TRAIN)[rows[known]]]
+        if (folds[first[rows[of_train]]] != folds[of_train]).any():
             notes.append(f"The folds in {source} were left out: some photos are in several.")
         else:
             _check_same_folds(folds[first], found, table, source)
-            table = table.with_folds(np.where(found, folds[first], 0))
+            in_fold = np.where(found, folds[first], 0)
+            table = table.with_folds(np.where(table.in_split(TRAIN), in_fold, NO_FOLD))
     if found.all():
         return _read(table, placed, source, notes)
     missing = table.image_ids[~found].tolist()
@@ -223,7 +227,7 @@ def _placed(
 
 
 def _check_same_folds(folds: NDArray[np.int16], found: NDArray[np.bool_], table: Table, name: str) -> None:
-    if table.folds is None or not (other := found & (folds != table.folds)).any():
+    if table.folds is None or not (other := found & table.in_split(TRAIN) & (folds != table.folds)).any():
         return
     row = int(other.argmax())
     raise InputError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.issues import NONE_CUT
+from kiyome.artifacts.issues import NO_LABEL, NONE_CUT
 from kiyome.artifacts.storage import write_text
 from kiyome.errors import InputError
 from kiyome.noise import NoiseRate
@@ -43,7 +43,7 @@ class LabelFindings:
     image_ids: Sequence[str]
     """N ids as received."""
     given_labels: NDArray[np.integer]
-    """(N,) labels as received, 0 to K-1."""
+    """(N,) labels as received, 0 to K-1; -1 for a row without one, which has no quality or probability."""
     predicted_labels: NDArray[np.integer]
     """(N,) likeliest class of each row."""
     label_quality: NDArray[np.floating]
@@ -79,9 +79,15 @@ class LabelFindings:
         _check_values(self)
 
     @property
+    def is_labeled(self) -> NDArray[np.bool_]:
+        """(N,) rows that have a given label."""
+        labeled: NDArray[np.bool_] = self.given_labels != NO_LABEL
+        return labeled
+
+    @property
     def shows_none(self) -> NDArray[np.bool_]:
-        """(N,) rows that probably show none of the classes."""
-        return self.probability_none > NONE_CUT
+        """(N,) labeled rows that probably show none of the classes."""
+        return (self.probability_none > NONE_CUT) & self.is_labeled
 
     @property
     def num_issues(self) -> int:
@@ -107,13 +113,17 @@ def _check_shapes(found: LabelFindings) -> None:
 
 def _check_values(found: LabelFindings) -> None:
     K = len(found.class_names)
-    for name, values in (("given_labels", found.given_labels), ("predicted_labels", found.predicted_labels)):
-        _require_all(name, values, (values >= 0) & (values < K), f"labels from 0 to {K - 1}")
+    given, predicted, no_label = found.given_labels, found.predicted_labels, ~found.is_labeled
+    _require_all("given_labels", given, no_label | ((given >= 0) & (given < K)), f"labels from 0 to {K - 1}")
+    _require_all(
+        "predicted_labels", predicted, (predicted >= 0) & (predicted < K), f"labels from 0 to {K - 1}"
+    )
     quality, joint = found.label_quality, found.expected_joint
-    _require_all("label_quality", quality, np.isfinite(quality), "a finite score of each row")
+    _require_all("label_quality", quality, no_label | np.isfinite(quality), "a finite score of each row")
     for name in PROBABILITIES:
         values = getattr(found, name)
-        _require_all(name, values, (values >= 0) & (values <= 1), "values from 0 to 1")
+        is_missing = no_label & np.isnan(values)
+        _require_all(name, values, is_missing | ((values >= 0) & (values <= 1)), "values from 0 to 1")
     _require_all("expected_joint", joint.ravel(), np.isfinite(joint).ravel(), "finite counts")
     if not np.array_equal(np.sort(found.flagged_ranking), np.flatnonzero(found.is_label_issue)):
         _refuse("ranking does not begin with the flagged rows", "each flagged row once, before all others")
@@ -265,7 +275,10 @@ def build_page(
     names = [shown(name, 60) for name in found.class_names]
     listed = cells[:MAX_CELLS]
     small = len(names) <= MAX_TABLE_CLASSES
-    bars, bar_scale = class_bars(found.expected_joint, found.given_labels, found.is_label_issue, names)
+    known = found.is_labeled
+    bars, bar_scale = class_bars(
+        found.expected_joint, found.given_labels[known], found.is_label_issue[known], names
+    )
     repeats = (("Photos that show the same", found.duplicates), ("Rows of one group", found.groups))
     return {
         "title": shown(found.title, 120),
@@ -274,7 +287,7 @@ def build_page(
         "high": found.noise_rate.high,
         "doubt_hides_errors": found.doubt_hides_errors,
         "how": shown(found.noise_rate.method, 600),
-        "num_rows": len(found.image_ids),
+        "num_rows": int(known.sum()),
         "num_flagged": len(found.flagged_ranking),
         "has_photos": found.photo is not None,
         "top": [cards.of(row) for row in found.flagged_ranking[:MAX_TOP].tolist()],
@@ -288,7 +301,7 @@ def build_page(
         "bars": bars[:MAX_LISTED],
         "bar_scale": bar_scale,
         "num_classes": len(names),
-        "curve": flagged_curve(found.probability, found.is_label_issue),
+        "curve": flagged_curve(found.probability[known], found.is_label_issue[known]),
         "set_aside": [(shown(name, 120), shown(why, 200)) for name, why in found.set_aside[:MAX_LISTED]],
         "num_set_aside": len(found.set_aside),
         "findings": [(shown(kind), number) for kind, number in found.photo_findings.items()],

@@ -130,6 +130,13 @@ def open_members(runs: Sequence[Path | str], *, needs_folds: bool = True) -> lis
     if not runs:
         raise InputError("No run is named.", remedy="Name run folders of find or train.")
     opened = [open_run(run) for run in runs]
+    for run in opened:
+        if run.table.splits is not None:
+            raise InputError(
+                f"{run.path} has rows of {' and '.join(run.table.splits_in_use)}.",
+                expected="Only runs on rows of train are combined.",
+                remedy="Run find or train on the rows of train alone, or with --ignore-splits.",
+            )
     check_same_folds(opened)
     paths = [run.path.resolve() for run in opened]
     twice = [run.path for n, run in enumerate(opened) if paths[n] in paths[:n]]

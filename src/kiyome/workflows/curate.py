@@ -18,7 +18,7 @@ from kiyome.artifacts.leaks import LEAKS_FILE, read_leaks
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file, write_csv, write_csv_columns, write_text
-from kiyome.artifacts.table import SPLITS, TRAIN, UNLABELED, Table
+from kiyome.artifacts.table import SPLITS, TRAIN, UNKNOWN, UNLABELED, Table
 from kiyome.curation import MAX_LEFT_OUT, Action, CuratedTable, curate_table
 from kiyome.decisions.agreement import Rule
 from kiyome.decisions.consensus import Consensus, file_consensus, review_consensus
@@ -115,9 +115,10 @@ def curate(
     Returns
     -------
     CurateResult
-        Its folder holds the new ``table`` as CSV and Parquet, ``corrected_labels.csv`` (rows that are
-        still used in training), ``changes.csv``, and ``predictions/`` for softened labels: train on them
-        with ``soft_labels=global:FOLDER given_share=0``.
+        Its folder holds the new ``table`` as CSV and Parquet, ``corrected_labels.csv`` (rows that are still
+        used in training; rows outside train with the label that people gave, else their own),
+        ``changes.csv``, and ``predictions/`` for softened labels: train on them with
+        ``soft_labels=global:FOLDER given_share=0``.
 
     Raises
     ------
@@ -189,14 +190,17 @@ def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool)
     write_table_files(folder, result.table)
     table = curated.table
     names = np.array(table.class_names, dtype=object)
-    in_training = (curated.actions != "drop") & table.is_labeled & result.kept
-    corrected = {"image_id": table.image_ids[in_training], "label": names[table.labels[in_training]]}
+    labels = _labels_now(table)
+    listed = (curated.actions != "drop") & (labels != UNKNOWN) & result.kept
+    corrected = {"image_id": table.image_ids[listed], "label": names[labels[listed]]}
+    if table.splits is not None:
+        corrected["split"] = table.splits[listed]
     if not raw:
         corrected = {name: safe_cells(column) for name, column in corrected.items()}
     write_csv_columns(folder / "corrected_labels.csv", corrected)
     changed = np.flatnonzero((curated.actions != "keep") | curated.by_people).tolist()
     disputed = set(result.people.disputed) if result.people else set()
-    changes = (_change(row, run.table, curated, issues, disputed) for row in changed)
+    changes = (_change(row, run.table, curated, labels, issues, disputed) for row in changed)
     write_csv(folder / "changes.csv", [CHANGES, *changes])
     if curated.targets is not None:
         Predictions(
@@ -221,17 +225,30 @@ CHANGES = (
 )
 
 
+def _labels_now(table: Table) -> NDArray[np.int32]:
+    """Return labels (N,) to train on, and the true ones outside train where people gave them."""
+    if table.true_labels is None:
+        return table.labels
+    judged = (table.true_labels != UNKNOWN) & ~table.in_split(TRAIN)
+    return np.where(judged, table.true_labels, table.labels)
+
+
 def _change(
-    row: int, before: Table, curated: CuratedTable, issues: Issues, disputed: set[str]
+    row: int,
+    before: Table,
+    curated: CuratedTable,
+    labels: NDArray[np.int32],
+    issues: Issues,
+    disputed: set[str],
 ) -> tuple[object, ...]:
-    now, names = curated.table, before.class_names
+    now, names = curated.table, np.array([*before.class_names, ""], dtype=object)
     return (
         safe_cell(before.image_ids[row]),
         curated.actions[row],
         _reason(row, before, curated, disputed),
         safe_cell(names[before.given_labels[row]]),
         safe_cell(names[before.labels[row]]),
-        safe_cell(names[now.labels[row]]),
+        safe_cell(names[labels[row]]),
         1.0 if now.weights is None else float(now.weights[row]),
         round(float(issues.probability[row]), 6),
         "" if issues.probability_none is None else round(float(issues.probability_none[row]), 6),

@@ -1,7 +1,7 @@
 """Ranked list of labels that are probably wrong, from photos or from predictions of the user."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from kiyome.artifacts.issues import write_issue_files
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import cache_notes, sha256_of_file, write_text, writing
 from kiyome.artifacts.table import Table
-from kiyome.checks import check_arrays
 from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
@@ -22,19 +21,8 @@ from kiyome.features import embed_elsewhere, save_heads
 from kiyome.folds import join_groups
 from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.models import load_backbone
-from kiyome.noise import confident_joint, find_label_issues, posterior_of, transition_of
-from kiyome.noise.adaptive import (
-    ADAPTIVE,
-    adaptive_joint,
-    adaptive_mask,
-    adaptive_quality,
-    fit_adaptive,
-    precision_note,
-    weakness_note,
-)
+from kiyome.noise import posterior_of, transition_of
 from kiyome.noise.label_issues import check_filter
-from kiyome.noise.noise_rate import adaptive_noise_rate
-from kiyome.noise.none_of_the_classes import probability_none
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.report.find_report import LabelFindings, Repeats, write_report
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
@@ -46,6 +34,13 @@ from kiyome.workflows.scored_table import (
     read_scored_table,
 )
 from kiyome.workflows.split import Split
+from kiyome.workflows.split_findings import (
+    SplitFindings,
+    find_in_splits,
+    noise_rate_of_all,
+    notes_of_splits,
+    probability_none_of_rows,
+)
 from kiyome.workflows.with_runs import blend_with_runs, open_other_runs
 
 REPORT_SIDE = 256
@@ -58,7 +53,8 @@ class FindResult(LabelFindings):
 
     `is_label_issue`, `label_quality`, `probability`, `probability_none`, `predicted_labels` (N,) are of all
     rows that have a score; `ranking` (N,) starts with the flagged ones; `expected_joint` (K, K) is
-    [true, given]; `noise_rate` has a value and a range.
+    [true, given]; `noise_rate` has a value and a range. All are of all splits; rows of `unlabeled` are never
+    flagged, and have NaN for quality and probability.
     """
 
     folder: Path
@@ -66,6 +62,8 @@ class FindResult(LabelFindings):
     method: str
     confident_joint: NDArray[np.int64]
     """(K, K) [true, given] rows that the predictions place with confidence, calibrated to all rows."""
+    by_split: Mapping[str, SplitFindings]
+    """Findings of each split that has labels, train first."""
 
     @property
     def table(self) -> Table:
@@ -84,8 +82,11 @@ class FindResult(LabelFindings):
 
     @property
     def suggested_labels(self) -> NDArray[np.int64]:
-        """(N,) the likeliest class where a row is flagged and shows one, the given label elsewhere."""
-        suggests = self.is_label_issue & ~self.shows_none
+        """(N,) the likeliest class of an unlabeled row or a flagged one that shows one, else the given one.
+
+        Rows that show none of the classes keep the given label.
+        """
+        suggests = (self.is_label_issue & ~self.shows_none) | ~self.table.is_labeled
         return np.where(suggests, self.predicted_labels, self.given_labels)
 
     def summary(self) -> dict[str, Any]:
@@ -106,11 +107,18 @@ class FindResult(LabelFindings):
             "expected_joint": self.expected_joint.tolist(),
             "transition_matrix": transition_of(self.confident_joint).tolist(),
             "posterior_matrix": posterior_of(self.confident_joint).tolist(),
+            **self._of_splits(),
             "made_by": dict(self.scored.facts),
             **({"with": [asdict(each) for each in self.scored.others]} if self.scored.others else {}),
             "notes": list(self.scored.notes),
             **self.scored.photo_summary(),
         }
+
+    def _of_splits(self) -> dict[str, Any]:
+        """The findings of each split; empty where all rows are train."""
+        if self.table.splits is None:
+            return {}
+        return {"by_split": {name: split.summary() for name, split in self.by_split.items()}}
 
 
 def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> None:
@@ -162,7 +170,8 @@ def _repeats(groups: NDArray[np.int64], table: Table) -> Repeats:
         for rows in np.split(order, np.flatnonzero(first_of)[1:])
         if len(rows) > 1 and groups[rows[0]] >= 0
     ]
-    differing = [rows for rows in runs if len(set(table.given_labels[rows].tolist())) > 1]
+    labeled = [rows[table.is_labeled[rows]] for rows in runs]
+    differing = [rows for rows in labeled if len(set(table.given_labels[rows].tolist())) > 1]
     pairs = [
         (int(rows[0]), int(rows[table.given_labels[rows] != table.given_labels[rows[0]]][0]))
         for rows in differing
@@ -298,7 +307,8 @@ def find(
         missing_list=missing_list_path(path),
         on_progress=on_progress,
     )
-    refuse_splits(table, "find")
+    if others is not None:
+        refuse_splits(table, "find --with")
     num_folds, seed = 5 if num_folds is None else num_folds, seed or 0
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
     if has_new_split:
@@ -353,16 +363,14 @@ def examine(
 ) -> FindResult:
     """Findings about the labels of a table, from its out-of-fold predictions."""
     table = scored.table
-    labels, pred_probs = check_arrays(table.given_labels, scored.predictions.pred_probs)
-    fit = fit_adaptive(labels, pred_probs)
-    if method == ADAPTIVE:
-        flagged = adaptive_mask(fit, precision=precision)
-    else:
-        flagged = find_label_issues(labels, pred_probs, method=method)
-    scores, joint = adaptive_quality(fit), adaptive_joint(fit)
-    warnings = (weakness_note(fit), None if precision is None else precision_note(fit))
+    found = find_in_splits(scored, method=method, precision=precision, seed=seed)
+    flagged = np.zeros(len(table), np.bool_)
+    scores, probability = np.full((2, len(table)), np.nan)
+    for split in found.values():
+        flagged[split.rows] = split.is_label_issue
+        scores[split.rows], probability[split.rows] = split.label_quality, split.fit.probability
     exact = formula_warnings(table, ["oof.csv", "table.csv"])
-    notes = (*table.notes, *scored.notes, *filter(None, warnings), *exact)
+    notes = (*table.notes, *scored.notes, *notes_of_splits(found, precision), *exact)
     facts = (("flagged by", method), ("seed", str(seed)), ("table", table.fingerprint[:16]))
     return FindResult(
         folder=folder,
@@ -375,15 +383,14 @@ def examine(
         predicted_labels=scored.predictions.pred_probs.argmax(axis=1),
         is_label_issue=flagged,
         label_quality=scores,
-        probability=fit.probability,
-        doubt_hides_errors=fit.model.statistics.is_weak,
-        probability_none=probability_none(
-            labels, pred_probs, features=scored.features, folds=scored.table.folds
-        ),
+        probability=probability,
+        doubt_hides_errors=next(iter(found.values())).fit.model.statistics.is_weak,
+        probability_none=probability_none_of_rows(scored),
         ranking=np.lexsort((scores, ~flagged)),
-        confident_joint=confident_joint(labels, pred_probs),
-        expected_joint=joint * (len(labels) / joint.sum()),
-        noise_rate=adaptive_noise_rate(fit, seed=seed),
+        confident_joint=np.sum([split.confident_joint for split in found.values()], axis=0),
+        expected_joint=np.sum([split.expected_joint for split in found.values()], axis=0),
+        noise_rate=noise_rate_of_all(found),
+        by_split=found,
         facts=(*scored.facts, *facts),
         groups=None if table.groups is None else _repeats(join_groups(table.groups), table),
         **_about_photos(scored),

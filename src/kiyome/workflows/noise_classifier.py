@@ -16,7 +16,7 @@ from kiyome.artifacts.issues import read_issues
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.run import RunFolder, RunIdentity
 from kiyome.artifacts.storage import sha256_of_file, write_text
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import UNKNOWN, Table, write_table
 from kiyome.estimates import Estimate
 from kiyome.evaluation.metrics import Detection, detection, gain_in_average_precision
 from kiyome.progress import Progress, no_progress, shows_progress
@@ -142,10 +142,11 @@ def _table_of_flags(run: FinishedRun, is_flagged: NDArray[np.bool_]) -> Table:
         root=table.root,
         image_ids=table.image_ids,
         paths=table.paths,
-        given_labels=is_flagged.astype(np.int32),
+        given_labels=np.where(table.is_labeled, is_flagged, UNKNOWN).astype(np.int32),
         class_names=CLASSES,
         groups=table.groups,
         folds=table.folds,
+        splits=table.splits,
     )
 
 

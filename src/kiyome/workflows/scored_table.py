@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.leaks import Leaks
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.storage import map_array
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.errors import InputError
 from kiyome.features import HeadFacts, HeadFit, Heads, cross_fit_head, extract_features
 from kiyome.images.check import PhotoCheck, check_records
@@ -70,10 +70,22 @@ class ScoredTable:
     head_facts: HeadFacts | None = None
     others: tuple[OtherRun, ...] = ()
     """Other runs that were tried beside the predictions."""
+    of_one_head: NDArray[np.float32] | None = None
+    """(M, K) of the rows outside all folds, each by the head of one; None for predictions of the user."""
     facts: tuple[tuple[str, str], ...] = ()
     """Origin of the predictions, for people."""
     notes: tuple[str, ...] = ()
     """Warnings for people."""
+
+    @property
+    def by_one_model(self) -> NDArray[np.float32]:
+        """(N, K) predictions by one model a row, also outside the folds, where the rows have heads."""
+        probs = self.predictions.pred_probs
+        if self.of_one_head is None or self.table.folds is None:
+            return probs
+        probs = probs.copy()
+        probs[self.table.folds < 0] = self.of_one_head
+        return probs
 
     def photo_summary(self) -> dict[str, Any]:
         """Counts of photos and findings; empty for predictions of the user."""
@@ -118,6 +130,7 @@ def cross_fit_features(
         table=scored,
         predictions=predictions,
         features=features,
+        of_one_head=head.of_one_head,
         facts=(
             ("features", f"{name}, {features.shape[1]:,} a row"),
             *_head_facts(head, num_folds=int(np.asarray(scored.folds).max()) + 1, alike="equal rows"),
@@ -208,13 +221,14 @@ def embed_and_cross_fit(
         leaks=leaks,
         features=values,
         heads=head.heads,
+        of_one_head=head.of_one_head,
         head_facts=HeadFacts(
             backbone=backbone.name,
             weights=None if weights is None else str(Path(weights).resolve()),
             weights_sha256=backbone.weights_sha256,
             engine=backbone.engine,
             num_features=backbone.num_features,
-            num_rows=len(scored),
+            num_rows=int(scored.in_split(TRAIN).sum()),
             accuracy_on_given=head.accuracy_on_given,
             log_loss=head.log_loss,
         ),

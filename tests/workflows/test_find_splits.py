@@ -1,0 +1,205 @@
+"""`find` on a table with splits: train rows alone teach, every split has noise of its own."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kiyome.artifacts.issues import read_issues
+from kiyome.decisions.items import read_items
+from kiyome.errors import InputError
+from kiyome.experiments import read_diary
+from kiyome.testing import write_digits
+from kiyome.workflows.blend import calibrate
+from kiyome.workflows.curate import curate
+from kiyome.workflows.find import FindResult, find
+
+NUM_TRAIN, NUM_TEST = 300, 260
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 digits: all.csv with a column `split`, train.csv with the rows of train, the truth in true.npy."""
+    folder = tmp_path_factory.mktemp("digits")
+    np.save(folder / "true.npy", write_digits(folder / "data", num_photos=600, side=32))
+    with (folder / "data/train.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    splits = ["train"] * NUM_TRAIN + ["test"] * NUM_TEST + ["predict"] * 40
+    write(folder / "data/all.csv", rows, splits)
+    write(folder / "data/train.csv", rows[:NUM_TRAIN])
+    return folder
+
+
+def write(path: Path, rows: list[dict[str, str]], splits: list[str] | None = None) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_id", "label", "fold", *(["split"] if splits else [])])
+        for number, row in enumerate(rows):
+            split = [splits[number]] if splits else []
+            writer.writerow([row["image_id"], row["label"], number % 5, *split])
+
+
+def found(folder: Path, output: Path, name: str = "all.csv", **options: object) -> FindResult:
+    images = folder / "data/train_images"
+    return find(
+        folder / "data" / name,
+        images=images,
+        backbone="tiny",
+        output=output,
+        cache_folder=folder / "cache",
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> FindResult:
+    return found(folder, folder / "runs/all")
+
+
+def test_train_rows_are_predicted_as_if_there_were_no_others(folder: Path, result: FindResult) -> None:
+    alone = found(folder, folder / "alone/train", "train.csv")
+    is_train = result.table.in_split("train")
+    assert np.array_equal(result.table.folds[is_train], alone.table.folds)
+    assert (result.table.folds[~is_train] == -1).all()
+    assert np.allclose(result.pred_probs[is_train], alone.pred_probs, atol=1e-5)
+    assert np.allclose(result.probability[is_train], alone.probability, atol=1e-3)
+    assert np.array_equal(result.is_label_issue[is_train], alone.is_label_issue)
+
+
+def test_labels_of_the_test_set_teach_nothing(folder: Path, result: FindResult, tmp_path: Path) -> None:
+    with (folder / "data/all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[NUM_TRAIN::8]:
+        row["label"] = str((int(row["label"]) + 1) % 10)
+    write(folder / "data/other.csv", rows, [row["split"] for row in rows])
+    other = found(folder, tmp_path / "other", "other.csv")
+    assert np.array_equal(other.pred_probs, result.pred_probs)
+    is_test = other.table.in_split("test")
+    assert np.array_equal(other.probability[~is_test], result.probability[~is_test], equal_nan=True)
+    before, difference = result.by_split["test"].difference, other.by_split["test"].difference
+    assert before is not None
+    assert difference is not None
+    assert difference.value > before.value + 0.05
+
+
+def test_wrong_labels_of_the_test_set_are_found(folder: Path, result: FindResult) -> None:
+    true = np.load(folder / "true.npy")[[int(i[6:10]) for i in result.table.image_ids]]
+    wrong = true.astype(str) != result.table.given_names
+    test = result.table.in_split("test")
+    flagged = test & result.is_label_issue
+    assert wrong[flagged].mean() > 0.6
+    assert flagged.sum() > 0.5 * wrong[test].sum()
+    rate = result.by_split["test"].noise_rate
+    assert rate.low <= wrong[test].mean() <= rate.high
+
+
+def test_unlabeled_rows_are_predicted_and_never_flagged(result: FindResult) -> None:
+    unlabeled = result.table.in_split("unlabeled")
+    assert unlabeled.sum() == 40
+    assert not result.is_label_issue[unlabeled].any()
+    assert not result.shows_none[unlabeled].any()
+    assert np.isnan(result.probability[unlabeled]).all()
+    assert np.array_equal(result.suggested_labels[unlabeled], result.predicted_labels[unlabeled])
+    issues = read_issues(result.folder / "label_issues.parquet", result.table)
+    assert (issues.probability[unlabeled] == 0).all()
+    with (result.folder / "label_issues.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["split"] for row in rows[-40:]] == ["unlabeled"] * 40
+    assert {row["given_label"] for row in rows[-40:]} == {""}
+
+
+def test_the_summary_tells_the_noise_of_each_split(result: FindResult) -> None:
+    summary = json.loads((result.folder / "noise.json").read_text())
+    assert summary["splits"] == {"train": NUM_TRAIN, "test": NUM_TEST, "unlabeled": 40}
+    assert list(summary["by_split"]) == ["train", "test"]
+    for name, of_split in summary["by_split"].items():
+        assert np.isclose(np.sum(of_split["expected_joint"]), summary["splits"][name])
+    assert summary["by_split"]["train"]["difference_to_train"] is None
+    difference = summary["by_split"]["test"]["difference_to_train"]
+    assert difference["low"] < difference["value"] < difference["high"]
+    assert sum(each["flagged"] for each in summary["by_split"].values()) == summary["flagged"]
+
+
+def test_a_small_split_is_read_by_the_model_of_train(folder: Path, tmp_path: Path) -> None:
+    with (folder / "data/all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    write(folder / "data/small.csv", rows[:340], ["train"] * 300 + ["val"] * 40)
+    small = found(folder, tmp_path / "small", "small.csv").by_split["val"]
+    assert small.fit.model is not None
+    assert small.difference is None
+    assert small.noise_rate.num_rows == 40
+
+
+def test_brought_predictions_cover_all_splits(folder: Path, result: FindResult, tmp_path: Path) -> None:
+    again = find(folder / "data/all.csv", pred_probs=result.folder / "oof.csv", output=tmp_path / "brought")
+    assert np.array_equal(again.table.folds, result.table.folds)
+    assert np.allclose(again.pred_probs, result.pred_probs, atol=1e-6)
+    assert list(again.by_split) == ["train", "test"]
+
+
+def test_own_features_serve_all_splits(folder: Path, result: FindResult, tmp_path: Path) -> None:
+    np.save(tmp_path / "features.npy", result.scored.features)
+    again = find(folder / "data/all.csv", features=tmp_path / "features.npy", output=tmp_path / "run")
+    assert (again.table.folds >= 0).sum() == NUM_TRAIN
+    assert again.pred_probs.shape == (600, 10)
+
+
+def test_a_second_call_gives_the_same_files(folder: Path, result: FindResult) -> None:
+    before = {path.name: path.read_bytes() for path in result.folder.glob("*.csv")}
+    shutil.rmtree(folder / "again", ignore_errors=True)
+    again = found(folder, folder / "again/all")
+    assert {path.name: path.read_bytes() for path in again.folder.glob("*.csv")} == before
+
+
+def test_a_review_shows_the_rows_that_have_a_label(result: FindResult) -> None:
+    items = read_items(result.folder)
+    assert len(items) == NUM_TRAIN + NUM_TEST
+    assert items.given_labels is not None
+    assert items.given_labels.min() == 0
+    assert items.features is not None
+    assert items.features.shape == (NUM_TRAIN + NUM_TEST, result.scored.features.shape[1])  # type: ignore[union-attr]
+
+
+def test_the_diary_scores_train_alone(folder: Path, result: FindResult) -> None:
+    [entry] = [each for each in read_diary(folder / "runs") if each.run == "all"]
+    train = result.table.in_split("train")
+    right = (result.pred_probs.argmax(axis=1) == result.table.given_labels)[train]
+    assert entry.accuracy_on_given is not None
+    assert entry.accuracy_on_given.value == right.mean()
+
+
+def test_curate_changes_train_and_keeps_splits(folder: Path, result: FindResult, tmp_path: Path) -> None:
+    test = np.flatnonzero(result.table.in_split("test"))[:2]
+    given = result.table.given_names[test]
+    other = "3" if given[0] != "3" else "4"
+    answers = ["image_id,decision,label", f"{result.table.image_ids[test[0]]},relabel,{other}"]
+    answers.append(f"{result.table.image_ids[test[1]]},keep,")
+    (tmp_path / "answers.csv").write_text("\n".join(answers) + "\n")
+    run = curate(
+        result.folder, action="relabel", decisions=tmp_path / "answers.csv", output=tmp_path / "curated"
+    )
+    table, is_train = run.table, result.table.in_split("train")
+    assert np.array_equal(table.split_names, result.table.split_names)
+    changed = table.labels != table.given_labels
+    assert changed[is_train].any()
+    assert not changed[~is_train].any()
+    assert (run.curated.actions[~is_train] == "keep").all()
+    assert table.true_labels is not None
+    assert [table.class_names[label] for label in table.true_labels[test]] == [other, given[1]]
+    assert (table.true_labels != -1).sum() == 2
+    with (run.folder / "corrected_labels.csv").open(newline="") as file:
+        listed = {row["image_id"]: row for row in csv.DictReader(file)}
+    assert listed[result.table.image_ids[test[0]]] == {
+        "image_id": result.table.image_ids[test[0]],
+        "label": other,
+        "split": "test",
+    }
+    assert len(listed) == NUM_TRAIN + NUM_TEST - (run.curated.actions == "drop").sum()
+
+
+def test_runs_with_splits_are_not_combined_yet(result: FindResult) -> None:
+    with pytest.raises(InputError, match=r"has rows of train and test and unlabeled. Only runs on rows of"):
+        calibrate(result.folder)
