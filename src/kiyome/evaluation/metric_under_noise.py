@@ -186,26 +186,20 @@ def metric_under_noise(
     if known is None and measured is None:
         # a matrix scaled to a distant rate may be close to singular, so the ends use uniform errors
         ends += [matrix_with_noise_rate(np.eye(K), shares, share) for share in (rate.low, rate.high)]
-    title, together = METRICS[metric].title, None if groups is None else group_numbers(groups, N)
+    together = None if groups is None else group_numbers(groups, N)
+    title, by_counts = METRICS[metric].title, METRICS[metric].of_confusion is not None
     estimated, plausible, refused = None, None, list[str]()
-
-    def curve(rows: NDArray[np.intp], share: float | None) -> Matrix:
-        now = matrix_from_predictions(given[rows], probs[rows]) if known is None else known
-        if share is not None:
-            now = matrix_with_noise_rate(now, true_shares(given[rows], now), share)
-        return _true_scores(metric, given[rows], probs[rows], now)
-
     if (unstable := _unstable_class(given, ends)) is not None:
         refused.append(
             f"No estimate of the true {title}: noise alone may move the count of class {unstable} (from 0) to"
             " zero."
         )
     else:
-        curves = np.array([_true_scores(metric, given, probs, each) for each in ends])
-        spread = bootstrap_spread(curve, np.arange(N) if together is None else together, measured, seed)
+        spread = _spread_of_true_scores(metric, given, probs, known, measured, together, seed)
         half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
+        curves = np.array([_true_scores(metric, given, probs, each) for each in ends])
         estimated = _estimate(metric, curves[:, 0], float(half[0]), N)
-        if METRICS[metric].of_confusion is not None:
+        if by_counts:
             low, high = _within(metric, np.array([(curves - half).min(), (curves + half).max()])).tolist()
             plausible = Range(low=low, high=high)
         if estimated is None:
@@ -213,7 +207,7 @@ def metric_under_noise(
                 f"No estimate of the true {title}: corrected as if errors were independent, it lies outside"
                 " its range, so the model repeats mistakes of the labels."
             )
-    if METRICS[metric].of_confusion is None:
+    if not by_counts:
         refused.append(
             f"No plausible range of the true {title}: it depends on the probabilities that the model gives to"
             " mistakes that it repeats, which labels and predictions do not determine."
@@ -336,6 +330,26 @@ def _true_scores(metric: str, labels: Labels, pred_probs: Matrix, T: Matrix) -> 
     counts = confusion_counts(labels, pred_probs.argmax(axis=1), len(T))
     shares = true_shares(labels, T)
     return np.array([of_confusion(_true_confusion(counts, T, shares, repeats)) for repeats in SEEN])
+
+
+def _spread_of_true_scores(
+    metric: str,
+    labels: Labels,
+    pred_probs: Matrix,
+    known: Matrix | None,
+    measured: Estimate | None,
+    together: NDArray[np.intp] | None,
+    seed: int,
+) -> Matrix:
+    """Return the standard deviation of `_true_scores` over draws of rows, each with its own matrix."""
+
+    def scores(rows: NDArray[np.intp], share: float | None) -> Matrix:
+        T = matrix_from_predictions(labels[rows], pred_probs[rows]) if known is None else known
+        if share is not None:
+            T = matrix_with_noise_rate(T, true_shares(labels[rows], T), share)
+        return _true_scores(metric, labels[rows], pred_probs[rows], T)
+
+    return bootstrap_spread(scores, np.arange(len(labels)) if together is None else together, measured, seed)
 
 
 def _true_confusion(counts: Counts, T: Matrix, shares: Matrix, repeats: float) -> Counts:
