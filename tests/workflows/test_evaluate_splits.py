@@ -125,6 +125,7 @@ def test_an_audit_of_test_rows_gives_the_true_accuracy_on_them(tmp_path: Path, p
     folder, truth = tmp_path / "run-audit-test", TRUTH[SPLITS == "test"]
     assert read_sample(folder).split == "test"
     answer(folder, truth)
+    assert audit(folder).describe()[0].startswith("True accuracy on all 200 test rows: ")
     result = evaluate(run)
     assert result.audit is not None
     right = open_run(run).predictions.pred_probs.argmax(axis=1)[SPLITS == "test"] == truth

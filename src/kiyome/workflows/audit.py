@@ -50,9 +50,10 @@ class AuditResult:
 
     def describe(self) -> list[str]:
         """Return the estimates in sentences."""
-        score, drawn, rows = self.score, len(self.sample.design.rows), len(self.sample.labels)
+        score, drawn = self.score, len(self.sample.design.rows)
+        rows = f"{len(self.sample.labels):,} {self.sample.split or ''}".strip()
         sentences = [
-            f"True accuracy on all {rows:,} rows: {score.accuracy_on_true.as_percent()}.",
+            f"True accuracy on all {rows} rows: {score.accuracy_on_true.as_percent()}.",
             f"Wrong labels: {score.noise_rate.as_percent()}.",
             f"Accuracy on given labels: {self.sample.accuracy_on_given.as_percent()}.",
         ]
