@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from kiyome.artifacts.leaks import SAME_GROUP, Leaks, write_leaks
 from kiyome.artifacts.table import Table
 from kiyome.cli import app
 from kiyome.errors import InputError
@@ -181,17 +182,19 @@ def test_the_submission_is_chosen_from_both_scores(tmp_path: Path, parted, run_o
 def test_the_score_is_given_without_rows_that_lie_in_train(tmp_path: Path, parted, run_of) -> None:
     run = run_of(tmp_path / "run", parted)
     assert evaluate(run).leak_score is None
-    ids, test = parted.image_ids, np.flatnonzero(SPLITS == "test")
-    lines = [
-        *((ids[row], "test", ids[0], "train", "copy", row == test[0]) for row in test[:30]),
-        (ids[test[40]], "test", ids[1], "train", "same group", False),
-        (ids[test[41]], "test", ids[520], "val", "copy", True),
-        (ids[510], "val", ids[2], "train", "copy", False),
-    ]
-    header = ("image_id", "split", "other_image_id", "other_split", "kind", "labels_differ")
-    with (tmp_path / "leaks.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *lines])
-    found = evaluate(run, leaks=tmp_path / "leaks.csv")
+    test = np.flatnonzero(SPLITS == "test")
+    pairs = [*((row, 0, "cropped") for row in test[:30]), (test[40], 1, SAME_GROUP)]
+    pairs += [(test[41], 520, "cropped"), (510, 2, "cropped")]  # test in val, and val in train
+    leaks = Leaks(
+        first=np.array([pair[0] for pair in pairs]),
+        second=np.array([pair[1] for pair in pairs]),
+        kinds=tuple(pair[2] for pair in pairs),
+        similarity=np.where(np.array([pair[2] for pair in pairs]) == SAME_GROUP, np.nan, 0.9),
+        labels_differ=np.isin(np.arange(len(pairs)), [0, 31]),
+        pixels=np.ones((len(pairs), 2), np.int64),
+    )
+    write_leaks(tmp_path, parted, leaks)
+    found = evaluate(run, leaks=tmp_path)
     right = open_run(run).right_on_given
     assert found.leak_score is not None
     assert (found.leak_score.num_leaks, found.leak_score.num_conflicts) == (30, 1)
@@ -200,8 +203,5 @@ def test_the_score_is_given_without_rows_that_lie_in_train(tmp_path: Path, parte
     assert "without the 30 that lie in train, 1 of these with another label" in found.splits()[-1]
     told = json.loads((found.folder / "evaluate.json").read_text("utf-8"))
     assert told["leaks"]["num_conflicts"] == 1
-    with pytest.raises(InputError, match=r"There is no file .*nothere"):
-        evaluate(run, leaks=tmp_path / "nothere.csv")
-    (tmp_path / "other.csv").write_text("image_id,label\n", encoding="utf-8")
-    with pytest.raises(InputError, match="has no column kind, labels_differ, other_split"):
-        evaluate(run, leaks=tmp_path / "other.csv")
+    with pytest.raises(InputError, match=r"There is no leaks.csv in .*nothere"):
+        evaluate(run, leaks=tmp_path / "nothere")

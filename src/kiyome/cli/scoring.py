@@ -141,7 +141,9 @@ def evaluate(
     ] = None,
     leaks: Annotated[
         Path | None,
-        typer.Option(help="leaks.csv of kiyome check, to score without these rows; the run's if not given."),
+        typer.Option(
+            help="Folder of a kiyome check that lists rows that lie in train; the run's if not given."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder; RUN-evaluate if not given.")

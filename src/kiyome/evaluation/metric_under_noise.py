@@ -205,7 +205,7 @@ def metric_under_noise(
         if estimated is None:
             refused.append(
                 f"No estimate of the true {title}: corrected as if errors were independent, it lies outside"
-                " its range, so the model repeats mistakes of the labels."
+                " its range; the model repeats mistakes of the labels, or the noise matrix is wrong."
             )
     if not by_counts:
         refused.append(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.leaks import LEAKS_FILE
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file
@@ -34,7 +35,7 @@ from kiyome.workflows.audit_scores import AuditRecord, audits_of, audits_on_rows
 from kiyome.workflows.caveats import FROM_FILE, caveats_of, leaks_of
 from kiyome.workflows.evaluate_page import write_evaluation
 from kiyome.workflows.evaluate_result import EvaluateResult, MetricScore, RunComparison
-from kiyome.workflows.leak_score import LEAKS_FILE, score_of_leaks
+from kiyome.workflows.leak_score import score_of_leaks
 from kiyome.workflows.review_score import score_of_review
 
 ENOUGH_MEASURED = 30
@@ -85,8 +86,8 @@ def evaluate(
         `kiyome.choose_submission`, among the experiments of which the diary notes a score ``public``; all
         numbers are of train rows.
     leaks
-        The list of rows that lie in train, too, as ``leaks.csv`` of `kiyome.check`; the run's own if not
-        given. The score is also reported without them.
+        The folder of a `kiyome.check` with a list of rows that lie in train, too, ``leaks.csv``; the run's
+        own if not given. The score is also reported without these rows.
     output
         The run folder; ``RUN-evaluate`` beside the run if not given.
     seed
@@ -101,8 +102,8 @@ def evaluate(
     ------
     InputError
         Runs that differ in rows, labels or folds; predictions that are not out of fold; a `measured_errors`
-        of another form; a split without rows; an unknown metric; `public_rows` with another split than
-        train, or with fewer than two public scores.
+        of another form; a split without rows; an unknown metric; no list of leaks; `public_rows` with another
+        split than train, or with fewer than two public scores.
     StaleArtifact
         A run that was cut off or changed, or whose predictions belong to another table.
 
@@ -152,11 +153,16 @@ def evaluate(
         **({} if metric is None else {"metric": metric}),
         **({} if reviewed is None else {"review": reviewed[1]}),
     }
-    leak_list = Path(leaks) if leaks else main.path / LEAKS_FILE
-    leak_score = None
-    if chosen != TRAIN and (leaks or leak_list.is_file()):
-        leak_score = score_of_leaks(main, leak_list, seed=seed)
-        config["leaks"] = sha256_of_file(leak_list)
+    leak_folder, leak_score = Path(leaks) if leaks else whole.path, None
+    if leaks and not (leak_folder / LEAKS_FILE).is_file():
+        raise InputError(
+            f"There is no {LEAKS_FILE} in {leak_folder}.",
+            remedy="Name the folder that kiyome check wrote for a table with splits.",
+        )
+    if chosen != TRAIN:
+        leak_score = score_of_leaks(whole, chosen, leak_folder, seed=seed)
+    if leak_score is not None:
+        config["leaks"] = sha256_of_file(leak_folder / LEAKS_FILE)
     experiments = _experiments(main)
     submission = None
     if public_rows is not None:
