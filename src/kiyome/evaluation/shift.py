@@ -128,7 +128,8 @@ def compare_splits(
         Rows of one group stay in one fold and change splits together; an empty text stands alone. A group
         with rows in both splits is shuffled within.
     input_map : InputMap, optional
-        Of heads that were fitted on these features, whose principal components are used; else it is fitted.
+        Its principal components are used; fitted on these features if not given. A map that was fitted on
+        one split alone tells the splits apart by itself.
     seed : int
         Of folds and shuffles.
 
