@@ -175,7 +175,7 @@ def test_copies_of_train_rows_in_test_tell_nothing() -> None:
 def test_few_rows_say_that_nothing_can_be_told() -> None:
     shift = compare_splits(DIGITS.data[:300], random_split(3, 300, 12))
     assert shift.verdict == "cannot tell"
-    assert shift.advice("val").startswith("Cannot tell with 12 rows of val whether val looks like train (AUC")
+    assert shift.advice("val").startswith("Cannot tell with 12 val rows whether they look like train (AUC")
     assert (
         compare_splits(DIGITS.data[:9], np.arange(9) < 1, groups=np.arange(9) // 5).verdict == "cannot tell"
     )

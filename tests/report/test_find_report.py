@@ -13,7 +13,7 @@ import pytest
 from kiyome.errors import InputError
 from kiyome.noise import NoiseRate
 from kiyome.report import LabelFindings, Repeats, write_report
-from kiyome.report.find_report import MAX_REPORT_BYTES, render_report
+from kiyome.report.find_report import MAX_REPORT_BYTES, SplitLine, render_report
 from kiyome.report.render import content_security_policy
 
 Make = Callable[..., LabelFindings]
@@ -266,3 +266,39 @@ def test_arrays_of_different_runs_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         make_report(9, 2, flipped=0, **change)
+
+
+def test_splits_have_numbers_of_their_own_and_rows_of_test_a_mark(make_report: Make) -> None:
+    evil = "classes <b>x</b> differ"
+    splits = (
+        SplitLine(name="train", num_rows=200, flagged=20, noise="10.0 % (8.0 to 12.0 %)", difference=""),
+        SplitLine(
+            name="test",
+            num_rows=100,
+            flagged=4,
+            noise="4.0 % (2.0 to 6.0 %)",
+            difference="cleaner by 6.0 points (2.0 to 10.0)",
+            sentences=["test looks like train (AUC 0.503, 0.470 to 0.540).", evil],
+        ),
+        SplitLine(name="unlabeled", num_rows=1000, flagged=None, noise="", difference=""),
+    )
+    names = np.where(np.arange(300) % 3 == 0, "test", "train").tolist()
+    page = render_report(make_report(300, 4, split_names=names, splits=splits))
+    read = " ".join(" ".join(Structure(page).text).split())
+    for text in (
+        "Does test look like train?",
+        "test looks like train (AUC 0.503",
+        evil,
+        "1,000",
+        splits[1].difference,
+    ):
+        assert text in read
+    assert "Does train look like train?" not in read
+    assert "<b>x</b>" not in page
+    flagged = make_report(300, 4).flagged_ranking
+    assert page.count('<span class="split">test</span>') == (flagged % 3 == 0).sum() + len(
+        [row for row in flagged if row % 3 == 0]
+    )
+    plain = render_report(make_report(300, 4))
+    assert 'id="splits"' not in plain
+    assert 'class="split"' not in plain

@@ -79,14 +79,15 @@ class Shift:
 
         >>> in_test = np.arange(400) < 40
         >>> compare_splits(np.random.default_rng(0).normal(size=(400, 5)), in_test).advice()
-        'Cannot tell with 40 rows of test whether test looks like train (AUC 0.432, 0.310 to 0.584).'
+        'Cannot tell with 40 test rows whether they look like train (AUC 0.432, 0.310 to 0.584).'
         """
         if self.auc is None:
             return f"Cannot tell whether {split} looks like train: no fold holds rows of both."
         seen = f"AUC {self.auc.value:.3f}, {self.auc.low:.3f} to {self.auc.high:.3f}"
         if self.verdict == "cannot tell":
             rows, few = min((self.num_test, split), (self.num_train, "train"))
-            return f"Cannot tell with {rows:,} rows of {few} whether {split} looks like train ({seen})."
+            alike = "they look like train" if few == split else f"{split} looks like them"
+            return f"Cannot tell with {rows:,} {few} rows whether {alike} ({seen})."
         if self.verdict == "no difference found":
             return f"{split} looks like train ({seen}): a score of train should carry over."
         if self.verdict == "differs little":

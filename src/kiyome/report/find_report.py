@@ -1,7 +1,7 @@
 """The page of `kiyome find`: its contents as values, and how it is written. N rows, K classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.issues import NO_LABEL, NONE_CUT
 from kiyome.artifacts.storage import write_text
+from kiyome.artifacts.table import TRAIN
 from kiyome.errors import InputError
 from kiyome.noise import NoiseRate
 from kiyome.progress import Progress, no_progress
@@ -27,6 +28,22 @@ class Repeats:
     """Groups with more than one given label."""
     pairs: Sequence[tuple[int, int]] = ()
     """Pairs of rows with different labels, the ones to show first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitLine:
+    """One split of the table as the page shows it."""
+
+    name: str
+    num_rows: int
+    flagged: int | None
+    """None for rows without labels."""
+    noise: str
+    """Share of wrong labels, with its range."""
+    difference: str
+    """Noise against that of train."""
+    sentences: Sequence[str] = ()
+    """Whether it looks like train; the first is the advice."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +84,10 @@ class LabelFindings:
     """Photos that show the same; None where nobody looked."""
     groups: Repeats | None = None
     """Rows of one group; None where the table has no groups."""
+    split_names: Sequence[str] = ()
+    """N splits of the rows; empty where all are train."""
+    splits: Sequence[SplitLine] = ()
+    """The splits, train first; empty where all rows are train."""
     facts: Sequence[tuple[str, str]] = ()
     """Names and values that let somebody repeat this run."""
     doubt_hides_errors: bool = False
@@ -186,6 +207,8 @@ class Card:
     """Share of rows up to this one, the most suspicious first; None where probabilities are shown."""
     none: float
     """Probability that the photo shows none of the classes."""
+    split: str
+    """Empty for a row of train."""
     thumbnail: str | None
 
 
@@ -306,6 +329,9 @@ def build_page(
         "num_set_aside": len(found.set_aside),
         "findings": [(shown(kind), number) for kind, number in found.photo_findings.items()],
         "repeats": [repeats_view(name, one, cards) for name, one in repeats if one is not None],
+        "splits": [
+            replace(each, sentences=[shown(text, 600) for text in each.sentences]) for each in found.splits
+        ],
         "facts": [(shown(name), shown(value, 200)) for name, value in found.facts],
         "sprites": [(_key(row), thumbnail) for row, thumbnail in thumbnails.items()],
     }
@@ -330,6 +356,7 @@ class _Cards:
             chance=float(found.probability[row]),
             place=float(self.places[row] / len(self.places)) if found.doubt_hides_errors else None,
             none=float(found.probability_none[row]),
+            split="" if not found.split_names or found.split_names[row] == TRAIN else found.split_names[row],
             thumbnail=_key(row) if row in self.thumbnails else None,
         )
 
