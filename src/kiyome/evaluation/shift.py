@@ -89,7 +89,7 @@ class Shift:
             alike = "they look like train" if few == split else f"{split} looks like them"
             return f"Cannot tell with {rows:,} {few} rows whether {alike} ({seen})."
         if self.verdict == "no difference found":
-            return f"{split} looks like train ({seen}): a score of train should carry over."
+            return f"{split} looks like train, as far as features show ({seen}): a score of train should carry over."
         if self.verdict == "differs little":
             return f"{split} differs little from train ({seen}): a score of train should nearly carry over."
         if self.auc_within_classes is not None and self.auc_within_classes.high <= LITTLE:
