@@ -5,9 +5,10 @@
 Random splits: how many intervals of the AUC hold 0.5, those of `compare_splits` and DeLong's of the same
 scores; in how many splits a class is said to differ by its photos or by its share. Planted: test photos of
 mango leaves are brightened by 10 % or blurred by a pixel; in how many splits that is told. Real: digits of
-other writers, mango leaves at random and by blocks of names within each class, CIFAR-10's own test set.
-Features are pixels for digits, else those of lite0, which the folder FEATURES keeps. FOLDER holds
-mango_leaf/mango_leaf_224.npz and cifar10/cifar10_jpeg.npz.
+other writers, mango leaves at random and by blocks of names within each class, CIFAR-10's own test set; and
+what the heads of `find` score out of fold on train, and on test. Features are pixels for digits, else those
+of lite0, which the folder FEATURES keeps. FOLDER holds mango_leaf/mango_leaf_224.npz and
+cifar10/cifar10_jpeg.npz.
 """
 
 import sys
@@ -23,7 +24,9 @@ from kiyome.estimates import proportion
 from kiyome.evaluation import shift as module
 from kiyome.evaluation.class_shares import compare_class_shares
 from kiyome.evaluation.shift import compare_splits
+from kiyome.features import cross_fit_head
 from kiyome.features.inputs import InputMap, fit_input_map
+from kiyome.folds import assign_folds
 from kiyome.images.decode import decode_photo
 from kiyome.models import Backbone, load_backbone
 from measured import SHARED_DATA, show
@@ -74,11 +77,17 @@ def report(data: Path, kept: Path) -> Iterator[str]:
         yield from planted(fault, mango, faulted(fault, data, kept))
     yield "\nReal"
     halves = np.arange(1797) >= 1797 // 2
-    yield real("digits, second half against first", digits, halves)
-    at_random = np.random.default_rng(0).permutation(4000) < 800
-    yield real("mango, 800 at random", mango, at_random)
-    for seed in range(3):
-        yield real(f"mango, a fifth of the names of each class ({seed})", mango, by_names(data, seed))
+    places = np.random.default_rng(0).permutation(int(mango.groups.max()) + 1)
+    for name, source, in_test in (
+        ("digits, second half against first", digits, halves),
+        ("mango, a fifth of the groups at random", mango, places[mango.groups] < len(places) // 5),
+        *(
+            (f"mango, a fifth of the names of each class ({seed})", mango, by_names(data, seed))
+            for seed in range(3)
+        ),
+    ):
+        yield real(name, source, in_test)
+        yield carried(source, in_test)
     train, test = (cifar_features(data, kept, split) for split in ("train", "test"))
     with np.load(data / "cifar10/cifar10_jpeg.npz") as stored:
         labels = np.concatenate([stored["train_label"], stored["test_label"]])
@@ -151,6 +160,21 @@ def real(name: str, source: Source, in_test: np.ndarray) -> str:
         f"{len(shift.differing_classes)}, by share: {len(shares.differing_classes)} of {source.num_classes}; "
         f"{time.process_time() - started:.1f} s CPU\n    {shift.advice()}"
     )
+
+
+def carried(source: Source, in_test: np.ndarray) -> str:
+    """Accuracy of the heads of `find` on train, out of fold, and on test; copies of train rows left out."""
+    train, labels = ~in_test, source.labels
+    test = in_test & ~np.isin(source.groups, source.groups[train])
+    folds = assign_folds(labels[train], groups=source.groups[train])
+    fit = cross_fit_head(source.features[train], labels[train], folds, num_classes=source.num_classes)
+    right = fit.heads.pred_probs(source.features[test]).argmax(axis=1) == labels[test]
+    out_of_fold = int((fit.pred_probs.argmax(axis=1) == labels[train]).sum())
+    on_train, on_test = (
+        proportion(out_of_fold, int(train.sum())),
+        proportion(int(right.sum()), int(test.sum())),
+    )
+    return f"    accuracy out of fold {on_train.as_percent()}, on test {on_test.as_percent()}"
 
 
 def digits_pixels() -> Source:

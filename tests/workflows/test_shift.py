@@ -1,13 +1,17 @@
 """Splits against train: sentences, the list of rows, and what is said without features."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from typer.testing import CliRunner
 
 from kiyome.artifacts.table import Table
+from kiyome.cli import app
+from kiyome.testing import write_digits
 from kiyome.workflows.shift import WEAKER, compare_with_train, describe_shift, write_shift
 
 N, K = 600, 10
@@ -44,7 +48,9 @@ def test_a_darker_test_set_is_told_and_its_rows_are_listed(splits: np.ndarray, t
     assert told[0].startswith("test does not look like train (AUC ")
     assert told[1].startswith("  Classes whose photos differ most: digit ")
     assert "  Class shares do not differ by more than luck." in told
-    assert told[-1].startswith(("unlabeled looks like train, as far as", "Cannot tell with 100 unlabeled rows"))
+    assert told[-1].startswith(
+        ("unlabeled looks like train, as far as", "Cannot tell with 100 unlabeled rows")
+    )
     write_shift(tmp_path, table, found)
     with (tmp_path / "shift.csv").open(newline="", encoding="utf-8") as file:
         listed = list(csv.DictReader(file))
@@ -99,3 +105,23 @@ def test_copies_and_groups_stay_together(splits: np.ndarray) -> None:
 def test_without_train_or_other_splits_there_is_nothing_to_compare() -> None:
     for name in ("train", "test"):
         assert compare_with_train(table_of(np.repeat([name], N)), features=PIXELS) == {}
+
+
+def test_check_prints_class_shares_by_split(tmp_path: Path) -> None:
+    write_digits(tmp_path / "digits", num_photos=200, noise_rate=0)
+    table = tmp_path / "digits" / "train.csv"
+    head, *lines = table.read_text().split()
+    rows = [
+        f"{line},{'test' if line[-1] in '01' or number % 4 == 0 else 'train'}"
+        for number, line in enumerate(lines)
+    ]
+    table.write_text("\n".join([f"{head},split", *rows]))
+    answer = CliRunner().invoke(app, ["check", str(tmp_path / "digits"), "--output", str(tmp_path / "run")])
+    assert answer.exit_code == 0, answer.output
+    told = " ".join(answer.output.split())
+    assert f"test against train: {WEAKER}" in told
+    assert "Class shares differ by more than luck: " in told
+    again = CliRunner().invoke(
+        app, ["check", str(tmp_path / "digits"), "--output", str(tmp_path / "run"), "--json"]
+    )
+    assert json.loads(again.stdout)["shift"]["test"]["classes"]["0"]["difference"]["low"] > 0

@@ -136,7 +136,9 @@ def _photos(summary: dict[str, Any]) -> None:
 
 
 def show_check(result: "CheckResult") -> None:
-    """Print the findings about the photos, and the classes."""
+    """Print the findings about the photos, the classes, and their shares by split."""
+    from kiyome.workflows.shift import describe_shift
+
     summary = result.summary()
     for note in summary["notes"]:
         line(f"note: {note}")
@@ -145,6 +147,8 @@ def show_check(result: "CheckResult") -> None:
     for name, counts in summary["classes"].items():
         aside = f", {counts['set_aside']:,} set aside" if counts["set_aside"] else ""
         line(f"  {counts['readable']:>6,}  {name}{aside}")
+    for sentence in describe_shift(result.shift):
+        line(sentence)
     line()
     line(f"Lists     {result.folder}")
 

@@ -89,12 +89,13 @@ class Shift:
             alike = "they look like train" if few == split else f"{split} looks like them"
             return f"Cannot tell with {rows:,} {few} rows whether {alike} ({seen})."
         if self.verdict == "no difference found":
-            return f"{split} looks like train, as far as features show ({seen}): a score of train should carry over."
+            alike = f"{split} looks like train, as far as features show ({seen})"
+            return f"{alike}: a score of train should carry over."
         if self.verdict == "differs little":
             return f"{split} differs little from train ({seen}): a score of train should nearly carry over."
         if self.auc_within_classes is not None and self.auc_within_classes.high <= LITTLE:
             return f"{split} differs from train ({seen}), but hardly within classes: weight classes as there."
-        return f"{split} does not look like train ({seen}): do not believe a score of train for it."
+        return f"{split} does not look like train ({seen}): a score of train may not carry over."
 
 
 def compare_splits(

@@ -1,6 +1,7 @@
 """Check of a set of photos: every photo is read once, before any training."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
 from kiyome.workflows.leaks import find_leaks, leak_note
 from kiyome.workflows.outputs import photo_summary, write_photo_lists
+from kiyome.workflows.shift import SplitComparison, compare_with_train
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,11 +25,15 @@ class CheckResult:
     photos: PhotoCheck
     leaks: Leaks | None = None
     """Photos that lie in two splits; None where all rows are in one split."""
+    shift: Mapping[str, SplitComparison] = field(default_factory=dict)
+    """The class shares of each other split against train; empty where all rows are in one split."""
 
     def summary(self) -> dict[str, Any]:
         """The result as JSON can hold it."""
         notes = [*self.table.notes, *leak_note(self.table, self.leaks)]
         counts = photo_summary(self.table, self.photos, self.leaks)
+        if self.shift:
+            counts["shift"] = {name: each.summary() for name, each in self.shift.items()}
         return {"folder": str(self.folder), "notes": notes, **counts}
 
 
@@ -112,4 +118,6 @@ def check(
         )
         leaks = find_leaks(table, photos, on_progress=on_progress)
         write_photo_lists(run.path, table, photos, leaks)
-        return CheckResult(folder=run.path, table=table, photos=photos, leaks=leaks)
+        readable = photos.readable
+        shift = compare_with_train(table.take(readable), alike=photos.duplicates.groups[readable])
+        return CheckResult(folder=run.path, table=table, photos=photos, leaks=leaks, shift=shift)

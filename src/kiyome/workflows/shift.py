@@ -21,7 +21,7 @@ MOST_LISTED = 1000
 """Rows of each split in `shift.csv`."""
 MOST_NAMED = 3
 """Classes that a sentence names."""
-WEAKER = "Without features, photos were not compared: this is weaker evidence."
+WEAKER = "photos were not compared, which needs features (`kiyome find` on photos, or --features)."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +41,8 @@ class SplitComparison:
 
     def describe(self) -> list[str]:
         """Return what was found in sentences, the advice first."""
-        lines = [WEAKER if self.photos is None else self.photos.advice(self.split)]
+        compared = f"{self.split} against train: {WEAKER}"
+        lines = [compared if self.photos is None else self.photos.advice(self.split)]
         if self.photos is not None and self.photos.differing_classes:
             auc = self.photos.class_auc
             named = [(k, f"{found.value:.3f}") for k in self.photos.differing_classes if (found := auc[k])]
@@ -140,7 +141,7 @@ def _compare(
         split=split,
         class_names=table.class_names,
         photos=None if features is None else compare_splits(features, in_test, labels=labels, **common),
-        class_shares=compare_class_shares(labels, in_test, **common),
+        class_shares=compare_class_shares(labels, in_test, **common) if table.num_classes > 1 else None,
         confidence=confidence,
         rows=rows,
     )
@@ -184,7 +185,7 @@ def describe_shift(found: Mapping[str, SplitComparison]) -> Iterator[str]:
     """Yield sentences on all comparisons."""
     for each in found.values():
         first, *rest = each.describe()
-        yield first if each.photos is not None else f"{each.split} against train: {first}"
+        yield first
         yield from (f"  {sentence}" for sentence in rest)
 
 
