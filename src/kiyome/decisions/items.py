@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.audit_folder import PHOTOS, AuditFolder, is_audit_folder, read_audit_folder
 from kiyome.artifacts.escapes import safe_cell
 from kiyome.artifacts.issues import read_issues
+from kiyome.artifacts.leaks import read_leaks
 from kiyome.artifacts.manifest import key_at
 from kiyome.artifacts.run import review_folder
 from kiyome.artifacts.storage import map_array, reading
@@ -133,6 +134,8 @@ class ReviewItems:
     """(N, D) mapped from the disk; None where the run kept none."""
     duplicate_groups: NDArray[np.int64] | None = None
     """(N,) rows with the same number show the same picture, `ALONE` has no duplicate; None if unknown."""
+    copies: NDArray[np.int64] | None = None
+    """(n, 2) rows of two splits that show one shot, those with two labels first; None if unknown."""
     splits: Texts | None = None
     """(N,) train, val or test; None where every row is train. It tells no label: a blind review shows it."""
 
@@ -217,6 +220,7 @@ def _of_run(run: FinishedRun) -> ReviewItems:
         pred_probs=labeled.predictions.pred_probs,
         features=features,
         duplicate_groups=_duplicate_groups(run.path / DUPLICATES_FILE, table),
+        copies=_copies(run.path, table),
         splits=table.splits,
     )
 
@@ -282,6 +286,12 @@ def _features(path: Path, num_rows: int) -> NDArray[np.floating[Any]] | None:
             remedy="Run kiyome find again.",
         )
     return features
+
+
+def _copies(folder: Path, table: Table) -> NDArray[np.int64] | None:
+    """Return (n, 2) the pairs of copies in `leaks.csv`, in its order; None where there is no such file."""
+    leaks = read_leaks(folder, table)
+    return None if leaks is None else np.stack([leaks.first, leaks.second], axis=1)[leaks.shows_same]
 
 
 def _duplicate_groups(path: Path, table: Table) -> NDArray[np.int64] | None:

@@ -53,7 +53,7 @@ def gain_with_copies(
     return gain
 
 
-Order = Literal["suspicion", "gain", "pair", "random", "table"]
+Order = Literal["suspicion", "gain", "pair", "leaks", "random", "table"]
 State = Literal["open", "left", "mine", "decided", "disputed", "all"]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
@@ -72,7 +72,8 @@ class QueueFilter:
     order: Order = "suspicion"
     """suspicion: most suspicious first, and between them the share of random rows that the review measures.
     gain: as `expected_gain` says. pair: the (given, suggested) cells with most flagged rows first, most
-    suspicious first in each. random: by the secret of the review. table: as in the table. A blind review has
+    suspicious first in each. leaks: photos that lie in two splits first, a photo next to its copy, those with
+    two labels before. random: by the secret of the review. table: as in the table. A blind review has
     its one random order."""
     split: str | None = None
     """Only rows of this split: train, val or test."""
@@ -148,7 +149,9 @@ class Queue:
     @property
     def orders(self) -> tuple[Order, ...]:
         """The orders that this review may show."""
-        return BLIND_ORDERS if self.items.blind else ORDERS
+        if self.items.blind:
+            return BLIND_ORDERS
+        return tuple(order for order in ORDERS if order != "leaks" or self.items.copies is not None)
 
     def rows(self, queue_filter: QueueFilter, current: CurrentDecisions, *, me: str | None = None) -> Rows:
         """Return the rows to show, in order; `me` is the reviewer who looks."""
@@ -173,8 +176,16 @@ def rows_in_order(items: ReviewItems, order: Order, secret: Secret) -> Rows:
         return np.arange(len(items))
     if order == "random":
         return secret.order(items.image_ids)
+    if order == "leaks":
+        return _copies_first(items)
     weight = expected_gain(items) if order == "gain" else _flagged_of_pair(items)
     return ranking[np.argsort(-weight[ranking], kind="stable")]
+
+
+def _copies_first(items: ReviewItems) -> Rows:
+    """Return all rows, those that lie in two splits first, pair by pair."""
+    pairs = [] if items.copies is None else items.copies.ravel().tolist()
+    return np.array(list(dict.fromkeys([*pairs, *items.ranking.tolist()])), np.intp)
 
 
 def _flagged_of_pair(items: ReviewItems) -> NDArray[np.float64]:

@@ -97,6 +97,15 @@ def test_orders(items_of) -> None:
     assert (np.diff(expected_gain(items)[rows["gain"]]) <= 0).all()
 
 
+def test_copies_across_splits_come_first_each_beside_its_copy(items_of) -> None:
+    items = items_of(6, ranking=np.arange(6), copies=np.array([[5, 2], [3, 2], [4, 0]]))
+    queue = Queue(items, SECRET)
+    rows = queue.rows(QueueFilter(order="leaks"), CurrentDecisions(items)).tolist()
+    assert rows == [5, 2, 3, 4, 0, 1]
+    assert "leaks" in queue.orders
+    assert "leaks" not in Queue(items_of(6), SECRET).orders
+
+
 def test_pairs_come_whole_the_largest_first(items_of) -> None:
     items = items_of(300)
     rows = Queue(items, SECRET).rows(QueueFilter(order="pair"), CurrentDecisions(items))

@@ -68,7 +68,7 @@ def show_review(session: At) -> JSONResponse:
             "blind": items.blind,
             "audit": items.audit,
             "has_neighbors": session.neighbors is not None,
-            "has_duplicates": items.duplicate_groups is not None,
+            "has_duplicates": items.duplicate_groups is not None or items.copies is not None,
             "orders": list(session.queue.orders),
             "reviewer_suggested": session.name,
             "reviewers": reviewers,
@@ -201,12 +201,12 @@ def _neighbors(session: ReviewSession, row: int) -> list[dict[str, Any]]:
 
 
 def _duplicates(session: ReviewSession, row: int) -> list[int]:
-    groups = session.items.duplicate_groups
-    if groups is None or groups[row] < 0:
-        return []
-    return [
-        other for other in np.flatnonzero(groups == groups[row])[:MAX_DUPLICATES].tolist() if other != row
-    ]
+    """Return rows that show the same picture, copies in other splits first."""
+    groups, copies = session.items.duplicate_groups, session.items.copies
+    found = [] if copies is None else copies[(copies == row).any(axis=1)].ravel().tolist()
+    if groups is not None and groups[row] >= 0:
+        found += np.flatnonzero(groups == groups[row]).tolist()
+    return [other for other in dict.fromkeys(found) if other != row][:MAX_DUPLICATES]
 
 
 def _number(value: float) -> float | None:

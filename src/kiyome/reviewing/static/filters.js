@@ -12,7 +12,7 @@ import { percent } from "./format.js";
 /** @type {Object<string, string>} */
 const ORDERS = {
   suspicion: "Most suspicious first", gain: "Largest gain first", pair: "By class pair",
-  random: "Random", table: "Table order",
+  leaks: "Copies in two splits first", random: "Random", table: "Table order",
 };
 /** @type {Object<string, string>} */
 const STATES = {
