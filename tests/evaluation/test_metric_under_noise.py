@@ -148,6 +148,17 @@ def test_what_is_not_determined_is_refused_with_the_reason() -> None:
     assert lost.on_given.value > 0
 
 
+@pytest.mark.parametrize("metric", ["log_loss", "auc"])
+def test_scores_of_probabilities_need_noise_from_elsewhere(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(3, size=500)
+    labels, probs = inject_label_noise(truth, T3, rng), predictions(truth, 3, rng)
+    found = metric_under_noise(metric, labels, probs)
+    assert found.estimated_true is None
+    assert "needs noise that was measured" in found.refused[0]
+    assert metric_under_noise(metric, labels, probs, measured=proportion(40, 200)).estimated_true is not None
+
+
 def test_an_impossible_correction_is_refused() -> None:
     """A model that repeats half of the wrong labels would have to be more than perfect."""
     rng = np.random.default_rng(0)

@@ -158,7 +158,9 @@ def metric_under_noise(
     Unmixing counts by the inverse of the noise: van Rooyen and Williamson (2018), JMLR 18; for losses,
     Natarajan et al. (2013), NeurIPS 26; for AUC, Menon et al. (2015), ICML 32. Interval of AUC: DeLong,
     DeLong and Clarke-Pearson (1988), Biometrics 44, 837-845, on the log-odds scale. Refused where the noise
-    alone could move the corrected count of a class to zero, and where the corrected value is impossible.
+    alone could move the corrected count of a class to zero, where the corrected value is impossible, and for
+    log loss and AUC without a matrix or a measured share: with the matrix of its own predictions, the AUC of
+    six networks of seven was impossible and that of the seventh wrong.
 
     Examples
     --------
@@ -189,7 +191,12 @@ def metric_under_noise(
     together = None if groups is None else group_numbers(groups, N)
     title, by_counts = METRICS[metric].title, METRICS[metric].of_confusion is not None
     estimated, plausible, refused = None, None, list[str]()
-    if (unstable := _unstable_class(given, ends)) is not None:
+    if not by_counts and known is None and measured is None:
+        refused.append(
+            f"No estimate of the true {title}: it needs noise that was measured, as a noise matrix from the"
+            " same predictions misleads it."
+        )
+    elif (unstable := _unstable_class(given, ends)) is not None:
         refused.append(
             f"No estimate of the true {title}: noise alone may move the count of class {unstable} (from 0) to"
             " zero."
