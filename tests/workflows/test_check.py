@@ -30,3 +30,16 @@ def test_every_row_and_every_file_is_counted(tmp_path: Path) -> None:
     ]
     assert same == ["digit_0001.png", "digit_0002.png"]
     assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
+
+
+def test_rows_of_a_named_column_are_groups(tmp_path: Path) -> None:
+    write_digits(tmp_path / "digits", num_photos=20)
+    table = (tmp_path / "digits/train.csv").read_text().splitlines()
+    rows = [f"{line},{'lesion_id' if not number else f'L{number // 2}'}" for number, line in enumerate(table)]
+    (tmp_path / "digits/train.csv").write_text("\n".join(rows) + "\n")
+    plain = check(tmp_path / "digits", output=tmp_path / "plain", progress=False)
+    assert plain.table.groups is None
+    assert "--group-column lesion_id" in "".join(plain.table.notes)
+    found = check(tmp_path / "digits", group_column="lesion_id", output=tmp_path / "run", progress=False)
+    assert found.table.groups is not None
+    assert found.table.notes == ()

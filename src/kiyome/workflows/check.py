@@ -48,6 +48,7 @@ def check(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    group_column: str | None = None,
     split_column: str | None = None,
     ignore_splits: bool = False,
     follow_links: bool = False,
@@ -58,7 +59,7 @@ def check(
 
     Parameters
     ----------
-    data, images, class_map, id_column, label_column, split_column, follow_links
+    data, images, class_map, id_column, label_column, group_column, split_column, follow_links
         As for `kiyome.reading.read_table.read_table`; a frame, too, and no label is needed.
     test, test_images, ignore_splits
         As for `find`.
@@ -101,6 +102,7 @@ def check(
         class_map=class_map,
         id_column=id_column,
         label_column=label_column,
+        group_column=group_column,
         split_column=split_column,
         ignore_splits=ignore_splits,
         follow_links=follow_links,
