@@ -1,6 +1,7 @@
 """Copies and groups across the splits of a table, as `check` lists them."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from kiyome.artifacts.leaks import Leaks, read_leaks, write_leaks
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.table import Table, load_table, write_table
+from kiyome.decisions.items import read_items
 from kiyome.errors import InputError
 from kiyome.testing import write_digits
 from kiyome.workflows.check import check
 from kiyome.workflows.curate import curate
+from kiyome.workflows.find import find
 
 NUM_TRAIN, NUM_TEST = 300, 60
 
@@ -74,6 +77,21 @@ def test_check_lists_copies_across_splits_with_two_labels_first(digits: Path, tm
         "photos of test lie in train, too (leaks.csv, 1 pairs with two labels)"
         in result.summary()["notes"][-2]
     )
+
+
+def test_find_lists_them_by_features_and_curate_drops_them(digits: Path, tmp_path: Path) -> None:
+    found = find(digits / "train.csv", backbone="tiny", output=tmp_path / "run", cache_folder=tmp_path)
+    leaks = read_leaks(found.folder, found.table)
+    assert leaks is not None
+    pairs = set(zip(leaks.first.tolist(), leaks.second.tolist(), strict=True))
+    assert {(NUM_TRAIN + number, 7 * number) for number in range(4)} <= pairs
+    assert found.summary()["leaks"]["pairs_with_different_labels"] == 1
+    items = read_items(found.folder)
+    assert items.copies is not None
+    assert items.copies[0].tolist() == [NUM_TRAIN, 0]
+    table = curate(found.folder, unleak="train", min_similarity=0.95).table
+    assert table.weights is not None
+    assert np.flatnonzero(table.weights == 0).tolist() == [0, 7, 14, 21]
 
 
 def test_the_list_is_read_back_as_it_was(digits: Path, tmp_path: Path) -> None:
@@ -151,6 +169,14 @@ def test_copies_are_dropped_from_the_split_that_is_asked_for(
     used = table.image_ids[np.ones(len(table)) if table.weights is None else table.weights > 0]
     assert not set(dropped) & set(used.tolist())
     assert result.summary()["dropped_as_leaks"] == len([name for name in dropped if name != "a9"])
+
+
+def test_the_worse_copy_is_the_smaller_or_that_with_the_less_likely_label(tmp_path: Path) -> None:
+    sizes = np.array([[100, 100], [100, 50], [50, 100], [1, 9]])
+    result = curate(run_with(replace(LEAKS, pixels=sizes), tmp_path), unleak="worse")
+    assert result.curated.leaked is not None
+    dropped = result.curated.table.image_ids[result.curated.leaked].tolist()
+    assert dropped == ["t1", "v2", "a3"]  # the prediction of a4 denies the label of t1
 
 
 def test_a_run_without_leaks_or_an_unknown_split_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ COLUMNS = (
 )
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +63,22 @@ class Leaks:
         rows = self.second if split == TRAIN else self.first
         chosen = rows[pairs & (splits[rows] == split)]
         mask: Mask = np.bincount(chosen, minlength=len(splits)) > 0
+        return mask
+
+    def worse_copies(
+        self, splits: NDArray[np.object_], labels: Labels, out_of_fold: Labels, *, least: float = 0
+    ) -> Mask:
+        """Return (N,) the worse row of each copy that lies in train: the smaller photo of the two.
+
+        Of equal size it is the one whose label the prediction of the row of train denies, `out_of_fold` (N,),
+        else the row of train. `labels` and `splits` (N,) are of all rows.
+        """
+        pairs = self.shows_same & (self.similarity >= least) & (splits[self.second] == TRAIN)
+        first, second, (size, other_size) = self.first[pairs], self.second[pairs], self.pixels[pairs].T
+        expected = out_of_fold[second]
+        denied = (labels[first] != expected) & (labels[second] == expected) & self.labels_differ[pairs]
+        first_is_worse = (size < other_size) | ((size == other_size) & denied)
+        mask: Mask = np.bincount(np.where(first_is_worse, first, second), minlength=len(splits)) > 0
         return mask
 
 

@@ -28,6 +28,8 @@ from kiyome.reading.finished_run import FinishedRun, open_run
 from kiyome.workflows.outputs import write_table_files
 
 ISSUES_FILE = "label_issues.parquet"
+WORSE = "worse"
+"""Drops the worse of two copies, whatever its split."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +106,9 @@ def curate(
         As for `kiyome.curation.curate_table`.
     unleak
         ``train`` drops rows of train that lie in another split, too; ``test`` or ``val`` takes rows of that
-        split out of the table if they lie in train. They are those of ``leaks.csv``; rows of one group stay.
+        split out of the table if they lie in train. ``worse`` drops the smaller photo of each pair; of equal
+        size that whose label the out-of-fold prediction of the row of train denies, else the row of train.
+        Copies are those of ``leaks.csv``; rows of one group stay.
     min_similarity
         Drop only copies that are at least so similar.
     raw
@@ -174,7 +178,7 @@ def curate(
 
 def _leaked_rows(run: FinishedRun, split: str, min_similarity: float) -> NDArray[np.bool_]:
     """Return (N,) the rows of a split that lie in train, too; of train, those that lie in another split."""
-    choose("unleak", split, [name for name in SPLITS if name != UNLABELED])
+    choose("unleak", split, [*(name for name in SPLITS if name != UNLABELED), WORSE])
     leaks = read_leaks(run.path, run.table)
     if leaks is None:
         raise InputError(
@@ -182,7 +186,11 @@ def _leaked_rows(run: FinishedRun, split: str, min_similarity: float) -> NDArray
             expected="Expected a run of `kiyome find` on photos of two splits.",
             remedy="Leave out --unleak, or run `kiyome find` again on a table with a column `split`.",
         )
-    return leaks.copies_in(run.table.split_names, split, least=min_similarity)
+    splits, table = run.table.split_names, run.table
+    if split != WORSE:
+        return leaks.copies_in(splits, split, least=min_similarity)
+    predicted = run.predictions.pred_probs.argmax(axis=1)
+    return leaks.worse_copies(splits, table.given_labels, predicted, least=min_similarity)
 
 
 def _write(result: CurateResult, run: FinishedRun, issues: Issues, *, raw: bool) -> None:
