@@ -66,12 +66,20 @@ def test_images_with_labels(tmp_path: Path, names, images, expected):
         (LABELS.astype(np.float32), {}, ("0", "1")),
         (np.array(["cat", "dog"])[LABELS], {}, ("cat", "dog")),
         (LABELS, {"class_names": np.array(["cat", "dog"])}, ("cat", "dog")),
+        (np.array(["x", "y"])[LABELS], {"class_names": np.array(["cat", "dog"])}, ("x", "y")),
     ],
-    ids=["column", "one-hot", "floats", "texts", "names"],
+    ids=["column", "one-hot", "floats", "texts", "names", "texts and names"],
 )
 def test_forms_of_labels(tmp_path: Path, labels, more, names):
     table = read(saved(tmp_path, images=GREY, labels=labels, **more), tmp_path)
     assert (table.class_names, table.given_labels.tolist()) == (names, LABELS.tolist())
+
+
+def test_a_label_of_minus_one_is_none(tmp_path: Path):
+    labels = np.where(np.arange(6) == 5, -1, LABELS)
+    for more in ({}, {"class_names": np.array(["cat", "dog"])}):
+        table = read(saved(tmp_path, images=GREY, labels=labels, **more), tmp_path)
+        assert table.given_labels.tolist() == LABELS[:5].tolist()
 
 
 def test_splits_of_arrays_are_splits_of_the_table(tmp_path: Path):
@@ -89,6 +97,7 @@ BAD_ARRAYS = {
     "objects": ({"images": GREY, "labels": np.array([{}] * 6, object)}, r"pickled objects are not loaded"),
     "no images": ({"images": GREY[0], "labels": LABELS}, r"The array 'images' holds uint8 of shape \(8, 9\)"),
     "large numbers": ({"images": GREY * 2.0, "labels": LABELS}, r"'images' holds float64 .* as bytes"),
+    "no pixels": ({"images": np.zeros((9**9, 0, 4), np.uint8), "labels": LABELS}, "holds uint8 of shape"),
     "several labels": ({"images": GREY, "labels": np.ones((6, 3))}, r"'labels' holds float64 of shape"),
 }
 

@@ -37,7 +37,7 @@ def test_names_are_matched_one_to_one(lay, tmp_path, names, images):
 
 def test_what_was_matched_is_counted(csv_with_photos, tmp_path):
     path = csv_with_photos(tmp_path, "id,label\nA.JPG,0\nb.jpg,1\n", "a.jpg", "b.jpg")
-    assert "1 names of photos differ from those of the table and were matched: 1 by case." in (
+    assert "1 names in the table differ from those of the photos and were matched: 1 by case." in (
         read_table(path).notes
     )
 

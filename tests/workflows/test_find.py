@@ -263,7 +263,7 @@ def test_photos_of_predictions_are_matched_and_what_is_left_out_is_listed(tmp_pa
     )
     assert result.table.paths.tolist() == table.paths[2:].tolist()
     assert (
-        "60 names of photos differ from those of the table and were matched: 60 by folder."
+        "60 names in the table differ from those of the photos and were matched: 60 by folder."
         in (result.summary()["notes"])
     )
     assert (tmp_path / "run/skipped.csv").read_text().splitlines() == [

@@ -28,6 +28,8 @@ IMAGES = frozenset(["x", "image", "images", "img", "imgs", "photos", "data"])
 LABELS = frozenset(["y", "label", "labels", "target", "targets"])
 CLASS_NAMES = frozenset(["class_names", "classes", "label_names"])
 CHANNELS = (1, 3, 4)
+FILE_BYTES = 4096
+"""That a photo takes on the disk beyond its pixels."""
 
 
 class Conversion(NamedTuple):
@@ -101,7 +103,8 @@ def _write_photos(source: Path, folder: Path, on_progress: Progress) -> None:
     arrays = folder / ".arrays"
     arrays.mkdir()
     pairs, names = _pairs(_mapped(source, arrays, on_progress), source)
-    check_space(sum(images.nbytes for images, _ in pairs.values()), folder, source.name)
+    promised = sum(len(images) * (images[0].nbytes + FILE_BYTES) for images, _ in pairs.values())
+    check_space(promised, folder, source.name)
     total, done = sum(len(images) for images, _ in pairs.values()), 0
     with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
@@ -111,14 +114,19 @@ def _write_photos(source: Path, folder: Path, on_progress: Progress) -> None:
             for row, pixels in enumerate(images):
                 name = f"{split or 'photos'}/{row:07d}.png"
                 _write_png(pixels, folder / name)
-                label = str(labels[row])
-                text = names[int(label)] if label.isdecimal() and int(label) < len(names) else label
-                rows.writerow([name, text, *([split] if any(pairs) else [])])
+                rows.writerow([name, _text_of(str(labels[row]), names), *([split] if any(pairs) else [])])
                 done += 1
                 on_progress("unpack photos", done, total)
     for path in arrays.iterdir():
         path.unlink()
     arrays.rmdir()
+
+
+def _text_of(label: str, names: list[str]) -> str:
+    """The name of a label that is an index into the names, none for -1, else the label itself."""
+    if names and label == "-1":
+        return ""
+    return names[int(label)] if label.isdecimal() and int(label) < len(names) else label
 
 
 def _mapped(source: Path, folder: Path, on_progress: Progress) -> dict[str, Array]:
@@ -182,7 +190,8 @@ def _as_images(arrays: dict[str, Array], name: str) -> Array:
     is_byte = array.dtype == np.uint8 or array.dtype == np.bool_
     is_deep_grey = array.dtype == np.uint16 and (array.ndim == 3 or array.shape[-1] == 1)
     is_part = array.dtype.kind == "f" and array.size > 0 and array.min() >= 0 and array.max() <= 1
-    if not has_shape or not (is_byte or is_deep_grey or is_part) or array[:1].nbytes > MAX_MEMBER_BYTES:
+    has_size = 0 < array[:1].nbytes <= MAX_MEMBER_BYTES
+    if not (has_shape and has_size and (is_byte or is_deep_grey or is_part)):
         raise TableError(
             f"The array {name!r} holds {array.dtype} of shape {array.shape}.",
             expected="Expected images of shape (N, H, W) or (N, H, W, C): bytes, 16 bits of grey, or numbers"

@@ -29,13 +29,13 @@ class NameMatches:
     counts: Mapping[str, int]
     """How many names were matched by each way but the exact one, by its description."""
 
-    def note(self, what: str = "names") -> str | None:
-        """A sentence on the names that were not matched exactly; None where all were."""
+    def note(self, what: str = "names", others: str = "the table") -> str | None:
+        """A sentence on the names that were not matched exactly with others; None where all were."""
         if not self.counts:
             return None
         ways = ", ".join(f"{count:,} by {way}" for way, count in self.counts.items())
         number = sum(self.counts.values())
-        return f"{number:,} {what} differ from those of the table and were matched: {ways}."
+        return f"{number:,} {what} differ from those of {others} and were matched: {ways}."
 
 
 class Form(NamedTuple):

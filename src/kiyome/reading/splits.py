@@ -80,11 +80,12 @@ def tells_split(records: Records, column: str) -> bool:
     """Return whether a column is of splits by its name and all its values, or true and false of one."""
     if column in records.nested:
         return False
-    texts = set(records.columns[column])
-    return _is_flag(column, texts) or (column.lower() in SPLIT_COLUMNS and all(map(split_of_name, texts)))
+    is_named = column.lower() in SPLIT_COLUMNS
+    texts = records.columns[column]
+    return _is_flag(column, texts) or (is_named and all(map(split_of_name, set(texts))))
 
 
-def _is_flag(column: str, texts: set[str]) -> bool:
+def _is_flag(column: str, texts: Iterable[str]) -> bool:
     """Return whether a column of true and false is named for a split, such as `is_test`."""
     is_named = column.lower().startswith("is_") and split_of_name(column) is not None
     return is_named and {text.strip().lower() for text in texts} <= TRUE | FALSE
@@ -93,7 +94,7 @@ def _is_flag(column: str, texts: set[str]) -> bool:
 def _note_on_flags(records: Records) -> list[str]:
     """Return a note on a column of true and false that is named for a split: its meaning is not guessed."""
     for column in records.columns:
-        if column not in records.nested and _is_flag(column, set(records.columns[column])):
+        if column not in records.nested and _is_flag(column, records.columns[column]):
             remedy = f"If it tells the split, add --split-column {column}."
             return [f"Column {column!r} was not used: all rows are for training. {remedy}"]
     return []
@@ -116,6 +117,8 @@ def ids_in_splits(ids: list[str], splits: Texts, notes: list[str]) -> list[str]:
     >>> ids_in_splits(["1", "1", "2"], np.array(["train", "test", "test"], object), [])
     ['1', 'test/1', '2']
     """
+    if len(set(ids)) == len(ids):
+        return ids
     counts = Counter(image_id for image_id, _ in {*zip(ids, splits.tolist(), strict=True)})
     shared = {image_id for image_id, count in counts.items() if count > 1} - {""}
     if shared:

@@ -118,7 +118,7 @@ def _match_the_rest(finder: PhotoFinder, photos: list[str], found: list[tuple[st
             found[row] = paths[match.rows[row]], ""
         elif match.rows[row] == AMBIGUOUS and found[row][1] == ABSENT:
             found[row] = "", "no such file; several files or rows have a name like it"
-    note = match.note("names of photos")
+    note = match.note("names in the table", "the photos")
     return [note] if note else []
 
 
