@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from kiyome.artifacts.issues import read_issues
+from kiyome.cli import app
 from kiyome.decisions.items import read_items
 from kiyome.errors import InputError
 from kiyome.experiments import read_diary
@@ -16,6 +18,7 @@ from kiyome.testing import write_digits
 from kiyome.workflows.blend import calibrate
 from kiyome.workflows.curate import curate
 from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.shift import WEAKER
 
 NUM_TRAIN, NUM_TEST = 300, 260
 
@@ -203,3 +206,33 @@ def test_curate_changes_train_and_keeps_splits(folder: Path, result: FindResult,
 def test_runs_with_splits_are_not_combined_yet(result: FindResult) -> None:
     with pytest.raises(InputError, match=r"has rows of train and test and unlabeled. Only runs on rows of"):
         calibrate(result.folder)
+
+
+def test_every_split_is_compared_with_train(result: FindResult) -> None:
+    """Digits of the second file are by other writers, and predictions alone say less."""
+    assert list(result.shift) == ["test", "unlabeled"]
+    test = result.shift["test"]
+    assert (test.photos.num_train, test.photos.num_test) == (NUM_TRAIN, NUM_TEST)
+    assert result.shift["unlabeled"].class_shares is None
+    stored = json.loads((result.folder / "noise.json").read_text("utf-8"))["shift"]
+    assert stored["test"]["sentences"] == test.describe()
+    assert stored["test"]["auc"] == vars(test.photos.auc)
+    with (result.folder / "shift.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["split"] == "test" for row in rows) == NUM_TEST
+    page = (result.folder / "report.html").read_text("utf-8")
+    assert "Does test look like train?" in page
+    assert test.describe()[0] in page
+    assert '<span class="split">test</span>' in page
+
+
+def test_predictions_alone_are_compared_by_class_shares(result: FindResult, tmp_path: Path) -> None:
+    table, oof = result.folder / "table.parquet", result.folder / "oof.parquet"
+    answer = CliRunner().invoke(
+        app, ["find", str(table), "--pred-probs", str(oof), "--output", str(tmp_path / "run")]
+    )
+    assert answer.exit_code == 0, answer.output
+    told = " ".join(answer.output.split())
+    assert f"test against train: {WEAKER}" in told
+    assert "Mean confidence: " in told
+    assert not (tmp_path / "run/shift.csv").exists()

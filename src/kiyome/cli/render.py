@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from kiyome.decisions.agreement import Pair
     from kiyome.decisions.consensus import Consensus
-    from kiyome.noise.rate_difference import RateDifference
     from kiyome.workflows.decisions import DecisionsResult, TransferResult
 
 
@@ -70,29 +69,19 @@ def show_find(result: "FindResult", top: int) -> None:
 
 
 def _splits(result: "FindResult") -> None:
-    """Print the noise of each split, and whether it differs from that of train."""
+    """Print the noise of each split, whether it differs from that of train, and whether the split does."""
+    from kiyome.workflows.shift import describe_shift
+
     if result.table.splits is None:
         return
     for name, split in result.by_split.items():
-        rate, flagged = split.noise_rate, int(split.is_label_issue.sum())
-        about = f"about {rate.value:.1%} wrong ({rate.low:.1%} to {rate.high:.1%})"
-        about = f"up to {rate.high:.1%} wrong" if split.fit.model.statistics.is_weak else about
-        compared = _compared(name, split.difference)
+        about, flagged = split.describe_rate(), int(split.is_label_issue.sum())
+        compared = "" if name == TRAIN else f"; {split.describe_difference()}"
         line(f"  {name:<9} {len(split.rows):>7,} rows, {about}, {flagged:,} flagged{compared}")
     if unlabeled := int((~result.table.is_labeled).sum()):
         line(f"  unlabeled {unlabeled:>7,} rows, predicted only")
-
-
-def _compared(name: str, difference: "RateDifference | None") -> str:
-    """Return a clause that compares the noise of a split with that of train."""
-    if difference is None:
-        return "" if name == TRAIN else "; too few rows, or too weak predictions, to compare with train"
-    low, high, value = (100 * each for each in (difference.low, difference.high, difference.value))
-    if not difference.is_certain:
-        return f"; not significantly different from train: {value:+.1f} points ({low:+.1f} to {high:+.1f})"
-    if value < 0:
-        return f"; cleaner than train by {-value:.1f} points ({-high:.1f} to {-low:.1f})"
-    return f"; noisier than train by {value:.1f} points ({low:.1f} to {high:.1f})"
+    for sentence in describe_shift(result.shift):
+        line(sentence)
 
 
 def _rows(result: "FindResult", top: int) -> None:

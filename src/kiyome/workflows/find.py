@@ -13,7 +13,7 @@ from kiyome.artifacts.escapes import formula_warnings
 from kiyome.artifacts.issues import write_issue_files
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import cache_notes, sha256_of_file, write_text, writing
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.errors import InputError
 from kiyome.executors import HERE, Executor, choose_executor
 from kiyome.experiments import note_run
@@ -24,7 +24,7 @@ from kiyome.models import load_backbone
 from kiyome.noise import posterior_of, transition_of
 from kiyome.noise.label_issues import check_filter
 from kiyome.progress import Progress, no_progress, shows_progress
-from kiyome.report.find_report import LabelFindings, Repeats, write_report
+from kiyome.report.find_report import LabelFindings, Repeats, SplitLine, write_report
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
 from kiyome.workflows.outputs import write_photo_lists, write_scored_table, write_skipped
 from kiyome.workflows.scored_table import (
@@ -33,6 +33,7 @@ from kiyome.workflows.scored_table import (
     embed_and_cross_fit,
     read_scored_table,
 )
+from kiyome.workflows.shift import SplitComparison, compare_with_train, write_shift
 from kiyome.workflows.split import Split
 from kiyome.workflows.split_findings import (
     SplitFindings,
@@ -64,6 +65,8 @@ class FindResult(LabelFindings):
     """(K, K) [true, given] rows that the predictions place with confidence, calibrated to all rows."""
     by_split: Mapping[str, SplitFindings]
     """Findings of each split that has labels, train first."""
+    shift: Mapping[str, SplitComparison]
+    """Each other split against train: whether photos and class shares differ."""
 
     @property
     def table(self) -> Table:
@@ -118,7 +121,10 @@ class FindResult(LabelFindings):
         """The findings of each split; empty where all rows are train."""
         if self.table.splits is None:
             return {}
-        return {"by_split": {name: split.summary() for name, split in self.by_split.items()}}
+        return {
+            "by_split": {name: split.summary() for name, split in self.by_split.items()},
+            "shift": {name: compared.summary() for name, compared in self.shift.items()},
+        }
 
 
 def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> None:
@@ -145,6 +151,7 @@ def write_find(result: FindResult, *, on_progress: Progress = no_progress) -> No
         probability_none=result.probability_none,
         ranked_rows=result.ranking,
     )
+    write_shift(folder, result.table, result.shift)
     write_text(folder / "noise.json", json.dumps(result.findings(), indent=2))
     write_report(result, folder / "report.html", on_progress=on_progress)
 
@@ -258,7 +265,8 @@ def find(
     FindResult
         Its folder holds ``report.html``, ``label_issues`` (with the probability that a label is wrong),
         ``oof`` and ``table`` as CSV and Parquet, ``noise.json``, ``predictions/``, ``features.npy``,
-        ``head/``, with which `predict` classifies new photos, and all photo lists of `check`.
+        ``head/``, with which `predict` classifies new photos, all photo lists of `check` and, where the table
+        has splits, ``shift.csv``: the rows that tell them from train most.
 
     Raises
     ------
@@ -363,6 +371,9 @@ def examine(
 ) -> FindResult:
     """Findings about the labels of a table, from its out-of-fold predictions."""
     table = scored.table
+    shift = compare_with_train(
+        table, features=scored.features, pred_probs=scored.by_one_model, alike=scored.alike, seed=seed
+    )
     found = find_in_splits(scored, method=method, precision=precision, seed=seed)
     flagged = np.zeros(len(table), np.bool_)
     scores, probability = np.full((2, len(table)), np.nan)
@@ -391,10 +402,32 @@ def examine(
         expected_joint=np.sum([split.expected_joint for split in found.values()], axis=0),
         noise_rate=noise_rate_of_all(found),
         by_split=found,
+        shift=shift,
+        split_names=() if table.splits is None else table.split_names.tolist(),
+        splits=_split_lines(table, found, shift),
         facts=(*scored.facts, *facts),
         groups=None if table.groups is None else _repeats(join_groups(table.groups), table),
         **_about_photos(scored),
     )
+
+
+def _split_lines(
+    table: Table, found: Mapping[str, SplitFindings], shift: Mapping[str, SplitComparison]
+) -> list[SplitLine]:
+    """The splits as the page shows them; none where all rows are train."""
+    if table.splits is None:
+        return []
+    return [
+        SplitLine(
+            name=name,
+            num_rows=int(table.in_split(name).sum()),
+            flagged=int(found[name].is_label_issue.sum()) if name in found else None,
+            noise=found[name].describe_rate() if name in found else "predicted only",
+            difference=found[name].describe_difference() if name in found and name != TRAIN else "",
+            sentences=shift[name].describe() if name in shift else (),
+        )
+        for name in table.splits_in_use
+    ]
 
 
 def _about_photos(scored: ScoredTable) -> dict[str, Any]:

@@ -87,6 +87,13 @@ class ScoredTable:
         probs[self.table.folds < 0] = self.of_one_head
         return probs
 
+    @property
+    def alike(self) -> NDArray[np.integer[Any]] | None:
+        """(N,) one number for rows that show the same, -1 for a row alone; None where nobody looked."""
+        if self.photos is not None:
+            return self.photos.duplicates.groups[self.photos.readable]
+        return None if self.features is None else _equal_rows(self.features)
+
     def photo_summary(self) -> dict[str, Any]:
         """Counts of photos and findings; empty for predictions of the user."""
         if self.photos is None or self.whole_table is None:

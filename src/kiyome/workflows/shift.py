@@ -47,6 +47,8 @@ class SplitComparison:
             auc = self.photos.class_auc
             named = [(k, f"{found.value:.3f}") for k in self.photos.differing_classes if (found := auc[k])]
             lines.append(f"Classes whose photos differ most: {self._some(named, 'AUC ')}.")
+        if self.photos is not None and self.photos.auc is not None and self.photos.auc.low > 0.5:
+            lines.append("The rows that tell them apart most are in shift.csv.")
         if self.class_shares is not None:
             lines.append(self._describe_shares(self.class_shares))
         if self.photos is None and self.confidence is not None:

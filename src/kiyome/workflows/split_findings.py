@@ -55,6 +55,25 @@ class SplitFindings:
         scaled: NDArray[np.float64] = joint * (len(self.rows) / joint.sum())
         return scaled
 
+    def describe_rate(self) -> str:
+        """Return the noise rate in words."""
+        rate = self.noise_rate
+        if self.fit.model.statistics.is_weak:
+            return f"up to {rate.high:.1%} wrong"
+        return f"about {rate.value:.1%} wrong ({rate.low:.1%} to {rate.high:.1%})"
+
+    def describe_difference(self) -> str:
+        """Return the noise against that of train in words."""
+        difference = self.difference
+        if difference is None:
+            return "too few rows, or too weak predictions, to compare with train"
+        low, high, value = (100 * each for each in (difference.low, difference.high, difference.value))
+        if not difference.is_certain:
+            return f"not significantly different from train: {value:+.1f} points ({low:+.1f} to {high:+.1f})"
+        if value < 0:
+            return f"cleaner than train by {-value:.1f} points ({-high:.1f} to {-low:.1f})"
+        return f"noisier than train by {value:.1f} points ({low:.1f} to {high:.1f})"
+
     def summary(self) -> dict[str, Any]:
         """The findings as JSON can hold them."""
         return {
