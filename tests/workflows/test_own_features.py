@@ -9,6 +9,7 @@ from kiyome.decisions.items import read_items
 from kiyome.errors import InputError
 from kiyome.workflows.find import find
 from kiyome.workflows.predict import predict
+from kiyome.workflows.scored_table import equal_rows
 
 N, K, D = 300, 3, 8
 rng = np.random.default_rng(0)
@@ -51,6 +52,19 @@ def test_rows_with_equal_features_stay_in_one_fold(texts: Path, tmp_path: Path) 
     result = find(texts, features=saved(tmp_path / "twice.npy", features), output=tmp_path / "run")
     folds = np.asarray(result.table.folds)
     assert np.array_equal(folds[150:], folds[:150])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_equal_rows_are_those_with_the_same_bytes(kind: type) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.integers(-2, 3, (9_000, 3)).astype(kind)  # 125 different rows
+    features[::2] = rng.normal(size=(4_500, 3))
+    features[5_000:5_004] = features[[2, 2, 4, 7]] * np.array([[1], [-1], [-1], [-1]])  # signs count
+    first: dict[bytes, int] = {}
+    expected = np.array([first.setdefault(each.tobytes(), row) for row, each in enumerate(features)])
+    alone = np.bincount(expected, minlength=len(expected))[expected] == 1
+    assert np.array_equal(equal_rows(features), np.where(alone, -1, expected))
+    assert np.array_equal(equal_rows(features[:1]), [-1])
 
 
 def test_other_features_are_another_run(texts: Path, tmp_path: Path) -> None:

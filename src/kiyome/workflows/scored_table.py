@@ -21,6 +21,8 @@ from kiyome.workflows.leaks import find_leaks, leak_note
 from kiyome.workflows.outputs import lost_classes, photo_summary
 from kiyome.workflows.split import Split, usable_photos
 
+BLOCK = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class OtherRun:
@@ -116,7 +118,7 @@ def cross_fit_features(
     Rows with equal features stay in one fold. The table with its folds is written into the run folder.
     """
     features = read_features(path, len(table))
-    scored = split.assign_rows(table, _equal_rows(features))
+    scored = split.assign_rows(table, equal_rows(features))
     split.keep(scored)
     head = cross_fit_head(
         features,
@@ -175,11 +177,23 @@ def read_features(path: Path | str, num_rows: int) -> NDArray[np.floating[Any]]:
     return features
 
 
-def _equal_rows(features: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+def equal_rows(features: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Return (N,) one number for rows with equal features; -1 for a row that has no equal."""
-    first: dict[bytes, int] = {}
-    firsts = np.array([first.setdefault(each.tobytes(), row) for row, each in enumerate(features)], np.int64)
-    return np.where(np.bincount(firsts, minlength=len(firsts))[firsts] > 1, firsts, -1)
+    num_rows, width = features.shape
+    factors = np.random.default_rng(0).integers(1, 2**63, width, dtype=np.uint64)
+    blocks = (features[start : start + BLOCK] for start in range(0, num_rows, BLOCK))
+    sums = np.concatenate([_bits(block).astype(np.uint64) @ factors for block in blocks])
+    _, inverse, counts = np.unique(sums, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(counts[inverse] > 1)  # equal rows, and hardly any other
+    bits = _bits(features[alike]).view(np.dtype((np.void, width * features.itemsize))).ravel()
+    _, first, inverse, counts = np.unique(bits, return_index=True, return_inverse=True, return_counts=True)
+    groups = np.full(num_rows, -1)
+    groups[alike] = np.where(counts[inverse] > 1, alike[first[inverse]], -1)
+    return groups
+
+
+def _bits(features: NDArray[np.floating[Any]]) -> NDArray[np.unsignedinteger[Any]]:
+    return np.ascontiguousarray(features).view(f"u{features.itemsize}")
 
 
 def embed_and_cross_fit(
