@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kiyome.features import inputs
-from kiyome.features.inputs import fit_input_map
+from kiyome.features.inputs import fit_input_map, leading_directions
 
 
 def features_of(num_rows=300, num_features=40, seed=0):
@@ -48,6 +48,18 @@ def test_few_components_are_those_of_most_variance(monkeypatch):
     largest = np.linalg.eigvalsh(np.cov(standardized(features).T, bias=True))[::-1]
     np.testing.assert_allclose(input_map.variances[:-1], largest[:5], rtol=0.05)
     assert input_map(features).components.shape == (300, 6)
+
+
+@pytest.mark.parametrize(("num_rows", "num_features", "num"), [(300, 60, 60), (400, 300, 20), (40, 90, 40)])
+def test_directions_are_those_of_scikit_learn_to_the_last_bit(num_rows, num_features, num):
+    from sklearn.utils.extmath import randomized_svd
+
+    rows = standardized(features_of(num_rows, num_features))
+    second_moments = rows.T @ rows / num_rows
+    directions, variances = leading_directions(second_moments, num)
+    expected, values, _ = randomized_svd(second_moments, num, random_state=0)
+    np.testing.assert_array_equal(directions, expected)
+    np.testing.assert_array_equal(variances, values)
 
 
 def test_only_the_named_rows_are_learned_from():

@@ -113,16 +113,13 @@ class InputMap:
 
 def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
     """Return the map learned from these rows of the features, or from 20,000 of them if they are more."""
-    from sklearn.utils.extmath import randomized_svd
-
     drawn = np.random.default_rng(0).permutation(rows)[:MOST_SAMPLED]
     landmark_rows = drawn[: min(NUM_LANDMARKS, MOST_LIKENESS // len(features))]
     sample = features[np.sort(drawn)]
     scale = scale_of(sample)
     clipped = scale.clipped(sample)
-    second_moments = clipped.T @ clipped / len(clipped)
-    num_components = min(NUM_COMPONENTS, *clipped.shape)
-    directions, variances, _ = randomized_svd(second_moments, num_components, random_state=0)
+    second_moments = clipped.T @ clipped / np.float32(len(clipped))
+    directions, variances = leading_directions(second_moments, min(NUM_COMPONENTS, *clipped.shape))
     landmarks = to_unit_length(scale.clipped(features[landmark_rows]))
     return InputMap(
         mean=scale.mean,
@@ -133,6 +130,25 @@ def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
         landmarks=landmarks,
         scale=LIKENESS_SCALE / max(_median_distance(landmarks), LEAST_DISTANCE),
     )
+
+
+def leading_directions(second_moments: Floats, num: int) -> tuple[Floats, Floats]:
+    """Return the first singular vectors (D, num) and values (num,) of a symmetric matrix, by sampling.
+
+    The numbers are those of scikit-learn's `randomized_svd`, whose import takes as long as this.
+    """
+    from scipy.linalg import lu, qr, svd
+
+    size = len(second_moments)
+    projected = np.random.RandomState(0).normal(size=(size, num + 10)).astype(np.float32)
+    for matrix in (second_moments, second_moments.T) * (7 if num < size / 10 else 4):
+        projected, _ = lu(matrix @ projected, permute_l=True, check_finite=False)
+    basis, _ = qr(second_moments @ projected, mode="economic", check_finite=False)
+    vectors, values, _ = svd(basis.T @ second_moments, full_matrices=False, check_finite=False)
+    directions = (basis @ vectors)[:, :num]
+    largest = np.abs(directions).argmax(axis=0)
+    directions *= np.sign(directions[largest, np.arange(directions.shape[1])])
+    return directions, values[:num]
 
 
 def to_unit_length(rows: Floats) -> Floats:
