@@ -94,7 +94,7 @@ class ScoredTable:
         """(N,) one number for rows that show the same, -1 for a row alone; None where nobody looked."""
         if self.photos is not None:
             return self.photos.duplicates.groups[self.photos.readable]
-        return None if self.features is None else _equal_rows(self.features)
+        return None if self.features is None else equal_rows(self.features)
 
     def photo_summary(self) -> dict[str, Any]:
         """Counts of photos and findings; empty for predictions of the user."""
