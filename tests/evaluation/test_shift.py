@@ -225,3 +225,14 @@ def test_unsuitable_arrays_are_named() -> None:
         compare_class_shares([0, 1, 1], in_test, num_classes=2)
     with pytest.raises(InputError, match="NaN or infinity"):
         compare_splits(np.full((4, 2), np.nan), in_test)
+
+
+def test_rows_that_no_row_of_train_resembles_are_ordered_by_margin() -> None:
+    in_test, rng = random_split(7), np.random.default_rng(0)
+    strength = np.where(in_test, 5 + 10 * rng.random(600), 0)
+    features = rng.normal(size=(600, 4))
+    features[:, 0] += strength
+    shift = compare_splits(features, in_test)
+    told = np.flatnonzero(in_test)
+    assert (shift.row_scores[told] == 1).mean() > 0.9
+    assert np.corrcoef(shift.row_margins[told], strength[told])[0, 1] > 0.7

@@ -58,6 +58,10 @@ class Shift:
     of train, the reverse. Their mean is the AUC. 1 if no row of the other split looks like it; NaN where not
     compared."""
 
+    row_margins: Floats
+    """(N,) how far the classifier places the row toward its own split, in deviations of the scores of its
+    fold; it orders rows of equal `row_scores`."""
+
     @property
     def verdict(self) -> Verdict:
         """Whether the splits differ, as far as the interval of the AUC shows."""
@@ -160,9 +164,9 @@ def compare_splits(
         raise InputError(
             "The features hold NaN or infinity.", remedy="Leave out the rows of unreadable photos."
         )
-    found = _fit_and_compare(split_components(values, input_map), rows, num_classes, rng)
-    row_scores = np.full(len(test), np.nan)
-    row_scores[drawn] = found[0].row_scores
+    found, margins = _fit_and_compare(split_components(values, input_map), rows, num_classes, rng)
+    of_rows = np.full((2, len(test)), np.nan)
+    of_rows[:, drawn] = found[0].row_scores, margins
     counts = [len(drawn), int((rows.labels >= 0).sum())]
     counts += np.bincount(rows.labels[rows.labels >= 0], minlength=num_classes).tolist()
     overall, within, *by_class = _estimates(found, counts)
@@ -172,7 +176,8 @@ def compare_splits(
         auc=overall,
         auc_within_classes=within,
         class_auc=tuple(by_class),
-        row_scores=row_scores,
+        row_scores=of_rows[0],
+        row_margins=of_rows[1],
     )
 
 
@@ -197,17 +202,29 @@ class _Areas(NamedTuple):
 
 def _fit_and_compare(
     components: NDArray[np.float32], rows: _Rows, num_classes: int, rng: np.random.Generator
-) -> list[_Areas]:
-    """Return the areas for the given splits, then for shuffled ones."""
+) -> tuple[list[_Areas], Floats]:
+    """Return the areas for the given splits, then for shuffled ones; and the margins (n,) of the rows."""
     everything = np.zeros(len(components), np.int64)
     seed = int(rng.integers(2**31))
-    folds = assign_folds(everything, num_folds=NUM_FOLDS, groups=rows.groups, seed=seed, allow_rare=True)
+    folds = assign_folds(
+        everything, num_folds=NUM_FOLDS, groups=rows.groups, seed=seed, allow_rare=True
+    ).astype(np.int64)
     splits = np.column_stack([rows.in_test, shuffled_splits(rows.in_test, rows.groups, rng)])
     scores = cross_fit_scores(components, splits.astype(np.float32), folds)
-    return [
-        _areas(score, rows._replace(in_test=split), folds.astype(np.int64), num_classes)
+    found = [
+        _areas(score, rows._replace(in_test=split), folds, num_classes)
         for score, split in zip(scores.T, splits.T, strict=True)
     ]
+    return found, np.where(rows.in_test, 1, -1) * _standardized(scores[:, 0].astype(np.float64), folds)
+
+
+def _standardized(scores: Floats, folds: Ints) -> Floats:
+    """Return scores (n,) in deviations from the mean of their fold."""
+    sizes = np.maximum(np.bincount(folds), 1)
+    centered = scores - (np.bincount(folds, scores) / sizes)[folds]
+    deviations = np.sqrt(np.bincount(folds, centered**2) / sizes)
+    standardized: Floats = centered / np.maximum(deviations, 1e-12)[folds]
+    return standardized
 
 
 def _areas(scores: NDArray[np.float32], rows: _Rows, folds: Ints, num_classes: int) -> _Areas:

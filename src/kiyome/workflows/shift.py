@@ -172,15 +172,16 @@ def _most_telling(
     """Return rows of the split, then of train, the most telling first; their scores; what they are unlike."""
     assert found.photos is not None  # noqa: S101 - the caller has looked
     scores, in_test = found.photos.row_scores, table.in_split(found.split)[found.rows]
-    chosen = [_highest(scores, side) for side in (in_test, ~in_test)]
+    chosen = [_highest(found.photos, side) for side in (in_test, ~in_test)]
     against = np.repeat(np.array([TRAIN, found.split], dtype=object), [*map(len, chosen)])
     order = np.concatenate(chosen)
     return found.rows[order], scores[order], against
 
 
-def _highest(scores: NDArray[np.float64], side: NDArray[np.bool_]) -> NDArray[np.intp]:
-    compared = np.flatnonzero(side & ~np.isnan(scores))
-    return compared[np.argsort(-scores[compared], kind="stable")][:MOST_LISTED]
+def _highest(photos: Shift, side: NDArray[np.bool_]) -> NDArray[np.intp]:
+    compared = np.flatnonzero(side & ~np.isnan(photos.row_scores))
+    order = np.lexsort((-photos.row_margins[compared], -photos.row_scores[compared]))
+    return compared[order][:MOST_LISTED]
 
 
 def describe_shift(found: Mapping[str, SplitComparison]) -> Iterator[str]:
