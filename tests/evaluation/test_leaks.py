@@ -16,7 +16,7 @@ def test_the_sentence_holds_both_scores_and_the_conflicts() -> None:
     assert (found.num_leaks, found.num_conflicts) == (41, 5)
     assert found.without_leaks.value == right[41:].mean()
     assert found.difference.value == pytest.approx(right.mean() - right[41:].mean())
-    assert "without the 41 that lie in train, 5 of these with another label: +" in found.describe()
+    assert "without the 41 that probably lie in train, 5 of these with another label: +" in found.describe()
 
 
 def test_the_interval_of_the_difference_covers() -> None:
@@ -38,7 +38,7 @@ def test_none_and_all_leaked() -> None:
     assert without.describe().endswith("on all test rows, none of which is known to lie in train.")
     every = scores_without_leaks(right, ~none)
     assert every.without_leaks is None
-    assert every.describe().endswith("all of which lie in train.")
+    assert every.describe().endswith("all of which probably lie in train.")
 
 
 def test_groups_widen_every_interval() -> None:

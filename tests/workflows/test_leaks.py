@@ -73,10 +73,7 @@ def test_check_lists_copies_across_splits_with_two_labels_first(digits: Path, tm
     counts = result.summary()["leaks"]
     assert counts["rows_of_a_group_in_an_earlier_split"] == {"test": 1}
     assert counts["pairs_with_different_labels"] == 1
-    assert (
-        "photos of test lie in train, too (leaks.csv, 1 pairs with two labels)"
-        in result.summary()["notes"][-2]
-    )
+    assert "photos of test probably lie in train, too (leaks.csv: " in result.summary()["notes"][-2]
 
 
 def test_find_lists_them_by_features_and_curate_drops_them(digits: Path, tmp_path: Path) -> None:

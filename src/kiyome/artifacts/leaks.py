@@ -13,6 +13,7 @@ from kiyome.artifacts.table import TRAIN, Table
 
 LEAKS_FILE = "leaks.csv"
 SAME_GROUP = "same group"
+SAME_PIXELS = "same pixels"
 
 COLUMNS = (
     "image_id",

@@ -38,19 +38,19 @@ class ScoresWithoutLeaks:
         """Return the scores in a sentence.
 
         >>> scores_without_leaks([True] * 9 + [False], [True] * 2 + [False] * 8).describe()[89:]
-        'the 2 that lie in train, 0 of these with another label: +2.50 points \
+        'the 2 that probably lie in train, 0 of these with another label: +2.50 points \
 (-10.81 to +9.42).'
         """
         text = f"{self.on_all.as_percent()} on all test rows"
         if self.on_leaks is None:
             return f"{text}, none of which is known to lie in train."
         if self.without_leaks is None or self.difference is None:
-            return f"{text}, all of which lie in train."
+            return f"{text}, all of which probably lie in train."
         gain = self.difference
         value, low, high = (100 * each for each in (gain.value, gain.low, gain.high))
         return (
-            f"{text}, {self.without_leaks.as_percent()} without the {self.num_leaks:,} that lie in train,"
-            f" {self.num_conflicts:,} of these with another label: {value:+.2f} points ({low:+.2f} to"
+            f"{text}, {self.without_leaks.as_percent()} without the {self.num_leaks:,} that probably lie in"
+            f" train, {self.num_conflicts:,} of these with another label: {value:+.2f} points ({low:+.2f} to"
             f" {high:+.2f})."
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.leaks import SAME_GROUP, Leaks
+from kiyome.artifacts.leaks import SAME_GROUP, SAME_PIXELS, Leaks
 from kiyome.artifacts.table import SPLITS, TRAIN, Table
 from kiyome.folds import join_groups
 from kiyome.images.check import CHECK_SIDE, PhotoCheck
@@ -107,10 +107,11 @@ def leak_note(table: Table, leaks: Leaks | None) -> tuple[str, ...]:
         return ()
     summary, notes = leak_summary(table, leaks), []
     if counts := summary["rows_that_lie_in_train"]:
-        differing = summary["pairs_with_different_labels"]
+        same, differing = summary["kinds"].get(SAME_PIXELS, 0), summary["pairs_with_different_labels"]
         notes.append(
-            f"{_listed(counts, 'photos')} lie in train, too (leaks.csv, {differing:,} pairs with two labels):"
-            " a score of them says what the model remembers"
+            f"{_listed(counts, 'photos')} probably lie in train, too (leaks.csv: {same:,} pairs of the same"
+            f" pixels, the others to be looked at; {differing:,} with two labels): a score of them says what"
+            " the model remembers"
         )
     if counts := summary["rows_of_a_group_in_an_earlier_split"]:
         notes.append(f"{_listed(counts, 'rows')} share a group with rows of an earlier split (leaks.csv)")
