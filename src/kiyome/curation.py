@@ -107,7 +107,7 @@ def curate_table(
     if leaked is not None:
         actions[leaked], fixed[leaked] = "drop", True
     changed = np.isin(actions, ("drop", "relabel"))
-    flagged, among = changed & ~fixed, has_weight(table) & is_train & ~(changed & fixed)
+    flagged, among = changed & ~fixed, has_weight(table) & ~(changed & fixed)
     quality = 1 - np.maximum(issues.probability, none)
     taken = cap_left_out(table.labels, flagged, quality, max_left_out=max_left_out, among=among)
     actions[flagged & among & ~taken] = "keep"
@@ -171,8 +171,9 @@ def notes_on_cap(
 
 
 def has_weight(table: Table) -> Mask:
-    """Return a mask (N,) of the rows whose weight is above zero."""
-    return np.ones(len(table), np.bool_) if table.weights is None else np.asarray(table.weights > 0)
+    """Return a mask (N,) of the rows to train on: those of train with a weight above zero."""
+    is_train = table.in_split(TRAIN)
+    return is_train if table.weights is None else np.asarray(is_train & (table.weights > 0))
 
 
 def _true_labels(table: Table, judged: Mask, labels: NDArray[np.int32]) -> NDArray[np.int32] | None:
@@ -186,8 +187,7 @@ def _true_labels(table: Table, judged: Mask, labels: NDArray[np.int32]) -> NDArr
 def _check_classes_left(before: Table, after: Table) -> None:
     """Raise an InputError where a class has no row left to train on, which flags alone never do."""
     had, left = (
-        np.bincount(table.labels[has_weight(table) & table.in_split(TRAIN)], minlength=table.num_classes)
-        for table in (before, after)
+        np.bincount(table.labels[has_weight(table)], minlength=table.num_classes) for table in (before, after)
     )
     for label in np.flatnonzero((had > 0) & (left == 0)):
         raise InputError(

@@ -146,7 +146,7 @@ def run_with(leaks: Leaks | None, place: Path) -> Path:
     [
         ({"unleak": "train"}, ["a3", "a4", "a5"], []),
         ({"unleak": "train", "min_similarity": 0.9}, ["a3", "a4"], []),
-        ({"unleak": "train", "action": "drop"}, ["a3", "a4", "a5", "a9"], []),
+        ({"unleak": "train", "action": "drop", "min_similarity": 0.9}, ["a3", "a4", "a9"], []),
         ({"unleak": "test"}, ["'=t0", "t1"], ["=t0", "t1"]),
         ({"unleak": "val"}, ["v2"], ["v2"]),
     ],

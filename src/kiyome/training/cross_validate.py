@@ -47,7 +47,7 @@ class CrossValidation:
 
     members: tuple[FinishedMember, ...]
     pred_probs: Probs
-    """(N, K) out of fold: the mean over the members that did not see the row."""
+    """(N, K) out of fold: the mean over the members that did not see the row, outside train over all."""
     by_recipe: Mapping[str, Probs]
     """(N, K) of the members of each recipe alone."""
     dynamics: Dynamics
@@ -62,7 +62,7 @@ def plan_members(
         Member(recipe=recipe, fold=int(fold), seed=seed, data=data[recipe.name])
         for recipe in recipes
         for seed in recipe.seeds
-        for fold in np.unique(_folds(data[recipe.name]))
+        for fold in _fold_numbers(data[recipe.name])
     ]
     return pick_members(members, only)
 
@@ -112,13 +112,13 @@ def cross_validate(
 
 
 def out_of_fold(members: Sequence[FinishedMember]) -> Probs:
-    """Probabilities (N, K): for each row the mean over the members that hold it out."""
+    """Probabilities (N, K): the mean over the members that hold a row out; outside train over all members."""
     table = members[0].member.data.table
     total = np.zeros((len(table), table.num_classes))
     count = np.zeros(len(table))
     for member in members:
-        total[member.member.held_out] += member.pred_probs
-        count[member.member.held_out] += 1
+        total[member.member.predicted] += member.pred_probs
+        count[member.member.predicted] += 1
     if not count.all():
         fold = int(_folds(members[0].member.data)[count.argmin()])
         raise InputError(f"There is no member of fold {fold}.", remedy="Train it.")
@@ -264,6 +264,11 @@ def _folds(data: TrainingData) -> NDArray[np.int16]:
     if data.table.folds is None:
         raise InputError("The table has no folds.", remedy="Call table.with_folds first.")
     return data.table.folds
+
+
+def _fold_numbers(data: TrainingData) -> NDArray[np.int16]:
+    folds = _folds(data)
+    return np.unique(folds[folds >= 0])
 
 
 def _value(member: Member, key: str) -> str:

@@ -5,7 +5,8 @@
       dynamics/epoch-0003    margin and loss of each row
       models/epoch-0010/     what predicts, a folder that timm loads; one for each epoch that counts
       metrics.jsonl          one line an epoch
-      pred_probs.npy         (n, K) of the fold's rows, the mean over epochs that count and over views
+      pred_probs.npy         (n, K) of the fold's rows and of those outside train, the mean over epochs that
+                             count and over views
       member.json            written last: key, facts, SHA-256 of all of these
 
 The key is a digest of all that decides the result: recipe, table, labels, targets, folds, photos, fold, seed,
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import versions
 from kiyome.artifacts.predictions import floored_log
 from kiyome.artifacts.storage import is_machine_failure, map_array, reading, sha256_of_file
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.images.photo_features import Features
 from kiyome.images.pixel_cache import CachedPhotos
 from kiyome.inference import Probs
@@ -57,7 +58,7 @@ class TrainingData:
     photos: CachedPhotos | Features
     """N photos, all readable, stored for the recipe's size; or their features, if the recipe is frozen."""
     targets: NDArray[np.float32]
-    """(N, K) shares; one-hot unless labels are softened. NaN in the held-out rows of nested forms."""
+    """(N, K) shares; one-hot unless labels are softened. NaN outside train or where nested forms hold out."""
     in_training: NDArray[np.bool_]
     """(N,) rows that may be trained on; the others are only predicted."""
     notes: tuple[str, ...] = ()
@@ -137,11 +138,18 @@ class Member:
         return np.flatnonzero(self._holds_out)
 
     @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(n,) rows that it predicts once trained: held-out ones and, unless a pair, those outside train."""
+        outside = ~self.data.table.in_split(TRAIN)
+        return self.held_out if self.is_pair else np.flatnonzero(self._holds_out | outside)
+
+    @property
     def training_rows(self) -> NDArray[np.int64]:
-        """(m,) rows of the other folds that are in training and have a positive weight."""
+        """(m,) rows of train in the other folds that are in training and have a positive weight."""
         table = self.data.table
         has_weight = np.ones(len(table), bool) if table.weights is None else table.weights > 0
-        return np.flatnonzero(~self._holds_out & self.data.in_training & has_weight)
+        of_train = table.in_split(TRAIN) & ~self._holds_out
+        return np.flatnonzero(of_train & self.data.in_training & has_weight)
 
     @property
     def _holds_out(self) -> NDArray[np.bool_]:
@@ -160,7 +168,7 @@ class FinishedMember:
 
     @property
     def pred_probs(self) -> Probs:
-        """(n, K) of the held-out rows."""
+        """(n, K) of the rows in `Member.predicted`."""
         with reading(path := self.folder / "pred_probs.npy"):
             probs: Probs = np.array(map_array(path))
         return probs

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.table import Table, load_table
+from kiyome.artifacts.table import TRAIN, Table, load_table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs
@@ -37,13 +37,14 @@ Shares = NDArray[np.float32]
 
 
 def hard_targets(labels: NDArray[np.int32], num_classes: int) -> Shares:
-    """Return one-hot targets (N, K).
+    """Return one-hot targets (N, K); NaN where there is no label.
 
     >>> hard_targets(np.int32([1, 0]), 2)
     array([[0., 1.],
            [1., 0.]], dtype=float32)
     """
     targets: Shares = np.eye(num_classes, dtype=np.float32)[labels]
+    targets[labels < 0] = np.nan
     return targets
 
 
@@ -112,7 +113,7 @@ def plan_pairs(members: Sequence[Member]) -> list[Member]:
         outer = {each.fold for each in members if each.recipe.name == recipe.name}
         targets = hard_targets(table.labels, table.num_classes)
         plain = replace(member.data, targets=targets, in_training=np.ones(len(table), bool))
-        folds = np.unique(np.asarray(table.folds)).tolist()
+        folds = table.fold_numbers.tolist()
         pairs += [
             Member(recipe=_plain(recipe), fold=first, second_fold=second, seed=seed, data=plain)
             for seed in recipe.seeds
@@ -149,7 +150,7 @@ def train_pairs(
 
 
 def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:
-    """Probabilities (N, K) for the training rows of one outer fold; NaN in the rows of the fold itself.
+    """Probabilities (N, K) for the training rows of one outer fold; NaN in all other rows.
 
     The pairs are of one recipe; no model behind the result saw a label of the fold. The mean is over seeds.
     """
@@ -160,7 +161,7 @@ def nested_probs(pairs: Sequence[FinishedMember], fold: int) -> Probs:
         if fold in (pair.member.fold, pair.member.second_fold):
             total[rows] += pair.pred_probs
             count[rows] += 1
-    outside = np.asarray(table.folds) != fold
+    outside = table.in_split(TRAIN) & (np.asarray(table.folds) != fold)
     if not count[outside].all():
         missing = np.unique(np.asarray(table.folds)[outside & (count == 0)]).tolist()
         raise InputError(
@@ -177,13 +178,13 @@ def _plain(recipe: Recipe) -> Recipe:
 
 def _check_classes_left(pair: Member) -> None:
     table = pair.data.table
-    if len(np.unique(np.asarray(table.folds))) < 3:
+    if len(table.fold_numbers) < 3:
         raise InputError(
             "There are 2 folds.",
             expected="A nested recipe holds out two folds and trains on the others.",
             remedy="Use num_folds=3 or more.",
         )
-    gone = np.setdiff1d(table.labels, table.labels[pair.training_rows])
+    gone = np.setdiff1d(table.labels[table.in_split(TRAIN)], table.labels[pair.training_rows])
     if len(gone):
         raise InputError(
             f"There is no row of {table.class_names[gone[0]]!r} outside folds {pair.fold} and"

@@ -84,7 +84,7 @@ def _copy(member: Member, facts: dict[str, Any], found: Path, folder: Path) -> N
 def _is_sound(finished: FinishedMember) -> bool:
     """Whether probabilities and metrics have the form in which a training writes them."""
     member, probs = finished.member, finished.pred_probs
-    shape = (len(member.held_out), member.data.table.num_classes)
+    shape = (len(member.predicted), member.data.table.num_classes)
     lines = finished.metrics()
     return (
         probs.shape == shape

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_temporary, sha256_of_file, write_bytes, write_text, writing
+from kiyome.artifacts.table import TRAIN
 from kiyome.errors import InputError, KiyomeError, TimeLimitReached
 from kiyome.images.loader import Loader
 from kiyome.images.photo_features import Features
@@ -180,7 +181,7 @@ def _train(
         num_rows=len(table),
         seed=member.own_seed,
         compute=compute,
-        features=photos if isinstance(photos, Features) else None,
+        features=photos.take(np.flatnonzero(table.in_split(TRAIN))) if isinstance(photos, Features) else None,
     )
     state.scaler = accelerator.scaler
     notes = load_last_checkpoint(state, folder / CHECKPOINTS, key=member.key)
@@ -301,7 +302,7 @@ def _finish(
     on_progress: Progress,
     on_event: OnEvent,
 ) -> FinishedMember:
-    """Predict the held-out rows with each epoch that counts, and seal the folder."""
+    """Predict the rows that are not trained on with each epoch that counts, and seal the folder."""
     metrics = metrics_until(folder, member.recipe.optimizer.epochs)
     on_event(event_of(member, "predicting", metrics))
     models = _models_to_predict_with(member, folder)
@@ -328,8 +329,9 @@ def _finish(
 
 
 def _by_number_of_views(member: Member, by_view: NDArray[np.float32]) -> list[dict[str, float]]:
-    """Agreement with labels of the mean over the first view, the first two, and so on."""
+    """Agreement with labels of held-out rows, by the mean over the first view, the first two, and so on."""
     labels = member.data.table.labels[member.held_out]
+    by_view = by_view[:, np.isin(member.predicted, member.held_out)]
     counts = range(1, member.recipe.prediction.views + 1)
     return [agreement(by_view[:count].mean(axis=0), labels, "held_out") for count in counts]
 
@@ -360,13 +362,13 @@ def _models_to_predict_with(member: Member, folder: Path) -> list[Path]:
 
 
 def _by_view(member: Member, model: Path, compute: Compute, on_progress: Progress) -> NDArray[np.float32]:
-    """Probabilities (V, n, K) of the held-out rows from each view."""
+    """Probabilities (V, n, K) of the rows that are not trained on from each view."""
     network, recipe = load_timm_folder(model).with_link(member.link), member.recipe
     compute.ready(network.module, channels_last=recipe.model.channels_last)
     by_view = predict_views(
         network,
         member.data.photos,
-        member.held_out,
+        member.predicted,
         views=recipe.prediction_views(crop_pct=network.crop_pct),
         compute=compute,
         batch_size=PREDICTION_BATCH,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import reading
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.curation import cap_left_out, has_weight, notes_on_cap
 from kiyome.errors import InputError, choose
 from kiyome.executors import HERE, Executor
@@ -95,13 +95,13 @@ def prepare_training_data(
         if run := _run_of(recipe.cleaning.leave_out):
             flagged, quality = flags_of_run(run, table, method=recipe.cleaning.flag_method)
             in_training = ~flagged
-            for fold in np.unique(np.asarray(table.folds)):  # each keeps more rows, which suits the others
+            for fold in table.fold_numbers:  # each keeps more rows, which suits the others
                 in_training, _ = _capped(table, in_training, quality, recipe, np.asarray(table.folds) != fold)
             notes = notes_on_cap(table, flagged, ~in_training, among=has_weight(table))
         training_data[recipe.name] = TrainingData(
             table=table,
             photos=photos[recipe.name],
-            targets=targets,
+            targets=np.where(table.in_split(TRAIN)[:, None], targets, np.float32(np.nan)),
             in_training=in_training,
             notes=tuple(f"{recipe.title}: {note}" for note in notes),
         )
@@ -195,9 +195,12 @@ def flags_of_run(
     """
     verify_run(run)
     if not (run / "label_issues.parquet").is_file():
-        predictions = Predictions.load(run / "predictions", table)
-        flagged = find_label_issues(table.labels, predictions.pred_probs, method=method)
-        return flagged, label_quality(table.labels, predictions.pred_probs)
+        train = table.in_split(TRAIN)
+        labels, probs = table.labels[train], Predictions.load(run / "predictions", table).pred_probs[train]
+        flagged, quality = np.zeros(len(table), np.bool_), np.ones(len(table))
+        flagged[train] = find_label_issues(labels, probs, method=method)
+        quality[train] = label_quality(labels, probs)
+        return flagged, quality
     import pyarrow.parquet as pq
 
     path = run / "label_issues.parquet"
@@ -272,8 +275,9 @@ def notes_on_rows(members: Sequence["Member"]) -> list[str]:
 
 
 def _outside(member: "Member") -> Mask:
-    """(N,) rows of the other folds."""
-    return np.asarray(np.asarray(member.data.table.folds) != member.fold)
+    """(N,) rows of train in the other folds."""
+    table = member.data.table
+    return np.asarray(table.in_split(TRAIN) & (np.asarray(table.folds) != member.fold))
 
 
 def _run_of(form: str) -> Path | None:

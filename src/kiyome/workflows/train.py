@@ -32,7 +32,7 @@ from kiyome.training.recipe import Recipe
 from kiyome.training.recipe_files import read_recipes, recipe_text
 from kiyome.training.tracking import check_trackers, tracking
 from kiyome.workflows.cleaning import apply_nested_cleaning, changes_for_labels, prepare_training_data
-from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
+from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_folder_path
 from kiyome.workflows.member_photos import MemberPhotos, Source, read_member_photos, source_of
 from kiyome.workflows.outputs import lost_classes, set_aside_note, write_photo_lists
 from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
@@ -168,7 +168,6 @@ def train(
         missing_list=missing_list_path(folder),
         on_progress=on_progress,
     )
-    refuse_splits(table, "train")
     for note in table.notes:
         on_note(note)
     submission = _Submission.of(test, test_images, data, table, class_map) if test else None

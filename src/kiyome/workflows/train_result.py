@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions, Probs
 from kiyome.artifacts.storage import write_csv, write_parquet, write_text
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.evaluation.metrics import balanced_accuracy, confusion_counts
 from kiyome.report.pages import TrainReport, write_train_report
 from kiyome.training.recipe import Recipe
 from kiyome.workflows.cleaning import kept_rows, leaks_of, notes_on_rows, num_training_rows
-from kiyome.workflows.outputs import write_scored_table
+from kiyome.workflows.outputs import count_splits, write_scored_table
 from kiyome.workflows.predict import PredictResult
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class TrainResult:
     members: tuple[Mapping[str, Any], ...]
     """The content of each member.json."""
     scores: Mapping[str, Mapping[str, float]]
-    """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows, and
-    beside it, where cleaning left rows out, of the others only."""
+    """Of all members together and of each model, out of fold, on labels that may be wrong: of all rows of
+    train, and beside it, where cleaning left rows out, of the others only."""
     num_training_rows: int
     """Rows that at least one member was trained on."""
     models: tuple[str, ...] = ()
@@ -58,6 +58,7 @@ class TrainResult:
         return {
             "folder": str(self.folder),
             "rows": len(self.table),
+            **({} if self.table.splits is None else {"splits": count_splits(self.table)}),
             "training_rows": self.num_training_rows,
             "models": list(self.models),
             "leaks": list(self.leaks),
@@ -133,7 +134,9 @@ def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, floa
     from kiyome.training.member import agreement
 
     members = [each.member for each in trained]
-    labels, kept = members[0].data.table.given_labels, kept_rows(members)
+    table, kept = members[0].data.table, kept_rows(members)
+    is_train = table.in_split(TRAIN)
+    labels, probs, kept = table.given_labels[is_train], probs[is_train], kept[is_train]
     confusion = confusion_counts(labels.astype(np.int64), probs.argmax(axis=1), probs.shape[1])
     scores = {
         **agreement(probs, labels, "out_of_fold"),
@@ -149,8 +152,8 @@ def _scores(trained: Sequence["FinishedMember"], probs: Probs) -> dict[str, floa
 
 
 def notes_on_classes(table: Table, pred_probs: Probs) -> list[str]:
-    """Return a note on the classes that have labels and are never the likeliest one."""
-    counts = np.bincount(table.given_labels, minlength=table.num_classes)
+    """Return a note on the classes that have labels in train and are never the likeliest one."""
+    counts = np.bincount(table.given_labels[table.in_split(TRAIN)], minlength=table.num_classes)
     predicted = np.bincount(pred_probs.argmax(axis=1), minlength=table.num_classes)
     never = np.flatnonzero((predicted == 0) & (counts > 0))
     if not len(never):
@@ -176,8 +179,8 @@ def write_result(
         curves.setdefault(line["member"], []).append(line)
     report = TrainReport(
         title=title,
-        num_rows=len(table),
-        num_folds=len(set(table.folds.tolist())) if table.folds is not None else 0,
+        num_rows=int(table.in_split(TRAIN).sum()),
+        num_folds=len(table.fold_numbers),
         scores=result.scores,
         by_number_of_views={m["member"]: m["by_number_of_views"] for m in result.members},
         curves=curves,
@@ -191,7 +194,7 @@ def _write_dynamics(trained: "CrossValidation", table: Table, folder: Path) -> N
     """Write the training dynamics of each row as CSV and Parquet, in the table's order."""
     import pyarrow as pa
 
-    names = np.array(table.class_names, object)
+    names = np.array([*table.class_names, None], object)
     columns: dict[str, NDArray[Any]] = {
         "image_id": table.image_ids,
         "label": names[table.labels],
