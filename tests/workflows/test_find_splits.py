@@ -12,11 +12,14 @@ from typer.testing import CliRunner
 from kiyome.artifacts.issues import read_issues
 from kiyome.cli import app
 from kiyome.decisions.items import read_items
+from kiyome.ensemble import at_temperature
 from kiyome.errors import InputError
 from kiyome.experiments import read_diary
 from kiyome.testing import write_digits
-from kiyome.workflows.blend import calibrate
+from kiyome.workflows.blend import blend, calibrate, stack
+from kiyome.workflows.correct import correct
 from kiyome.workflows.curate import curate
+from kiyome.workflows.evaluate import evaluate
 from kiyome.workflows.find import FindResult, find
 from kiyome.workflows.shift import WEAKER
 
@@ -203,9 +206,25 @@ def test_curate_changes_train_and_keeps_splits(folder: Path, result: FindResult,
     assert len(listed) == NUM_TRAIN + NUM_TEST - (run.curated.actions == "drop").sum()
 
 
-def test_runs_with_splits_are_not_combined_yet(result: FindResult) -> None:
-    with pytest.raises(InputError, match=r"has rows of train and test and unlabeled. Only runs on rows of"):
-        calibrate(result.folder)
+def test_runs_with_splits_are_combined_on_train_and_applied_to_the_others(
+    result: FindResult, tmp_path: Path
+) -> None:
+    train = result.table.in_split("train")
+    calibrated = calibrate(result.folder, output=tmp_path / "calibrated")
+    assert calibrated.score.accuracy_on_given.num_rows == NUM_TRAIN
+    expected = at_temperature(result.pred_probs[~train], calibrated.predictor["temperature"])
+    assert np.allclose(calibrated.predictions.pred_probs[~train], expected, atol=1e-6)
+    assert len(calibrated.table) == 600
+    corrected = correct(result.folder, direction="true", output=tmp_path / "corrected")
+    for how in ("weights", "rank", "mean"):
+        blended = blend([calibrated.folder, corrected.folder], how=how, output=tmp_path / how)
+        assert blended.predictions.pred_probs.shape == (600, 10)
+        assert np.allclose(blended.predictions.pred_probs.sum(axis=1), 1, atol=1e-4)
+    stacked = stack([result.folder, corrected.folder], output=tmp_path / "stacked")
+    assert np.array_equal(stacked.table.split_names, result.table.split_names)
+    assert evaluate(stacked.folder, output=tmp_path / "evaluated").split == "test"
+    with pytest.raises(InputError, match="rows outside train, which no correction of flagged rows covers"):
+        correct(result.folder, rows="flagged", direction="true", output=tmp_path / "flagged")
 
 
 def test_every_split_is_compared_with_train(result: FindResult) -> None:

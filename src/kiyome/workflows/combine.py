@@ -9,7 +9,7 @@ N rows, K classes, M members.
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from kiyome.artifacts.manifest import MANIFEST, Manifest
 from kiyome.artifacts.predictions import ARRAY_FILE, Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import reading, sha256_of_file, write_text
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.ensemble import (
     Stack,
     apply_error_distribution,
@@ -84,7 +84,7 @@ class CombinedResult:
     predictions: Predictions
     """Out of fold."""
     score: Score
-    """Of all N rows, against given labels."""
+    """Of all rows of train, against given labels."""
     inputs: Mapping[str, Score]
     """The same of each input run, by its folder's name."""
     best_input: str
@@ -103,7 +103,9 @@ class CombinedResult:
         if self.verb == "calibrate":  # predicted classes stay, and so does accuracy
             errors = [each.calibration_error for each in (self.score, self.inputs[self.best_input])]
             after, before = (f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in errors)
-            return f"Calibration error {after}, before {before}, n = {len(self.table):,}"
+            return (
+                f"Calibration error {after}, before {before}, n = {self.score.accuracy_on_given.num_rows:,}"
+            )
         return f"Against {self.best_input}: {self.against_best.describe()}"
 
     def summary(self) -> dict[str, Any]:
@@ -130,13 +132,6 @@ def open_members(runs: Sequence[Path | str], *, needs_folds: bool = True) -> lis
     if not runs:
         raise InputError("No run is named.", remedy="Name run folders of find or train.")
     opened = [open_run(run) for run in runs]
-    for run in opened:
-        if run.table.splits is not None:
-            raise InputError(
-                f"{run.path} has rows of {' and '.join(run.table.splits_in_use)}.",
-                expected="Only runs on rows of train are combined.",
-                remedy="Run find or train on the rows of train alone, or with --ignore-splits.",
-            )
     check_same_folds(opened)
     paths = [run.path.resolve() for run in opened]
     twice = [run.path for n, run in enumerate(opened) if paths[n] in paths[:n]]
@@ -168,7 +163,8 @@ def combine_runs(
 ) -> CombinedResult:
     """Combine the runs' predictions, score the result, and write a run folder beside the first run.
 
-    `make` takes given labels (N,), M arrays (N, K) and folds (N,) or None.
+    `make` takes given labels (N,), M arrays (N, K) and folds (N,) or None, of train. The other rows are
+    combined as new photos are.
     """
     first = runs[0]
     beside = first.path.parent if first.path.name else first.path.resolve().parent
@@ -181,17 +177,42 @@ def combine_runs(
         for run in runs
     ]
     config = {**options, "runs": inputs}
-    table = first.table
+    table, of_train = first.table, [run.in_split(TRAIN) for run in runs]
     # the work comes first, so that an error leaves no folder behind
-    combination = make(table.given_labels, [each.predictions.pred_probs for each in runs], table.folds)
+    members = [each.predictions.pred_probs for each in of_train]
+    combination = make(of_train[0].table.given_labels, members, of_train[0].table.folds)
+    pred_probs = _with_other_rows(verb, combination, runs)
     folder = RunFolder.create_or_reopen(
         target, command=verb, config=config, table=table, named_by_user=output is not None
     )
     with folder as run:
-        result = _result(run.path, verb, runs, combination)
-        _write(result, combination, runs)
+        result = _result(run.path, verb, of_train, combination)
+        predictions = replace(result.predictions, pred_probs=pred_probs, table_fingerprint=table.fingerprint)
+        write_scored_table(run.path, table, predictions)
+        _write(result, combination, of_train)
     note_run(result.folder, leaks=result.leaks)
-    return result
+    return replace(result, table=table, predictions=predictions)
+
+
+def _with_other_rows(verb: str, combination: FittedCombination, runs: Sequence[FinishedRun]) -> Probs:
+    """Return probabilities of all rows: those of train as fitted, the others combined as new photos are."""
+    is_train = runs[0].table.in_split(TRAIN)
+    if is_train.all():
+        return combination.pred_probs
+    if combination.predictor.get("rows") == FLAGGED:
+        raise InputError(
+            f"{runs[0].path} has rows outside train, which no correction of flagged rows covers.",
+            remedy="Correct all rows, or those where two models disagree (--rows all or disagree).",
+        )
+    probs = np.empty((len(is_train), runs[0].table.num_classes), combination.pred_probs.dtype)
+    probs[is_train] = combination.pred_probs
+    probs[~is_train] = PREDICTORS[verb](
+        combination.predictor,
+        [run.predictions.pred_probs[~is_train] for run in runs],
+        combination.files,
+        lambda: [run.predictions.pred_probs[is_train] for run in runs],
+    )
+    return probs
 
 
 def _result(
@@ -252,7 +273,6 @@ def _score(table: Table, pred_probs: Probs) -> Score:
 
 def _write(result: CombinedResult, combination: FittedCombination, runs: Sequence[FinishedRun]) -> None:
     folder, table = result.folder, result.table
-    write_scored_table(folder, table, result.predictions)
     for name, text in combination.files.items():
         write_text(folder / name, text)
     write_text(folder / f"{result.verb}.json", json.dumps(result.findings(), indent=2))
@@ -330,32 +350,40 @@ def predict_combined(run: Path, manifest: Manifest, members: Sequence[Probs]) ->
     verb = manifest["command"]
     with reading(run / f"{verb}.json"):
         facts = json.loads((run / f"{verb}.json").read_bytes())["for_new_photos"]
-        return PREDICTORS[verb](run, manifest, facts, members)
+        names = [name for name in (FINAL_TEXT, FLAGS_TEXT) if (run / name).exists()]
+        texts = {name: (run / name).read_text("utf-8") for name in names}
+        return PREDICTORS[verb](facts, members, texts, lambda: _known(run, manifest))
 
 
-def _blend_new(run: Path, manifest: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:
+def _known(run: Path, manifest: Manifest) -> list[Probs]:
+    """Return the predictions of each input for the rows of train."""
+    return [open_run(path).in_split(TRAIN).predictions.pred_probs for path in inputs_of(run, manifest)]
+
+
+Facts = Mapping[str, Any]
+Texts = Mapping[str, str]
+Known = Callable[[], list[Probs]]
+
+
+def _blend_new(facts: Facts, members: Sequence[Probs], _: Texts, known: Known) -> Probs:
     if facts["how"] == "weights":
         return blend_pred_probs(members, weights=facts["weights"])
     if facts["how"] == "rank":
-        known = [open_run(path).predictions.pred_probs for path in inputs_of(run, manifest)]
-        return blend_pred_probs(members, how="rank", reference=known)
+        return blend_pred_probs(members, how="rank", reference=known())
     return blend_pred_probs(members, how=facts["how"])
 
 
-def _stack_new(run: Path, _: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:
-    texts = {
-        name: (run / name).read_text("utf-8") for name in (FINAL_TEXT, FLAGS_TEXT) if (run / name).exists()
-    }
+def _stack_new(facts: Facts, members: Sequence[Probs], texts: Texts, _: Known) -> Probs:
     read = {name: read_classifier(facts["model"], text) for name, text in texts.items()}
     stack = Stack(model=facts["model"], final=read[FINAL_TEXT], flags=read.get(FLAGS_TEXT))
     return stack.predict(members)
 
 
-def _calibrate_new(_: Path, __: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:
+def _calibrate_new(facts: Facts, members: Sequence[Probs], _: Texts, __: Known) -> Probs:
     return at_temperature(members[0], facts["temperature"])
 
 
-def _correct_new(_: Path, __: Manifest, facts: dict[str, Any], members: Sequence[Probs]) -> Probs:
+def _correct_new(facts: Facts, members: Sequence[Probs], _: Texts, __: Known) -> Probs:
     rows = disagreeing(*members) if facts["rows"] == "disagree" else np.ones(len(members[0]), np.bool_)
     replaced = members[APPLY_TO.index(facts.get("apply_to", "run"))]
     corrected = np.array(members[0], dtype=np.float64)
@@ -363,10 +391,10 @@ def _correct_new(_: Path, __: Manifest, facts: dict[str, Any], members: Sequence
     return corrected
 
 
-PREDICTORS: dict[str, Callable[[Path, Manifest, dict[str, Any], Sequence[Probs]], Probs]] = {
+PREDICTORS: dict[str, Callable[[Facts, Sequence[Probs], Texts, Known], Probs]] = {
     "blend": _blend_new,
     "stack": _stack_new,
     "calibrate": _calibrate_new,
     "correct": _correct_new,
 }
-"""For each verb, the function that combines members' predictions of new photos."""
+"""For each verb, the function of its facts, members' predictions of new photos, texts, and those of train."""

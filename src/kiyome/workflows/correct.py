@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.storage import sha256_of_file
+from kiyome.artifacts.table import TRAIN
 from kiyome.ensemble import correct_pred_probs
 from kiyome.ensemble.adjust import APPLY_TO, DIRECTIONS, FLAG_LEAK, TWICE
 from kiyome.errors import InputError, choose
@@ -99,7 +100,7 @@ def correct(
             estimates=estimated,
             direction=direction,
             rows=rows,
-            noise_from=noise.predictions.pred_probs,
+            noise_from=noise.in_split(TRAIN).predictions.pred_probs,
             clean_pred_probs=members[1] if clean is not None else None,
             apply_to=apply_to,
             allow_double_noise=allow_double_noise,
