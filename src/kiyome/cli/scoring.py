@@ -265,4 +265,5 @@ def show_evaluate(result: "EvaluateResult") -> None:
     line()
     line(f"Look at   {result.folder / 'report.html'}")
     if result.audit is None:
-        line(f"To know   kiyome audit-sample {result.folder.parent / result.run}")
+        split = f" --split {result.split}" if result.splits() else ""
+        line(f"To know   kiyome audit-sample {result.folder.parent / result.run}{split}")

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.leaks import LEAKS_FILE
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file
@@ -153,26 +152,12 @@ def evaluate(
         **({} if metric is None else {"metric": metric}),
         **({} if reviewed is None else {"review": reviewed[1]}),
     }
-    leak_folder, leak_score = Path(leaks) if leaks else whole.path, None
-    if leaks and not (leak_folder / LEAKS_FILE).is_file():
-        raise InputError(
-            f"There is no {LEAKS_FILE} in {leak_folder}.",
-            remedy="Name the folder that kiyome check wrote for a table with splits.",
-        )
-    if chosen != TRAIN:
-        leak_score = score_of_leaks(whole, chosen, leak_folder, seed=seed)
-    if leak_score is not None:
-        config["leaks"] = sha256_of_file(leak_folder / LEAKS_FILE)
-    experiments = _experiments(main)
-    submission = None
+    without_leaks = score_of_leaks(whole, chosen, leaks, seed=seed)
+    if without_leaks is not None:
+        config["leaks"] = without_leaks[1]
+    experiments, submission = _experiments(main), None
     if public_rows is not None:
-        if chosen != TRAIN:
-            raise InputError(
-                f"public_rows={public_rows} with the split {chosen!r}.",
-                expected="Expected train: public scores are compared with those out of fold.",
-                remedy="Leave out the split.",
-            )
-        submission = _submission(main, others, experiments, public_rows, seed)
+        submission = _submission(main, others, experiments, public_rows, chosen, seed)
         config["public"] = {"rows": public_rows, "probabilities": dict(submission.probability_best)}
     folder = RunFolder.create_or_reopen(
         target, command="evaluate", config=config, table=main.table, named_by_user=output is not None
@@ -184,7 +169,7 @@ def evaluate(
             by_split=_by_split(whole, seed),
             noise_by_audit={name: each.score.noise_rate for name, each in of_splits.items()},
             metric=None if metric is None else _metric(metric, main, others, measured, seed),
-            leak_score=leak_score,
+            leak_score=None if without_leaks is None else without_leaks[0],
             submission=submission,
             review=None if reviewed is None else reviewed[0],
         )
@@ -284,9 +269,20 @@ def _audits_by_split(run: FinishedRun) -> dict[str, AuditRecord]:
 
 
 def _submission(
-    main: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry], num_public: int, seed: int
+    main: FinishedRun,
+    others: Sequence[FinishedRun],
+    experiments: Sequence[Entry],
+    num_public: int,
+    split: str,
+    seed: int,
 ) -> SubmissionChoice:
     """Return the choice among the experiments on these rows that have a public score."""
+    if split != TRAIN:
+        raise InputError(
+            f"public_rows={num_public} with the split {split!r}.",
+            expected="Expected train: public scores are compared with those out of fold.",
+            remedy="Leave out the split.",
+        )
     public = {
         origin_of(entry, experiments).run: entry.leaderboard[PUBLIC]
         for entry in experiments

@@ -4,21 +4,38 @@ from pathlib import Path
 
 import numpy as np
 
-from kiyome.artifacts.leaks import read_leaks
+from kiyome.artifacts.leaks import LEAKS_FILE, read_leaks
+from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import TRAIN
+from kiyome.errors import InputError
 from kiyome.evaluation.leaks import ScoresWithoutLeaks, scores_without_leaks
 from kiyome.reading.finished_run import FinishedRun
 
 
-def score_of_leaks(run: FinishedRun, split: str, folder: Path, *, seed: int) -> ScoresWithoutLeaks | None:
-    """Return the score of a split with and without rows that lie in train; None without a list."""
+def score_of_leaks(
+    run: FinishedRun, split: str, folder: Path | str | None, *, seed: int
+) -> tuple[ScoresWithoutLeaks, str] | None:
+    """Return the score of a split with and without rows that lie in train, and the digest of their list.
+
+    The list is that of the folder, or of the run if no folder is named. None for train, and without a list.
+    """
+    path = (run.path if folder is None else Path(folder)) / LEAKS_FILE
+    if folder is not None and not path.is_file():
+        raise InputError(
+            f"There is no {LEAKS_FILE} in {folder}.",
+            remedy="Name the folder that kiyome check wrote for a table with splits.",
+        )
     table, rows, splits = run.table, run.table.in_split(split), run.table.split_names
-    leaks = read_leaks(folder, table)
+    leaks = None if split == TRAIN else read_leaks(path.parent, table)
     if leaks is None:
         return None
     leaked, differ = leaks.copies_in(splits, split), np.zeros(len(table), np.bool_)
     differ[leaks.first[leaks.labels_differ & (splits[leaks.second] == TRAIN)]] = True
-    groups = None if table.groups is None else table.groups[rows]
-    return scores_without_leaks(
-        run.right_on_given[rows], leaked[rows], (differ & leaked)[rows], groups=groups, seed=seed
+    scores = scores_without_leaks(
+        run.right_on_given[rows],
+        leaked[rows],
+        (differ & leaked)[rows],
+        groups=None if table.groups is None else table.groups[rows],
+        seed=seed,
     )
+    return scores, sha256_of_file(path)
