@@ -56,6 +56,14 @@ def test_exchanging_the_models_exchanges_the_verdict(
     assert -1 <= there.difference.low <= there.difference.value <= there.difference.high <= 1
 
 
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 1), (3, 3), (2, 9), (40, 17), (900, 1100)])
+def test_the_p_value_is_that_of_the_exact_binomial_test(first: int, second: int) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(first, first + second).pvalue if first + second else 1.0
+    assert compare(*rows(5, first, second, 5)).p_value == pytest.approx(expected, rel=1e-12)
+
+
 def test_the_interval_covers_where_few_rows_differ() -> None:
     rng = np.random.default_rng(0)
     true = np.array([0.03, 0.01, 0.96])  # only first, only second, alike
