@@ -181,6 +181,18 @@ def test_few_rows_say_that_nothing_can_be_told() -> None:
     )
 
 
+def test_data_that_show_nothing_say_so() -> None:
+    in_test = np.arange(30) < 10
+    features = np.random.default_rng(0).normal(size=(30, 4))
+    for shift in (
+        compare_splits(features, in_test, groups=np.zeros(30, int)),
+        compare_splits(np.ones((30, 4)), in_test, labels=np.arange(30) % 2, num_classes=2),
+        compare_splits(features[:2], in_test[:2] ^ np.array([True, False])),
+    ):
+        assert (shift.auc, shift.verdict) == (None, "cannot tell")
+        assert shift.advice() == "Cannot tell whether test looks like train: no rows of both can be compared."
+
+
 def test_perfect_order_is_no_certainty() -> None:
     in_test = np.arange(100) < 20
     auc = compare_splits(np.random.default_rng(0).normal(size=(100, 3)) + 20 * in_test[:, None], in_test).auc
@@ -223,6 +235,13 @@ def test_unsuitable_arrays_are_named() -> None:
         compare_splits(features, np.zeros(4, bool))
     with pytest.raises(InputError, match="There are 3 labels for 4 rows"):
         compare_class_shares([0, 1, 1], in_test, num_classes=2)
+    for labels in ([0, 1, 2, 0], [0, 1, -2, 0]):
+        with pytest.raises(InputError, match="Expected 0 to 1, or -1 for a row without a label"):
+            compare_class_shares(labels, in_test, num_classes=2)
+        with pytest.raises(InputError, match="Expected 0 to 1, or -1 for a row without a label"):
+            compare_splits(features, in_test, labels=labels, num_classes=2)
+    with pytest.raises(InputError, match=r"The features have shape \(4,\)"):
+        compare_splits(features[:, 0], in_test)
     with pytest.raises(InputError, match="NaN or infinity"):
         compare_splits(np.full((4, 2), np.nan), in_test)
 

@@ -57,7 +57,7 @@ def compare_class_shares(
     >>> shares.differing_classes, shares.difference[0].as_percent()
     ([0, 1], '30.0 % (18.2 to 41.8 %, n = 300)')
     """
-    given = np.asarray(labels, np.int64)
+    given = labels_or_none(labels, num_classes)
     test = check_in_test(in_test, labels=given)
     known = given != NO_LABEL
     if not (known & test).any() or not (known & ~test).any():
@@ -108,6 +108,18 @@ def shuffled_splits(in_test: Mask, groups: NDArray[np.integer], rng: np.random.G
     for each in shuffled.T:
         each[np.lexsort((rng.random(len(pool)), pool))] = values_by_pool
     return shuffled[unit]
+
+
+def labels_or_none(labels: ArrayLike, num_classes: int) -> Ints:
+    """Return labels (N,) of 0 to K - 1, -1 where there is none; InputError for any other."""
+    given = np.asarray(labels, np.int64)
+    if given.size and not (given.min() >= NO_LABEL and given.max() < num_classes):
+        raise InputError(
+            f"Labels run from {given.min()} to {given.max()}.",
+            expected=f"Expected 0 to {num_classes - 1}, or {NO_LABEL} for a row without a label.",
+            remedy="Correct the labels, or num_classes.",
+        )
+    return given
 
 
 def check_in_test(in_test: ArrayLike, **others: NDArray[np.generic]) -> Mask:

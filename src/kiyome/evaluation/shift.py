@@ -19,7 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, group_numbers
-from kiyome.evaluation.class_shares import NO_LABEL, NORMAL, TAIL, check_in_test, shuffled_splits
+from kiyome.evaluation.class_shares import (
+    NO_LABEL,
+    NORMAL,
+    TAIL,
+    check_in_test,
+    labels_or_none,
+    shuffled_splits,
+)
 from kiyome.features.inputs import InputMap
 from kiyome.features.split_scores import cross_fit_scores, split_components
 from kiyome.folds import assign_folds
@@ -48,7 +55,7 @@ class Shift:
     num_train: int
     num_test: int
     auc: Estimate | None
-    """None where no fold has rows of both splits."""
+    """None where no fold has rows of both splits, or all scores tie."""
     auc_within_classes: Estimate | None
     """Among rows with the same label, averaged over the rows of test; None without labels in both."""
     class_auc: tuple[Estimate | None, ...]
@@ -86,7 +93,7 @@ class Shift:
         'Cannot tell with 40 test rows whether they look like train (AUC 0.432, 0.310 to 0.584).'
         """
         if self.auc is None:
-            return f"Cannot tell whether {split} looks like train: no fold holds rows of both."
+            return f"Cannot tell whether {split} looks like train: no rows of both can be compared."
         seen = f"AUC {self.auc.value:.3f}, {self.auc.low:.3f} to {self.auc.high:.3f}"
         if self.verdict == "cannot tell":
             rows, few = min((self.num_test, split), (self.num_train, "train"))
@@ -142,7 +149,7 @@ def compare_splits(
     Raises
     ------
     InputError
-        If shapes differ, features are not finite, or a split has no row.
+        If shapes differ, features are not finite, labels are out of range, or a split has no row.
 
     Examples
     --------
@@ -154,7 +161,13 @@ def compare_splits(
     'differs'
     """
     values = np.asarray(features)
-    given = np.full(len(values), NO_LABEL) if labels is None else np.asarray(labels, np.int64)
+    if values.ndim != 2:
+        raise InputError(
+            f"The features have shape {values.shape}.",
+            expected="Expected (N, D).",
+            remedy="Pass one row of numbers for each row of the table.",
+        )
+    given = labels_or_none(np.full(len(values), NO_LABEL) if labels is None else labels, num_classes)
     test = check_in_test(in_test, features=values, labels=given)
     together = np.arange(len(test)) if groups is None else group_numbers(groups, len(test))
     rng = np.random.default_rng(seed)
@@ -170,6 +183,8 @@ def compare_splits(
     counts = [len(drawn), int((rows.labels >= 0).sum())]
     counts += np.bincount(rows.labels[rows.labels >= 0], minlength=num_classes).tolist()
     overall, within, *by_class = _estimates(found, counts)
+    if (found[0].row_scores == 0.5).all():  # all tie: one group, or features that do not vary
+        overall, within, by_class = None, None, [None] * num_classes
     return Shift(
         num_train=int((~test).sum()),
         num_test=int(test.sum()),

@@ -15,6 +15,7 @@ Doubles = NDArray[np.float64]
 
 GRID = 10.0 ** np.arange(-4, 3, 0.5)
 """Ridge penalties for each row; components have a mean square of 1."""
+LEAST_VARIANCE = 1e-12
 
 
 def split_components(features: NDArray[Any], input_map: InputMap | None) -> Floats:
@@ -23,7 +24,7 @@ def split_components(features: NDArray[Any], input_map: InputMap | None) -> Floa
         input_map = fit_input_map(features, np.arange(len(features)))
     blocks = (features[start : start + BLOCK] for start in range(0, len(features), BLOCK))
     components = np.concatenate([input_map.clipped(block) @ input_map.directions for block in blocks])
-    components /= np.sqrt(input_map.variances[:-1].mean())
+    components /= np.sqrt(max(input_map.variances[:-1].mean(), LEAST_VARIANCE))
     return components
 
 
@@ -34,6 +35,8 @@ def cross_fit_scores(components: Floats, targets: Floats, folds: NDArray[Any]) -
     and Wahba, 1979, Technometrics 21, 215-223) on the other folds' rows.
     """
     in_folds = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    if len(in_folds) == 1:  # one group: there are no other rows to learn from
+        return np.zeros_like(targets)
     sums = [_Sums(components[rows], targets[rows]) for rows in in_folds]
     scores = np.empty(targets.shape, np.float32)
     for held_out, rows in enumerate(in_folds):
