@@ -117,8 +117,8 @@ def test_copies_within_a_split_are_not_listed_and_the_higher_split_comes_first()
 
 
 def test_features_lead_to_copies_that_lost_much() -> None:
-    photos = scenes(400, side=40)
-    test = [inner(photo, 0.7) for photo in photos[::40]]
+    photos = scenes(400, side=64)
+    test = [inner(photo, 0.76) for photo in photos[::40]]
     features = np.random.default_rng(0).normal(size=(len(photos), 30)).astype(np.float32)
     splits = [0] * len(photos) + [1] * len(test)
     alone = copies_of(photos + test, splits)

@@ -3,8 +3,9 @@
 No fixed distance tells a copy from a photo that is merely alike. So a pair has to pass three tests:
 1. neighbors: near by signature in one of eight turns, or near by features of a network, if given;
 2. screen: the signatures correlate (MIN_SCREEN) once one is shifted, scaled and tilted to fit the other;
-3. details: thumbnails fitted in the same way agree in their details nearly everywhere (MIN_AGREEMENT),
-   without a strong tilt, and far better (CLOSER) than the CROWD-th look-alike of the same photo does.
+3. details: thumbnails fitted in the same way agree in their details nearly everywhere (MIN_AGREEMENT), the
+   more so the farther one is shifted (SHIFT_COST), without a strong tilt, and far better (CLOSER) than the
+   CROWD-th look-alike of the same photo does, unless they agree very well (SURE).
 Only the third test needs pixels, those of few photos.
 
 N photos, n pairs, S = SIGNATURE_BYTES, T = THUMBNAIL_SIDE, D features. Time grows with the product of the
@@ -29,6 +30,7 @@ from kiyome.images.registration import (
     compare_pictures,
     fit_warps,
     identity_warps,
+    inverse_warps,
     warped,
 )
 from kiyome.progress import Progress, no_progress
@@ -49,9 +51,10 @@ MOST_ROWS_OF_COMPONENTS = 10_000
 SCREEN_BLURS, BLURS = (1.0, 0.5), (2.0, 1.0, 0.5)
 MIN_SCREEN = 0.88
 THUMBNAIL_SIDE = 32
-MIN_AGREEMENT = 0.78
-CLOSER = 0.3
-CROWD = 10
+MIN_AGREEMENT, SHIFT_COST = 0.79, 0.3
+"""The farther the corners had to move, the more easily photos that are merely alike agree."""
+CLOSER, CROWD, SURE = 0.3, 10, 0.92
+"""Details that agree as well as SURE do so in any crowd."""
 MAX_STRETCH, MAX_TILT = 1.3, 0.12
 
 MIN_SHIFT = 0.06
@@ -332,19 +335,30 @@ def _verify(pairs: _Pairs, thumbnails: Callable[[Rows], Pixels], on_progress: Pr
 
 
 def _is_copy(first: Rows, similarity: Numbers, warps: Warps) -> Rows:
-    """Return the pairs that agree, with little tilt, and far better than the crowd of the first photo."""
-    limit = np.full(len(first), MIN_AGREEMENT, np.float32)
+    """Return the pairs that agree for their shift, with little tilt, and better than the crowd does."""
     by_row = np.lexsort((-similarity, first))
     _, starts, counts = np.unique(first[by_row], return_index=True, return_counts=True)
     crowded = counts > CROWD
-    crowd = np.full(len(starts), 0, np.float32)
+    crowd = np.zeros(len(starts), np.float32)
     crowd[crowded] = similarity[by_row[starts[crowded] + CROWD]]
-    limit[by_row] = np.maximum(MIN_AGREEMENT, 1 - CLOSER * (1 - np.repeat(crowd, counts)))
+    closer = np.empty(len(first), np.float32)
+    closer[by_row] = np.minimum(SURE, 1 - CLOSER * (1 - np.repeat(crowd, counts)))
+    limit = np.maximum(MIN_AGREEMENT + SHIFT_COST * _shift(warps), closer)
     stretch = np.linalg.svd(warps[:, :, :2], compute_uv=False)
-    straight = (stretch[:, 0] <= MAX_STRETCH * stretch[:, 1]) & (
-        np.abs(warps[:, [0, 1], [1, 0]]).max(axis=1, initial=0) <= MAX_TILT
-    )
+    tilt = np.abs(warps[:, [0, 1], [1, 0]]).max(axis=1, initial=0)
+    straight = (stretch[:, 0] <= MAX_STRETCH * stretch[:, 1]) & (tilt <= MAX_TILT)
     return np.flatnonzero((similarity >= limit) & straight)
+
+
+def _shift(warps: Warps) -> Numbers:
+    """Return (n,) how far a corner of one photo moves at most in the other, in halves of the picture.
+
+    That is the smaller of both directions: a crop moves less in its original than that moves around the crop.
+    """
+    corners = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]], np.float32)
+    moved = [np.abs(each @ corners - corners[:2]).max(axis=(1, 2)) for each in (warps, inverse_warps(warps))]
+    smaller: Numbers = np.minimum(*moved)
+    return smaller
 
 
 def _best_of_each(first: Rows, second: Rows, similarity: Numbers) -> Rows:
@@ -370,8 +384,7 @@ def _kind(first: Pixels, second: Pixels, turn: int, warp: Warps) -> str:
     words = {0: [], 2: ["turned"], 4: ["mirrored"], 6: ["mirrored"]}.get(
         turn, ["turned"] if turn < MIRRORED else ["mirrored", "turned"]
     )
-    corners = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]], np.float32)
-    if np.abs(warp @ corners - corners[:2]).max() > MIN_SHIFT:
+    if _shift(warp[None])[0] > MIN_SHIFT:
         words = [*words, "cropped"]
     upright = turned(first[None], turn).astype(np.float32)
     seen = [warped(upright[..., channel], warp[None]) for channel in range(3)]

@@ -40,6 +40,11 @@ def identity_warps(num_pairs: int) -> Warps:
     return np.tile(np.eye(2, 3, dtype=np.float32), (num_pairs, 1, 1))
 
 
+def inverse_warps(warps: Warps) -> Warps:
+    """Return (n, 2, 3) warps that lead back."""
+    return np.linalg.inv(_square(warps))[:, :2]
+
+
 def fit_warps(moving: Numbers, fixed: Numbers, warps: Warps, *, blurs: tuple[float, ...]) -> Warps:
     """Return the (n, 2, 3) warps of (n, S, S) pictures that fit best, from the given warps on."""
     from scipy.ndimage import gaussian_filter
@@ -146,9 +151,12 @@ def _matched(seen: Numbers, target: Numbers, inside: Numbers) -> Numbers:
     return matched
 
 
-def _without(warps: Warps, step: NDArray[np.float32]) -> Warps:
+def _without(warps: Warps, step: Warps) -> Warps:
     """Return the warps after the inverse of a small step."""
-    last = np.array([0, 0, 1], np.float32)
-    whole = np.concatenate([step + np.eye(2, 3, dtype=np.float32), np.tile(last, (len(step), 1, 1))], axis=1)
-    moved: Warps = (warps @ np.linalg.inv(whole)).astype(np.float32)
-    return moved
+    return (_square(warps) @ np.linalg.inv(_square(step + np.eye(2, 3, dtype=np.float32))))[:, :2]
+
+
+def _square(warps: Warps) -> Warps:
+    """Return (n, 3, 3) warps that can be multiplied and inverted."""
+    last = np.tile(np.array([[0, 0, 1]], np.float32), (len(warps), 1, 1))
+    return np.concatenate([warps, last], axis=1)
