@@ -255,3 +255,12 @@ def test_predictions_alone_are_compared_by_class_shares(result: FindResult, tmp_
     assert f"test against train: {WEAKER}" in told
     assert "Mean confidence: " in told
     assert not (tmp_path / "run/shift.csv").exists()
+
+
+def test_a_score_of_train_has_a_caveat_where_test_does_not_look_like_it(
+    result: FindResult, tmp_path: Path
+) -> None:
+    sentence = result.shift["test"].describe()[0].rstrip(".")
+    assert sentence.startswith("test does not look like train (AUC")
+    assert sentence in evaluate(result.folder, split="train", output=tmp_path / "train").caveats
+    assert sentence not in evaluate(result.folder, split="test", output=tmp_path / "test").caveats

@@ -1,9 +1,11 @@
 """Caveats of a run: reasons, each a sentence, why its score may mean less than it seems."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 
+from kiyome.artifacts.storage import reading
 from kiyome.artifacts.table import TRAIN, UNKNOWN
 from kiyome.evaluation.diagnostics import (
     MOST_REPEATED,
@@ -14,6 +16,7 @@ from kiyome.evaluation.diagnostics import (
 from kiyome.experiments import UNKNOWN_FOLDS, Entry, origin_of
 from kiyome.reading.finished_run import FinishedRun
 
+NOISE_FILE = "noise.json"
 FROM_FILE = "predictions come from a file: whether they are out of fold cannot be known from it"
 
 
@@ -24,7 +27,7 @@ def caveats_of(
 
     `experiments` are the diary's entries on the same rows, the newest of each run.
     """
-    caveats = (*leaks_of(run, experiments), *_of_table(run), *_of_predictions(run, others))
+    caveats = (*leaks_of(run, experiments), *_of_table(run), *_of_shift(run), *_of_predictions(run, others))
     return tuple(dict.fromkeys((*caveats, *_of_diary(run, experiments))))
 
 
@@ -54,6 +57,16 @@ def _of_table(run: FinishedRun) -> list[str]:
                 " on which accuracy_on_true is scored"
             )
     return caveats
+
+
+def _of_shift(run: FinishedRun) -> list[str]:
+    """Return caveats of a score of train where `find` saw another split that does not look like it."""
+    found = run.path / NOISE_FILE
+    if not run.table.in_split(TRAIN).all() or not found.is_file():
+        return []
+    with reading(found):
+        shift = json.loads(found.read_bytes()).get("shift", {})
+    return [each["sentences"][0].rstrip(".") for each in shift.values() if each["verdict"] == "differs"]
 
 
 def _of_predictions(run: FinishedRun, others: Sequence[FinishedRun]) -> list[str]:
