@@ -7,7 +7,7 @@ FOLDER is that of honest_score.py.
 1. Networks, 5,000 rows each: people's labels, one person's vote, injected labels. The metric on true labels,
    on given ones, the estimate with the matrix of the same predictions, and the plausible range.
 2. Simulation: three classes of 60, 25 and 15 %, noise by class (19 % wrong), predictions that err apart from
-   it, n = 400, 200 draws; the matrix known, or its share measured on 300 labels.
+   it, n = 400, 100 draws; the matrix known.
 """
 
 import sys
@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from honest_score import holds, voted_sets
-from kiyome.estimates import proportion
 from kiyome.evaluation.metric_under_noise import METRICS, metric_on_given, metric_under_noise
 from kiyome.noise import inject_label_noise
 from measured import SHARED_DATA, show
 from noise_sets import human_sets, paper_sets
 
-ROWS, DRAWS, N = 5_000, 200, 400
+ROWS, DRAWS, N = 5_000, 100, 400
 T = np.array([[0.8, 0.15, 0.05], [0.1, 0.85, 0.05], [0.1, 0.1, 0.8]])
 SHARES = (0.6, 0.25, 0.15)
 
@@ -65,20 +64,15 @@ def simulated() -> Iterator[str]:
     probs_of_world = predictions(world, rng)
     for metric in METRICS:
         true = metric_on_given(metric, world, probs_of_world).value
-        found = {"right labels": [], "matrix known": [], "share measured": []}
+        found = {"right labels": [], "matrix known": []}
         for seed in range(DRAWS):
             rng = np.random.default_rng(seed)
             truth = rng.choice(3, p=SHARES, size=N)
             labels, probs = inject_label_noise(truth, T, rng), predictions(truth, rng)
-            wrong = proportion(int(rng.binomial(300, 1 - float(np.array(SHARES) @ np.diag(T)))), 300)
+            corrected = metric_under_noise(metric, labels, probs, transition_matrix=T, seed=seed)
             found["right labels"].append(metric_on_given(metric, truth, probs, seed=seed))
-            for how, options in (
-                ("matrix known", {"transition_matrix": T}),
-                ("share measured", {"measured": wrong}),
-            ):
-                each = metric_under_noise(metric, labels, probs, seed=seed, **options).estimated_true
-                if each is not None:
-                    found[how].append(each)
+            if corrected.estimated_true is not None:
+                found["matrix known"].append(corrected.estimated_true)
         for how, estimates in found.items():
             errors = np.array([each.value - true for each in estimates])
             yield (
