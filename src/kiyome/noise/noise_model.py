@@ -92,8 +92,9 @@ def fit_noise(sample: LogProbs) -> tuple[NoiseModel, Matrix]:
     q, _ = tempered(sample, power)
     t, A = anchors(sample, q)
     likeliest = _first_largest(q)
-    predicted = sample.classes[likeliest, np.arange(q.shape[1])]
-    statistics = noise_statistics(sample.given, predicted, likeliest == 0, A)
+    rows = np.arange(q.shape[1])
+    predicted, sureness = sample.classes[likeliest, rows], q[likeliest, rows]
+    statistics = noise_statistics(sample.given, predicted, sureness, likeliest == 0, A)
     T, right = latent_transition(sample, statistics.sharpness * power)
     leak = LEAK / float(t.mean())
     weights = (A + T) / 2 + leak * (1 - np.eye(sample.num_classes))
