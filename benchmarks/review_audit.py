@@ -11,8 +11,8 @@ calibration   mean |stated - true| over flagged rows not yet looked at, in five 
 coverage      of the 95 % intervals of the noise rate and of the wrong labels left (by random rows; by the
               curve), at 30 points of a review
 stopping      at the first of these points at which fewer than 1 % of all labels are wrong
-              and unseen by the upper end; right where that is true; looks as multiples of those of somebody
-              who knows the truth and goes down the ranking
+              and unseen with 95 % certainty, as the page says; right where that is true; looks as multiples
+              of those of somebody who knows the truth and goes down the ranking
 """
 
 import sys
@@ -22,12 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kiyome.evaluation.review_audit import UNSEEN, ReviewDesign, estimate_review
+from kiyome.evaluation.review_audit import MOST_LEFT, UNSEEN, ReviewDesign, estimate_review
 from kiyome.noise import find_label_issues, label_issue_probability
 from measured import SHARED_DATA, show
 from noise_sets import human_sets
 
-MOST_LEFT = 0.01
 EARLY = (50, 100, 200)
 GROUPS = 5
 POINTS = 30
@@ -91,7 +90,7 @@ def reviewed(truth: Truth, share: float, oracle: int, seed: int) -> list[Seen]:
                 rate_covered=holds(estimate.noise_rate, rate),
                 left_covered=holds(estimate.left, left),
                 curve_covered=holds(estimate.left_by_curve, left),
-                may_stop=estimate.left.high < MOST_LEFT,
+                may_stop=estimate_review(design, answers, confidence=0.9).left.high < MOST_LEFT,
                 is_right=left < MOST_LEFT,
                 said=distance(truth, truth.suspicion, rest),
                 fitted=distance(truth, estimate.probability, rest),

@@ -5,6 +5,7 @@ import pytest
 
 from kiyome.errors import InputError
 from kiyome.evaluation.review_audit import (
+    MOST_LEFT,
     UNSEEN,
     UNSURE,
     ReviewDesign,
@@ -118,7 +119,8 @@ def test_the_looks_until_people_may_stop_are_about_those_that_it_takes():
         told = 300 + looks_to_stop(design, answers_along(design, wrong, 300), share=0.2)
         points = range(300, 1001, 50)
         may_stop = [
-            estimate_review(design, answers_along(design, wrong, looks)).left.high < 0.01 for looks in points
+            estimate_review(design, answers_along(design, wrong, looks), confidence=0.9).left.high < 0.01
+            for looks in points
         ]
         ratios.append(told / points[may_stop.index(True)])
     assert 0.7 < np.mean(ratios) < 1.4
@@ -134,6 +136,42 @@ def test_the_queue_holds_each_row_once_and_the_share_at_random():
     first = design.queue(0.1)[:100]
     assert np.isin(design.ranking[:90], first).all()
     assert np.isin(design.measured_order[:10], first).all()
+
+
+def test_half_of_the_looks_are_measured_once_few_wrong_labels_are_expected_to_be_left():
+    design, _ = overconfident_table(2000, 12)
+    behind = design.probability.sum() - np.sort(design.probability)[::-1].cumsum()
+    head = int(np.argmax(behind < MOST_LEFT * 2000)) + 1
+    early = round(head / 0.9)
+    late = design.queue(0.1)[early : early + 200]
+    ranks = np.argsort(design.ranking)
+    assert (ranks[late] > np.sort(ranks[late])[100]).mean() == pytest.approx(0.5, abs=0.02)
+    assert np.isin(design.ranking[:head], design.queue(0.1)[:early]).all()
+    assert np.isin(design.ranking[: head + 100], design.queue(0.1)[: early + 200]).all()
+
+
+def test_people_may_stop_long_before_they_saw_everything():
+    """One look in ten alone would need nearly every row of so small a table."""
+    rng = np.random.default_rng(0)
+    suspicion = np.sort(rng.beta(0.2, 3, 4000))[::-1]
+    design = ReviewDesign(probability=suspicion, ranking=np.arange(4000), random_order=rng.permutation(4000))
+    wrong = rng.random(4000) < suspicion
+    first = next(
+        looks
+        for looks in range(400, 4001, 100)
+        if looks_to_stop(design, answers_along(design, wrong, looks, share=0.1), share=0.1) == 0
+    )
+    assert wrong[design.queue(0.1)[first:]].sum() < MOST_LEFT * 4000
+    assert first < 2400
+
+
+def test_a_queue_of_another_order_holds_the_same_measured_rows():
+    design, _ = overconfident_table(1000, 13)
+    other = np.random.default_rng(0).permutation(1000)
+    queue = design.queue(0.1, ranking=other)
+    assert sorted(queue) == list(range(1000))
+    assert np.isin(other[:90], queue[:100]).all()
+    assert np.isin(design.measured_order[:10], queue[:100]).all()
 
 
 def test_each_stratum_is_measured_in_turn():

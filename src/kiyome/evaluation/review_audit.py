@@ -31,13 +31,17 @@ UNSEEN, UNSURE, RIGHT, WRONG = -2.0, -1.0, 0.0, 1.0
 
 NUM_STRATA = 8
 LEAST_SPREAD = 0.1  # standard deviation of a row; as if no suspicion were surer than 99 in 100
-LOG_ODDS = (-9.0, 2.0)  # of suspicion, beyond which it tells nothing more
+LOG_ODDS = (-9.0, 4.0)  # of suspicion, beyond which it tells nothing more
+MOST_LEFT = 0.01
+"""Share of all labels; people may stop when fewer are wrong and unseen."""
+LATE_SHARE = 0.5
+"""Of the looks that go to measured rows once no more are expected to be wrong and unseen."""
 MOST_SKIPPED = 0.01  # of the head: people pass over a row now and then
 
-PRIOR_MEANS = (-0.2, 0.85)
-"""Of level and slope of the curve, in log odds, as fitted to eight sets of people's labels."""
-PRIOR_SPREADS = (0.6, 0.15)
-STEP_SPREAD = 0.6
+PRIOR_MEANS = (0.35, 0.9)
+"""Of level and slope of the curve, in log odds, as fitted to sixteen sets of people's labels."""
+PRIOR_SPREADS = (0.45, 0.12)
+STEP_SPREAD = 0.25
 """Of the further step from one stratum to the next less suspicious one."""
 
 
@@ -82,8 +86,11 @@ class ReviewDesign:
         ranking, random_order = (number[each[rows[each]]] for each in (self.ranking, self.random_order))
         return ReviewDesign(probability=self.probability[rows], ranking=ranking, random_order=random_order)
 
-    def queue(self, share: float) -> Labels:
-        """Return all rows (N,), most suspicious first, this share of the looks going to measured rows.
+    def queue(self, share: float, *, ranking: Labels | None = None) -> Labels:
+        """Return all rows (N,) by the ranking or another one, this share of the looks going to measured rows.
+
+        Once the rows behind are expected to hold few wrong labels (`MOST_LEFT`), it is `LATE_SHARE`: then
+        only measured rows can show that people may stop.
 
         >>> design = ReviewDesign(probability=np.linspace(0.9, 0.1, 8), ranking=np.arange(8),
         ...                       random_order=np.array([5, 7, 1, 0, 6, 2, 4, 3]))
@@ -96,13 +103,25 @@ class ReviewDesign:
                 expected="Expected a number from 0 to 1.",
                 remedy="Pass 0.1 for one row in ten, 0 for none.",
             )
-        # both orders side by side, each at its pace; a row counts where it comes first
-        looks = np.arange(1, len(self.ranking) + 1)
-        with np.errstate(divide="ignore"):
-            places = np.concatenate([looks / (1.0 - share), looks / share])
-        both = np.concatenate([self.ranking, self.measured_order])[np.argsort(places, kind="stable")]
-        rows, first = np.unique(both, return_index=True)
-        return rows[np.argsort(first)]
+        orders = self.ranking if ranking is None else ranking, self.measured_order
+        if share in (0, 1):
+            return orders[int(share)]
+        behind = np.append(self.probability[orders[0]][::-1].cumsum()[::-1][1:], 0)
+        head = int(np.argmax(behind < MOST_LEFT * len(behind))) + 1
+        early = _side_by_side(*orders, share)[: round(head / (1 - share))]
+        late = np.ones(len(behind), np.bool_)
+        late[early] = False
+        ranked, measured = (order[late[order]] for order in orders)
+        return np.concatenate([early, _side_by_side(ranked, measured, max(share, LATE_SHARE))])
+
+
+def _side_by_side(ranking: Labels, measured: Labels, share: float) -> Labels:
+    """Return the rows of two orders, each order at its pace; a row counts where it comes first."""
+    looks = np.arange(1, len(ranking) + 1)
+    places = np.concatenate([looks / (1 - share), looks / share])
+    both = np.concatenate([ranking, measured])[np.argsort(places, kind="stable")]
+    rows, first = np.unique(both, return_index=True)
+    return rows[np.argsort(first)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,13 +216,14 @@ def looks_to_stop(
     answers: ArrayLike,
     *,
     share: float,
-    most_left: float = 0.01,
+    most_left: float = MOST_LEFT,
     confidence: float = 0.95,
 ) -> int:
     """Return about how many looks it takes until fewer than `most_left` of all N labels are wrong and unseen.
 
     As if each next row of the queue with this share of measured rows had its expected answer: the number for
-    which the upper end of `ReviewEstimate.left` is below; 0 where it is already.
+    which the upper end of `ReviewEstimate.left`, with that confidence on this one side, is below; 0 where it
+    is already.
     """
     given = check_review_answers(design, answers)
     probability = estimate_review(design, given).probability
@@ -213,7 +233,7 @@ def looks_to_stop(
     def is_enough(looks: int) -> bool:
         expected = given.copy()
         expected[queue[:looks]] = probability[queue[:looks]]
-        return estimate_review(design, expected, confidence=confidence).left.high < most_left
+        return estimate_review(design, expected, confidence=2 * confidence - 1).left.high < most_left
 
     low, high = 0, len(queue)
     if is_enough(0):

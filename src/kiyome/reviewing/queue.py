@@ -5,6 +5,7 @@ filters ── (N,) mask ──────────────────�
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -61,6 +62,8 @@ Mask = NDArray[np.bool_]
 ORDERS: tuple[Order, ...] = get_args(Order)
 BLIND_ORDERS: tuple[Order, ...] = ("random",)
 """Any other could show something of the labels."""
+MEASURED_ORDERS: tuple[Order, ...] = ("suspicion", "gain", "pair")
+"""Between their rows stands the share of random rows that the review measures."""
 MAX_SEARCHED = 200
 """Characters of a text to search for."""
 
@@ -70,11 +73,11 @@ class QueueFilter:
     """Order and filters of a queue; an InputError when made with values that cannot be."""
 
     order: Order = "suspicion"
-    """suspicion: most suspicious first, and between them the share of random rows that the review measures.
-    gain: as `expected_gain` says. pair: the (given, suggested) cells with most flagged rows first, most
-    suspicious first in each. leaks: photos that lie in two splits first, a photo next to its copy, those with
-    two labels before. random: by the secret of the review. table: as in the table. A blind review has
-    its one random order."""
+    """suspicion: most suspicious first. gain: as `expected_gain` says. pair: the (given, suggested) cells
+    with most flagged rows first, most suspicious first in each. Between the rows of these three stands the
+    share of random rows that the review measures. leaks: photos that lie in two splits first, a photo next to
+    its copy, those with two labels before. random: by the secret of the review. table: as in the table. A
+    blind review has its one random order."""
     split: str | None = None
     """Only rows of this split: train, val or test."""
     given: str | None = None
@@ -141,10 +144,8 @@ class Queue:
         design: ReviewDesign | None = None,
         share: float = 0.0,
     ) -> None:
-        self.items, self.secret = items, secret
+        self.items, self.secret, self.design, self.share = items, secret, design, share
         self._orders: dict[Order, Rows] = {}
-        if design is not None:
-            self._orders["suspicion"] = design.queue(share)
 
     @property
     def orders(self) -> tuple[Order, ...]:
@@ -161,9 +162,20 @@ class Queue:
         mask = mask_of(self.items, queue_filter, current, me)
         return order if mask is None else order[mask[order]]
 
+    @cached_property
+    def drawn(self) -> Mask:
+        """(N,) rows that the order by suspicion shows before their rank, as they were drawn at random."""
+        order = self._in_order("random" if self.items.blind else "suspicion")
+        turns, ranks = (np.argsort(each) for each in (order, self.items.ranking))
+        drawn: Mask = (turns < ranks) & (self.design is not None and self.share > 0)
+        return drawn
+
     def _in_order(self, order: Order) -> Rows:
         if order not in self._orders:
-            self._orders[order] = rows_in_order(self.items, order, self.secret)
+            rows = rows_in_order(self.items, order, self.secret)
+            if self.design is not None and order in MEASURED_ORDERS:
+                rows = self.design.queue(self.share, ranking=rows)
+            self._orders[order] = rows
         return self._orders[order]
 
 

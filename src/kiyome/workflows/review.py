@@ -77,9 +77,10 @@ def review(
     blind
         Hide labels, predictions and other people's decisions; random order. A sample is always blind.
     measure
-        The share of the looks, in the order by suspicion, that go to rows drawn at random: the intervals of
-        the noise rate and of the wrong labels left rest on these. 0 draws none; a blind review has no use of
-        it, as its order is random.
+        The share of the looks, in the orders by suspicion, gain and pair, that go to rows drawn at random;
+        half of them do once few wrong labels are expected to be left. The intervals of the noise rate and of
+        the wrong labels left rest on these. 0 draws none; a blind review has no use of it, as its order is
+        random.
     store
         ``sqlite:///path`` or ``postgresql://user@host/db``; ``RUN/review/decisions.sqlite`` if not given.
     images

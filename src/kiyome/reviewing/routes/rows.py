@@ -136,6 +136,7 @@ def rows_shown(
             if items.probability_none is None
             else _number(items.probability_none[row]),
             "flagged": None if items.is_label_issue is None else bool(items.is_label_issue[row]),
+            "drawn": bool(session.queue.drawn[row]),
             "likely": likely[index],
             "mine": _mine(current, me, row),
             "others": None if items.blind else _others(current, me, row),

@@ -32,7 +32,7 @@ export function stopText({ looks_to_stop: certain, looks_to_expect: expected, lo
 /** @param {number} measured @param {number} share */
 function basisText(measured, share) {
   if (!share && !measured) return "Intervals need photos drawn at random: start the review with --measure 10%.";
-  return `95 % intervals, from ${count(measured)} photos drawn at random${share ? `; in the order by suspicion they are ${percent1(share)} % of the photos` : ""}. More of them make the intervals narrower.`;
+  return `95 % intervals, from ${count(measured)} photos drawn at random${share ? `; by suspicion, gain and pair they are ${percent1(share)} % of the photos, and half of them once few wrong labels are expected to be left` : ""}. More of them make the intervals narrower.`;
 }
 
 /** @param {Range} range */
