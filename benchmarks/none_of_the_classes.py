@@ -32,7 +32,7 @@ from measured import SHARED_DATA, show
 NUM_NONE = 50
 NUM_ROWS = 1050
 NOISE = 0.08
-CLEAN_SEEDS = range(3)
+CLEAN_SEEDS = range(2)
 NUM_PHOTOS = {"cifar": 2000, "cells": 1500, "digits": 1797, "noise": 100}
 
 

@@ -88,6 +88,16 @@ def test_people_come_before_flags_and_the_unsure_are_left_alone() -> None:
     assert np.flatnonzero(curated.by_people).tolist() == [0, 1, 2, 4, 5]
 
 
+@pytest.mark.parametrize("action", ["drop", "relabel", "weight", "soften"])
+def test_a_photo_of_two_classes_keeps_its_label_whatever_is_flagged(action: str) -> None:
+    both = {"0.jpg": Decision(image_id="0.jpg", verdict="both")}
+    probs = np.full((N, K), 1 / K) if action == "soften" else None
+    curated = curate_table(leaves(), found(0, 4), action=action, decisions=both, pred_probs=probs)
+    assert curated.actions[[0, 4]].tolist() == ["keep", action]
+    assert curated.table.labels[0] == leaves().labels[0]
+    assert curated.table.weights is None or curated.table.weights[0] == 1
+
+
 def test_leaked_rows_are_dropped_whatever_people_say_and_count_for_no_share() -> None:
     leaked = np.isin(np.arange(N), [0, 3])
     keep = {"0.jpg": Decision(image_id="0.jpg", verdict="keep")}

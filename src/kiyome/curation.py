@@ -69,10 +69,11 @@ def curate_table(
     `action` is for flagged rows of train without a decision, where the label is wrong with a probability of
     at least `min_chance`; soften needs out-of-fold `pred_probs` (N, K). Rows of train that show none of the
     classes, with as much probability, are dropped by every action but keep. `decisions` are by image id; an
-    unsure row is kept. Flags drop or relabel at most the proportion `max_left_out` of a class's rows, and
-    never all; rows that people changed do not count. Where more are flagged, those that are most probably
-    right stay, and `notes` list them. Rows in the mask `leaked` (N,) are dropped, whatever else is known of
-    them. A label that people chose or kept for a row outside train becomes its true label; the row stays.
+    unsure row is kept, as is one that shows two classes. Flags drop or relabel at most the proportion
+    `max_left_out` of a class's rows, and never all; rows that people changed do not count. Where more are
+    flagged, those that are most probably right stay, and `notes` list them. Rows in the mask `leaked` (N,)
+    are dropped, whatever else is known of them. A label that people chose or kept for a row outside train
+    becomes its true label; the row stays.
 
     >>> from pathlib import Path
     >>> table = Table(root=Path("."), image_ids=["a", "b", "c"], paths=[""] * 3, given_labels=[0, 0, 1],

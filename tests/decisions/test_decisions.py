@@ -257,7 +257,7 @@ def test_acts_that_mean_nothing_are_refused(shared_store, acts, said):
         (
             "maybe",
             None,
-            "The verdict 'maybe' is unknown. Expected one of keep, relabel, none_of_these, drop, unsure",
+            "The verdict 'maybe' is unknown. Expected one of keep, relabel, both, none_of_these, drop",
         ),
     ],
 )
@@ -422,7 +422,9 @@ def test_a_store_from_before_keeps_its_events_and_learns_the_new_verdict(store_u
         assert store.events_after() == [event]
         none = Decision(image_id="a", version=1, verdict="none_of_these", label=None)
         later = decide(store, none, key="k2")
-        assert store.events_after() == [event, *later]
+        both = Decision(image_id="a", version=2, verdict="both", label=None)
+        latest = decide(store, both, key="k3")
+        assert store.events_after() == [event, *later, *latest]
 
 
 def test_a_store_of_a_newer_version_is_refused(store_url):
@@ -434,7 +436,7 @@ def test_a_store_of_a_newer_version_is_refused(store_url):
     with pytest.raises(InputError) as caught:
         opened(store_url)
     assert caught.value.problem == "The store of decisions is at revision 9999, made by a newer kiyome."
-    assert caught.value.expected == "This version reads revisions up to 0002."
+    assert caught.value.expected == "This version reads revisions up to 0003."
     assert caught.value.remedy == "Update kiyome: pip install -U kiyome"
 
 

@@ -46,7 +46,7 @@ def folder(drawn, tmp_path: Path) -> Path:
 def answer(folder: Path, reviewer: str, said: dict[int, str], version: int = 0) -> None:
     items = read_items(folder)
     (folder / "review").mkdir(exist_ok=True)
-    words = ("unsure", "keep", "drop", "none_of_these")
+    words = ("unsure", "keep", "drop", "both", "none_of_these")
     acts = [
         Decision(
             image_id=items.image_ids[row],
@@ -108,6 +108,11 @@ def test_disputes_are_named_and_must_be_settled(folder: Path, truth) -> None:
     answer(folder, "Cyd", {2: truth[2]})
     settled = audit(folder, rule="majority")
     assert (settled.score.num_unsure, settled.answers[2]) == (0, settled.sample.class_names.index(truth[2]))
+
+
+def test_two_classes_at_once_count_as_unsure(folder: Path, truth) -> None:
+    answer(folder, "Ann", {**dict(enumerate(truth)), 0: "both"})
+    assert audit(folder).score.num_unsure == 1
 
 
 def test_none_of_these_counts_as_wrong_for_label_and_model(folder: Path, truth, tmp_path: Path) -> None:

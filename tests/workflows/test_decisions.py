@@ -39,7 +39,7 @@ def found(tmp_path_factory: pytest.TempPathFactory):
     return find(place / "digits", backbone="tiny", output=place / "run", cache_folder=place / "cache")
 
 
-WORDS = ("keep", "none_of_these", "drop", "unsure")
+WORDS = ("keep", "both", "none_of_these", "drop", "unsure")
 
 
 @pytest.fixture
@@ -122,20 +122,22 @@ def test_names_of_strangers_are_shown_as_they_are(run, items, decide, tmp_path: 
 def test_an_export_imported_elsewhere_stands_there_and_twice_is_once(
     name: str, run, items, decide, found, tmp_path: Path
 ) -> None:
-    decide("Ann", {0: other_class(items, 0), 1: "keep", 2: "drop", 3: "unsure", 4: "none_of_these"})
+    decide(
+        "Ann", {0: other_class(items, 0), 1: "keep", 2: "drop", 3: "unsure", 4: "none_of_these", 5: "both"}
+    )
     decide("Ben", {0: "keep"})
     out = export_decisions(run, tmp_path / name)
-    assert (out.decisions, out.by_reviewer) == (6, {"Ann": 5, "Ben": 1})
+    assert (out.decisions, out.by_reviewer) == (7, {"Ann": 6, "Ben": 1})
     elsewhere = Path(shutil.copytree(found.folder, tmp_path / "elsewhere"))
     taken = import_decisions(elsewhere, tmp_path / name)
-    assert (taken.decisions, taken.left_out) == (6, {})
+    assert (taken.decisions, taken.left_out) == (7, {})
 
     def held(folder: Path) -> list[tuple[str, str | None, str | None, str]]:
         return [(d.image_id, d.verdict, d.label, d.reviewer) for d in show_decisions(folder).decisions]
 
     assert held(elsewhere) == held(run)
     again = import_decisions(elsewhere, tmp_path / name)
-    assert (again.decisions, again.left_out) == (0, {"answers that are current already": 6})
+    assert (again.decisions, again.left_out) == (0, {"answers that are current already": 7})
 
 
 @pytest.mark.parametrize("format_name", ["label_studio", "cvat", "fiftyone"])

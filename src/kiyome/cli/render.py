@@ -346,7 +346,7 @@ def show_decisions(result: "DecisionsResult") -> None:
         reason = "photos or classes that are not in the table (see kiyome decisions repair)"
         line(f"{result.num_skipped:,} events skipped: {reason}")
     shown = Table("reviewer", box=SIMPLE, pad_edge=False)
-    verdicts = ("keep", "relabel", "none_of_these", "drop", "unsure")
+    verdicts = ("keep", "relabel", "both", "none_of_these", "drop", "unsure")
     for verdict in verdicts:
         shown.add_column(verdict.replace("_", " "), justify="right")
     for name, counts in result.by_reviewer().items():

@@ -1,7 +1,7 @@
 """The current decisions: a fold of the log, by reviewer and row. N rows, K classes, R reviewers.
 
 Each event replaces the decision of its reviewer about its row. In arrays a decision is one code: NONE,
-UNSURE, DROP, NONE_OF_THESE, KEEP, or LABEL + the label that the row should have.
+UNSURE, DROP, NONE_OF_THESE, BOTH, KEEP, or LABEL + the label that the row should have.
 
     undo and redo     decide a  decide b  undo       redo       undo       decide c
     can be undone     a         a b       a          a b        a          a c
@@ -23,8 +23,16 @@ from numpy.typing import NDArray
 from kiyome.decisions.events import Decision, Event, Verdict
 from kiyome.decisions.items import ReviewItems
 
-NONE, UNSURE, DROP, NONE_OF_THESE, KEEP, LABEL = range(6)
-VERDICTS: tuple[Verdict | None, ...] = (None, "unsure", "drop", "none_of_these", "keep", "relabel")
+NONE, UNSURE, DROP, NONE_OF_THESE, BOTH, KEEP, LABEL = range(7)
+VERDICTS: tuple[Verdict | None, ...] = (
+    None,
+    "unsure",
+    "drop",
+    "none_of_these",
+    "both",
+    "keep",
+    "relabel",
+)
 """The verdict of each code; the last one for LABEL and all codes above it."""
 
 Codes = NDArray[np.int32]

@@ -60,7 +60,7 @@ def _skeleton(name: str) -> str:
     return " ".join("".join(visible).split())
 
 
-Verdict = Literal["keep", "relabel", "none_of_these", "drop", "unsure"]
+Verdict = Literal["keep", "relabel", "both", "none_of_these", "drop", "unsure"]
 Kind = Literal["decide", "undo", "redo", "import"]
 
 MAX_REVIEWER, MAX_KEY, MAX_TEXT = 64, 200, 2048
@@ -264,7 +264,7 @@ def _refuse_decision(decision: Decision, kind: str) -> None:
         raise InputError(
             f"The decision about {_shown(decision.image_id)} has no verdict.",
             expected="Only an undo or a redo may leave none.",
-            remedy="Choose keep, relabel, none_of_these, drop or unsure.",
+            remedy="Choose keep, relabel, both, none_of_these, drop or unsure.",
         )
     if decision.label is not None:
         refuse_text("The label", decision.label)

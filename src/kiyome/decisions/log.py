@@ -74,7 +74,7 @@ EVENTS = Table(
     CheckConstraint("number >= 1 AND place >= 0 AND sequence >= 1", name="counted"),
     CheckConstraint("kind IN ('decide', 'undo', 'redo', 'import')", name="known_kind"),
     CheckConstraint(
-        "verdict IN ('keep', 'relabel', 'none_of_these', 'drop', 'unsure')", name="known_verdict"
+        "verdict IN ('keep', 'relabel', 'both', 'none_of_these', 'drop', 'unsure')", name="known_verdict"
     ),
     CheckConstraint(
         "(label IS NOT NULL) = (verdict IS NOT NULL AND verdict = 'relabel')", name="label_with_relabel"

@@ -9,16 +9,14 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.decisions.current import LABEL, NONE, UNSURE, Codes
+from kiyome.decisions.current import BOTH, LABEL, NONE, UNSURE, Codes
 from kiyome.decisions.items import ReviewItems, Secret
 from kiyome.estimates import Estimate
 from kiyome.evaluation import review_audit
-from kiyome.evaluation.review_audit import ReviewDesign, estimate_review, looks_to_stop
+from kiyome.evaluation.review_audit import MOST_LEFT, ReviewDesign, estimate_review, looks_to_stop
 
 DEFAULT_SHARE = 0.1
-"""Of the looks in the order `suspicion` that go to measured rows, drawn at random."""
-MOST_LEFT = 0.01
-"""Share of all labels; people may stop when fewer are wrong and unseen."""
+"""Of the looks in the orders by suspicion, gain and pair that go to measured rows, drawn at random."""
 NEXT_LOOKS = 100
 ROWS_A_DECISION = 10_000
 """A larger table is estimated anew after several decisions only."""
@@ -83,18 +81,19 @@ def design_of(items: ReviewItems, secret: Secret) -> ReviewDesign | None:
 
 
 def answers_of(items: ReviewItems, codes: Codes) -> NDArray[np.float64]:
-    """Return the answers (N,) about given labels: any verdict but to keep a label says that it is wrong.
+    """Return the answers (N,) about given labels: right where people keep one, or see it and another.
 
     >>> from pathlib import Path
     >>> items = ReviewItems(run="r", title="r", blind=False, audit=None, image_ids=["a", "b", "c", "d"],
     ...     shown_ids=["a", "b", "c", "d"], class_names=("cat", "dog"), fingerprint="", table_content="",
     ...     photo_root=Path(), photo_paths=[""] * 4, ranking=np.arange(4),
     ...     given_labels=np.array([0, 0, 1, 1], np.int32))
-    >>> answers_of(items, np.array([LABEL, LABEL + 1, NONE, UNSURE], np.int32)).tolist()
-    [0.0, 1.0, -2.0, -1.0]
+    >>> answers_of(items, np.array([LABEL, BOTH, NONE, UNSURE], np.int32)).tolist()
+    [0.0, 0.0, -2.0, -1.0]
     """
     assert items.given_labels is not None  # noqa: S101 - only a blind review has none
-    answers = np.where(codes == LABEL + items.given_labels, review_audit.RIGHT, review_audit.WRONG)
+    is_right = (codes == LABEL + items.given_labels) | (codes == BOTH)
+    answers = np.where(is_right, review_audit.RIGHT, review_audit.WRONG)
     answers[codes <= UNSURE] = review_audit.UNSURE  # disputed ones, too
     answers[codes == NONE] = review_audit.UNSEEN
     return answers

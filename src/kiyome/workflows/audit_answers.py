@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.audit_folder import NONE_WORD, UNSURE_WORD
 from kiyome.decisions.agreement import DISPUTED, Rule, consensus_codes
 from kiyome.decisions.consensus import digest_of_events, events_of, has_store
-from kiyome.decisions.current import DROP, KEEP, LABEL, NONE, CurrentDecisions
+from kiyome.decisions.current import BOTH, DROP, KEEP, LABEL, NONE, CurrentDecisions
 from kiyome.decisions.current import NONE_OF_THESE as NONE_OF_THESE_CODE
 from kiyome.decisions.current import UNSURE as UNSURE_CODE
 from kiyome.decisions.exchange.answers import preview
@@ -54,7 +54,7 @@ def answers_of_review(
     _check_answers(codes, current)
     if not disputed_unsure:
         _check_disputes(codes, current)
-    codes[codes == DISPUTED] = UNSURE_CODE
+    codes[(codes == DISPUTED) | (codes == BOTH)] = UNSURE_CODE
     answered = _first_rows(codes, current)
     special = [answered == UNSURE_CODE, answered == NONE_OF_THESE_CODE]
     answers = np.select(special, [UNSURE, NONE_OF_THESE], answered - LABEL).astype(np.intp)

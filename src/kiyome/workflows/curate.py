@@ -95,8 +95,9 @@ def curate(
         by default ``drop``, or ``keep`` if there are decisions. All but ``keep`` drop the rows that probably
         show none of the classes.
     decisions
-        A CSV or Parquet file with columns image_id, decision (keep, relabel, none_of_these, drop, unsure),
-        label and, where several people decided, reviewer. By default the decisions of the review of the run.
+        A CSV or Parquet file with columns image_id, decision (keep, relabel, both, none_of_these, drop,
+        unsure), label and, where several people decided, reviewer. By default the decisions of the review of
+        the run.
     store
         Where that review keeps its decisions, as for `kiyome review`.
     rule

@@ -50,23 +50,24 @@ def test_a_round_by_touch(serve: Any, open_page: Any, saved: Any, shows: Any) ->
     served = serve()
     rows = served.items.ranking.tolist()
     page = open_page(served, **PHONE)
-    for button in ("accept", "keep", "none_of_these", "drop", "unsure"):
+    for button in ("accept", "keep", "both", "none_of_these", "drop", "unsure"):
         page.tap(f".actions .{button}")
     page.tap(".actions .find")
     page.fill("dialog input", served.items.class_names[0])
     page.tap("#found li")
     saved(page)
-    assert [served.verdicts()[row][0] for row in rows[:5]] == [
+    assert [served.verdicts()[row][0] for row in rows[:6]] == [
         "relabel",
         "keep",
+        "both",
         "none_of_these",
         "drop",
         "unsure",
     ]
-    assert len(served.verdicts()) == 6
+    assert len(served.verdicts()) == 7
     page.tap("button[aria-label=Undo]")
     saved(page)
-    assert served.verdicts()[rows[5]] == (None, None)
+    assert served.verdicts()[rows[6]] == (None, None)
     page.tap("nav a >> nth=1")
     page.tap("#tile-6 img")
     page.tap("#tile-7 img")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kiyome.decisions.current import CurrentDecisions
 from kiyome.decisions.items import ALONE, ReviewItems, Secret
 from kiyome.errors import InputError
+from kiyome.reviewing.outlook import design_of
 from kiyome.reviewing.queue import ORDERS, Queue, QueueFilter, expected_gain, gain_with_copies
 
 SECRET = Secret(key=b"k" * 32)
@@ -24,7 +25,7 @@ asked = st.builds(
     min_chance=st.sampled_from([0.0, 0.3]),
     max_chance=st.sampled_from([0.8, 1.0]),
     state=st.sampled_from(["open", "left", "mine", "decided", "disputed", "all"]),
-    verdict=st.sampled_from([None, "keep", "relabel", "none_of_these", "drop", "unsure"]),
+    verdict=st.sampled_from([None, "keep", "relabel", "both", "none_of_these", "drop", "unsure"]),
     reviewer=st.sampled_from([None, "Ann", "Bob", "nobody"]),
     search=st.sampled_from(["", "1.PNG"]),
 )
@@ -36,7 +37,7 @@ def decided(items_of, log_of) -> CurrentDecisions:
     items = items_of(40, splits=np.array(["train", "test", "test", "train"] * 10, object))
     current, log = CurrentDecisions(items), log_of(items)
     rng = np.random.default_rng(1)
-    said = ["keep", "drop", "none_of_these", "unsure", "class 0", "class 1", "class 2"]
+    said = ["keep", "drop", "both", "none_of_these", "unsure", "class 0", "class 1", "class 2"]
     for name in ("Ann", "Bob"):
         for row in range(0, 40, 2 if name == "Ann" else 3):
             current.apply(log.append(name, {row: said[rng.integers(len(said))]}))
@@ -221,3 +222,23 @@ def test_a_million_rows_are_put_in_line(items_of) -> None:
     rows = queue.rows(wanted, current)
     assert len(rows) > 1000
     assert queue.rows(wanted, current).tolist() == rows.tolist()
+
+
+@pytest.mark.parametrize("order", ["suspicion", "gain", "pair"])
+def test_random_rows_stand_between_those_of_each_order_by_worth(items_of, order):
+    """One in ten, the same ones, marked as drawn where they come before their rank."""
+    items = items_of(400)
+    design = design_of(items, SECRET)
+    queue = Queue(items, SECRET, design=design, share=0.1)
+    rows = queue.rows(QueueFilter(order=order), CurrentDecisions(items))
+    plain = Queue(items, SECRET).rows(QueueFilter(order=order), CurrentDecisions(items))
+    assert sorted(rows) == list(range(400))
+    assert np.isin(plain[:90], rows[:100]).all()
+    assert np.isin(design.measured_order[:10], rows[:100]).all()
+    if order == "suspicion":
+        late = np.argsort(items.ranking) > 200
+        assert queue.drawn[rows[:40]].tolist() == [
+            bool(rank > turn) for turn, rank in enumerate(np.argsort(items.ranking)[rows[:40]])
+        ]
+        assert queue.drawn[design.measured_order[:10]][late[design.measured_order[:10]]].all()
+    assert not Queue(items, SECRET).drawn.any()

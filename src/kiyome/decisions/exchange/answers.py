@@ -50,7 +50,7 @@ class ReviewedRows:
         return {image_id: row for row, image_id in enumerate(self.image_ids)}
 
     def label_of(self, decision: Decision) -> str | None:
-        """Return the class that a decision stands for; None for drop, none_of_these and unsure."""
+        """Return the class that a decision stands for; None for all but keep and relabel."""
         return self.given_label(decision.image_id) if decision.verdict == "keep" else decision.label
 
     def given_label(self, image_id: str) -> str | None:
@@ -72,6 +72,7 @@ class ReviewedRows:
             "disputed rows": len(disputed),
             "rows that people drop": verdicts["drop"],
             "rows that show none of the classes": verdicts["none_of_these"],
+            "rows that show two classes, with their given label": verdicts["both"],
             "rows that people are unsure of": verdicts["unsure"],
         }
         return {reason: number for reason, number in counts.items() if number}

@@ -55,8 +55,8 @@ class _Annotation:
 def write_label_studio(rows: ReviewedRows) -> ExportedFile:
     """Return all N rows as tasks: a prediction where we suggest another class, an annotation a reviewer.
 
-    Annotations of rows that people drop, are unsure of, or see none of the classes in, are skipped ones.
-    Photos are where Label Studio serves local files, with the data folder as its document root.
+    Annotations of rows that people drop, are unsure of, or see none or two of the classes in, are skipped
+    ones. Photos are where Label Studio serves local files, with the data folder as its document root.
     """
     decided: dict[str, list[Decision]] = {}
     for decision in rows.decisions:
@@ -66,6 +66,7 @@ def write_label_studio(rows: ReviewedRows) -> ExportedFile:
     skipped = {
         "rows that people drop, exported as skipped": verdicts["drop"],
         "rows that show none of the classes, exported as skipped": verdicts["none_of_these"],
+        "rows that show two classes, exported as skipped": verdicts["both"],
     }
     return ExportedFile(
         content=("[" + ",\n".join(map(json.dumps, tasks)) + "]\n").encode(),

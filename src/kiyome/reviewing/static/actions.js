@@ -24,6 +24,7 @@ const ALWAYS = {
 const WITH_ROWS = {
   accept: (session) => session.act("accept"),
   keep: (session) => session.act("keep"),
+  both: (session) => session.act("both"),
   none: (session) => session.act("none_of_these"),
   drop: (session) => session.act("drop"),
   unsure: (session) => session.act("unsure"),

@@ -21,7 +21,7 @@ const STATES = {
 /** @type {Object<string, string>} */
 const BLIND_STATES = { open: "Open", mine: "Decided", all: "All" };
 /** @type {Object<string, string>} */
-const VERDICTS = { keep: "Kept", relabel: "Another class", none_of_these: "None of these", drop: "Dropped", unsure: "Unsure" };
+const VERDICTS = { keep: "Kept", relabel: "Another class", both: "Two classes", none_of_these: "None of these", drop: "Dropped", unsure: "Unsure" };
 const TYPED_AFTER = 300;
 
 /** @param {{session: Session}} props */

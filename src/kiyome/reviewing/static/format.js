@@ -32,7 +32,7 @@ export const showsNone = (row) => (row.probability_none ?? 0) > 0.5;
 /** A decision as text; null where there is none. @param {Decision | null | undefined} decision */
 export function decisionText(decision) {
   if (!decision?.verdict) return null;
-  return { keep: "kept", relabel: `now ${decision.label}`, none_of_these: "none of these", drop: "dropped", unsure: "unsure" }[decision.verdict];
+  return { keep: "kept", relabel: `now ${decision.label}`, both: "two classes", none_of_these: "none of these", drop: "dropped", unsure: "unsure" }[decision.verdict];
 }
 
 /** The remaining time, roughly. @param {number | null | undefined} seconds */

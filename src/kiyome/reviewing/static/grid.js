@@ -112,6 +112,7 @@ function Bulk({ session }) {
     ${!blind && button("accept", "Enter", "Accept likely")}
     ${!blind && button("keep", "K", "Keep")}
     <button class="act find" disabled=${!selected} onClick=${() => session.open("classes")}>Class<kbd aria-hidden="true">/</kbd></button>
+    ${button("both", "B", "Both")}
     ${button("none_of_these", "N", "None of these")}
     ${button("drop", "X", "Drop")}
     ${button("unsure", "U", "Unsure")}

@@ -3,7 +3,7 @@
  */
 
 /** Keys for the classes in the order of the list beside the photo; letters without another use. */
-export const CLASS_KEYS = [..."123456789", ..."abcdehipqrstvw"];
+export const CLASS_KEYS = [..."123456789", ..."acdehipqrstvw"];
 
 /** @typedef {[action: string, keys: string[], read: string, text: string]} Key   `keys` as in `event.key` */
 /** @typedef {{action: string, index?: number, extend?: boolean}} Pressed */
@@ -12,6 +12,7 @@ export const CLASS_KEYS = [..."123456789", ..."abcdehipqrstvw"];
 export const KEYS = [
   ["accept", ["Enter"], "Enter", "Accept the likely class"],
   ["keep", ["k"], "K", "Keep the given label"],
+  ["both", ["b"], "B", "Both: two classes at once, or rightly disputed"],
   ["none", ["n"], "N", "None of these classes"],
   ["drop", ["x"], "X", "Drop the photo"],
   ["unsure", ["u"], "U", "Unsure"],

@@ -66,6 +66,7 @@ function Labels({ session, row }) {
   const text = decisionText(row.mine);
   return html`<div class="labels">
     ${row.split && html`<p class="split">Row of <b>${row.split}</b></p>`}
+    ${row.drawn && html`<p class="split">Drawn at random, to measure what is left</p>`}
     ${session.review.blind ? html`<p class="blind">Blind: the given label and the prediction are hidden.</p>` : html`
       <dl>
         <div class="given"><dt>Given ${row.flagged && html`<span class="flag">flagged</span>`}${row.disputed && html`<span class="flag">disputed</span>`}</dt><dd><bdi>${row.given}</bdi></dd></div>
@@ -99,6 +100,7 @@ function Actions({ session, row }) {
     ${!blind && changes && !none && button("accept", "Enter", html`Accept <bdi>${row.suggested}</bdi>`, verdict === "relabel" && row.mine?.label === row.suggested)}
     ${!blind && button("keep", changes ? "K" : "Enter", html`Keep <bdi>${row.given}</bdi>`, verdict === "keep")}
     ${!none && noneButton("N")}
+    ${button("both", "B", "Both", verdict === "both")}
     ${button("drop", "X", "Drop", verdict === "drop")}
     ${button("unsure", "U", "Unsure", verdict === "unsure")}
     <button class="act find" onMouseDown=${keepFocus} onClick=${() => session.open("classes")}><span>Find class</span><kbd aria-hidden="true">/</kbd></button>

@@ -1,13 +1,13 @@
 /**
  * Types that modules share, without code: the server's answers, then the state of the page.
  *
- * @typedef {"keep" | "relabel" | "none_of_these" | "drop" | "unsure"} Verdict
+ * @typedef {"keep" | "relabel" | "both" | "none_of_these" | "drop" | "unsure"} Verdict
  * @typedef {{verdict: Verdict | null, label: string | null}} Decision
  * @typedef {Decision & {version: number}} Mine
  * @typedef {Decision & {reviewer: string}} Other
  * @typedef {Other & {kind: string, at: string}} Past   a decision of the log
  * @typedef {{row: number, id: string, split: string | null, given: string | null, suggested: string | null, probability: number | null,
- *   probability_none: number | null, flagged: boolean | null, likely: [string, number][] | null, mine: Mine | null, others: Other[] | null,
+ *   probability_none: number | null, flagged: boolean | null, drawn: boolean, likely: [string, number][] | null, mine: Mine | null, others: Other[] | null,
  *   disputed: boolean | null}} Row   one photo of the queue; null where a blind review hides it
  * @typedef {{row: number, given: string | null, similarity?: number}} Neighbor   a photo shown beside another
  * @typedef {Row & {neighbors?: Neighbor[], duplicates?: Neighbor[], history?: Past[]}} RowDetails

@@ -12,19 +12,25 @@ AFTER = "('keep', 'relabel', 'none_of_these', 'drop', 'unsure')"
 
 
 def upgrade() -> None:
-    """Allow the new verdict; SQLite changes no check, so its table is made anew with the same rows."""
+    """Allow the new verdict."""
+    allow_verdicts(BEFORE, AFTER, revision)
+
+
+def allow_verdicts(before: str, after: str, revision: str) -> None:
+    """Change the check of verdicts; SQLite changes none, so its table is made anew with the same rows."""
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         op.drop_constraint("known_verdict", "decision_events")
-        op.create_check_constraint("known_verdict", "decision_events", f"verdict IN {AFTER}")
+        op.create_check_constraint("known_verdict", "decision_events", f"verdict IN {after}")
         return
     created = connection.exec_driver_sql(
         "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'decision_events'"
     ).scalar_one()
-    op.execute(created.replace("decision_events", "decision_events_0002", 1).replace(BEFORE, AFTER))
-    op.execute("INSERT INTO decision_events_0002 SELECT * FROM decision_events")
+    other = f"decision_events_{revision}"
+    op.execute(created.replace("decision_events", other, 1).replace(before, after))
+    op.execute(f"INSERT INTO {other} SELECT * FROM decision_events")  # noqa: S608 - names are ours
     op.execute("DROP TABLE decision_events")  # and its triggers
-    op.execute("ALTER TABLE decision_events_0002 RENAME TO decision_events")
+    op.execute(f"ALTER TABLE {other} RENAME TO decision_events")
     for statement in SQLITE_TRIGGERS:
         op.execute(statement)
 
