@@ -105,6 +105,14 @@ def test_exponents_are_as_good_as_those_of_a_general_solver(seed):
     assert loss(fit_exponents(labels, members)) <= found.fun + 1e-5
 
 
+def test_a_fold_whose_others_have_no_weight_keeps_the_first_member():
+    true, labels = truth_and_labels()
+    first, other = member(true, 1, 1), member(true, 4, 2)
+    found = select_members(labels, [first, other], FOLDS, row_weights=FOLDS == 0)
+    assert_allclose(found.pred_probs[FOLDS == 0], first[FOLDS == 0])
+    assert (found.pred_probs.argmax(axis=1) == true)[FOLDS > 0].mean() > 0.9
+
+
 def test_probabilities_of_zero_and_single_folds_are_no_trap():
     true, labels = truth_and_labels()
     one_hot = np.eye(K)[true]

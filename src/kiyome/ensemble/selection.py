@@ -195,7 +195,10 @@ def pool(members: Probs, exponents: Exponents) -> Probs:
 
 
 def fit_exponents(labels: Labels, members: Probs) -> Exponents:
-    """Return exponents (M,), none below 0, with the least log loss of the pool of members (M, n, K)."""
+    """Return exponents (M,), none below 0, with the least log loss of the pool of members (M, n, K).
+
+    Without any row, each has its share of a mean.
+    """
     from scipy.optimize import minimize
 
     logs, rows = floored_log(members), np.arange(len(labels))
@@ -207,6 +210,8 @@ def fit_exponents(labels: Labels, members: Probs) -> Exponents:
         return float(-floored_log(pooled[rows, labels]).mean()), slope.mean(axis=1)
 
     start = np.full(len(logs), 1 / len(logs))
+    if not len(labels):
+        return start
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, MOST_SHARP)] * len(logs))
     exponents: Exponents = found.x
     return exponents
