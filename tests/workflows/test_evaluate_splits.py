@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,11 @@ def test_the_score_is_given_without_rows_that_lie_in_train(tmp_path: Path, parte
     assert told["leaks"]["num_conflicts"] == 1
     with pytest.raises(InputError, match=r"There is no leaks.csv in .*nothere"):
         evaluate(run, leaks=tmp_path / "nothere")
+
+
+def test_unknown_folds_are_no_caveat_of_test_rows(tmp_path: Path, parted, run_of) -> None:
+    run = run_of(tmp_path / "run", replace(parted, folds=None))
+    note_run(run)
+    unknown = "folds unknown"
+    assert any(unknown in caveat for caveat in evaluate(run, split="train").caveats)
+    assert not any(unknown in caveat for caveat in evaluate(run).caveats)

@@ -34,9 +34,11 @@ def caveats_of(
 def leaks_of(run: FinishedRun, experiments: Sequence[Entry]) -> list[str]:
     """Return the leaks of a run: labels that reached predictions which are scored on them."""
     noted = [leak for entry in experiments if entry.run == run.name for leak in entry.leaks]
-    unknown = [UNKNOWN_FOLDS] if run.folds_digest is None and run.table.in_split(TRAIN).any() else []
+    unknown = [UNKNOWN_FOLDS] if run.folds_digest is None else []
     brought = [FROM_FILE] if "pred_probs_sha256" in run.manifest["config"] else []
-    return [*run.leaks, *noted, *unknown, *brought]
+    leaks = [*run.leaks, *noted, *unknown, *brought]
+    # no model trains on rows outside train, whatever the folds
+    return leaks if run.table.in_split(TRAIN).any() else [leak for leak in leaks if leak != UNKNOWN_FOLDS]
 
 
 def _of_table(run: FinishedRun) -> list[str]:
