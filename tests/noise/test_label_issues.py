@@ -147,3 +147,19 @@ def test_options_out_of_range(option):
         match=r"out of its range\. Expected frac_noise in 0\.\.1 and min_examples_per_class of 0 or more",
     ):
         find_label_issues([0, 1], np.eye(2), method="both", **option)
+
+
+def test_columns_in_another_order_than_the_classes_are_warned_of():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=300)
+    pred_probs = rng.dirichlet(np.ones(3), size=300) * 0.3 + 0.7 * np.eye(3)[labels]
+    find_label_issues(labels, pred_probs)  # in the right order: no warning, or this test fails
+    for exchanged in (find_label_issues, rank_label_issues):
+        with pytest.warns(UserWarning, match=r"columns of pred_probs are probably in another order .*0 is 1"):
+            exchanged(labels, pred_probs[:, [1, 2, 0]])
+
+
+def test_predictions_of_one_class_alone_are_warned_of():
+    labels = np.arange(300) % 3
+    with pytest.warns(UserWarning, match=r"pred_probs prefer class 0 in all rows"):
+        find_label_issues(labels, np.tile([0.4, 0.3, 0.3], (300, 1)))

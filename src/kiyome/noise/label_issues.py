@@ -33,6 +33,9 @@ from kiyome.noise.confident_joint import NO_CLASS, Counts
 from kiyome.noise.label_quality import label_quality, normalized_margin, self_confidence
 from kiyome.noise.pruning import Chunks, Run, flag_suspects, lowest, prune_counts
 from kiyome.noise.top_classes import SampledTopClasses, TopClasses, merge_sampled, read_sampled
+from kiyome.reading.plausible import check_class_order
+
+FEW_AGREE = 0.5  # share of labels that predictions agree with; where most agree, columns are the classes
 
 
 def find_label_issues(
@@ -54,7 +57,7 @@ def find_label_issues(
         (N, K) out-of-fold probabilities, rows sum to one.
     method
         "adaptive": the rows of highest probability to be wrong, as many as give the best expected F1, or as
-        keep the given precision.
+        keep the given precision. A warning says if columns seem to be in another order than the classes.
         "prune_by_noise_rate": for each pair of classes, as many rows as the confident joint counts there,
         those where the other class leads the given one by most.
         "prune_by_class": for each class, as many rows as the joint counts as wrong, least confident first.
@@ -220,10 +223,31 @@ def check_filter(method: str, precision: float | None) -> None:
 
 def _adaptive(fit: AdaptiveFit, precision: float | None, *, stacklevel: int) -> Mask:
     flagged = adaptive_mask(fit, precision=precision)
-    note = None if precision is None else precision_note(fit)
-    if note is not None:
-        warnings.warn(note, stacklevel=stacklevel)  # at the line that called us
+    for note in (None if precision is None else precision_note(fit), _misread_note(fit)):
+        if note is not None:
+            warnings.warn(note, stacklevel=stacklevel)  # at the line that called us
     return flagged
+
+
+def _misread_note(fit: AdaptiveFit) -> str | None:
+    """Return what says that the columns of pred_probs are not the classes; None where nothing does."""
+    if fit.accuracy_on_given >= FEW_AGREE:
+        return None
+    (given, other), (given_log, other_log) = fit.sample.classes[:2], fit.sample.logs[:2]
+    predicted, num_classes = np.where(given_log >= other_log, given, other), fit.sample.num_classes
+    if len(set(predicted.tolist())) == 1 < len(set(given.tolist())):
+        return (
+            f"pred_probs prefer class {predicted[0]} in all rows, so they hardly say anything about labels."
+            " Expected out-of-fold predictions of a trained model."
+        )
+    counts = np.bincount(predicted * num_classes + given, minlength=num_classes**2)
+    try:
+        check_class_order(
+            counts.reshape(num_classes, -1), [*map(str, range(num_classes))], source="pred_probs"
+        )
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def prune_by_noise_rate(chunks: Chunks, counts: Counts, min_examples: int) -> Mask:
