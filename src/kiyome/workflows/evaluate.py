@@ -226,7 +226,6 @@ def _result(
 ) -> EvaluateResult:
     table, probs = main.table, main.predictions.pred_probs
     labels = table.given_labels.astype(np.intp)
-    T = transition_matrix(labels, probs, method="adaptive")
     candidates = _candidates(main, others, experiments, split)
     honest = {name: each.right for name, each in candidates.items() if not each.leaks}
     of_audits = [*caveats_of_audits(main, audits), *_unused([main, *others], audits, experiments)]
@@ -238,10 +237,7 @@ def _result(
         ),
         audit=next((each for each in audits if each.is_for(main)), None),
         under_noise=accuracy_under_noise(labels, probs, measured=measured, groups=table.groups, seed=seed),
-        against={
-            other.name: _against(main, other, _audit_of_both(main, other, audits, experiments), T, seed)
-            for other in others
-        },
+        against=_against_each(main, others, audits, experiments, seed) if others else {},
         chosen=None if len(honest) < 2 else compare_many(honest, groups=table.groups, seed=seed),
         leaking={
             name: (proportion_of_rows(each.right, groups=table.groups, seed=seed), each.leaks)
@@ -350,6 +346,21 @@ def _unused(
         for each in audits
         if _leaks_into(run, each, experiments)
     ]
+
+
+def _against_each(
+    main: FinishedRun,
+    others: Sequence[FinishedRun],
+    audits: Sequence[AuditRecord],
+    experiments: Sequence[Entry],
+    seed: int,
+) -> dict[str, RunComparison]:
+    labels = main.table.given_labels.astype(np.intp)
+    T = transition_matrix(labels, main.predictions.pred_probs, method="adaptive")
+    return {
+        other.name: _against(main, other, _audit_of_both(main, other, audits, experiments), T, seed)
+        for other in others
+    }
 
 
 def _against(
