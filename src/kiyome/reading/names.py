@@ -82,7 +82,9 @@ def match_names(names: Sequence[str], *known: Sequence[str], one_to_one: bool = 
     row_of = {name: exact[name] for name in names if name in exact}
     missing = list(dict.fromkeys(name for name in names if name not in row_of))
     way_of: dict[str, str] = {}
-    for form in FORMS if missing else ():
+    for form in FORMS:
+        if not missing:
+            break
         for way, found in _loose_matches(form, missing, known):
             if one_to_one:
                 _refuse_shared(found, taken=set(row_of.values()))
