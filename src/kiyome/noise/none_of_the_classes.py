@@ -218,15 +218,17 @@ def _views_of_features(
     features: NDArray[np.floating], labels: Labels, folds: NDArray[np.generic], references: Labels
 ) -> Iterator[_View]:
     """Views in a metric in which classes are round, learned anew from each fold's others."""
-    components = _Components.fit(features[references])
+    sampled = features[references]
+    components = _Components.fit(sampled)
+    inputs, directions = components(sampled), _directions(sampled)
     known: Labels | None = None
     for others, block in _blocks(folds, references):
         if others is not known:
             known = others
-            means = _class_means(_directions(features[others]), labels[others])
-            inputs = components(features[others])
-            metric, centers = _metric(inputs, labels[others])
-            seen = inputs @ metric
+            mine = np.searchsorted(references, others)
+            means = _class_means(directions[mine], labels[others])
+            metric, centers = _metric(inputs[mine], labels[others])
+            seen = inputs[mine] @ metric
         points = components(features[block]) @ metric
         nearest, distances = _nearest(points, seen)
         to_class = _distances(points, centers).min(axis=1)
