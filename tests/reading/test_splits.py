@@ -1,10 +1,13 @@
 """The split of each row of a file: by a column, or in a file of its own."""
 
+from pathlib import Path
+
 import pytest
 
 from kiyome.errors import TableError
 from kiyome.reading.read_table import read_table
-from kiyome.reading.test_set import with_test_set
+from kiyome.reading.test_set import note_on_unread, tables_in_splits, with_test_set
+from kiyome.workflows.inputs import open_table
 
 HEAD = "image_id,label,"
 
@@ -159,3 +162,30 @@ def test_columns_of_train_are_empty_for_the_test_set(tmp_path):
     assert table.groups.tolist() == ["a", "b", ""]
     assert table.weights.tolist() == [0.5, 1, 1]
     assert "test.csv has no column 'lesion_id'." in table.notes
+
+
+@pytest.mark.parametrize("given", ["train.csv", "."])
+def test_a_table_of_another_split_beside_the_table_is_told(tmp_path, given):
+    (tmp_path / "test.csv").write_text("image_id,label\n3.jpg,cat\n")
+    (tmp_path / "train.csv").write_text("image_id,label\n1.jpg,cat\n2.jpg,dog\n")
+    notes = note_on_unread(tmp_path / given)
+    assert len(notes) == 1
+    assert (
+        f"`kiyome find {tmp_path / 'train.csv'} --test {tmp_path / 'test.csv'}` judges its rows" in notes[0]
+    )
+    assert note_on_unread(tmp_path / "test.csv") == []
+
+
+def test_folders_of_splits_may_hold_a_table_each(tmp_path):
+    lines = {"train": "1.png,cat\n2.png,dog\n", "validation": "1.png,dog\n", "test": "1.png,\n"}
+    for split, text in lines.items():
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "metadata.csv").write_text("file_name,label\n" + text)
+        for name in ("1.png", "2.png")[: text.count("\n")]:
+            (tmp_path / split / name).write_bytes(b"photo")
+    table = open_table(tmp_path, missing_list=tmp_path / "missing.csv")
+    assert table.split_names.tolist() == ["train", "train", "unlabeled", "val"]
+    assert table.image_ids.tolist() == ["1.png", "2.png", "unlabeled/1.png", "val/1.png"]
+    assert [Path(path).is_file() for path in table.photo_paths()] == [True] * 4
+    (tmp_path / "train" / "metadata.csv").unlink()
+    assert tables_in_splits(tmp_path) == []

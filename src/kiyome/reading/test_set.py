@@ -47,8 +47,10 @@ def with_test_set(
     read = None if _has_labels(source, train) else unlabeled_folder(source)
     read = read or read_table(source, images=images, **options)
     notes += read.notes
-    split = split_of_name(text_of_path(source.stem)) or TEST
-    split = TEST if split == TRAIN else split
+    name, split = source.name, split_of_name(text_of_path(source.stem))
+    if split is None and (split := split_of_name(text_of_path(source.parent.name))) is not None:
+        name = f"{text_of_path(source.parent.name)}/{name}"
+    split = TEST if split in (None, TRAIN) else split
     labels = np.where(read.given_names == NO_LABEL, np.int32(UNKNOWN), read.given_labels)
     if len(labels) >= LEAST_ROWS and len(set(labels.tolist()) - {UNKNOWN}) == 1 and (labels != UNKNOWN).all():
         notes.append(f"All {len(labels):,} rows of {source.name} have one label: it is a sample submission.")
@@ -66,7 +68,31 @@ def with_test_set(
         label_texts=train.label_texts,
         notes=tuple(notes),
     )
-    return _joined(train, test, f"{source.name}")
+    return _joined(train, test, name)
+
+
+def tables_in_splits(folder: Path) -> list[Path]:
+    """Return the tables in folders of splits, that of train first; empty where there is none of train."""
+    if not folder.is_dir() or table_in_folder(folder) is not None:
+        return []
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and split_of_name(path.name))
+    tables = [table for path in folders if (table := table_in_folder(path)) is not None]
+    tables.sort(key=lambda table: split_of_name(table.parent.name) != TRAIN)
+    return tables if tables and split_of_name(tables[0].parent.name) == TRAIN else []
+
+
+def note_on_unread(source: Path) -> list[str]:
+    """Return a note on tables of other splits that lie beside one of train, which may be in a folder."""
+    file = table_in_folder(source) if source.is_dir() else source
+    if file is None or split_of_name(file.stem) != TRAIN:
+        return []
+    beside = sorted(
+        path for path in file.parent.glob("*.csv") if split_of_name(path.stem) not in (None, TRAIN, UNLABELED)
+    )
+    return [
+        f"{path.name} beside the table is not read. `kiyome find {file} --test {path}` judges its rows, too."
+        for path in beside
+    ]
 
 
 def _has_labels(source: Path, train: Table) -> bool:

@@ -19,7 +19,7 @@ from kiyome.progress import Progress, no_progress
 from kiyome.reading.elsewhere import bring_here, is_elsewhere
 from kiyome.reading.read_table import read_table
 from kiyome.reading.roles import are_few
-from kiyome.reading.test_set import with_test_set
+from kiyome.reading.test_set import note_on_unread, tables_in_splits, with_test_set
 
 RUNS = Path("runs")
 
@@ -121,11 +121,15 @@ def open_table(
         refuse_photos_from_elsewhere(Path(data).parent)
         images = photos_of_run(Path(data).parent)
     options |= {"missing_list": missing_list, "on_progress": on_progress}
+    others: list[Path | str] = [] if test is None else [_here(test, on_progress)]
+    if test is None and not options.get("ignore_splits") and (tables := tables_in_splits(Path(data))):
+        data, others = tables[0], [*tables[1:]]
     table = read_table(data, images=images, unpack_to=_folder_to_unpack(data), **options)
-    if test is not None:
-        test = _here(test, on_progress)
-        images = images if test_images is None else _here(test_images, on_progress)
-        table = with_test_set(table, test, images=images, unpack_to=_folder_to_unpack(test), **options)
+    images = images if test_images is None else _here(test_images, on_progress)
+    for each in others:
+        table = with_test_set(table, each, images=images, unpack_to=_folder_to_unpack(each), **options)
+    if table.splits is None and not others:
+        table = replace(table, notes=(*table.notes, *note_on_unread(Path(data))))
     if table.groups is None:
         table = _with_patients(table)
     if table.deep_bits != ALL_BITS:
