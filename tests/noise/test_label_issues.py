@@ -159,7 +159,7 @@ def test_columns_in_another_order_than_the_classes_are_warned_of():
             exchanged(labels, pred_probs[:, [1, 2, 0]])
 
 
-def test_predictions_of_one_class_alone_are_warned_of():
+def test_predictions_that_are_the_same_for_all_rows_are_warned_of():
     labels = np.arange(300) % 3
-    with pytest.warns(UserWarning, match=r"pred_probs prefer class 0 in all rows"):
+    with pytest.warns(UserWarning, match=r"All rows of pred_probs prefer class 0 by the same"):
         find_label_issues(labels, np.tile([0.4, 0.3, 0.3], (300, 1)))

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kiyome.artifacts.table import TRAIN
 from kiyome.cli.command import line, visible
 
 if TYPE_CHECKING:
@@ -70,6 +69,7 @@ def show_find(result: "FindResult", top: int) -> None:
 
 def _splits(result: "FindResult") -> None:
     """Print the noise of each split, whether it differs from that of train, and whether the split does."""
+    from kiyome.artifacts.table import TRAIN
     from kiyome.workflows.shift import describe_shift
 
     if result.table.splits is None:
