@@ -148,7 +148,7 @@ def common_codes(outcomes: Codes, rule: Rule) -> Codes:
     >>> from kiyome.decisions.current import DROP, LABEL
     >>> outcomes = np.array([[LABEL, LABEL, UNSURE], [LABEL, DROP, NONE], [DROP, NONE, NONE]])
     >>> common_codes(outcomes, "majority").tolist(), common_codes(outcomes, "unanimous").tolist()
-    ([5, -1, 1], [-1, -1, 1])
+    ([6, -1, 1], [-1, -1, 1])
     """
     choose("rule", rule, get_args(Rule))
     is_sure = outcomes > UNSURE

@@ -130,6 +130,8 @@ def open_table(
         table = with_test_set(table, each, images=images, unpack_to=_folder_to_unpack(each), **options)
     if table.splits is None and not others:
         table = replace(table, notes=(*table.notes, *note_on_unread(Path(data))))
+    if not any(table.paths):
+        return table
     if table.groups is None:
         table = _with_patients(table)
     if table.deep_bits != ALL_BITS:
