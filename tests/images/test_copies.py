@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from kiyome.errors import InputError
-from kiyome.images.copies import MIRRORED, Copies, find_copies, most_alike, read_thumbnails, thumbnail, turned
+from kiyome.images.copies import MIRRORED, Copies, find_copies, read_thumbnails, thumbnail, turned
+from kiyome.images.directions import most_alike
 from kiyome.images.duplicates import photo_signature
 
 NUM_PHOTOS = 60

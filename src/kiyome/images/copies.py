@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.errors import InputError
+from kiyome.images.directions import components, directions, most_alike, projected, whitened
 from kiyome.images.duplicates import MIN_CONTRAST, SIGNATURE_SIDE
 from kiyome.images.reader import read_photos
 from kiyome.images.registration import (
@@ -46,7 +47,6 @@ NEIGHBORS = (10, 1, 1, 1, 3, 1, 1, 1)
 NEIGHBORS_BY_FEATURES = 5
 DIMENSIONS, FEATURE_DIMENSIONS = 32, 128
 """Principal components that neighbors are searched in."""
-MOST_ROWS_OF_COMPONENTS = 10_000
 
 SCREEN_BLURS, BLURS = (1.0, 0.5), (2.0, 1.0, 0.5)
 MIN_SCREEN = 0.88
@@ -256,14 +256,14 @@ def _compare(
     if not (len(later) and len(earlier)):
         return _joined([])
     pictures = signatures.reshape(-1, SIGNATURE_SIDE, SIGNATURE_SIDE)
-    project = _components(lambda rows: _directions(pictures[rows]), earlier, DIMENSIONS)
-    known = _projected(lambda rows: project(_directions(pictures[rows])), earlier)
-    network = None if features is None else _whitened(features, later, earlier)
+    project = components(lambda rows: directions(pictures[rows]), earlier, DIMENSIONS)
+    known = projected(lambda rows: project(directions(pictures[rows])), earlier)
+    network = None if features is None else whitened(features, later, earlier, FEATURE_DIMENSIONS)
     parts = []
     for start in range(0, len(later), BLOCK_ROWS):
         rows = later[start : start + BLOCK_ROWS]
         near = [
-            _Neighbors(turn, most_alike(project(_directions(turned(pictures[rows], turn))) @ known.T, most))
+            _Neighbors(turn, most_alike(project(directions(turned(pictures[rows], turn))) @ known.T, most))
             for turn, most in enumerate(NEIGHBORS)
         ]
         if network is not None:
@@ -396,79 +396,6 @@ def _kind(first: Pixels, second: Pixels, turn: int, warp: Warps) -> str:
     if np.mean(change) > MIN_RECOLOR:
         words = [*words, "recolored"]
     return ", ".join(words) or "nearly the same"
-
-
-def most_alike(similarity: Numbers, most: int) -> Rows:
-    """Return (b, k) columns of the largest values of each of b rows, in no order; k is `most` or fewer.
-
-    >>> most_alike(np.array([[0.1, 0.9, 0.3]], np.float32), 1)
-    array([[1]])
-    """
-    num_rows, num_columns = similarity.shape
-    most = min(most, num_columns)
-    spare = -num_columns % GROUP
-    padded = np.pad(similarity, ((0, 0), (0, spare)), constant_values=-np.inf) if spare else similarity
-    grouped = padded.reshape(num_rows, -1, GROUP)
-    best = grouped.max(axis=2)  # the largest values are in the groups with the largest maxima
-    num_groups = min(most, best.shape[1])
-    groups = np.argpartition(-best, num_groups - 1, axis=1)[:, :num_groups]
-    inside = np.take_along_axis(grouped, groups[:, :, None], axis=1).reshape(num_rows, -1)
-    chosen = np.argpartition(-inside, most - 1, axis=1)[:, :most]
-    columns: Rows = np.take_along_axis(groups, chosen // GROUP, axis=1) * GROUP + chosen % GROUP
-    return columns
-
-
-GROUP = 32
-
-
-def _whitened(features: Matrix, later: Rows, earlier: Rows) -> tuple[Numbers, Numbers]:
-    """Return the features of both splits as directions in whitened principal components."""
-    sample = np.asarray(features[_some(earlier)], np.float32)
-    mean, deviation = sample.mean(axis=0), sample.std(axis=0)
-    deviation[deviation < 1e-6] = 1
-
-    def standard(rows: Rows) -> Numbers:
-        standardized: Numbers = (np.asarray(features[rows], np.float32) - mean) / deviation
-        return standardized
-
-    project = _components(standard, earlier, FEATURE_DIMENSIONS, whiten=True)
-    both = [_projected(lambda rows: project(standard(rows)), rows) for rows in (later, earlier)]
-    return both[0], both[1]
-
-
-def _components(
-    of_rows: Callable[[Rows], Numbers], rows: Rows, most: int, *, whiten: bool = False
-) -> Callable[[Numbers], Numbers]:
-    """Return the projection upon the leading principal components, as directions."""
-    sample = of_rows(_some(rows))
-    variances, components = np.linalg.eigh(sample.T @ sample / len(sample))
-    kept = slice(max(len(variances) - most, 0), None)
-    axes = components[:, kept]
-    if whiten:
-        axes = axes / np.sqrt(np.maximum(variances[kept], 1e-6 * variances[-1]) + 1e-12)
-    return lambda values: _unit(values @ axes)
-
-
-def _some(rows: Rows) -> Rows:
-    """Return some of the rows, evenly spread."""
-    return rows[:: max(1, -(-len(rows) // MOST_ROWS_OF_COMPONENTS))]
-
-
-def _projected(of_rows: Callable[[Rows], Numbers], rows: Rows) -> Numbers:
-    """Return the values of all rows, computed block by block."""
-    return np.concatenate([of_rows(rows[start : start + 4096]) for start in range(0, len(rows), 4096)])
-
-
-def _directions(pictures: Matrix) -> Numbers:
-    """Return pictures centered and scaled to length one, (n, S)."""
-    flat = pictures.reshape(len(pictures), -1).astype(np.float32)
-    return _unit(flat - flat.mean(axis=1, keepdims=True))
-
-
-def _unit(vectors: Numbers) -> Numbers:
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    units: Numbers = (vectors / lengths).astype(np.float32)
-    return units
 
 
 def _grey(pictures: Pixels) -> Numbers:
