@@ -47,7 +47,8 @@ from .workflows.diary import DiaryResult, diary
 from .workflows.evaluate import evaluate
 from .workflows.evaluate_result import EvaluateResult
 from .workflows.export import ExportResult, export
-from .workflows.find import FindResult, find
+from .workflows.find import find
+from .workflows.find_result import FindResult
 from .workflows.noise_classifier import NoiseClassifierResult, noise_classifier
 from .workflows.predict import PredictResult, predict
 from .workflows.review import review

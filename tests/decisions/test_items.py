@@ -17,7 +17,8 @@ from kiyome.reading.finished_run import open_run
 from kiyome.reviewing.thumbnails import photo_jpeg
 from kiyome.testing import write_digits
 from kiyome.workflows.audit_sample import SealedSample, audit_sample
-from kiyome.workflows.find import FindResult, find, write_find
+from kiyome.workflows.find import find
+from kiyome.workflows.find_result import FindResult, write_find
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from kiyome.workflows.blend import blend, calibrate, stack
 from kiyome.workflows.correct import correct
 from kiyome.workflows.curate import curate
 from kiyome.workflows.evaluate import evaluate
-from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.find import find
+from kiyome.workflows.find_result import FindResult
 from kiyome.workflows.shift import WEAKER
 
 NUM_TRAIN, NUM_TEST = 300, 260

@@ -20,7 +20,8 @@ from kiyome.decisions.items import read_items
 from kiyome.errors import InputError, KiyomeError
 from kiyome.testing import write_digits
 from kiyome.workflows.blend import blend
-from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.find import find
+from kiyome.workflows.find_result import FindResult
 from kiyome.workflows.predict import predict
 
 N, K = 600, 3

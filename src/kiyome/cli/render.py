@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kiyome.workflows.demo import DemoResult
     from kiyome.workflows.diary import DiaryResult
     from kiyome.workflows.export import ExportResult
-    from kiyome.workflows.find import FindResult
+    from kiyome.workflows.find_result import FindResult
     from kiyome.workflows.noise_classifier import NoiseClassifierResult
     from kiyome.workflows.predict import PredictResult
     from kiyome.workflows.train_result import TrainResult

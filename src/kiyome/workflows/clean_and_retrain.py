@@ -17,7 +17,8 @@ from kiyome.workflows.blend import blend
 from kiyome.workflows.combine import CombinedResult
 from kiyome.workflows.curate import CurateResult, curate
 from kiyome.workflows.diary import DiaryResult, diary
-from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.find import find
+from kiyome.workflows.find_result import FindResult
 from kiyome.workflows.inputs import run_folder_path
 from kiyome.workflows.train import train
 from kiyome.workflows.train_result import TrainResult

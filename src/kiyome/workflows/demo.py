@@ -16,7 +16,8 @@ from kiyome.artifacts.storage import write_csv
 from kiyome.errors import MissingExtra
 from kiyome.estimates import Estimate, proportion, ratio_of_proportions
 from kiyome.progress import Progress, no_progress, shows_progress
-from kiyome.workflows.find import FindResult, find
+from kiyome.workflows.find import find
+from kiyome.workflows.find_result import FindResult
 from kiyome.workflows.inputs import RUNS
 
 LICENCE = "photographs: ELPV data set, CC BY-NC-SA 4.0, from the PyPI package elpv-dataset"
