@@ -44,6 +44,7 @@ def cut(table, cuts):
     return [(labels[a:b], probs[a:b]) for a, b in pairwise(edges)]
 
 
+@pytest.mark.filterwarnings("ignore:All rows of pred_probs prefer")
 @examples
 @given(tables(), st.lists(st.integers(1, 399), max_size=5), st.sampled_from(WAYS))
 def test_masks_of_chunks_are_those_of_the_whole(table, cuts, worth_compiled):
