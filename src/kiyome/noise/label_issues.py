@@ -235,7 +235,8 @@ def _misread_note(fit: AdaptiveFit) -> str | None:
         return None
     (given, other), (given_log, other_log) = fit.sample.classes[:2], fit.sample.logs[:2]
     predicted, num_classes = np.where(given_log >= other_log, given, other), fit.sample.num_classes
-    if np.ptp(predicted) == 0 and np.ptp(np.maximum(given_log, other_log)) < 1e-6:
+    same = np.ptp(predicted) == 0 and np.ptp(np.maximum(given_log, other_log)) < 1e-6
+    if same and np.ptp(given) > 0:
         return (
             f"All rows of pred_probs prefer class {predicted[0]} by the same probability, so they say nothing"
             " about labels. Expected out-of-fold predictions of a trained model."
