@@ -112,11 +112,17 @@ def adaptive_quality(fit: AdaptiveFit) -> Matrix:
 
 
 def adaptive_mask(fit: AdaptiveFit, *, precision: float | None = None) -> Mask:
-    """Return the mask (N,) of best expected F1, or the one that keeps a precision."""
-    if precision is None:
+    """Return the mask (N,) of best expected F1, or the one that keeps a precision.
+
+    Where doubt and errors cannot be told apart, both are by careful probabilities.
+    """
+    if precision is not None:
+        _refuse_weak(fit)
+    elif not fit.model.statistics.is_weak:
         return best_f1_mask(fit.suspicion, fit.probability)
-    _refuse_weak(fit)
     probability = probability_wrong(fit.suspicion, careful_curve(fit))
+    if precision is None:
+        return best_f1_mask(fit.suspicion, probability)
     return precise_mask(fit.suspicion, probability, precision)
 
 
