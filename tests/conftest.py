@@ -181,7 +181,7 @@ def _plain_user() -> str:
     return "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its threads have crashed the process during tests long after its own
 def ray():
     """A Ray of two cores on this machine."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
