@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.artifacts.leaks import SAME_PIXELS
 from kiyome.errors import InputError
 from kiyome.images.directions import components, directions, most_alike, projected, whitened
 from kiyome.images.duplicates import MIN_CONTRAST, SIGNATURE_SIDE
@@ -375,7 +376,7 @@ def _with_same_pixels(same: list[tuple[int, int]], copies: Copies) -> Copies:
         first=np.concatenate([first, copies.first]),
         second=np.concatenate([second, copies.second]),
         similarity=np.concatenate([np.ones(len(first), np.float32), copies.similarity]),
-        kinds=("same pixels",) * len(first) + copies.kinds,
+        kinds=(SAME_PIXELS,) * len(first) + copies.kinds,
     )
 
 

@@ -70,10 +70,7 @@ def _pairs_of_groups(table: Table, splits: Rows, known: set[tuple[int, int]]) ->
         return np.empty((0, 2), np.int64)
     groups = join_groups(table.groups)
     order = np.lexsort((np.arange(len(groups)), splits, groups))
-    (
-        _,
-        number,
-    ) = np.unique(groups, return_inverse=True)
+    number = np.unique(groups, return_inverse=True)[1]
     first_of = order[np.r_[0, np.flatnonzero(np.diff(groups[order])) + 1]]
     lowest = first_of[number]
     rows = np.flatnonzero(splits > splits[lowest])
