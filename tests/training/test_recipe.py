@@ -104,7 +104,7 @@ def test_numbers_as_names_in_yaml_are_named(text, said, tmp_path):
 def test_models_of_one_recipe_share_the_folds(tmp_path):
     (tmp_path / "mine.toml").write_text("[models.a]\nnum_folds = 3\n[models.b]\nnum_folds = 4\n")
     with pytest.raises(
-        InputError, match=r"models differ in num_folds \(3, 4\)\. All models of a recipe share one split"
+        InputError, match=r"models differ in num_folds \(3, 4\)\. All models of a recipe share their folds"
     ):
         read_recipes(tmp_path / "mine.toml")
 

@@ -60,7 +60,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="The run fol
 Seed = Annotated[
     int | None,
     typer.Option(
-        help="Make a new split into folds with this seed; by default the folds of the oldest run of this"
+        help="Make new folds with this seed; by default the folds of the oldest run of this"
         " table beside the output, else new ones with seed 0."
     ),
 ]

@@ -79,7 +79,7 @@ def find(
         int | None,
         typer.Option(
             "--folds",
-            help="Make a new split into this many folds, at least 3; by default the folds of the oldest run"
+            help="Make this many new folds, at least 3; by default the folds of the oldest run"
             " of this table beside the output, else 5 new ones.",
         ),
     ] = None,

@@ -96,7 +96,7 @@ def train(
       kiyome train train.csv --recipe talk-best-public --test sample_submission.csv
       kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe; losses in short: sce, gce, elr
       kiyome train photos/ --recipe talk-best-public resnext50.weights=resnext50.safetensors
-      kiyome train photos/ num_folds=3                   a new split; else the folds of an earlier run here
+      kiyome train photos/ num_folds=3                   new folds; else the folds of an earlier run here
       kiyome train photos/ --labels clean                without rows whose label is probably wrong
       kiyome train photos/ soft_labels=nested            labels softened by models that saw no row of theirs
       kiyome train photos/ --executor processes          one process a GPU; or ray, slurm:PARTITION

@@ -75,7 +75,7 @@ class Data(Group):
     plain_last: CountOrZero = 0
     """Number of last epochs without mixing."""
     num_folds: Annotated[int, Between(2, 1000)] = 5
-    """Folds of a new split; an earlier run's folds are used first, unless num_folds= is given."""
+    """Number of new folds; an earlier run's folds are used first, unless num_folds= is given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

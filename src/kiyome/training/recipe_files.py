@@ -356,6 +356,6 @@ def _check_same_folds(recipes: Sequence[Recipe]) -> None:
     if len(numbers) > 1:
         raise InputError(
             f"The models differ in num_folds ({', '.join(map(str, numbers))}).",
-            expected="All models of a recipe share one split.",
+            expected="All models of a recipe share their folds.",
             remedy="Choose one number.",
         )

@@ -24,6 +24,7 @@ from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.report.find_report import Repeats, SplitLine
 from kiyome.workflows.find_result import FindResult, write_find
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
+from kiyome.workflows.run_folds import RunFolds
 from kiyome.workflows.scored_table import (
     ScoredTable,
     cross_fit_features,
@@ -31,7 +32,6 @@ from kiyome.workflows.scored_table import (
     read_scored_table,
 )
 from kiyome.workflows.shift import SplitComparison, compare_with_train
-from kiyome.workflows.split import Split
 from kiyome.workflows.split_findings import (
     SplitFindings,
     find_in_splits,
@@ -137,7 +137,7 @@ def find(
     method, precision
         As for `kiyome.find_label_issues`.
     num_folds, seed
-        A new split into this many folds (5) with this seed (0). Without either, the folds are those of the
+        This many new folds (5) with this seed (0). Without either, the folds are those of the
         oldest run of the same rows and labels beside the run folder, if there is one. A `fold` column in the
         data takes precedence.
     executor
@@ -230,13 +230,13 @@ def find(
         is_own = has_new_split or table.folds is not None
         # of three folds the head keeps one to choose its regularization
         like = None if others is None else others.runs[0].path
-        split = Split(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3, like=like)
+        run_folds = RunFolds(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3, like=like)
         if features is not None:
-            scored = cross_fit_features(features, table, split=split, on_progress=on_progress)
+            scored = cross_fit_features(features, table, run_folds=run_folds, on_progress=on_progress)
         elif pred_probs is None:
             cache: dict[str, Any] = {"cache_folder": cache_folder, "on_progress": on_progress}
             embed_elsewhere(table.photo_paths(), network, executor=where, weights=weights, **cache)
-            scored = embed_and_cross_fit(table, network, split=split, weights=weights, **cache)
+            scored = embed_and_cross_fit(table, network, run_folds=run_folds, weights=weights, **cache)
             scored = replace(scored, notes=(*scored.notes, *(() if cache_folder else cache_notes())))
         else:
             scored = read_scored_table(pred_probs, table, scale=pred_scale)

@@ -19,7 +19,7 @@ from kiyome.progress import Progress, no_progress
 from kiyome.reading.predictions import read_out_of_fold
 from kiyome.workflows.leaks import find_leaks, leak_note
 from kiyome.workflows.outputs import lost_classes, photo_summary
-from kiyome.workflows.split import Split, usable_photos
+from kiyome.workflows.run_folds import RunFolds, usable_photos
 
 BLOCK = 4096
 
@@ -111,15 +111,15 @@ def read_scored_table(pred_probs: Path | str, table: Table, *, scale: str = "pro
 
 
 def cross_fit_features(
-    path: Path | str, table: Table, *, split: Split, on_progress: Progress = no_progress
+    path: Path | str, table: Table, *, run_folds: RunFolds, on_progress: Progress = no_progress
 ) -> ScoredTable:
     """Return out-of-fold predictions of a head that is cross-fitted on the user's features.
 
     Rows with equal features stay in one fold. The table with its folds is written into the run folder.
     """
     features = read_features(path, len(table))
-    scored = split.assign_rows(table, equal_rows(features))
-    split.keep(scored)
+    scored = run_folds.assign_rows(table, equal_rows(features))
+    run_folds.keep(scored)
     head = cross_fit_head(
         features,
         scored.labels,
@@ -144,7 +144,7 @@ def cross_fit_features(
             ("features", f"{name}, {features.shape[1]:,} a row"),
             *_head_facts(head, num_folds=int(np.asarray(scored.folds).max()) + 1, alike="equal rows"),
         ),
-        notes=tuple(split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")),
+        notes=tuple(run_folds.note(scored, say=f"--folds {run_folds.num_folds} or --seed {run_folds.seed}")),
     )
 
 
@@ -200,14 +200,14 @@ def embed_and_cross_fit(
     table: Table,
     backbone: Backbone,
     *,
-    split: Split,
+    run_folds: RunFolds,
     weights: Path | str | None = None,
     cache_folder: Path | str | None = None,
     on_progress: Progress = no_progress,
 ) -> ScoredTable:
     """Return out-of-fold predictions of a head that is cross-fitted on features of the photos.
 
-    The table with its folds is written into the run folder of the split.
+    The table with its folds is written into the run folder of `run_folds`.
     """
     features = extract_features(
         table.photo_paths(), backbone, cache_folder=cache_folder, on_progress=on_progress
@@ -215,10 +215,10 @@ def embed_and_cross_fit(
     names = table.given_names.tolist()
     check = check_records(features.records, labels=names, on_progress=on_progress)
     photos = usable_photos(table, check)
-    scored = split.assign(table, photos)
+    scored = run_folds.assign(table, photos)
     values = features.values[photos.readable[check.readable]]
     leaks = find_leaks(table, photos, features=values, on_progress=on_progress)
-    split.keep(scored)
+    run_folds.keep(scored)
     head = cross_fit_head(
         values,
         scored.labels,
@@ -233,7 +233,7 @@ def embed_and_cross_fit(
         source=f"{backbone.name} frozen, cross-fitted logistic and kernel ridge regression",
         table_fingerprint=scored.fingerprint,
     )
-    earlier = split.note(scored, say=f"--folds {split.num_folds} or --seed {split.seed}")
+    earlier = run_folds.note(scored, say=f"--folds {run_folds.num_folds} or --seed {run_folds.seed}")
     return ScoredTable(
         table=scored,
         predictions=predictions,

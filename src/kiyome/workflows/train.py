@@ -36,7 +36,7 @@ from kiyome.workflows.inputs import as_path, missing_list_path, open_table, run_
 from kiyome.workflows.member_photos import MemberPhotos, Source, read_member_photos, source_of
 from kiyome.workflows.outputs import lost_classes, set_aside_note, write_photo_lists
 from kiyome.workflows.predict import PredictResult, predict_photos, write_submission
-from kiyome.workflows.split import Split, usable_photos
+from kiyome.workflows.run_folds import RunFolds, usable_photos
 from kiyome.workflows.train_result import TrainResult, result_of_some, result_of_training, write_result
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def train(
         ``8h``, ``30m`` or ``90s``: stop after a whole epoch when another one as long would end after that
         time, which begins with this call. The same call resumes, to the same result.
     seed
-        Seed of a new split into folds; ``num_folds=`` among the changes asks for a new split, too. Without
+        Seed of new folds; ``num_folds=`` among the changes asks for new folds, too. Without
         them the folds are those of the oldest run of the same rows and labels beside the run folder, if there
-        is one, else a new split by seed 0. A `fold` column in the data comes first.
+        is one, else new folds by seed 0. A `fold` column in the data comes first.
     cache_folder
         Where decoded photos are kept between runs.
     trackers
@@ -171,10 +171,10 @@ def train(
     for note in table.notes:
         on_note(note)
     submission = _Submission.of(test, test_images, data, table, class_map) if test else None
-    is_new_split = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
+    has_new_folds = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
     identity: RunIdentity = {
         "command": "train",
-        "config": _config(recipes, seed or 0, is_new_split=is_new_split),
+        "config": _config(recipes, seed or 0, has_new_folds=has_new_folds),
         "table": table,
         "named_by_user": output is not None,
     }
@@ -191,20 +191,20 @@ def train(
             )
             for source in dict.fromkeys(map(source_of, recipes))
         }
-    split = Split(
+    run_folds = RunFolds(
         run=path_of_run(folder, **identity),
         num_folds=recipes[0].data.num_folds,
         seed=seed or 0,
-        is_own=is_new_split or table.folds is not None,
+        is_own=has_new_folds or table.folds is not None,
         fewest=3 if any(recipe.cleaning.is_nested for recipe in recipes) else 2,
     )
     check = usable_photos(table, _check_photos(table, next(iter(photos.values())), on_progress))
-    scored = split.assign(table, check)
+    scored = run_folds.assign(table, check)
     training = _Training(
         folder=folder,
         identity=identity,
         recipes=recipes,
-        split=split,
+        run_folds=run_folds,
         table=scored,
         data=prepare_training_data(scored, recipes, _readable_photos(recipes, photos, check)),
         how={"executor": where, "limit": limit, "on_progress": on_progress},
@@ -216,7 +216,7 @@ def train(
             *set_aside_note(check),
             *lost_classes(check),
             *(() if cache_folder else cache_notes()),
-            *split.note(scored, say=f"num_folds={split.num_folds}"),
+            *run_folds.note(scored, say=f"num_folds={run_folds.num_folds}"),
         ),
     )
     if members or not is_main_process():
@@ -231,7 +231,7 @@ class _Training:
     folder: Path
     identity: RunIdentity
     recipes: Sequence[Recipe]
-    split: Split
+    run_folds: RunFolds
     table: Table
     """The rows whose photo can be read, with folds."""
     data: Mapping[str, "TrainingData"]
@@ -260,7 +260,7 @@ def _train_all(
         RunFolder.create_or_reopen(training.folder, **training.identity) as run,
         tracking(training.trackers, run.path, on_event=training.on_event) as tracked,
     ):
-        training.split.keep(table)
+        training.run_folds.keep(table)
         wait_for_everyone()  # the other processes enter the folder now
         write_text(run.path / "recipe.toml", recipe_text(recipes))
         write_photo_lists(run.path, training.identity["table"], check)
@@ -286,7 +286,7 @@ def _train_some(training: _Training, only: Sequence[str]) -> TrainResult:
 
     with main_process_first():  # it holds the folder, or has announced it
         folder = announce_run(training.folder, **training.identity)
-        training.split.keep(training.table)
+        training.run_folds.keep(training.table)
     with tracking(training.trackers, folder, on_event=training.on_event) as tracked:
         how = {**training.how, "on_event": tracked}
         planned = plan_members(training.recipes, training.data)
@@ -338,11 +338,11 @@ def check_models(recipes: Sequence[Recipe], folder: Path, **identity: Unpack[Run
         check_networks(recipes)
 
 
-def _config(recipes: Sequence[Recipe], seed: int, *, is_new_split: bool) -> dict[str, Any]:
-    """The settings that identify a run: all fields of its recipes but `about`, and the seed of its split."""
+def _config(recipes: Sequence[Recipe], seed: int, *, has_new_folds: bool) -> dict[str, Any]:
+    """The settings that identify a run: all fields of its recipes but `about`, and the seed of its folds."""
     fields = [{key: value for key, value in each.settings.items() if key != "about"} for each in recipes]
     config: dict[str, Any] = {"recipes": fields, "seed": seed}
-    return {**config, "new_split": True} if is_new_split else config
+    return {**config, "new_split": True} if has_new_folds else config
 
 
 def _check_photos(table: Table, photos: MemberPhotos, on_progress: Progress) -> PhotoCheck:

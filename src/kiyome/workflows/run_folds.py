@@ -1,4 +1,4 @@
-"""The fold of each row of `train`: one table has one split, unless the user asks for another.
+"""The fold of each row of `train`: one table has one set of folds, unless the user asks for another.
 
     `fold` column or the run folder's own table or the oldest run of the same table beside it or new
 
@@ -27,19 +27,19 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class RunFolds:
     """The source of the folds of a table's readable rows."""
 
     run: Path
     """The run folder, which need not exist yet."""
     num_folds: int
-    """Folds of a new split."""
+    """Number of new folds."""
     seed: int
-    """Seed of a new split."""
+    """Seed of new folds."""
     is_own: bool
-    """Whether the user gave folds, or asked for a new split."""
+    """Whether the user gave folds, or asked for new ones."""
     fewest: int = 2
-    """The least number of folds of an earlier split that is reused."""
+    """The least number of folds of an earlier run that are used again."""
     like: Path | None = None
     """A run whose folds come before those of the oldest."""
 
@@ -87,7 +87,7 @@ class Split:
             return []
         num_folds = len(table.fold_numbers)
         instead = f" instead of {self.num_folds} new ones" if num_folds != self.num_folds else ""
-        return [f"the {num_folds} folds of {self.run.parent / first}{instead}; {say} makes a new split"]
+        return [f"the {num_folds} folds of {self.run.parent / first}{instead}; {say} makes new folds"]
 
     def _earlier(self, scored: Table, is_train: NDArray[np.bool_], groups: Ints) -> NDArray[np.int16] | None:
         """Return the folds of this run folder, of `like` or of the oldest, splitting no group of train."""

@@ -14,7 +14,7 @@ from kiyome.experiments import read_diary
 from kiyome.testing import write_digits
 from kiyome.workflows.blend import blend
 from kiyome.workflows.find import find
-from kiyome.workflows.split import Split
+from kiyome.workflows.run_folds import RunFolds
 from kiyome.workflows.train import train
 
 SMALL = ("architecture=tiny", "pretrained=false", "image_size=32", "epochs=1", "batch_size=45", "views=1")
@@ -47,7 +47,7 @@ def test_training_takes_the_folds_of_an_earlier_run_and_says_so(digits: Path, tm
     second = trained(digits, tmp_path)
     assert np.array_equal(second.table.folds, first.table.folds)
     assert second.notes[0] == (
-        f"the 5 folds of {tmp_path / 'found'} instead of 3 new ones; num_folds=3 makes a new split"
+        f"the 5 folds of {tmp_path / 'found'} instead of 3 new ones; num_folds=3 makes new folds"
     )
     assert len(second.members) == 5
     assert read_diary(tmp_path)[1].against_baseline is not None
@@ -141,11 +141,11 @@ def test_folds_are_of_train_rows_only(tmp_path: Path) -> None:
         class_names=("cat", "dog"),
         splits=splits,
     )
-    split = Split(run=tmp_path / "run", num_folds=5, seed=0, is_own=False)
-    folds = np.asarray(split.assign_rows(table, np.full(n, -1)).folds)
+    run_folds = RunFolds(run=tmp_path / "run", num_folds=5, seed=0, is_own=False)
+    folds = np.asarray(run_folds.assign_rows(table, np.full(n, -1)).folds)
     assert (folds[splits != "train"] == -1).all()
     assert np.bincount(folds[splits == "train"]).tolist() == [4, 4, 4, 4, 4]
-    of_train = split.assign_rows(table.take(splits == "train"), np.full(n // 3, -1))
+    of_train = run_folds.assign_rows(table.take(splits == "train"), np.full(n // 3, -1))
     assert np.array_equal(folds[splits == "train"], np.asarray(of_train.folds))
     with pytest.raises(InputError, match="The table has no rows of train; all 20 are test"):
-        split.assign_rows(table.take(splits == "test"), np.full(n // 3, -1))
+        run_folds.assign_rows(table.take(splits == "test"), np.full(n // 3, -1))
