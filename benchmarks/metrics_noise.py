@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from honest_score import holds, voted_sets
-from kiyome.evaluation.metric_under_noise import METRICS, metric_on_given, metric_under_noise
+from kiyome.evaluation.metric_on_given import METRICS, metric_on_given
+from kiyome.evaluation.metric_under_noise import metric_under_noise
 from kiyome.noise import inject_label_noise
 from measured import SHARED_DATA, show
 from noise_sets import human_sets, paper_sets

@@ -10,7 +10,8 @@ import pytest
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import Table
+from kiyome.artifacts.table_files import write_table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.estimates import proportion
 from kiyome.experiments import DIARY, compared_with, note_run, note_scores, read_diary

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import open_in_place, sync_folder
-from kiyome.artifacts.table import TEST, TRAIN, UNKNOWN, VAL, Table, load_table
+from kiyome.artifacts.table import TEST, TRAIN, UNKNOWN, VAL, Table
+from kiyome.artifacts.table_files import load_table
 from kiyome.errors import InputError, KiyomeError, StaleArtifact
 from kiyome.estimates import Estimate, proportion_of_rows, wilson_interval
 from kiyome.evaluation.compare import Comparison, compare

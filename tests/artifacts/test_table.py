@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiyome.artifacts.escapes import path_of_text, text_of_path
-from kiyome.artifacts.table import COLUMN_TYPES, SPLITS, Table, load_table, write_table
+from kiyome.artifacts.table import COLUMN_TYPES, SPLITS, Table
+from kiyome.artifacts.table_files import load_table, write_table
 from kiyome.errors import InputError, StaleArtifact, TableError
 from kiyome.reading.read_table import read_table
 

@@ -10,7 +10,7 @@ import pytest
 
 from kiyome.artifacts.audit_folder import is_audit_folder
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.table import write_table
+from kiyome.artifacts.table_files import write_table
 from kiyome.decisions.items import ALONE, ReviewItems, read_items
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.reading.finished_run import open_run

@@ -11,12 +11,14 @@ from sklearn import metrics as peer
 from kiyome.errors import InputError
 from kiyome.estimates import proportion
 from kiyome.evaluation import metric_under_noise as under_noise
-from kiyome.evaluation.metric_under_noise import (
+from kiyome.evaluation.metric_on_given import (
     METRICS,
     compare_on_metric,
+    mean_auc,
     metric_on_given,
-    metric_under_noise,
+    weighted_score,
 )
+from kiyome.evaluation.metric_under_noise import metric_under_noise
 from kiyome.noise import class_dependent_transition, inject_label_noise
 
 T3 = np.array([[0.8, 0.15, 0.05], [0.1, 0.85, 0.05], [0.1, 0.1, 0.8]])
@@ -55,7 +57,7 @@ def test_values_are_those_of_scikit_learn(metric: str, seed: int, N: int, K: int
     found = metric_on_given(metric, labels, probs)
     assert found.value == expected
     assert found.low <= found.value <= found.high
-    assert under_noise._score(metric, labels, probs, np.eye(K)) == expected
+    assert weighted_score(metric, labels, probs, np.eye(K)) == expected
 
 
 def test_pairs_are_counted_as_a_plain_loop_counts_them() -> None:
@@ -68,7 +70,7 @@ def test_pairs_are_counted_as_a_plain_loop_counts_them() -> None:
         order = [np.sign(scores[i, k] - scores[j, k]) / 2 + 0.5 for i, j in pairs]
         expected.append((held @ order) / held.sum())
     own = (weights * (1 - weights)).sum(axis=0)
-    found = under_noise._mean_auc(scores, weights, 1 - weights, own=own)
+    found = mean_auc(scores, weights, 1 - weights, own=own)
     assert found == pytest.approx(np.mean(expected))
 
 
@@ -80,9 +82,9 @@ def test_corrected_metric_finds_the_true_one(metric: str) -> None:
         rng = np.random.default_rng(seed)
         truth = rng.choice(3, p=[0.6, 0.25, 0.15], size=1500)
         labels, probs = inject_label_noise(truth, T3, rng), predictions(truth, 3, rng)
-        right = under_noise._score(metric, truth, probs, np.eye(3))
+        right = weighted_score(metric, truth, probs, np.eye(3))
         errors.append(under_noise._true_scores(metric, labels, probs, T3)[0] - right)
-        off.append(under_noise._score(metric, labels, probs, np.eye(3)) - right)
+        off.append(weighted_score(metric, labels, probs, np.eye(3)) - right)
     assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(60) + 0.002
     assert abs(np.mean(off)) > 8 * abs(np.mean(errors))
 
@@ -93,7 +95,7 @@ def test_intervals_cover_the_true_metric(metric: str) -> None:
     """In 200 draws it was 94 to 97 % of them."""
     rng, shares = np.random.default_rng(99), [0.6, 0.25, 0.15]
     world = rng.choice(3, p=shares, size=100_000)
-    true = under_noise._score(metric, world, predictions(world, 3, rng), np.eye(3))
+    true = weighted_score(metric, world, predictions(world, 3, rng), np.eye(3))
     covered = []
     for seed in range(1000, 1100):
         rng = np.random.default_rng(seed)
@@ -118,7 +120,7 @@ def test_repeated_mistakes_are_undone(metric: str, repeats: float) -> None:
         same = (labels != truth) & (rng.random(3000) < repeats)
         probs[same] = 0.1 + 0.7 * np.eye(3)[labels[same]]
         curve = under_noise._true_scores(metric, labels, probs, T3)
-        right = under_noise._score(metric, truth, probs, np.eye(3))
+        right = weighted_score(metric, truth, probs, np.eye(3))
         errors.append(curve[list(under_noise.SEEN).index(repeats)] - right)
     assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(20) + 0.003
 
@@ -128,7 +130,7 @@ def test_ceiling_is_the_score_of_a_model_that_knows_the_truth(metric: str) -> No
     rng, shares = np.random.default_rng(0), np.array([0.6, 0.25, 0.15])
     truth = rng.choice(3, p=shares, size=100_000)
     labels = inject_label_noise(truth, T3, rng)
-    expected = under_noise._score(metric, labels, T3[truth], np.eye(3))
+    expected = weighted_score(metric, labels, T3[truth], np.eye(3))
     assert under_noise._ceiling(metric, T3, shares) == pytest.approx(expected, abs=0.01)
 
 

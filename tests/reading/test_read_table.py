@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from kiyome.artifacts.table import write_table
+from kiyome.artifacts.table_files import write_table
 from kiyome.errors import InputError, KiyomeError, TableError
 from kiyome.reading.read_table import read_table
 

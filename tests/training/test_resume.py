@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kiyome.artifacts.storage import sha256_of_file
-from kiyome.artifacts.table import write_table
+from kiyome.artifacts.table_files import write_table
 
 JOB = """
 import json, os, random, signal, sys

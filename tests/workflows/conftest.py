@@ -8,7 +8,8 @@ import pytest
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import Table
+from kiyome.artifacts.table_files import write_table
 
 N, K = 600, 3
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from kiyome.artifacts.issues import Issues
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.table import write_table
+from kiyome.artifacts.table_files import write_table
 from kiyome.cli import app
 from kiyome.cli.render import show_train
 from kiyome.curation import curate_table
@@ -131,7 +131,7 @@ def test_global_forms_do_leak_so_that_the_proof_could_fail(digits, tmp_path):
 
 def plain_run(table, folder):
     """A finished run of the plain recipe on this table."""
-    from kiyome.artifacts.table import write_table
+    from kiyome.artifacts.table_files import write_table
 
     write_table(dataclasses.replace(table, given_labels=table.labels), folder.with_suffix(".csv"))
     changes = [f"{key}={value}" for key, value in SMALL.items()]

@@ -13,7 +13,8 @@ from kiyome.artifacts.issues import write_issue_files
 from kiyome.artifacts.leaks import Leaks, read_leaks, write_leaks
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
-from kiyome.artifacts.table import Table, load_table, write_table
+from kiyome.artifacts.table import Table
+from kiyome.artifacts.table_files import load_table, write_table
 from kiyome.decisions.items import read_items
 from kiyome.errors import InputError
 from kiyome.testing import write_digits

@@ -13,7 +13,7 @@ from rich.console import Console
 from kiyome.artifacts.manifest import read_manifest, write_manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import sha256_of_file
-from kiyome.artifacts.table import write_table
+from kiyome.artifacts.table_files import write_table
 from kiyome.cli.member_table import watching
 from kiyome.folds import assign_folds
 from kiyome.reading.read_table import read_table

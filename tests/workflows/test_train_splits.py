@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from kiyome.artifacts.predictions import Predictions
-from kiyome.artifacts.table import Table, load_table, write_table
+from kiyome.artifacts.table import Table
+from kiyome.artifacts.table_files import load_table, write_table
 from kiyome.folds import assign_folds
 from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import write_text
-from kiyome.artifacts.table import write_table
+from kiyome.artifacts.table_files import write_table
 from kiyome.cli import app
 from kiyome.decisions.consensus import open_store
 from kiyome.decisions.events import Decision

@@ -18,7 +18,8 @@ from typing import Any
 
 from kiyome.artifacts.escapes import texts_of_cells
 from kiyome.artifacts.storage import open_regular
-from kiyome.artifacts.table import CLASS_NAMES_KEY, TRAIN
+from kiyome.artifacts.table import TRAIN
+from kiyome.artifacts.table_files import CLASS_NAMES_KEY
 from kiyome.errors import TableError
 from kiyome.reading.columns import ParquetColumns, Records, some
 from kiyome.reading.json_tables import json_records

@@ -18,16 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import text_of_path, texts_of_paths
-from kiyome.artifacts.table import (
-    NO_FOLD,
-    TRAIN,
-    UNKNOWN,
-    UNLABELED,
-    Labels,
-    SkippedFile,
-    Table,
-    load_table,
-)
+from kiyome.artifacts.table import NO_FOLD, TRAIN, UNKNOWN, UNLABELED, Labels, SkippedFile, Table
+from kiyome.artifacts.table_files import load_table
 from kiyome.errors import InputError, TableError
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.classes import ClassMapSource, label_columns, read_labels

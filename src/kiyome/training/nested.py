@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import Predictions
 from kiyome.artifacts.run import verify_run
-from kiyome.artifacts.table import TRAIN, Table, load_table
+from kiyome.artifacts.table import TRAIN, Table
+from kiyome.artifacts.table_files import load_table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.executors import HERE, Executor
 from kiyome.inference import Probs

@@ -23,7 +23,8 @@ from kiyome.errors import InputError, KiyomeError, choose
 from kiyome.estimates import Estimate, proportion, proportion_of_rows
 from kiyome.evaluation.compare import compare, difference_under_noise
 from kiyome.evaluation.compare_many import compare_many
-from kiyome.evaluation.metric_under_noise import METRICS, compare_on_metric, metric_under_noise
+from kiyome.evaluation.metric_on_given import METRICS, compare_on_metric
+from kiyome.evaluation.metric_under_noise import metric_under_noise
 from kiyome.evaluation.metrics import score_predictions
 from kiyome.evaluation.noisy_labels import accuracy_under_noise
 from kiyome.evaluation.submission import SubmissionChoice, choose_submission

@@ -12,7 +12,8 @@ from kiyome.evaluation.audited_difference import AuditedDifference
 from kiyome.evaluation.compare import Comparison, DifferenceUnderNoise
 from kiyome.evaluation.compare_many import ManyCompared
 from kiyome.evaluation.leaks import ScoresWithoutLeaks
-from kiyome.evaluation.metric_under_noise import METRICS, MetricDifference, MetricUnderNoise
+from kiyome.evaluation.metric_on_given import METRICS, MetricDifference
+from kiyome.evaluation.metric_under_noise import MetricUnderNoise
 from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
 from kiyome.evaluation.reviewed_score import ReviewedScore

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, write_bytes, write_text
-from kiyome.artifacts.table import load_table
+from kiyome.artifacts.table_files import load_table
 from kiyome.errors import InputError, KiyomeError, UnreadablePhoto
 from kiyome.features import has_heads
 from kiyome.images.decode import decode_photo, read_photo_file

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.artifacts.table import load_table
+from kiyome.artifacts.table_files import load_table
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.estimates import proportion
 from kiyome.features import HeadFacts, Heads, extract_features, load_heads

@@ -16,7 +16,8 @@ from kiyome.artifacts.issues import read_issues
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.run import RunFolder, RunIdentity
 from kiyome.artifacts.storage import sha256_of_file, write_text
-from kiyome.artifacts.table import UNKNOWN, Table, write_table
+from kiyome.artifacts.table import UNKNOWN, Table
+from kiyome.artifacts.table_files import write_table
 from kiyome.estimates import Estimate
 from kiyome.evaluation.metrics import Detection, detection, gain_in_average_precision
 from kiyome.progress import Progress, no_progress, shows_progress

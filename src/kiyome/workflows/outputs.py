@@ -11,7 +11,8 @@ from kiyome.artifacts.escapes import safe_cell, text_of_path
 from kiyome.artifacts.leaks import Leaks, write_leaks
 from kiyome.artifacts.predictions import Predictions, write_out_of_fold
 from kiyome.artifacts.storage import write_csv
-from kiyome.artifacts.table import Table, write_table
+from kiyome.artifacts.table import Table
+from kiyome.artifacts.table_files import write_table
 from kiyome.images.check import PhotoCheck
 from kiyome.workflows.leaks import leak_summary
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import Manifest, photos_of_run
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import default_cache_folder, sweep, write_csv, write_parquet
-from kiyome.artifacts.table import ALL_BITS, load_table
+from kiyome.artifacts.table import ALL_BITS
+from kiyome.artifacts.table_files import load_table
 from kiyome.errors import InputError
 from kiyome.features import has_heads
 from kiyome.progress import Progress, no_progress, shows_progress

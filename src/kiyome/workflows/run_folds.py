@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import is_machine_failure
-from kiyome.artifacts.table import NO_FOLD, TRAIN, Labels, Table, load_table, write_table
+from kiyome.artifacts.table import NO_FOLD, TRAIN, Labels, Table
+from kiyome.artifacts.table_files import load_table, write_table
 from kiyome.errors import InputError, KiyomeError
 from kiyome.experiments import DIARY, Entry, digest_of_rows, read_diary
 from kiyome.folds import assign_folds, join_groups
