@@ -219,9 +219,9 @@ def by_class(data: LabelSet, repeats: int) -> Iterator[str]:
                 kind = (
                     "diagonal" if t == g else "cells of 1 % or more" if truth >= 0.01 else "cells below 1 %"
                 )
-                if score.transition.rows_seen[t]:
-                    note(kind, score.transition.low[t, g], score.transition.high[t, g], truth)
-            for k, found in enumerate(score.noise_by_given_class):
+                if score.labels.transition.rows_seen[t]:
+                    note(kind, score.labels.transition.low[t, g], score.labels.transition.high[t, g], truth)
+            for k, found in enumerate(score.labels.noise_by_given_class):
                 if found is not None:
                     note("noise by given class", found.low, found.high, noise[k])
         for kind, notes in cells.items():

@@ -51,7 +51,7 @@ def audited_rate(labels: np.ndarray, truth: np.ndarray, probs: np.ndarray, seed:
     design = draw_audit(labels, probs, CHECKED, seed=seed)
     predicted = probs.argmax(axis=1)
     score = audited_accuracy(design, truth[design.rows], labels, predicted, num_classes=probs.shape[1])
-    return score.noise_rate
+    return score.labels.noise_rate
 
 
 def report(folder: Path) -> Iterator[str]:

@@ -42,7 +42,7 @@ def test_the_mean_over_every_sample_is_the_truth() -> None:
     ]
     assert len(scores) == 60
     assert np.mean([s.accuracy_on_true.value for s in scores]) == pytest.approx(np.mean(predicted == true))
-    assert np.mean([s.noise_rate.value for s in scores]) == pytest.approx(np.mean(given != true))
+    assert np.mean([s.labels.noise_rate.value for s in scores]) == pytest.approx(np.mean(given != true))
 
 
 def test_values_are_those_of_a_plain_loop(population) -> None:
@@ -54,10 +54,10 @@ def test_values_are_those_of_a_plain_loop(population) -> None:
         right += weight * (predicted[row] == truth[row])
         joint[truth[row], labels[row]] += weight
     assert score.accuracy_on_true.value == pytest.approx(right / 6000)
-    assert score.noise_rate.value == pytest.approx(1 - np.trace(joint) / 6000)
-    assert score.transition.value == pytest.approx(joint / joint.sum(axis=1, keepdims=True))
-    assert score.transition.rows_seen.sum() == 150
-    for k, found in enumerate(score.noise_by_given_class):
+    assert score.labels.noise_rate.value == pytest.approx(1 - np.trace(joint) / 6000)
+    assert score.labels.transition.value == pytest.approx(joint / joint.sum(axis=1, keepdims=True))
+    assert score.labels.transition.rows_seen.sum() == 150
+    for k, found in enumerate(score.labels.noise_by_given_class):
         assert found.value == pytest.approx(1 - joint[k, k] / joint[:, k].sum())
 
 
@@ -70,12 +70,40 @@ def test_repeated_audits_cover_the_truth(population) -> None:
     for seed in range(80):
         design = draw_from(strata, 100, seed=seed)
         score = audited_accuracy(design, truth[design.rows], labels, predicted, num_classes=3)
-        accuracy, noise = score.accuracy_on_true, score.noise_rate
+        accuracy, noise = score.accuracy_on_true, score.labels.noise_rate
         held.append(accuracy.low <= np.mean(predicted == truth) <= accuracy.high)
         held.append(noise.low <= np.mean(labels != truth) <= noise.high)
-        cells.append((score.transition.low <= T) & (score.transition.high >= T))
+        cells.append((score.labels.transition.low <= T) & (score.labels.transition.high >= T))
     assert 0.91 < np.mean(held) <= 1  # 160 draws
     assert 0.91 < np.mean(cells) <= 1
+
+
+def test_rows_without_labels_have_accuracy_and_class_shares_that_cover(population) -> None:
+    truth, _, probs = population
+    predicted, strata, held = probs.argmax(axis=1), strata_of(None, probs), []
+    assert strata.num_disagreeing == 0
+    for seed in range(80):
+        design = draw_from(strata, 100, seed=seed)
+        score = audited_accuracy(design, truth[design.rows], None, predicted, num_classes=3)
+        assert score.labels is None
+        held.append(score.accuracy_on_true.low <= np.mean(predicted == truth) <= score.accuracy_on_true.high)
+        held += [share.low <= np.mean(truth == k) <= share.high for k, share in enumerate(score.class_shares)]
+    assert 0.92 < np.mean(held) <= 1  # 320 intervals
+
+
+def test_class_shares_are_unbiased_whatever_the_model_predicts() -> None:
+    stratum, true = [0, 0, 0, 1, 1, 1, 1], np.array([0, 1, 1, 0, 0, 1, 0])
+    predicted = np.array([1, 1, 0, 1, 1, 1, 1])
+    shares = [
+        [
+            share.value
+            for share in audited_accuracy(
+                design_of([*a, *b], stratum), true[[*a, *b]], None, predicted, num_classes=2
+            ).class_shares
+        ]
+        for a, b in product(combinations(range(3), 2), combinations(range(3, 7), 3))
+    ]
+    assert np.mean(shares, axis=0) == pytest.approx([4 / 7, 3 / 7])
 
 
 def test_any_model_can_be_judged_by_the_same_sample(population) -> None:
@@ -99,7 +127,7 @@ def test_unsure_rows_are_bounded_by_all_right_and_all_wrong(population) -> None:
     low, high = score.accuracy_bounds
     assert low < min(score.accuracy_on_true.low, sure.accuracy_on_true.low)
     assert high > max(score.accuracy_on_true.high, sure.accuracy_on_true.value)
-    assert score.noise_bounds[0] < sure.noise_rate.value < score.noise_bounds[1]
+    assert score.labels.noise_bounds[0] < sure.labels.noise_rate.value < score.labels.noise_bounds[1]
     assert sure.accuracy_bounds == (sure.accuracy_on_true.low, sure.accuracy_on_true.high)
 
 
@@ -126,7 +154,7 @@ def test_classes_that_nobody_saw_stay_open(population) -> None:
     truth, labels, probs = population
     design = draw_audit(labels, probs, 40)
     said = np.where(truth[design.rows] == 2, UNSURE, truth[design.rows])
-    transition = audited_accuracy(design, said, labels, probs.argmax(axis=1), num_classes=3).transition
+    transition = audited_accuracy(design, said, labels, probs.argmax(axis=1), num_classes=3).labels.transition
     assert np.isnan(transition.value[2]).all()
     assert transition.rows_seen[2] == 0
     assert not transition.is_enough[2]

@@ -77,12 +77,14 @@ def test_values_are_those_of_a_plain_loop(population) -> None:
     assert (turned.only_first, turned.only_second) == (found.only_second, found.only_first)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.05])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_repeated_audits_cover_the_truth_also_of_near_equal_models(
-    population, share: float, sign: int
+@pytest.mark.parametrize(
+    ("share", "sign", "labeled"), [(1, 1, 1), (1, -1, 1), (0.05, 1, 1), (0.05, -1, 1), (1, 1, 0)]
+)
+def test_repeated_audits_cover_the_truth_also_of_near_equal_models_and_without_labels(
+    population, share: float, sign: int, labeled: int
 ) -> None:
     truth, labels, good, bad = population
+    labels = labels if labeled else None
     second = near(good, bad, share)
     strata = strata_of(labels, good)
     guess, differ = expected_difference(labels, good, second)

@@ -121,7 +121,7 @@ def test_none_of_these_counts_as_wrong_for_label_and_model(folder: Path, truth, 
     answer(other, "Ann", {**dict(enumerate(truth)), 0: "none_of_these"})
     before, after = audit(folder), audit(other)
     assert (before.num_none, after.num_none, after.score.num_unsure) == (0, 1, 0)
-    assert after.score.noise_rate.value >= before.score.noise_rate.value
+    assert after.score.labels.noise_rate.value >= before.score.labels.noise_rate.value
     assert after.score.accuracy_on_true.value <= before.score.accuracy_on_true.value
     assert after.summary()["none_of_the_classes"] == 1
     assert any("1 show none of the classes" in sentence for sentence in after.describe())

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,17 +66,52 @@ def test_a_table_without_splits_is_train(tmp_path: Path, leaves, run_of) -> None
 
 
 @pytest.mark.parametrize(
-    ("split", "message"),
+    ("verb", "split", "message"),
     [
-        ("unlabeled", "Rows of the split 'unlabeled' of .* have no label .* one of test, val, train"),
-        ("tset", "split 'tset' is unknown.* Did you mean test"),
+        (evaluate, "unlabeled", "'unlabeled' of .* have no label .* one of test, val, train.*audit-sample"),
+        (evaluate, "tset", "split 'tset' is unknown.* Did you mean test"),
+        (audit_sample, "tset", "split 'tset' is unknown.* Did you mean test"),
     ],
 )
-def test_only_labeled_splits_are_scored(tmp_path: Path, parted, run_of, split: str, message: str) -> None:
-    run = run_of(tmp_path / "run", parted)
-    for verb in (evaluate, audit_sample):
-        with pytest.raises(InputError, match=message):
-            verb(run, split=split)
+def test_only_labeled_splits_are_scored(
+    tmp_path: Path, parted, run_of, verb: Callable[..., object], split: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        verb(run_of(tmp_path / "run", parted), split=split)
+
+
+def test_a_sample_of_unlabeled_rows_needs_such_rows(tmp_path: Path, leaves, run_of) -> None:
+    with pytest.raises(InputError, match=r"no rows of the split 'unlabeled'. .*train"):
+        audit_sample(run_of(tmp_path / "run", leaves()), split="unlabeled")
+
+
+def test_an_audit_of_unlabeled_rows_scores_and_compares_every_run_there(
+    tmp_path: Path, parted, run_of
+) -> None:
+    good, bad = run_of(tmp_path / "good", parted), run_of(tmp_path / "bad", parted, right=0.5, seed=2)
+    unlabeled = SPLITS == "unlabeled"
+    sample = audit_sample(good, split="unlabeled", n=40)
+    assert (sample.labels, sample.accuracy_on_given, read_sample(sample.folder).labels) == (None, None, None)
+    before = evaluate(good)
+    answer(sample.folder, TRUTH[unlabeled])  # all of them, so nothing is left to chance
+    result = evaluate(good, against=[bad])
+    right = {
+        run.name: open_run(run).predictions.pred_probs.argmax(axis=1)[unlabeled] == TRUTH[unlabeled]
+        for run in (good, bad)
+    }
+    assert (before.unlabeled, before.folder == result.folder) == (None, False)
+    assert result.unlabeled is not None
+    assert result.unlabeled.score.accuracy_on_true.value == pytest.approx(right["good"].mean())
+    shares = [each.value for each in result.unlabeled.score.class_shares]
+    assert shares == pytest.approx(np.bincount(TRUTH[unlabeled]) / 40)
+    difference = result.unlabeled.against["bad"]
+    assert difference.verdict == "better"
+    assert difference.difference.value == pytest.approx(right["good"].mean() - right["bad"].mean())
+    assert any(line.startswith("Against bad, on unlabeled rows: better") for line in result.on_unlabeled())
+    other = evaluate(bad, split="train").unlabeled  # by the same rows, whatever is evaluated beside them
+    assert other is not None
+    assert other.score.accuracy_on_true.value == pytest.approx(right["bad"].mean())
+    assert (result.audit, result.noise_by_audit) == (None, {})
 
 
 def test_a_table_without_any_label_is_refused(tmp_path: Path, leaves, run_of) -> None:

@@ -26,7 +26,7 @@ def audit_sample(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Rows to draw from: test, val or train; the first of these that has rows, if not given."
+            help="Rows to draw from: test, val, train or unlabeled; the first that has rows, if not given."
         ),
     ] = None,
     images: Images = None,
@@ -42,6 +42,7 @@ def audit_sample(
       kiyome audit-sample runs/leaves            200 rows; prints how many are needed for 1, 2 and 3 points
       kiyome audit-sample runs/leaves -n 500
       kiyome audit-sample runs/leaves --split test
+      kiyome audit-sample runs/leaves --split unlabeled    a score where nobody gave labels
     """
     with command_output(as_json) as (emit, _):
         from kiyome.artifacts.audit_folder import AUDIT_FILE
@@ -51,9 +52,9 @@ def audit_sample(
 
         def show() -> None:
             expected = 100 * sample.design.expected_half_width()
-            drawn = len(sample.design.rows)
+            drawn, rows = len(sample.design.rows), len(sample.predicted_labels)
             of_split = "" if sample.split is None else f"{sample.split} "
-            line(f"{drawn:,} of {len(sample.labels):,} {of_split}rows drawn. Expected 95 % interval of")
+            line(f"{drawn:,} of {rows:,} {of_split}rows drawn. Expected 95 % interval of")
             line(f"true accuracy: +-{expected:.1f} points. Estimated before anyone has looked,")
             for half, needed in sample.rows_needed.items():
                 line(f"  +-{100 * half:.0f} points need {needed:>8,} rows")
@@ -258,7 +259,7 @@ def show_evaluate(result: "EvaluateResult") -> None:
     """Print the result in sentences, and where to look."""
     for caveat in result.caveats:
         line(f"caveat: {caveat}")
-    for each in (*result.splits(), *result.describe(), *result.on_metric()):
+    for each in (*result.splits(), *result.describe(), *result.on_metric(), *result.on_unlabeled()):
         line(each)
     for each in (*result.compared(), *result.compared_on_metric(), *result.selection()):
         line(each)

@@ -137,7 +137,8 @@ class ReviewItems:
     copies: NDArray[np.int64] | None = None
     """(n, 2) rows of two splits that show one shot, those with two labels first; None if unknown."""
     splits: Texts | None = None
-    """(N,) train, val or test; None where every row is train. It tells no label: a blind review shows it."""
+    """(N,) train, val, test or, in an audit, unlabeled; None where every row is train. It tells no label, so
+    a blind review shows it."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -249,6 +250,7 @@ def _blinded(run: FinishedRun, secret: Secret) -> ReviewItems:
 
 def _of_sample(sample: AuditFolder) -> ReviewItems:
     names, photos = sample.row_names, sample.folder.resolve() / PHOTOS
+    split = sample.facts.get("split")
     rows = Table(
         root=photos,
         image_ids=np.array(names, dtype=object),
@@ -270,6 +272,7 @@ def _of_sample(sample: AuditFolder) -> ReviewItems:
         photo_paths=rows.photo_paths(),
         deep_bits=bits_in_use(rows.photo_paths()),
         ranking=np.arange(len(names)),
+        splits=None if split is None else np.full(len(names), split, dtype=object),
     )
 
 

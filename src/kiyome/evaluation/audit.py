@@ -1,7 +1,8 @@
-"""True accuracy, noise rate and noise by class of all N rows, estimated from a checked sample. K classes.
+"""True accuracy, class shares and label noise of all N rows, estimated from a checked sample. K classes.
 
     design + answers ─► hits by stratum ─► accuracy_on_true, noise_rate      (stratified_proportion)
-                     └► weights of rows ─► transition matrix, noise by class (ratios of sums)
+                     ├► weights of rows ─► transition matrix, noise by class (ratios of sums)
+                     └► predicted class less the true one ─► class shares    (difference_estimate)
 
 There is no assumption about the noise: only that the sample is the drawn one, and that people are right.
 """
@@ -9,6 +10,8 @@ There is no assumption about the noise: only that the sample is the drawn one, a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,20 +54,30 @@ class AuditedTransition:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AuditedScore:
-    """Scores of a model and of the labels from an audit, each with its interval."""
+class AuditedLabels:
+    """Shares of wrong labels from an audit, each with its interval."""
 
-    accuracy_on_true: Estimate
-    """Share of all rows whose likeliest class is the true one; unsure rows as the others of their stratum."""
     noise_rate: Estimate
-    """Share of all rows whose given label is wrong; unsure rows likewise."""
-    accuracy_bounds: tuple[float, float]
-    """The lower end if the model were wrong on every unsure row, the upper end if it were right."""
+    """Share of all rows whose given label is wrong; unsure rows as the others of their stratum."""
     noise_bounds: tuple[float, float]
     """The lower end if every unsure row had a right label, the upper end if each had a wrong one."""
     transition: AuditedTransition
     noise_by_given_class: tuple[Estimate | None, ...]
     """For each given class, the share of wrong labels; None where none was checked."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AuditedScore:
+    """Scores of a model and of the labels from an audit, each with its interval."""
+
+    accuracy_on_true: Estimate
+    """Share of all rows whose likeliest class is the true one; unsure rows as the others of their stratum."""
+    accuracy_bounds: tuple[float, float]
+    """The lower end if the model were wrong on every unsure row, the upper end if it were right."""
+    class_shares: tuple[Estimate, ...]
+    """(K,) share of all rows that truly show each class; unsure rows likewise."""
+    labels: AuditedLabels | None
+    """None where the rows have no given label."""
     num_checked: int
     num_unsure: int
     confidence: float
@@ -73,13 +86,13 @@ class AuditedScore:
 def audited_accuracy(
     design: AuditDesign,
     true_labels: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     predicted_labels: ArrayLike,
     *,
     num_classes: int,
     confidence: float = 0.95,
 ) -> AuditedScore:
-    """Return true accuracy, noise rate and transition matrix from a sample that people checked.
+    """Return true accuracy, class shares and noise of the labels from a sample that people checked.
 
     Parameters
     ----------
@@ -90,7 +103,8 @@ def audited_accuracy(
         of the classes, where label and model are wrong. A shorter array answers the first rows only: these
         are a random sample, too, as the order is random.
     labels, predicted_labels
-        (N,) given labels, and the likeliest classes of any model, not only the one of the design.
+        (N,) given labels, None where the rows have none, and the likeliest classes of any model, not only the
+        one of the design.
     num_classes
         K.
     confidence
@@ -105,8 +119,9 @@ def audited_accuracy(
     -----
     Proportions by `stratified_proportion`. For each class the ratio of weighted sums (Hajek), with Wilson's
     interval for the effective number of independent rows (Korn and Graubard, 1998, Survey Methodology 24,
-    193-201). The first rows of a stopped audit count, provided that nobody stopped because of what they saw.
-    A stratum without a decided row joins its neighbor.
+    193-201). Class shares are those of the predicted classes, corrected by the checked rows
+    (`difference_estimate`). The first rows of a stopped audit count, provided that nobody stopped because of
+    what they saw. A stratum without a decided row joins its neighbor.
 
     Examples
     --------
@@ -119,33 +134,24 @@ def audited_accuracy(
     >>> score = audited_accuracy(design, true[design.rows], true, predicted, num_classes=3)
     >>> bool(score.accuracy_on_true.low < np.mean(true == predicted) < score.accuracy_on_true.high)
     True
-    >>> score.noise_rate.value
+    >>> score.labels.noise_rate.value
     0.0
     """
     num_rows = len(design.strata.stratum_of_row)
-    given = check_labels(labels, num_rows=num_rows, num_classes=num_classes)
     predicted = check_labels(predicted_labels, num_rows=num_rows, num_classes=num_classes)
     answers = check_answers(true_labels, design, num_classes)
-    rows = design.rows[: len(answers)]
-    every, decided = CheckedSample.of(design, rows), answers != UNSURE
-    known, true = CheckedSample.of(design, rows[decided]), answers[decided]
-    unsure = ~decided
-    model_right, label_wrong = predicted[rows] == answers, (given[rows] != answers) & decided
-    accuracy = known.proportion(model_right[decided], confidence)
-    noise = known.proportion(label_wrong[decided], confidence)
-    bounds = [(accuracy.low, accuracy.high), (noise.low, noise.high)]
-    if unsure.any():
-        bounds = [_bounds(every, hits, unsure, confidence) for hits in (model_right, label_wrong)]
+    rows, unsure = design.rows[: len(answers)], answers == UNSURE
+    every, known = CheckedSample.of(design, rows), CheckedSample.of(design, rows[~unsure])
+    accuracy, bounds = _share(every, known, predicted[rows] == answers, unsure, confidence)
+    of_labels = None
+    if labels is not None:
+        given = check_labels(labels, num_rows=num_rows, num_classes=num_classes)
+        of_labels = _audited_labels(every, known, answers, given[rows], num_classes, confidence)
     return AuditedScore(
         accuracy_on_true=accuracy,
-        noise_rate=noise,
-        accuracy_bounds=bounds[0],
-        noise_bounds=bounds[1],
-        transition=_transition(known, true, given[known.rows], num_classes, confidence),
-        noise_by_given_class=tuple(
-            known.ratio(given[known.rows] == k, given[known.rows] != true, confidence)
-            for k in range(num_classes)
-        ),
+        accuracy_bounds=bounds,
+        class_shares=_class_shares(known, answers[~unsure], predicted, num_classes, confidence),
+        labels=of_labels,
         num_checked=len(answers),
         num_unsure=int(unsure.sum()),
         confidence=confidence,
@@ -211,6 +217,19 @@ class CheckedSample:
         return value * (1 - value) / variance if variance > 1e-15 else 1 / float(parts @ parts)
 
 
+def difference_estimate(
+    sample: CheckedSample, seen: Numbers, guess: Numbers, differ: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return the estimate from d of the checked rows, and its standard error."""
+    weights, unchecked = sample.sizes / sample.counts, 1 - sample.counts / sample.sizes
+    residuals = seen - guess[sample.rows]
+    value = float(guess.mean() + sample.weights @ residuals / len(guess))
+    squares = np.bincount(sample.stratum, residuals**2, minlength=len(sample.sizes))
+    differing = np.bincount(sample.stratum_of_row, differ, minlength=len(sample.sizes)) / weights
+    one_more = differing / max(float(differing.sum()), 1)  # row that differs, where such rows are expected
+    return value, sqrt(float((weights**2 * unchecked) @ (squares + one_more))) / len(guess)
+
+
 def check_answers(true_labels: ArrayLike, design: AuditDesign, num_classes: int) -> Labels:
     """Return the answers (m,) for the first rows of a design.
 
@@ -235,10 +254,51 @@ def check_answers(true_labels: ArrayLike, design: AuditDesign, num_classes: int)
     return answers.astype(np.intp)
 
 
-def _bounds(sample: CheckedSample, hits: Mask, unsure: Mask, confidence: float) -> tuple[float, float]:
-    return sample.proportion(hits & ~unsure, confidence).low, sample.proportion(
-        hits | unsure, confidence
-    ).high
+def _audited_labels(
+    every: CheckedSample,
+    known: CheckedSample,
+    answers: Labels,
+    given: Labels,
+    num_classes: int,
+    confidence: float,
+) -> AuditedLabels:
+    """Return what the answers (n,) for all checked rows say about their given labels (n,)."""
+    unsure = answers == UNSURE
+    noise, bounds = _share(every, known, (given != answers) & ~unsure, unsure, confidence)
+    true, given = answers[~unsure], given[~unsure]
+    return AuditedLabels(
+        noise_rate=noise,
+        noise_bounds=bounds,
+        transition=_transition(known, true, given, num_classes, confidence),
+        noise_by_given_class=tuple(
+            known.ratio(given == k, given != true, confidence) for k in range(num_classes)
+        ),
+    )
+
+
+def _share(
+    every: CheckedSample, known: CheckedSample, hits: Mask, unsure: Mask, confidence: float
+) -> tuple[Estimate, tuple[float, float]]:
+    """Return the share of hits (n,) among all rows, and its ends if unsure rows are no hits, or all are."""
+    share = known.proportion(hits[~unsure], confidence)
+    if not unsure.any():
+        return share, (share.low, share.high)
+    least, most = (every.proportion(each, confidence) for each in (hits & ~unsure, hits | unsure))
+    return share, (least.low, most.high)
+
+
+def _class_shares(
+    sample: CheckedSample, true: Labels, predicted: Labels, num_classes: int, confidence: float
+) -> tuple[Estimate, ...]:
+    """Return the share of each class: that of the predicted one, corrected by the checked rows."""
+    reach, anywhere = NormalDist().inv_cdf((1 + confidence) / 2), np.ones(len(predicted), np.bool_)
+    shares = []
+    for k in range(num_classes):
+        is_predicted = (predicted == k).astype(np.float64)
+        value, error = difference_estimate(sample, (true == k).astype(np.float64), is_predicted, anywhere)
+        low, value, high = np.clip([value - reach * error, value, value + reach * error], 0, 1).tolist()
+        shares.append(Estimate(value=value, low=low, high=high, num_rows=len(true)))
+    return tuple(shares)
 
 
 def _transition(

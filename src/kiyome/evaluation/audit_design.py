@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiyome.checks import check_arrays
+from kiyome.checks import check_arrays, check_pred_probs, check_rows
 from kiyome.errors import InputError
 from kiyome.noise import label_issue_probability
 
@@ -81,14 +81,19 @@ class AuditDesign:
 
 
 def draw_audit(
-    labels: ArrayLike, pred_probs: ArrayLike, n: int, *, num_strata: int = NUM_STRATA, seed: int = 0
+    labels: ArrayLike | None,
+    pred_probs: ArrayLike,
+    n: int,
+    *,
+    num_strata: int = NUM_STRATA,
+    seed: int = 0,
 ) -> AuditDesign:
     """Draw a random sample of rows for people to check, with the smallest expected interval.
 
     Parameters
     ----------
     labels
-        (N,) given labels, possibly wrong.
+        (N,) given labels, possibly wrong; None where the rows have none.
     pred_probs
         (N, K) out-of-fold probabilities of the model to evaluate.
     n
@@ -106,10 +111,10 @@ def draw_audit(
     Notes
     -----
     Rows are stratified by whether the likeliest class is the given label, then by the probability that the
-    model is right: from `label_issue_probability` and pred_probs, log odds halved, no row surer than 99 in
-    100. Strata are cut so that each needs about as many rows, which are allocated by Neyman's rule (1934,
-    JRSS 97, 558-625) in Wright's exact form (2012, The American Statistician 66, 217-224). Groups are not
-    drawn together: the answer is about this table.
+    model is right: from `label_issue_probability` and pred_probs, or without labels the largest probability;
+    log odds halved, no row surer than 99 in 100. Strata are cut so that each needs about as many rows, which
+    are allocated by Neyman's rule (1934, JRSS 97, 558-625) in Wright's exact form (2012, The American
+    Statistician 66, 217-224). Groups are not drawn together: the answer is about this table.
 
     Examples
     --------
@@ -146,7 +151,7 @@ def draw_from(strata: Strata, n: int, *, seed: int = 0) -> AuditDesign:
 
 
 def rows_to_audit(
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     pred_probs: ArrayLike,
     half_width: float,
     *,
@@ -201,17 +206,19 @@ def rows_for(strata: Strata, half_width: float, *, confidence: float = 0.95) -> 
     return low
 
 
-def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM_STRATA) -> Strata:
+def strata_of(labels: ArrayLike | None, pred_probs: ArrayLike, *, num_strata: int = NUM_STRATA) -> Strata:
     """Return all rows in strata by agreement, then by the probability that the model is right.
+
+    Rows without labels (None) count as those where model and label agree.
 
     >>> pred_probs = np.tile([[0.9, 0.1], [0.6, 0.4]], (50, 1))
     >>> strata_of(np.arange(100) % 2, pred_probs, num_strata=4).sizes.tolist()
     [25, 25, 50]
     """
-    given, probs = check_arrays(labels, pred_probs)
+    given, probs = check_arrays(labels_or_predicted(labels, pred_probs), pred_probs)
     if not 2 <= num_strata <= np.iinfo(np.int8).max:
         raise InputError(f"num_strata={num_strata}: expected 2 to 127.", remedy="Pass 8.")
-    guesses = shrink_log_odds(probability_right(given, probs))
+    guesses = shrink_log_odds(probability_right(None if labels is None else given, probs))
     spreads = np.maximum(np.sqrt(guesses * (1 - guesses)), LEAST_SPREAD)
     agrees = np.asarray(probs).argmax(axis=1) == given
     share = spreads[agrees].sum() / spreads.sum()
@@ -233,11 +240,19 @@ def strata_of(labels: ArrayLike, pred_probs: ArrayLike, *, num_strata: int = NUM
     )
 
 
-def probability_right(labels: NDArray[np.integer], pred_probs: NDArray[np.floating]) -> Numbers:
+def labels_or_predicted(labels: ArrayLike | None, pred_probs: ArrayLike) -> ArrayLike:
+    """Return the labels (N,), or the likeliest classes where there are none."""
+    return check_pred_probs(pred_probs).argmax(axis=1) if labels is None else labels
+
+
+def probability_right(labels: NDArray[np.integer] | None, pred_probs: NDArray[np.floating]) -> Numbers:
     """Return the probability (N,) that the likeliest class is the true one."""
+    largest: Numbers = pred_probs.max(axis=1).astype(np.float64)
+    if labels is None:
+        check_rows(pred_probs)
+        return largest
     # where model and label disagree: the label is wrong, and no third class is true
     wrong_label = label_issue_probability(labels, pred_probs)
-    largest = pred_probs.max(axis=1).astype(np.float64)
     of_given = pred_probs[np.arange(len(labels)), labels].astype(np.float64)
     right: Numbers = np.where(
         pred_probs.argmax(axis=1) == labels,

@@ -12,7 +12,7 @@ guesses are; good guesses make its variance small.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from statistics import NormalDist
 
 import numpy as np
@@ -21,8 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 from kiyome.checks import check_scored
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, check_confidence
-from kiyome.evaluation.audit import UNSURE, CheckedSample, check_answers
-from kiyome.evaluation.audit_design import AuditDesign, probability_right, shrink_log_odds
+from kiyome.evaluation.audit import UNSURE, CheckedSample, check_answers, difference_estimate
+from kiyome.evaluation.audit_design import (
+    AuditDesign,
+    labels_or_predicted,
+    probability_right,
+    shrink_log_odds,
+)
 from kiyome.evaluation.compare import POWER, Verdict, about
 
 Numbers = NDArray[np.float64]
@@ -78,7 +83,7 @@ class AuditedDifference:
 def audited_difference(
     design: AuditDesign,
     true_labels: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     first_probs: ArrayLike,
     second_probs: ArrayLike,
     *,
@@ -93,7 +98,7 @@ def audited_difference(
     true_labels
         (n,) as for `audited_accuracy`.
     labels
-        (N,) given labels.
+        (N,) given labels; None where the rows have none.
     first_probs, second_probs
         (N, K) out-of-fold probabilities. A model that was trained on the answers for the rows it predicts
         here would score too high.
@@ -125,12 +130,12 @@ def audited_difference(
     'better'
     """
     check_confidence(confidence)
-    given, first = check_scored(labels, first_probs)
-    _, second = check_scored(labels, second_probs)
+    given, first = check_scored(labels_or_predicted(labels, first_probs), first_probs)
+    _, second = check_scored(labels_or_predicted(labels, second_probs), second_probs)
     _check(design, first, second)
     answers = check_answers(true_labels, design, first.shape[1])
     one, two = first.argmax(axis=1), second.argmax(axis=1)
-    guess, differ = expected_difference(given, first, second)
+    guess, differ = expected_difference(None if labels is None else given, first, second)
     rows, is_sure = design.rows[: len(answers)], answers != UNSURE
     seen = (one[rows] == answers).astype(float) - (two[rows] == answers)
     value, error = difference_estimate(CheckedSample.of(design, rows[is_sure]), seen[is_sure], guess, differ)
@@ -165,26 +170,13 @@ def _check(design: AuditDesign, first: Numbers, second: Numbers) -> None:
 
 
 def expected_difference(
-    labels: NDArray[np.intp], first: NDArray[np.floating], second: NDArray[np.floating]
+    labels: NDArray[np.intp] | None, first: NDArray[np.floating], second: NDArray[np.floating]
 ) -> tuple[Numbers, NDArray[np.bool_]]:
     """Return the expected d (N,) by the guesses of the draw, and the rows (N,) on which the models differ."""
     one, two = (shrink_log_odds(probability_right(labels, probs)) for probs in (first, second))
     both = np.maximum(one + two, 1)  # of two different predictions one at most is right
     differ = first.argmax(axis=1) != second.argmax(axis=1)
     return np.where(differ, (one - two) / both, 0), differ
-
-
-def difference_estimate(
-    sample: CheckedSample, seen: Numbers, guess: Numbers, differ: NDArray[np.bool_]
-) -> tuple[float, float]:
-    """Return the estimate from d of the checked rows, and its standard error."""
-    weights, unchecked = sample.sizes / sample.counts, 1 - sample.counts / sample.sizes
-    residuals = seen - guess[sample.rows]
-    value = float(guess.mean() + sample.weights @ residuals / len(guess))
-    squares = np.bincount(sample.stratum, residuals**2, minlength=len(sample.sizes))
-    differing = np.bincount(sample.stratum_of_row, differ, minlength=len(sample.sizes)) / weights
-    one_more = differing / max(float(differing.sum()), 1)  # row that differs, where such rows are expected
-    return value, sqrt(float((weights**2 * unchecked) @ (squares + one_more))) / len(guess)
 
 
 def _rows_needed(value: float, error: float, checked: int, num_rows: int, confidence: float) -> int | None:

@@ -95,7 +95,10 @@ class FinishedRun:
             raise InputError(
                 f"Rows of the split {UNLABELED!r} of {self.path} have no label to be scored on.",
                 expected=f"Expected one of {', '.join((TEST, VAL, TRAIN))}.",
-                remedy="Name one of these." if labeled else "Give labels to some of the rows.",
+                remedy="Name one of these; what people find in"
+                f" `kiyome audit-sample {self.path} --split {UNLABELED}` is reported beside them."
+                if labeled
+                else "Give labels to some of the rows.",
             )
         return labeled[0] if split is None else choose("split", split, (TRAIN, VAL, TEST))
 

@@ -31,6 +31,18 @@ MOST_CELLS = 40
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class NoiseByClass:
+    """Noise of the given labels by true and by given class."""
+
+    transition: tuple[Numbers, Numbers, Numbers]
+    """(K, K) each: value, lower and upper ends; NaN for a class without a checked row."""
+    rows_seen: Sequence[int]
+    is_enough: Sequence[bool]
+    by_given_class: Sequence[str]
+    """One sentence a class."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AuditReport:
     """Contents of the page of `kiyome audit`; proportions from 0 to 1."""
 
@@ -41,12 +53,10 @@ class AuditReport:
     strata: Sequence[tuple[str, int, int, float]]
     """Name, rows, rows checked, and the accuracy expected before."""
     class_names: Sequence[str]
-    transition: tuple[Numbers, Numbers, Numbers]
-    """(K, K) each: value, lower and upper ends; NaN for a class without a checked row."""
-    rows_seen: Sequence[int]
-    is_enough: Sequence[bool]
-    noise_by_given_class: Sequence[str]
+    class_shares: Sequence[str]
     """One sentence a class."""
+    noise: NoiseByClass | None
+    """None where the rows have no label."""
 
 
 def write_audit_report(report: AuditReport, path: str | Path) -> None:
@@ -56,19 +66,24 @@ def write_audit_report(report: AuditReport, path: str | Path) -> None:
 
 def render_audit_report(report: AuditReport) -> str:
     """Return the page as text; the same report gives the same text."""
-    names, whole = report.class_names, len(report.class_names) <= MOST_CLASSES
-    value, low, high = report.transition
-    cells = [
-        [_cell(*ends) for ends in zip(*rows, strict=True)] for rows in zip(value, low, high, strict=True)
-    ]
-    off = np.where(np.eye(len(names), dtype=bool), 0, np.nan_to_num(value))
-    largest = [divmod(int(place), len(names)) for place in np.argsort(-off, axis=None)[:MOST_CELLS]]
+    matrix, largest = None, list[tuple[str, str, tuple[str, str]]]()
+    if report.noise is not None:
+        names, (value, low, high) = report.class_names, report.noise.transition
+        cells = [
+            [_cell(*ends) for ends in zip(*rows, strict=True)] for rows in zip(value, low, high, strict=True)
+        ]
+        if len(names) <= MOST_CLASSES:
+            matrix = cells
+        else:
+            off = np.where(np.eye(len(names), dtype=bool), 0, np.nan_to_num(value))
+            pairs = [divmod(int(place), len(names)) for place in np.argsort(-off, axis=None)[:MOST_CELLS]]
+            largest = [(names[t], names[g], cells[t][g]) for t, g in pairs if off[t, g] > 0]
     return render_page(
         "audit_report",
         report=report,
         drawn=draw_intervals(report.intervals),
-        matrix=cells if whole else None,
-        largest=[] if whole else [(names[t], names[g], cells[t][g]) for t, g in largest if off[t, g] > 0],
+        matrix=matrix,
+        largest=largest,
     )
 
 

@@ -27,6 +27,7 @@ from kiyome.artifacts.escapes import safe_cell, text_of_path
 from kiyome.artifacts.manifest import refuse_photos_from_elsewhere
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import private_folder, reading, write_csv, write_parquet, write_text
+from kiyome.artifacts.table import UNKNOWN, UNLABELED
 from kiyome.errors import InputError
 from kiyome.estimates import Estimate, proportion_of_rows
 from kiyome.evaluation.audit_design import NUM_STRATA, AuditDesign, Strata, draw_audit, rows_for
@@ -46,8 +47,8 @@ class SealedSample:
 
     folder: Path
     design: AuditDesign
-    labels: NDArray[np.intp]
-    """(N,) given labels."""
+    labels: NDArray[np.intp] | None
+    """(N,) given labels; None where the rows have none."""
     predicted_labels: NDArray[np.intp]
     """(N,) the model's likeliest classes."""
     class_names: tuple[str, ...]
@@ -57,8 +58,8 @@ class SealedSample:
     """Name of the audited run."""
     predictions: str
     """Digest of its probabilities."""
-    accuracy_on_given: Estimate
-    """On all rows."""
+    accuracy_on_given: Estimate | None
+    """On all rows; None where they have no label."""
     rows_needed: dict[float, int]
     """Rows to check for each half width, computed from guesses."""
     split: str | None = None
@@ -75,10 +76,10 @@ class SealedSample:
             "folder": str(self.folder),
             "file": str(self.folder / AUDIT_FILE),
             "rows_to_check": len(self.design.rows),
-            "rows": len(self.labels),
+            "rows": len(self.predicted_labels),
             "expected_half_width": round(self.design.expected_half_width(), 6),
             "rows_needed": {str(half): rows for half, rows in self.rows_needed.items()},
-            "accuracy_on_given": asdict(self.accuracy_on_given),
+            "accuracy_on_given": None if self.accuracy_on_given is None else asdict(self.accuracy_on_given),
             "split": self.split,
         }
 
@@ -105,8 +106,8 @@ def audit_sample(
     num_strata, seed
         As for `kiyome.evaluation.audit_design.draw_audit`.
     split
-        The rows to draw from, "test", "val" or "train". If not given, test where the table has such rows,
-        else val, else train.
+        The rows to draw from, "test", "val", "train" or "unlabeled". If not given, test where the table has
+        such rows, else val, else train.
     images
         Where the photos of the run lie, as for `kiyome.review`.
     output
@@ -129,7 +130,7 @@ def audit_sample(
     if images is None:
         refuse_photos_from_elsewhere(run)
     whole = open_run(run, images=images)
-    chosen = whole.scored_split(split)
+    chosen = UNLABELED if split == UNLABELED else whole.scored_split(split)
     opened = whole.in_split(chosen)
     drawn_from = None if whole.table.splits is None else chosen
     n = min(NUM_ROWS, len(opened.table)) if n is None else n
@@ -145,7 +146,7 @@ def audit_sample(
         "seed": seed,
         **({} if drawn_from is None else {"split": drawn_from}),
     }
-    labels = opened.table.given_labels.astype(np.intp)
+    labels = None if chosen == UNLABELED else opened.table.given_labels.astype(np.intp)
     design = draw_audit(labels, opened.predictions.pred_probs, n, num_strata=num_strata, seed=seed)
     sample = SealedSample(
         folder=target,
@@ -156,7 +157,9 @@ def audit_sample(
         fingerprint=opened.table.fingerprint,
         source=opened.name,
         predictions=predictions,
-        accuracy_on_given=proportion_of_rows(opened.right_on_given, groups=opened.table.groups),
+        accuracy_on_given=None
+        if labels is None
+        else proportion_of_rows(opened.right_on_given, groups=opened.table.groups),
         rows_needed={half: rows_for(design.strata, half) for half in ASKED_HALF_WIDTHS},
         split=drawn_from,
     )
@@ -189,16 +192,18 @@ def read_sample(folder: Path | str) -> SealedSample:
             guesses=np.array(facts["guesses"]),
             spreads=np.array(facts["spreads"]),
         )
+        labels = np.array(columns["given_label"], dtype=np.intp)
+        given = facts["accuracy_on_given"]
         return SealedSample(
             folder=drawn.folder,
             design=AuditDesign(rows=drawn.rows, strata=strata, seed=facts["seed"]),
-            labels=np.array(columns["given_label"], dtype=np.intp),
+            labels=labels if (labels >= 0).all() else None,
             predicted_labels=np.array(columns["predicted_label"], dtype=np.intp),
             class_names=drawn.class_names,
             fingerprint=drawn.manifest["table"]["fingerprint"],
             source=facts["source"],
             predictions=facts["predictions"],
-            accuracy_on_given=Estimate(**facts["accuracy_on_given"]),
+            accuracy_on_given=None if given is None else Estimate(**given),
             rows_needed={float(half): rows for half, rows in facts["rows_needed"].items()},
             split=facts.get("split"),
         )
@@ -230,14 +235,17 @@ def _check(target: Path, run: FinishedRun) -> None:
 
 def _write_design(sample: SealedSample) -> None:
     design, strata = sample.design, sample.design.strata
-    positions = np.zeros(len(sample.labels), dtype=np.int32)
+    predicted = sample.predicted_labels.astype(np.int32)
+    positions = np.zeros(len(predicted), dtype=np.int32)
     positions[design.rows] = np.arange(1, len(design.rows) + 1)
     columns = {
         "stratum": strata.stratum_of_row,
         "inclusion_probability": design.inclusion_probabilities,
         "place": positions,
-        "given_label": sample.labels.astype(np.int32),
-        "predicted_label": sample.predicted_labels.astype(np.int32),
+        "given_label": np.full_like(predicted, UNKNOWN)
+        if sample.labels is None
+        else sample.labels.astype(np.int32),
+        "predicted_label": predicted,
     }
     write_parquet(sample.folder / DESIGN_FILE, columns)
     facts = {
@@ -275,6 +283,6 @@ def _how_to(sample: SealedSample) -> str:
         f"Write {UNSURE_WORD} where you cannot tell. Never guess.",
         "You may stop anywhere, but not because of what you have seen.",
         f"Then: kiyome audit {AUDIT_FILE} --sample THIS_FOLDER",
-        f"Do not open {DESIGN_FILE} before: it contains the labels.",
+        f"Do not open {DESIGN_FILE} before: it contains labels and predictions.",
     ]
     return "\n".join(lines) + "\n"

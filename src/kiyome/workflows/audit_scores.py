@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import reading
+from kiyome.artifacts.table import UNKNOWN
 from kiyome.errors import InputError, StaleArtifact
 from kiyome.estimates import Estimate
 from kiyome.evaluation.audit import UNSURE, AuditedScore, audited_accuracy, check_answers
@@ -43,6 +44,11 @@ class AuditRecord:
         """Score of the predictions that the sample was drawn for."""
         return self._score(self.sample.predicted_labels)
 
+    @property
+    def noise_rate(self) -> Estimate | None:
+        """Share of wrong labels of all rows; None where they have no label."""
+        return None if self.score.labels is None else self.score.labels.noise_rate
+
     def score_of(self, run: FinishedRun) -> AuditedScore:
         """Return the score of another run on the same rows, with a wider interval than by its own strata."""
         if self.sample.split is not None:
@@ -68,8 +74,8 @@ class AuditRecord:
 
     def covers(self, run: FinishedRun) -> bool:
         """Return whether the run has the rows and given labels that the sample was drawn from."""
-        same = run.table.fingerprint == self.sample.fingerprint
-        return same and np.array_equal(run.table.given_labels, self.sample.labels)
+        same, labels = run.table.fingerprint == self.sample.fingerprint, self.sample.labels
+        return same and bool((run.table.given_labels == (UNKNOWN if labels is None else labels)).all())
 
     def num_relabeled_as_answered(self, run: FinishedRun) -> int:
         """Return the number of checked rows that were relabeled as answered before the run was trained."""

@@ -37,6 +37,7 @@ from kiyome.workflows.evaluate_page import write_evaluation
 from kiyome.workflows.evaluate_result import EvaluateResult, MetricScore, RunComparison
 from kiyome.workflows.leak_score import score_of_leaks
 from kiyome.workflows.review_score import score_of_review
+from kiyome.workflows.unlabeled_score import score_of_unlabeled
 
 ENOUGH_MEASURED = 30
 """Random rows of a review from which its noise rate is used in the other estimates."""
@@ -77,7 +78,8 @@ def evaluate(
         replaces the estimated noise rate.
     split
         The rows to evaluate, "test", "val" or "train" (out of fold); noise, audits and comparisons are of
-        these rows alone. If not given, test where the table has such rows, else val, else train.
+        these rows alone. If not given, test where the table has such rows, else val, else train. An audit of
+        unlabeled rows is reported with any of them.
     metric
         A further metric, as for `kiyome.metric_under_noise`: "balanced_accuracy", "macro_f1", "log_loss",
         "auc" or "quadratic_kappa".
@@ -124,12 +126,13 @@ def evaluate(
         choose("metric", metric, METRICS)
     whole = open_run(run)
     chosen = whole.scored_split(TRAIN if split is None and public_rows is not None else split)
-    main, others = _open_runs(whole, against, chosen)
+    wholes = [open_run(other) for other in against]
+    main, others = _rows_of(chosen, whole, wholes)
     measured = None if measured_errors is None else _proportion_of(measured_errors)
     audits = _audits(main, others)
     audit = next((each for each in audits if each.is_for(main)), None)
     if audit is not None and measured is None:
-        measured = audit.score.noise_rate
+        measured = audit.noise_rate
     reviewed = score_of_review(whole, chosen)
     if reviewed is not None and measured is None and reviewed[0].num_measured >= ENOUGH_MEASURED:
         measured = reviewed[0].noise_rate
@@ -143,7 +146,9 @@ def evaluate(
         for each in (main, *others)
     ]
     of_splits = {} if whole.table.splits is None else _audits_by_split(whole)
-    answers = [each.digest for each in (*audits, *of_splits.values())]
+    unlabeled = score_of_unlabeled(whole, wholes)
+    of_unlabeled = [] if unlabeled is None else [unlabeled.audit]
+    answers = [each.digest for each in (*audits, *of_splits.values(), *of_unlabeled)]
     config: dict[str, Any] = {
         "runs": runs,
         "wrong": measured_errors,
@@ -168,20 +173,22 @@ def evaluate(
             _result(opened.path, main, others, audits, experiments, measured, chosen, seed),
             split=chosen,
             by_split=_by_split(whole, seed),
-            noise_by_audit={name: each.score.noise_rate for name, each in of_splits.items()},
+            noise_by_audit={name: rate for name, each in of_splits.items() if (rate := each.noise_rate)},
             metric=None if metric is None else _metric(metric, main, others, measured, seed),
             leak_score=None if without_leaks is None else without_leaks[0],
             submission=submission,
             review=None if reviewed is None else reviewed[0],
+            unlabeled=unlabeled,
         )
         write_evaluation(result, main, others)
     return result
 
 
-def _open_runs(
-    run: FinishedRun, against: Sequence[Path | str], split: str
+def _rows_of(
+    split: str, run: FinishedRun, against: Sequence[FinishedRun]
 ) -> tuple[FinishedRun, list[FinishedRun]]:
-    main, others = run.in_split(split), [open_run(other).in_split(split) for other in against]
+    """Return the runs with the rows of one split alone, which must be the same out-of-fold rows in all."""
+    main, others = run.in_split(split), [other.in_split(split) for other in against]
     check_same_folds([main, *others])
     for each in (main, *others):
         if each.predictions.kind != "out_of_fold":

@@ -24,7 +24,7 @@ def write_evaluation(result: EvaluateResult, main: FinishedRun, others: Sequence
         title=result.run,
         answer=result.answer(),
         caveats=result.caveats,
-        sentences=[*result.splits(), *result.describe(), *result.on_metric()],
+        sentences=[*result.splits(), *result.describe(), *result.on_metric(), *result.on_unlabeled()],
         readings=_readings(result),
         sensitivity=[
             (each.repeats, each.true_accuracy.low, each.true_accuracy.value, each.true_accuracy.high)

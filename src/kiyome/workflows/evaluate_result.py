@@ -7,7 +7,6 @@ from typing import Any
 
 from kiyome.artifacts.table import TRAIN
 from kiyome.estimates import Estimate, difference_of_proportions
-from kiyome.evaluation.audit import AuditedScore
 from kiyome.evaluation.audited_difference import AuditedDifference
 from kiyome.evaluation.compare import Comparison, DifferenceUnderNoise
 from kiyome.evaluation.compare_many import ManyCompared
@@ -18,7 +17,9 @@ from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
 from kiyome.evaluation.reviewed_score import ReviewedScore
 from kiyome.evaluation.submission import SubmissionChoice
+from kiyome.workflows.audit import describe_unsure
 from kiyome.workflows.audit_scores import AuditRecord
+from kiyome.workflows.unlabeled_score import UnlabeledScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,8 @@ class EvaluateResult:
     """None where the rows of a public leaderboard are not given."""
     review: ReviewedScore | None = None
     """By the review in the run's folder; None where nobody decided about these rows."""
+    unlabeled: UnlabeledScore | None = None
+    """Of the rows without a label; None without an audit of them."""
 
     def answer(self) -> str:
         """Return the result in one sentence."""
@@ -125,7 +128,7 @@ class EvaluateResult:
             f"True accuracy by audit ({self.audit.name}): {true}, with no assumption about the noise."
         ]
         if score.num_unsure:
-            sentences.append(_unsure(score))
+            sentences.append(describe_unsure(score))
         return (*sentences, *review, *self.under_noise.describe())
 
     def splits(self) -> tuple[str, ...]:
@@ -147,6 +150,10 @@ class EvaluateResult:
             f"All below is of {self.split} rows.",
             *([] if self.leak_score is None else [f"Accuracy on given labels: {self.leak_score.describe()}"]),
         )
+
+    def on_unlabeled(self) -> tuple[str, ...]:
+        """Return the score on rows without a label in sentences."""
+        return () if self.unlabeled is None else self.unlabeled.describe()
 
     def on_metric(self) -> tuple[str, ...]:
         """Return the further metric in sentences."""
@@ -200,6 +207,7 @@ class EvaluateResult:
             "noise_by_audit": {name: asdict(each) for name, each in self.noise_by_audit.items()},
             "leaks": None if self.leak_score is None else asdict(self.leak_score),
             "metric": None if self.metric is None else self.metric.findings(),
+            "unlabeled": None if self.unlabeled is None else self.unlabeled.findings(),
             "review": None if self.review is None else asdict(self.review),
             "submission": None if self.submission is None else asdict(self.submission),
             "answer": self.answer(),
@@ -222,23 +230,15 @@ def _difference_in_words(split: str, other: str, difference: Estimate) -> str:
     return f"{split} less {other}" + " {:+.1f} points ({:+.1f} to {:+.1f})".format(*points)
 
 
-def _unsure(score: AuditedScore) -> str:
-    low, high = (100 * end for end in score.accuracy_bounds)
-    return (
-        f"People were unsure about {score.num_unsure} of {score.num_checked} rows; whatever these are, the"
-        f" true accuracy is {low:.1f} to {high:.1f} %."
-    )
-
-
 def _audit_findings(audit: AuditRecord) -> dict[str, Any]:
-    score = audit.score
+    score, labels = audit.score, audit.score.labels
     return {
         **audit.summary(),
         "accuracy_on_true": asdict(score.accuracy_on_true),
-        "noise_rate": asdict(score.noise_rate),
+        "noise_rate": None if labels is None else asdict(labels.noise_rate),
         "if_unsure_rows_are_all_wrong_or_all_right": {
             "accuracy_on_true": score.accuracy_bounds,
-            "noise_rate": score.noise_bounds,
+            "noise_rate": None if labels is None else labels.noise_bounds,
         },
     }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 HOSTILE = [
@@ -96,6 +97,31 @@ def test_an_audit_says_what_a_gap_costs(serve: Any, open_page: Any, shows: Any) 
     shows(page, "#position", "3 of 60")
     page.click("#filter-button")
     assert page.locator("label:has-text('Order')").count() == 0
+
+
+def test_a_row_that_nobody_labeled_has_no_label_to_keep(
+    serve: Any, open_page: Any, saved: Any, shows: Any
+) -> None:
+    served = serve("audit", splits=np.full(60, "unlabeled", object))
+    page = open_page(served)
+    shows(page, ".labels .blind", "Blind: no label was given, and the prediction is hidden.")
+    shows(page, ".labels .split", "Row of unlabeled")
+    assert page.locator(".act.keep, .act.accept").count() == 0
+    for view in ("one", "grid"):
+        page.goto(f"{served.address}/?view={view}")
+        page.wait_for_selector(f"main.view-{view} > div")
+        text = page.inner_text("main")
+        assert not any(word in text for word in ("-1", "null", "undefined", "Keep", "Given"))
+    page.goto(served.address)
+    page.wait_for_selector("[data-state=ready] img")
+    page.keyboard.press("k")
+    shows(page, ".notice", "No label was given: choose the class that you see.")
+    page.keyboard.press("Enter")
+    shows(page, ".notice", "A blind review suggests no class")
+    assert served.decisions() == 0
+    page.keyboard.press("2")
+    saved(page)
+    assert served.verdicts() == {0: ("relabel", served.items.class_names[1])}
 
 
 def test_what_is_decided_offline_arrives_later(serve: Any, open_page: Any, saved: Any, shows: Any) -> None:

@@ -6,7 +6,7 @@
  */
 import * as api from "./api.js";
 import { makePendingRequests, newKey } from "./pending.js";
-import { decisionText, rows as rowsText, showsNone } from "./format.js";
+import { decisionText, isUnlabeled, rows as rowsText, showsNone } from "./format.js";
 
 /**
  * @import { Act, Button, RowDecision, PendingRequest, List, Mine, Review, Row, State, StateStore, Stopped, Choice } from "./types.js"
@@ -81,7 +81,7 @@ export function makeDecisions(page) {
   /** The reason why a row cannot be decided so, or null. @param {Row | undefined} row @param {Choice} choice */
   function reasonAgainst(row, choice) {
     if (!row) return "The photo has not loaded yet.";
-    if (review.blind && choice === "keep") return "The given label is hidden: choose the class that you see.";
+    if (review.blind && choice === "keep") return `${isUnlabeled(row) ? "No label was given" : "The given label is hidden"}: choose the class that you see.`;
     if (choice === "accept" && !row.suggested) return review.blind
       ? "A blind review suggests no class: choose the class that you see." : "There is no suggestion for this photo.";
     return null;

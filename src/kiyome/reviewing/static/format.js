@@ -29,6 +29,9 @@ export const rows = (number) => `${count(number)} ${number === 1 ? "row" : "rows
 /** Whether a photo probably shows none of the classes. @param {Row} row */
 export const showsNone = (row) => (row.probability_none ?? 0) > 0.5;
 
+/** Whether a photo has no given label. @param {Row} row */
+export const isUnlabeled = (row) => row.split === "unlabeled";
+
 /** A decision as text; null where there is none. @param {Decision | null | undefined} decision */
 export function decisionText(decision) {
   if (!decision?.verdict) return null;

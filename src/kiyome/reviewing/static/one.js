@@ -8,7 +8,7 @@ import { Icon } from "./icons.js";
 import { Photo, PhotoTools } from "./photo.js";
 import { use } from "./store.js";
 import { html } from "./vendor/preact-htm.js";
-import { classesInOrder, count, decisionText, probabilityText, showsNone } from "./format.js";
+import { classesInOrder, count, decisionText, isUnlabeled, probabilityText, showsNone } from "./format.js";
 
 /** @import { Drawn, Row, Session, Choice } from "./types.js" */
 
@@ -67,7 +67,7 @@ function Labels({ session, row }) {
   return html`<div class="labels">
     ${row.split && html`<p class="split">Row of <b>${row.split}</b></p>`}
     ${row.drawn && html`<p class="split">Drawn at random, to measure what is left</p>`}
-    ${session.review.blind ? html`<p class="blind">Blind: the given label and the prediction are hidden.</p>` : html`
+    ${session.review.blind ? html`<p class="blind">Blind: ${isUnlabeled(row) ? "no label was given, and the prediction is hidden" : "the given label and the prediction are hidden"}.</p>` : html`
       <dl>
         <div class="given"><dt>Given ${row.flagged && html`<span class="flag">flagged</span>`}${row.disputed && html`<span class="flag">disputed</span>`}</dt><dd><bdi>${row.given}</bdi></dd></div>
         ${row.suggested && row.suggested !== row.given && html`
