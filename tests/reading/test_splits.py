@@ -29,6 +29,11 @@ def read(folder, text, **options):
         ("split", ["train", "train", "TEST", "Valid"], ["train", "train", "test", "val"]),
         ("Usage", ["Training", "Training", "PublicTest", "PrivateTest"], ["train", "train", "test", "test"]),
         ("subset", ["train", "train", "validation", "dev"], ["train", "train", "val", "val"]),
+        ("split", ["TRN", "TRN", "held-out", "hold_out"], ["train", "train", "test", "test"]),
+        ("partition", ["tr", "tr", "va", "te"], ["train", "train", "val", "test"]),
+        ("ml_use", ["TRAIN", "TRAIN", "VALIDATE", "TEST"], ["train", "train", "val", "test"]),
+        ("Data Set", ["trainset", "training set", "testset"], ["train", "train", "test"]),
+        ("fold", ["train", "train", "test"], ["train", "train", "test"]),
     ],
 )
 def test_a_column_of_splits_is_read(tmp_path, column, values, expected):
@@ -56,15 +61,76 @@ def test_values_that_name_no_split_are_refused(tmp_path):
         read(tmp_path, rows(["train", "train", "fold7", "", "test"]))
     assert str(raised.value) == (
         "train.csv has values in column 'split' that name no split: 'fold7' line 4, '' line 5."
-        " Known are train, training, val, valid, validation, dev, eval, test, testing, unlabeled, unlabelled,"
-        " pred, predict, prediction, submission. Correct these, or name another column with --split-column."
-        " To use all rows for training, add --ignore-splits."
+        " Expected train, val, test, unlabeled, or another word for one of these. Correct these, or name"
+        " another column with --split-column. To use all rows for training, add --ignore-splits."
     )
     assert read(tmp_path, rows(["train", "fold7"]), ignore_splits=True).splits is None
 
 
 def test_a_column_that_may_mean_something_else_is_not_used(tmp_path):
     assert read(tmp_path, rows(["train", "car", "test"], "set")).splits is None
+
+
+def test_words_of_splits_in_ids_labels_or_alone_tell_no_split(tmp_path):
+    assert read(tmp_path, "image_id,label,lot\ntrain 1,train,test\ntest 2,test,test\n").splits is None
+
+
+def test_a_further_column_of_splits_is_told(tmp_path):
+    table = read(tmp_path, "image_id,label,set,phase\n1,a,train,train\n2,b,train,val\n3,a,test,train\n")
+    assert table.split_names.tolist() == ["train", "train", "test"]
+    assert table.notes[0] == "Column 'phase' names splits, too, and was not used."
+
+
+@pytest.mark.parametrize(("column", "values"), [("partition", "00102"), ("set", "11213")])
+def test_numbers_are_splits_where_an_option_says_so(tmp_path, column, values):
+    table = read(tmp_path, rows(values, column))
+    assert table.splits is None
+    low, mid, high = sorted(set(values))
+    meant = f"If {low} is train, {mid} val and {high} test, add --split-column {column}."
+    assert table.notes == (f"Column {column!r} was not used: all rows are for training. {meant}",)
+    named = read(tmp_path, rows(values, column), split_column=column)
+    assert named.split_names.tolist() == ["train", "train", "val", "train", "test"]
+    with pytest.raises(TableError, match="name no split.* If 0 is train, 1 val and 2 test, add --split-column"):
+        read(tmp_path, rows("00102", "split"))
+    with pytest.raises(TableError, match="'0' line 2, '0' line 3, '1' line 4. Expected train, val, test"):
+        read(tmp_path, rows("001", "split"), split_column="split")
+
+
+def test_a_column_that_names_some_splits_is_told(tmp_path):
+    [note] = read(tmp_path, rows(["train", "car", "test"], "set")).notes
+    assert note == (
+        "Column 'set' was not used: all rows are for training. Of its values, 'car' name no split."
+    )
+
+
+@pytest.mark.parametrize("column", ["isTrain", "is_holdout", "in_test", "train", "test_set", "is_training_image"])
+def test_every_name_of_a_flag_is_told(tmp_path, column):
+    text = rows("1110", column)
+    [note] = read(tmp_path, text).notes
+    assert note.endswith(f"If it tells the split, add --split-column {column}.")
+    assert len(set(read(tmp_path, text, split_column=column).split_names)) == 2
+
+
+@pytest.mark.parametrize("column", ["isolated", "pred", "valid_until", "invalid", "is_sick"])
+def test_no_other_column_of_true_and_false_is_told(tmp_path, column):
+    assert read(tmp_path, rows("1110", column)).notes == ()
+
+
+@pytest.mark.parametrize("slash", "/\\")
+def test_folders_in_the_paths_of_photos_tell_splits(tmp_path, slash):
+    folders = ["data/train/cat", "data/train/dog", "data/test/cat", "data/val/cat"]
+    lines = [f"{folder}/{row}.jpg,{folder[-3:]}" for row, folder in enumerate(folders)]
+    text = "\n".join(["path,label", *lines]).replace("/", slash)
+    table = read(tmp_path, text)
+    assert table.split_names.tolist() == ["train", "train", "test", "val"]
+    assert "Splits from the folders of photos: 2 train, 1 val, 1 test." in table.notes
+    assert read(tmp_path, text, ignore_splits=True).splits is None
+
+
+@pytest.mark.parametrize("folders", [("train", "bus"), ("test", "val"), ("train", "train"), ("train", "")])
+def test_folders_that_may_be_something_else_tell_no_splits(tmp_path, folders):
+    lines = [f"{folder}/{row}.jpg,{'ab'[row % 2]}" for row, folder in enumerate(folders * 2)]
+    assert read(tmp_path, "\n".join(["path,label", *lines])).splits is None
 
 
 def test_a_flag_is_told_and_used_where_it_is_named(tmp_path):

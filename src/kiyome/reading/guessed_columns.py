@@ -6,12 +6,10 @@ from kiyome.reading.columns import Records
 from kiyome.reading.label_forms import LABEL_COLUMNS
 from kiyome.reading.photos import has_photo_suffix
 from kiyome.reading.roles import GROUP_COLUMNS
-from kiyome.reading.splits import tells_split
+from kiyome.reading.splits import SHOWN_CELLS, tells_split
 from kiyome.reading.table_photos import ID_COLUMNS, PATH_COLUMNS
 
 OTHERS = ("true_label", "fold", "weight", "split", "unnamed: 0", "index")
-SHOWN_CELLS = 100
-"""Of a column, which tell whether it names photos."""
 
 
 def columns_but_classes(records: Records, id_column: str | None) -> list[str]:

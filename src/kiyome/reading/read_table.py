@@ -50,7 +50,7 @@ from kiyome.reading.splits import (
     splits_of,
     unlabeled_apart,
 )
-from kiyome.reading.table_photos import ID_COLUMNS, find_photos, ids_and_photos
+from kiyome.reading.table_photos import ID_COLUMNS, find_photos, ids_and_photos, photo_texts
 
 MOST_SINGLES = 10
 """Classes of one photo each, of which a table may consist."""
@@ -160,7 +160,15 @@ def read_table(
         records, label_column = with_column(records, LABEL, [""] * len(records)), LABEL
     columns = label_columns(records, label_column)
     given = records.texts(columns["given_label"])
-    splits = splits_of(records, split_column, notes, ignore=ignore_splits)
+    named = {*columns.values(), *filter(None, (id_column, label_column, group_column, weight_column))}
+    splits = splits_of(
+        records,
+        split_column,
+        notes,
+        ignore=ignore_splits,
+        others=named,
+        photos=photo_texts(records, id_column),
+    )
     ids, photos, root, from_inside = ids_and_photos(
         records, id_column, images, unpack_to, on_progress, splits=splits, follow_links=follow_links
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.table import UNKNOWN, Texts
 from kiyome.reading.columns import Records
+from kiyome.reading.splits import tells_split
 
 GROUP_COLUMNS = ("group", "patient_id", "patient id", "patientid")
 NEVER_HELD_OUT = -1
@@ -79,6 +80,8 @@ def folds_of(records: Records, notes: list[str] | None = None) -> NDArray[np.int
 
     A stranger's folds are numbered again from 0, in their order; None where there is none.
     """
+    if "fold" in records.columns and tells_split(records, "fold"):
+        return None
     folds = _numbers(
         records, "fold", np.int16, "folds that are not whole numbers from 0", lowest=NEVER_HELD_OUT
     )

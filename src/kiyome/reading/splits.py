@@ -1,12 +1,14 @@
 """Splits: what people call the rows to learn from, to tune on, to score and to predict. N rows.
 
-A column counts when an option names it, when kiyome wrote the file, or when its name and all its values leave
-no doubt; a note says which was used and how many rows each split has.
+A column counts when an option names it, when kiyome wrote the file, or when all its values name splits; else
+folders in the paths of photos count. A note says what was used and how many rows each split has, and what may
+tell splits but was not used.
 """
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,48 +17,74 @@ from kiyome.artifacts.table import SPLITS, TEST, TRAIN, UNKNOWN, UNLABELED, VAL,
 from kiyome.reading.columns import Records, some
 
 WORDS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), VAL),
-    **dict.fromkeys(("test", "testing"), TEST),
-    **dict.fromkeys(("unlabeled", "unlabelled", "pred", "predict", "prediction", "submission"), UNLABELED),
+    **dict.fromkeys(("train", "training", "trn", "trainval"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval"), VAL),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "heldout", "evaluation"), TEST),
+    **dict.fromkeys(
+        ("unlabeled", "unlabelled", "pred", "predict", "prediction", "submission", "inference"), UNLABELED
+    ),
 }
 """The split of each word that names one."""
+ABBREVIATIONS = {"tr": TRAIN, "va": VAL, "te": TEST, "ts": TEST}
+"""That are whole values of a column of splits; folders of such names are too often something else."""
+NUMBERS = {digits: dict(zip(digits, (TRAIN, VAL, TEST), strict=True)) for digits in ("012", "123")}
+"""Splits by number, as in CelebA and WILDS, which count only where an option names the column."""
 SPLIT_COLUMNS = ("split", "usage", "subset", "partition", "set", "phase")
-TRUE, FALSE = frozenset(["true", "1", "1.0", "yes"]), frozenset(["false", "0", "0.0", "no", ""])
+TRUE = frozenset(["true", "t", "1", "1.0", "yes", "y"])
+FALSE = frozenset(["false", "f", "0", "0.0", "no", "n", ""])
+FLAG = re.compile(r"(?i:is|in|for)(?=[A-Z_ -])[_ -]?")
+SHOWN_CELLS = 100
+"""Of a column, which tell whether it may be one of splits."""
 IGNORE = "To use all rows for training, add --ignore-splits."
 
 
 def split_of_name(name: str) -> str | None:
     """Return the split that the words of a name mean; None where they mean none, or several.
 
-    >>> [split_of_name(name) for name in ("seg_train", "Testing", "PublicTest", "latest", "train_val")]
-    ['train', 'test', 'test', None, None]
+    >>> [split_of_name(name) for name in ("seg_train", "PublicTest", "held-out", "trainset", "latest")]
+    ['train', 'test', 'test', 'train', None]
     """
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
-    meant = {WORDS[word.lower()] for word in words if word.lower() in WORDS}
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", re.sub(r"(?i)(hold|held)[\W_]out", r"\1out", name))
+    meant = {split for word in words if (split := WORDS.get(word.lower().removesuffix("set")))}
     return meant.pop() if len(meant) == 1 else None
 
 
-def splits_of(records: Records, wanted: str | None, notes: list[str], *, ignore: bool = False) -> Texts:
-    """Return the split of each row: `train` where splits are ignored or no column certainly has them."""
+def splits_of(
+    records: Records,
+    wanted: str | None,
+    notes: list[str],
+    *,
+    ignore: bool = False,
+    others: Collection[str] = (),
+    photos: Sequence[str] = (),
+) -> Texts:
+    """Return the split of each row: `train` where splits are ignored or nothing certainly tells them.
+
+    `others` are columns of another meaning, `photos` the texts that name the photos.
+    """
     all_train = np.full(len(records), TRAIN, dtype=object)
     if ignore:
         return all_train
-    column = records.require(wanted, (), option="--split-column") if wanted else records.pick(SPLIT_COLUMNS)
+    if wanted is not None:
+        records.require(wanted, (), option="--split-column")
+    column = wanted or _column_of_splits(records, others, notes)
     if column is None:
-        notes += _note_on_flags(records)
-        return all_train
-    texts = records.texts(column)
-    meaning = _meaning(column, set(texts))
-    if unknown := set(texts) - meaning.keys():
-        if not wanted and column.lower() != SPLIT_COLUMNS[0]:
+        by_folder = None if records.is_ours else _splits_of_paths(photos)
+        if by_folder is None:
+            notes += _notes_on_unused(records, others)
             return all_train
+        notes.append(note_on_splits("the folders of photos", by_folder))
+        return by_folder
+    texts = records.texts(column)
+    meaning = _meaning(column, set(texts), by_number=wanted is not None)
+    if unknown := set(texts) - meaning.keys():
         records.fail(
             f"values in column {column!r} that name no split",
             [row for row, text in enumerate(texts) if text in unknown],
             describe=lambda row: repr(texts[row]),
-            expected=f"Known are {', '.join(WORDS)}.",
-            remedy=f"Correct these, or name another column with --split-column. {IGNORE}",
+            expected="Expected train, val, test, unlabeled, or another word for one of these.",
+            remedy=f"{_about_numbers(column, unknown)}Correct these, or name another column with"
+            f" --split-column. {IGNORE}",
         )
     splits = np.array([meaning[text] for text in texts], dtype=object)
     if not records.is_ours and set(splits) != {TRAIN}:
@@ -65,39 +93,123 @@ def splits_of(records: Records, wanted: str | None, notes: list[str], *, ignore:
     return splits
 
 
-def _meaning(column: str, texts: Iterable[str]) -> dict[str, str]:
+def _column_of_splits(records: Records, others: Collection[str], notes: list[str]) -> str | None:
+    """Return the column `split`, else the first that tells splits; a note names further ones."""
+    split = records.pick(SPLIT_COLUMNS[:1])
+    if records.is_ours:
+        return split
+    told = [name for name in _open_columns(records, others) if tells_split(records, name, flags=False)]
+    order = {name: number for number, name in enumerate(SPLIT_COLUMNS)}
+    told.sort(key=lambda name: order.get(name.lower(), len(order)))
+    column = next(iter(told), None) if split is None or split in others else split
+    further = [name for name in told if name != column]
+    notes += [f"Column {name!r} names splits, too, and was not used." for name in further]
+    return column
+
+
+def _open_columns(records: Records, others: Collection[str]) -> list[str]:
+    return [name for name in records.columns if name not in {*others, *records.nested}]
+
+
+def _splits_of_paths(paths: Sequence[str]) -> Texts | None:
+    """Return the split of each path by the first folder in which they differ; None where one names none.
+
+    >>> _splits_of_paths(["a/train/1.jpg", "a/test/1.jpg"]).tolist(), _splits_of_paths(["a/train.jpg"])
+    (['train', 'test'], None)
+    """
+    if not any("/" in path or "\\" in path for path in paths[:1]):
+        return None
+    paths = [path.replace("\\", "/") for path in paths]
+    common = os.path.commonprefix(paths).rpartition("/")[0]
+    depth = common.count("/") + bool(common)
+    folders = [path.split("/")[depth] if path.count("/") > depth else "" for path in paths]
+    meaning = {folder: split_of_name(folder) for folder in set(folders)}
+    found = set(meaning.values())
+    if None in found or TRAIN not in found or len(found) < 2:
+        return None
+    return np.array([meaning[folder] for folder in folders], dtype=object)
+
+
+def _meaning(column: str, texts: Collection[str], *, by_number: bool = False) -> dict[str, str]:
     """Return the split of each text that means one; in a column such as `is_test`, of true and false."""
     named = split_of_name(column)
     meaning = {text: split for text in texts if (split := split_of_name(text))}
+    if not meaning:
+        meaning = {text: ABBREVIATIONS[text.lower()] for text in texts if text.lower() in ABBREVIATIONS}
     if named is not None and not meaning:
         other = TEST if named == TRAIN else TRAIN
         meaning |= {text: named for text in texts if text.strip().lower() in TRUE}
         meaning |= {text: other for text in texts if text.strip().lower() in FALSE}
+    if by_number and not meaning:
+        meaning = _by_number(texts)
     return meaning
 
 
-def tells_split(records: Records, column: str) -> bool:
-    """Return whether a column is of splits by its name and all its values, or true and false of one."""
+def _by_number(texts: Collection[str]) -> dict[str, str]:
+    """Return the split of each text where they are 0, 1 and 2, or 1, 2 and 3; else nothing."""
+    whole = {text: text.removesuffix(".0") for text in texts}
+    known = NUMBERS.get("".join(sorted(whole.values())), {})
+    return {text: known[digit] for text, digit in whole.items()} if known else {}
+
+
+def _about_numbers(column: str, texts: Collection[str]) -> str:
+    """Return the option to use where numbers may be splits; empty where they are no such numbers."""
+    meant = {split: text for text, split in _by_number(texts).items()}
+    if not meant:
+        return ""
+    listed = f"{meant[TRAIN]} is train, {meant[VAL]} val and {meant[TEST]} test"
+    return f"If {listed}, add --split-column {column}. "
+
+
+def tells_split(records: Records, column: str, *, flags: bool = True) -> bool:
+    """Return whether all values of a column name splits, or with `flags`, are true and false of one.
+
+    A column of a name that is not in `SPLIT_COLUMNS` must hold nothing but words of several splits.
+    """
     if column in records.nested:
         return False
-    is_named = column.lower() in SPLIT_COLUMNS
     texts = records.columns[column]
-    return _is_flag(column, texts) or (is_named and all(map(split_of_name, set(texts))))
+    if column.lower() in SPLIT_COLUMNS:
+        distinct = set(texts)
+        return _meaning("", distinct).keys() == distinct
+    if texts and all(_is_word(text) for text in texts[:SHOWN_CELLS]):
+        distinct = set(texts)
+        found = {split_of_name(text) for text in distinct}
+        return all(map(_is_word, distinct)) and TRAIN in found and len(found) > 1
+    return flags and FLAG.match(column) is not None and _is_flag(records, column)
 
 
-def _is_flag(column: str, texts: Iterable[str]) -> bool:
-    """Return whether a column of true and false is named for a split, such as `is_test`."""
-    is_named = column.lower().startswith("is_") and split_of_name(column) is not None
-    return is_named and {text.strip().lower() for text in texts} <= TRUE | FALSE
+def _is_word(text: str) -> bool:
+    """Return whether a text is a word that names a split, and nothing else."""
+    return text.strip().lower().removesuffix("set").rstrip("_- ") in WORDS
 
 
-def _note_on_flags(records: Records) -> list[str]:
-    """Return a note on a column of true and false that is named for a split: its meaning is not guessed."""
-    for column in records.columns:
-        if column not in records.nested and _is_flag(column, records.columns[column]):
+def _is_flag(records: Records, column: str) -> bool:
+    """Return whether a column named for a split, such as `is_test` or `test`, has both true and false."""
+    words = FLAG.sub("", column, count=1)
+    if split_of_name(column) in (None, UNLABELED) or not (FLAG.match(column) or _is_word(words)):
+        return False
+    found = {text.strip().lower() for text in records.columns[column]}
+    return found <= TRUE | FALSE and not found.isdisjoint(TRUE) and not found.isdisjoint(FALSE)
+
+
+def _notes_on_unused(records: Records, others: Collection[str]) -> list[str]:
+    """Return notes on columns that may tell splits, whose meaning is not guessed."""
+    notes = []
+    for column in _open_columns(records, others):
+        if _is_flag(records, column):
             remedy = f"If it tells the split, add --split-column {column}."
-            return [f"Column {column!r} was not used: all rows are for training. {remedy}"]
-    return []
+        elif column.lower() in SPLIT_COLUMNS:
+            distinct = set(records.columns[column])
+            known = _meaning("", distinct)
+            remedy = _about_numbers(column, distinct)
+            if TRAIN in known.values():
+                remedy = f"Of its values, {some(sorted(distinct - known.keys()))} name no split."
+        else:
+            continue
+        if remedy:
+            notes.append(f"Column {column!r} was not used: all rows are for training. {remedy.strip()}")
+    return notes
 
 
 def note_on_splits(origin: str, splits: Texts) -> str:

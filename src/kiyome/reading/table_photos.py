@@ -22,6 +22,12 @@ MOST_MISSING = 0.5
 """Share of the photos: with as many missing, the folder is the wrong one."""
 
 
+def photo_texts(records: Records, id_column: str | None) -> list[str]:
+    """Return the texts that name the photos of a file; empty where the photos are inside."""
+    column = records.pick(PATH_COLUMNS) or id_column or records.pick(ID_COLUMNS)
+    return [] if column is None or records.photo_column else records.columns[column]
+
+
 def ids_and_photos(
     records: Records,
     id_column: str | None,
