@@ -70,7 +70,7 @@ LAYOUTS = {
         [f"images/00{n % 2}.Bird/B_{n}.jpg" for n in range(12)],
         {"images.txt": "".join(f"{n + 1} 00{n % 2}.Bird/B_{n}.jpg\n" for n in range(12))},
         "images.txt",
-        "Each of 12 rows of images.txt has a label of its own",
+        ("000.Bird", "001.Bird"),
     ),
     "Caltech-256": Layout([f"00{n % 2}.ak/00{n % 2}_{n}.jpg" for n in N], {}, ".", ("000.ak", "001.ak")),
     "HAM10000": Layout(HAM_PHOTOS, {"HAM_metadata.csv": HAM}, "HAM_metadata.csv", ("m0", "m1")),

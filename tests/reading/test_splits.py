@@ -90,9 +90,11 @@ def test_numbers_are_splits_where_an_option_says_so(tmp_path, column, values):
     assert table.notes == (f"Column {column!r} was not used: all rows are for training. {meant}",)
     named = read(tmp_path, rows(values, column), split_column=column)
     assert named.split_names.tolist() == ["train", "train", "val", "train", "test"]
-    with pytest.raises(TableError, match="name no split.* If 0 is train, 1 val and 2 test, add --split-column"):
+    with pytest.raises(
+        TableError, match=r"name no split.* If 0 is train, 1 val and 2 test, add --split-column"
+    ):
         read(tmp_path, rows("00102", "split"))
-    with pytest.raises(TableError, match="'0' line 2, '0' line 3, '1' line 4. Expected train, val, test"):
+    with pytest.raises(TableError, match=r"'0' line 2, '0' line 3, '1' line 4\. Expected train, val, test"):
         read(tmp_path, rows("001", "split"), split_column="split")
 
 
@@ -103,7 +105,9 @@ def test_a_column_that_names_some_splits_is_told(tmp_path):
     )
 
 
-@pytest.mark.parametrize("column", ["isTrain", "is_holdout", "in_test", "train", "test_set", "is_training_image"])
+@pytest.mark.parametrize(
+    "column", ["isTrain", "is_holdout", "in_test", "train", "test_set", "is_training_image"]
+)
 def test_every_name_of_a_flag_is_told(tmp_path, column):
     text = rows("1110", column)
     [note] = read(tmp_path, text).notes

@@ -32,6 +32,13 @@ Images = Annotated[
 ClassMap = Annotated[Path | None, typer.Option(help="JSON file: label number to class name.")]
 IdColumn = Annotated[str | None, typer.Option(help="Column of photo names; by default found by name.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of labels; by default found by name.")]
+LabelFromName = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels are in the names of photos: a regular expression for names without their ending, whose"
+        " only group is the class, such as '(.+)_[0-9]+'."
+    ),
+]
 GroupColumn = Annotated[
     str | None, typer.Option(help="Column of groups, such as patients, whose rows stay in one fold.")
 ]

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.storage import map_array
+from kiyome.artifacts.table import TRAIN
 from kiyome.errors import TableError
 from kiyome.progress import Progress
 from kiyome.reading.copying import MAX_MEMBER_BYTES, Member, check_space, copy_all
-from kiyome.reading.splits import split_of_name
+from kiyome.reading.splits import SPLIT_COLUMNS, WORDS, split_of_name
 
 Array = NDArray[Any]
 IMAGES = frozenset(["x", "image", "images", "img", "imgs", "photos", "data"])
@@ -102,19 +103,23 @@ def _write_photos(source: Path, folder: Path, on_progress: Progress) -> None:
     """Write each image as PNG into a folder of its split, and metadata.csv."""
     arrays = folder / ".arrays"
     arrays.mkdir()
-    pairs, names = _pairs(_mapped(source, arrays, on_progress), source)
+    mapped = _mapped(source, arrays, on_progress)
+    pairs, names = _pairs(mapped, source)
     promised = sum(len(images) * (images[0].nbytes + FILE_BYTES) for images, _ in pairs.values())
     check_space(promised, folder, source.name)
     total, done = sum(len(images) for images, _ in pairs.values()), 0
     with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["file_name", "label", *(["split"] if any(pairs) else [])])
+        split_of_rows = _split_of_rows(mapped, len(pairs[""][0])) if pairs.keys() == {""} else []
+        has_splits = any(pairs) or bool(split_of_rows)
+        rows.writerow(["file_name", "label", *(["split"] if has_splits else [])])
         for split, (images, labels) in pairs.items():
             (folder / (split or "photos")).mkdir()
             for row, pixels in enumerate(images):
                 name = f"{split or 'photos'}/{row:07d}.png"
                 _write_png(pixels, folder / name)
-                rows.writerow([name, _text_of(str(labels[row]), names), *([split] if any(pairs) else [])])
+                own = [split_of_rows[row] if split_of_rows else split]
+                rows.writerow([name, _text_of(str(labels[row]), names), *own[:has_splits]])
                 done += 1
                 on_progress("unpack photos", done, total)
     for path in arrays.iterdir():
@@ -152,33 +157,64 @@ def _mapped(source: Path, folder: Path, on_progress: Progress) -> dict[str, Arra
 
 
 def _pairs(arrays: dict[str, Array], source: Path) -> tuple[dict[str, tuple[Array, Array]], list[str]]:
-    """The images (N, H, W) or (N, H, W, C) with labels (N,) of each split, and the names of the classes."""
+    """The images (N, H, W) or (N, H, W, C) with labels (N,) of each split, and the names of the classes.
+
+    Images of a split without labels have empty ones.
+    """
     found: dict[str, dict[str, str]] = {}
     for name in arrays:
-        words = re.findall(r"[a-z]+", name.lower())
+        words = _words(name)
         for kind, known in (("images", IMAGES), ("labels", LABELS)):
             if not known.isdisjoint(words):
                 found.setdefault("_".join(word for word in words if word not in known), {})[kind] = name
-    pairs = {
-        split: (_as_images(arrays, each["images"]), _as_labels(arrays, each["labels"]))
-        for split, each in found.items()
-        if each.keys() == {"images", "labels"} and (not split or split_of_name(split))
-    }
-    if not pairs:
+    whole = {split: each for split, each in found.items() if each.keys() == {"images", "labels"}}
+    if unknown := [split for split in whole if split and split_of_name(split) is None]:
+        raise TableError(
+            f"{source.name} has images and labels of {unknown[0]!r}, which names no split.",
+            expected="Expected arrays of train, val and test, or of nothing else.",
+            remedy="Rename these arrays, or leave them out.",
+        )
+    if not whole:
         shown = ", ".join(f"{name!r} {array.shape}" for name, array in list(arrays.items())[:5])
         raise TableError(
             f"{source.name} holds no images with labels: {shown or 'no array'}.",
             expected="Expected arrays such as images and labels, or x_train, y_train, x_test and y_test.",
             remedy="Save them under such names with np.savez.",
         )
+    pairs = {
+        split: (_as_images(arrays, each["images"]), _as_labels(arrays, each["labels"]))
+        for split, each in whole.items()
+    }
     for split, (images, labels) in pairs.items():
         if len(images) != len(labels):
             raise TableError(
                 f"{source.name} has {len(images):,} images and {len(labels):,} labels in {split or 'all'!r}.",
                 remedy="Save one label for each image.",
             )
+    for split, each in found.items():
+        if "labels" not in each and split_of_name(split) not in (None, TRAIN):
+            images = _as_images(arrays, each["images"])
+            pairs[split] = images, np.full(len(images), "")
     names: list[Any] = next((arrays[name].tolist() for name in arrays if name.lower() in CLASS_NAMES), [])
     return pairs, list(map(str, names))
+
+
+def _words(name: str) -> list[str]:
+    """The words in the name of an array, also where capital letters divide them, or x and y stand before.
+
+    >>> _words("trainImages"), _words("xtrain")
+    (['train', 'images'], ['x', 'train'])
+    """
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    parts = [[word[0], word[1:]] if word[0] in "xy" and word[1:] in WORDS else [word] for word in words]
+    return [word for each in parts for word in each]
+
+
+def _split_of_rows(arrays: dict[str, Array], num_rows: int) -> list[str]:
+    """The texts of an array of splits (N,); empty where there is none."""
+    named = (arrays[name] for name in arrays if name.lower() in SPLIT_COLUMNS)
+    texts = next((list(map(str, array)) for array in named if array.shape == (num_rows,)), [])
+    return texts if all(map(split_of_name, set(texts))) else []
 
 
 def _as_images(arrays: dict[str, Array], name: str) -> Array:

@@ -12,7 +12,7 @@ import json
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -30,6 +30,8 @@ from kiyome.reading.photos import PHOTO_SUFFIXES
 from kiyome.reading.splits import split_of_name
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+CONVERSION_FORM = "2"
+"""Another text wherever the same arrays become other files, so that those in the cache are not used."""
 DESCRIPTIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz", ".cls", ".txt")
 
 
@@ -76,22 +78,29 @@ def bring_here(source: str | Path, cache: Path, *, on_progress: Progress = no_pr
             return _fetch(url, cache, on_progress)
         path = Path(source)
         if conversion := conversion_of(path):
-            digest = hashlib.sha256("".join(map(sha256_of_file, conversion.files)).encode()).hexdigest()
+            contents = [CONVERSION_FORM, *map(sha256_of_file, conversion.files)]
+            digest = hashlib.sha256("".join(contents).encode()).hexdigest()
             folder = cache / f"converted-{digest[:32]}"
             if not folder.is_dir():
                 with appearing(folder) as growing:
                     conversion.write(growing, on_progress)
             return folder
         shards = _shards(path) or [path]
-        digest = hashlib.sha256("".join(map(sha256_of_file, shards)).encode()).hexdigest()
+        named = {shard: split_of_name(shard.name.partition(".")[0]) or "" for shard in shards}
+        has_splits = len(set(named.values())) > 1
+        contents = [sha256_of_file(shard) + named[shard] * has_splits for shard in shards]
+        digest = hashlib.sha256("".join(contents).encode()).hexdigest()
         folder = cache / f"unpacked-{digest[:32]}"
         if not folder.is_dir():
             with appearing(folder) as growing:
                 split_of: dict[Path, str] = {}
-                for shard in shards:
-                    with _opened(shard) as members:
-                        paths = copy_all(list(members), growing, shard.name, on_progress)
-                    split_of |= dict.fromkeys(paths, split_of_name(shard.name.partition(".")[0]) or "")
+                for shard, split in named.items():
+                    with _opened(shard) as opened:
+                        members = list(opened)
+                        if has_splits and not _are_in_split(members):
+                            members = [each._replace(name=f"{split or '.'}/{each.name}") for each in members]
+                        paths = copy_all(members, growing, shard.name, on_progress)
+                    split_of |= dict.fromkeys(paths, split)
                 _describe_samples(growing, split_of)
         return _only_folder(folder)
 
@@ -155,6 +164,12 @@ def _taken(members: Iterator[Member]) -> Iterator[Member]:
         is_wanted = PurePosixPath(name).suffix.lower() in (*PHOTO_SUFFIXES, *DESCRIPTIONS)
         if is_safe and is_wanted and not is_hidden and (member.size or 0) <= MAX_MEMBER_BYTES:
             yield member._replace(name=name)
+
+
+def _are_in_split(members: Sequence[Member]) -> bool:
+    """Return whether all files of an archive are in one folder that is named for a split."""
+    uppers = {member.name.partition("/")[0] for member in members}
+    return len(uppers) == 1 and split_of_name(min(uppers)) is not None
 
 
 def _only_folder(folder: Path) -> Path:

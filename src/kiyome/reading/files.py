@@ -37,6 +37,12 @@ MOST_BYTES = 1 << 32
 MOST_ROWS = 1 << 26
 """Limit for Parquet files, which can claim any number in a few bytes."""
 
+COUNTED = 4
+"""Lines that tell numbers of lines from labels."""
+
+INDEX = "index"
+"""The column of numbers in a list of photos without a header, of which each has the next one."""
+
 SNIFFED_ROWS = 32
 """Cells of a binary column that are read to tell photos from text."""
 
@@ -86,6 +92,11 @@ def _decoded(path: Path) -> str:
     return text
 
 
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file, decoded as a table is."""
+    return _decoded(path).splitlines()
+
+
 def _decompressed(path: Path) -> bytes:
     """Return the content of a .gz file, within a limit."""
     try:
@@ -133,13 +144,28 @@ def _read_csv(path: Path) -> Records:
 def _missing_header(text: str, path: Path) -> str:
     """Return a line of column names for a file whose first line names a photo; else an empty text."""
     delimiter = _delimiter(text, path)
-    cells = [cell.strip().strip('"') for cell in _head(text).split(delimiter)]
+    cells = _cells(_head(text), delimiter)
     photo = next((number for number, cell in enumerate(cells) if has_photo_suffix(cell)), None)
+    if photo is None and len(cells) == 1 and re.fullmatch(r"[\w.-]+/[\w./-]+", cells[0]):
+        photo = 0  # a list of names without endings
     if photo is None:
         return ""
     names = ["label"] * len(cells) if len(cells) == 2 else [f"column {n + 1}" for n in range(len(cells))]
+    if len(cells) == 2 and _counts_up(text, delimiter, 1 - photo):
+        names = [INDEX] * 2
     names[photo] = "file_name"
     return f"{delimiter.join(names)}\n"
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in line.split(delimiter)]
+
+
+def _counts_up(text: str, delimiter: str, column: int) -> bool:
+    """Return whether the first cells of a column are 1, 2, 3 ..., which number the lines."""
+    lines = text.lstrip("\r\n")[:LONGEST_LINE].split("\n", COUNTED + 1)[:COUNTED]
+    found = [cells[column] for line in lines if len(cells := _cells(line, delimiter)) == 2]
+    return found == [str(number) for number in range(1, COUNTED + 1)]
 
 
 def _head(text: str) -> str:

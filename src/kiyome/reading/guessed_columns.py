@@ -1,6 +1,6 @@
 """Which columns hold ids and labels where no option names them: by their names, then by what is left."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kiyome.reading.columns import Records
 from kiyome.reading.label_forms import LABEL_COLUMNS
@@ -48,6 +48,14 @@ def guessed_label_column(records: Records, id_column: str | None, notes: list[st
         f"Labels are those of column {left[0]!r}, the only one left; --label-column names another column."
     )
     return left[0]
+
+
+def column_of_classes(records: Records, id_column: str | None, classes: Collection[str]) -> str | None:
+    """Return the column whose cells are classes or empty: of a usual name, else the only such column."""
+    names = [name for name in records.columns if name not in {id_column, *records.nested}]
+    fitting = [name for name in names if set() < set(records.columns[name]) - {""} <= set(classes)]
+    usual = [name for name in fitting if name.lower() in LABEL_COLUMNS]
+    return fitting[0] if len(fitting) == 1 else next(iter(usual), None)
 
 
 def _names_photos(cells: Iterable[str]) -> bool:

@@ -22,6 +22,7 @@ from kiyome.artifacts.table import NO_FOLD, TRAIN, UNKNOWN, UNLABELED, Labels, S
 from kiyome.artifacts.table_files import load_table
 from kiyome.errors import InputError, TableError
 from kiyome.progress import Progress, no_progress
+from kiyome.reading.class_folders import read_class_folders
 from kiyome.reading.classes import ClassMapSource, label_columns, read_labels
 from kiyome.reading.columns import SHOWN, Records, some
 from kiyome.reading.files import read_records
@@ -31,10 +32,11 @@ from kiyome.reading.layout import (
     image_folder,
     note_on_shards,
     photos_without_row,
-    read_class_folders,
     table_in_folder,
     with_real_files,
 )
+from kiyome.reading.lists import with_labels_of_folders, with_splits_beside
+from kiyome.reading.name_labels import compiled, label_in_name, note_on_names, proposed_labels
 from kiyome.reading.photos import PhotoFinder, walk_photos
 from kiyome.reading.roles import (
     GROUP_COLUMNS,
@@ -65,6 +67,7 @@ def read_table(
     images: str | Path | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    label_from_name: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
     split_column: str | None = None,
@@ -91,6 +94,9 @@ def read_table(
     id_column, label_column : str, optional
         Columns to use; without them the first of `ID_COLUMNS` and of `LABEL_COLUMNS`, or one column of 0 and
         1 for each class.
+    label_from_name : str, optional
+        A regular expression for the names of photos without their ending, whose only group is the class, such
+        as ``(.+)_\\d+``; instead of class folders or a column.
     group_column, weight_column : str, optional
         Columns of groups, whose rows stay in one fold, and of weights in training. Without them, `group` or
         `patient_id` and `weight` are used where their content leaves no doubt.
@@ -144,17 +150,33 @@ def read_table(
                 expected="--images and options that name columns need one.",
                 remedy="Give the file that lists the photos.",
             )
-        table = None if need_labels or class_map else unlabeled_folder(source, follow_links=follow_links)
+        is_labeled = need_labels or class_map or label_from_name
+        table = None if is_labeled else unlabeled_folder(source, follow_links=follow_links)
         table = table or read_class_folders(
-            source, class_map=class_map, ignore_splits=ignore_splits, follow_links=follow_links
+            source,
+            class_map=class_map,
+            label_from_name=label_from_name,
+            ignore_splits=ignore_splits,
+            follow_links=follow_links,
         )
         return with_real_files(table) if follow_links else table
-    records = read_records(file)
+    records = with_splits_beside(read_records(file))
     if not len(records):
         raise TableError(f"{file} has no rows.", remedy="Check the file.")
     notes: list[str] = []
     id_column = id_column or guessed_id_column(records, label_column)
+    if label_from_name is not None:
+        if label_column is not None:
+            raise InputError(
+                "--label-column and --label-from-name are given.", remedy="Leave out one of them."
+            )
+        expression = compiled(label_from_name)
+        labels_in_names = [label_in_name(text, expression) for text in photo_texts(records, id_column)]
+        notes.append(note_on_names(label_from_name, labels_in_names))
+        records, label_column = with_column(records, LABEL, labels_in_names), LABEL
     records, label_column = with_label_column(records, label_column, columns_but_classes(records, id_column))
+    if label_column is None:
+        records = with_labels_of_folders(records, id_column, class_map, notes)
     label_column = label_column or guessed_label_column(records, id_column, notes)
     if not need_labels and label_column is None and records.pick(LABEL_COLUMNS) is None:
         records, label_column = with_column(records, LABEL, [""] * len(records)), LABEL
@@ -253,6 +275,7 @@ def unlabeled_folder(root: Path, *, follow_links: bool = False) -> Table | None:
         given_labels=np.zeros(len(photos), np.int32),
         class_names=(NO_LABEL,),
         skipped=tuple(skipped),
+        notes=tuple(filter(None, [proposed_labels(photos)])),
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders of splits that hold the class folders: `train/cat/1.jpg`, `seg_test/seg_test/cat/1.jpg`."""
+"""Folders of splits above the class folders or below them: `train/cat/1.jpg`, `cat/train/1.jpg`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,17 +33,17 @@ def places_in_splits(root: Path, photos: Sequence[str]) -> dict[str, Place]:
     [Place(split='train', class_folder='cat'), Place(split='train', class_folder='dog'), \
 Place(split='unlabeled', class_folder='')]
     """
-    below: dict[str, list[str]] = {}
+    split_of = split_of_upper_folders(photos)
+    if not split_of:
+        return places_below_classes(photos)
+    below: dict[str, list[str]] = {upper: [] for upper in split_of}
     for path in photos:
         if "/" in path:
-            below.setdefault(path.partition("/")[0], []).append(path)
-    split_of = {upper: split_of_name(text_of_path(upper)) for upper in below}
-    if None in split_of.values() or len(below) < 2:
-        return {}
+            below[path.partition("/")[0]].append(path)
     places: dict[str, Place] = {}
     classes: set[str] = set()
     for upper in sorted(below, key=lambda each: split_of[each] != TRAIN):
-        split = split_of[upper] or TRAIN
+        split = split_of[upper]
         if split != TRAIN and len(classes) < 2:
             return {}
         folders = _class_folders(below[upper], classes)
@@ -60,7 +60,35 @@ Place(split='unlabeled', class_folder='')]
                 f" they have no label. {IGNORE}",
             )
         places |= {path: Place(split, folder) for path, folder in folders.items()}
-    return places if len(set(split_of.values())) > 1 else {}
+    return places
+
+
+def split_of_upper_folders(photos: Sequence[str]) -> dict[str, str]:
+    """Return the split of each upper folder; empty unless all of them name splits, and several.
+
+    >>> split_of_upper_folders(["train/1.jpg", "test/1.jpg"]), split_of_upper_folders(["train/1.jpg"])
+    ({'train': 'train', 'test': 'test'}, {})
+    """
+    uppers = dict.fromkeys(path.partition("/")[0] for path in photos if "/" in path)
+    named = {upper: split_of_name(text_of_path(upper)) for upper in uppers}
+    split_of = {upper: split for upper, split in named.items() if split is not None}
+    return split_of if len(split_of) == len(named) and len(set(split_of.values())) > 1 else {}
+
+
+def places_below_classes(photos: Sequence[str]) -> dict[str, Place]:
+    """Return the place of each photo where all folders in the class folders are splits, train among them."""
+    parts = {path: path.split("/") for path in photos if "/" in path}
+    if not all(len(each) > 2 for each in parts.values()):
+        return {}
+    named = {inner: split_of_name(text_of_path(inner)) for inner in {each[1] for each in parts.values()}}
+    in_train = {each[0] for each in parts.values() if named[each[1]] == TRAIN}
+    if None in named.values() or len(set(named.values())) < 2 or len(in_train) < 2:
+        return {}
+    splits = {path: named[each[1]] or TRAIN for path, each in parts.items()}
+    return {
+        path: Place(splits[path], "" if splits[path] == UNLABELED else each[0])
+        for path, each in parts.items()
+    }
 
 
 def _class_folders(paths: Sequence[str], classes: set[str]) -> dict[str, str]:

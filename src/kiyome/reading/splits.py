@@ -120,7 +120,7 @@ def _splits_of_paths(paths: Sequence[str]) -> Texts | None:
     if not any("/" in path or "\\" in path for path in paths[:1]):
         return None
     paths = [path.replace("\\", "/") for path in paths]
-    common = os.path.commonprefix(paths).rpartition("/")[0]
+    common = os.path.commonprefix((min(paths), max(paths))).rpartition("/")[0]  # noqa: RUF071
     depth = common.count("/") + bool(common)
     folders = [path.split("/")[depth] if path.count("/") > depth else "" for path in paths]
     meaning = {folder: split_of_name(folder) for folder in set(folders)}

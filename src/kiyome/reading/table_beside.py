@@ -4,10 +4,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from kiyome.artifacts.escapes import text_of_path
 from kiyome.artifacts.storage import open_regular
+from kiyome.artifacts.table import TEST, TRAIN, VAL
 from kiyome.errors import TableError
 from kiyome.reading.columns import some
 from kiyome.reading.names import without_ending
+from kiyome.reading.splits import split_of_name
 
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".txt")
 HEAD_BYTES = 1 << 18
@@ -16,6 +19,8 @@ LEAST_NAMED = 5
 """Photos, or half of them, that a table of them names in its first lines."""
 MOST_TABLES, MOST_PHOTOS = 20, 10_000
 """That are compared, of any number."""
+SPLIT_LIST, PHOTO_LIST = "train_test_split.txt", "images.txt"
+"""Of CUB: photos by number, and whether each is of train."""
 ONLY_NUMBER = re.compile(r"\d{1,4}")
 
 
@@ -28,7 +33,7 @@ def check_folders_against_table(root: Path, folders: Sequence[str], photos: Sequ
     for file in tables[:MOST_TABLES]:
         text = _head(file)
         names_folders = len(folders) > 1 and any(folder in text for folder in folders)
-        if names_folders or not _names_photos(text, photos):
+        if names_folders or not _has_names(text, photos):
             continue
         raise TableError(
             f"{root} has a table, {file.name}, that names its photos, and no class by the folders"
@@ -36,6 +41,28 @@ def check_folders_against_table(root: Path, folders: Sequence[str], photos: Sequ
             expected="Expected class folders, or a table.",
             remedy=f"Give the table: {file}. If the folders are classes, name every class with --class-map.",
         )
+
+
+def note_on_lists(root: Path, photos: Sequence[str]) -> list[str]:
+    """Return a note on lists near class folders that name photos of another split, and are not read."""
+    for folder in (root, root.parent, root.parent / "meta"):
+        lists = {split_of_name(text_of_path(path.stem)): path for path in sorted(folder.glob("*.txt"))}
+        numbered = folder / PHOTO_LIST
+        if (folder / SPLIT_LIST).is_file() and numbered.is_file() and names_photos(numbered, photos):
+            return [_unused(folder / SPLIT_LIST, f"kiyome find {numbered} --images {root}")]
+        train, other = lists.get(TRAIN), lists.get(TEST, lists.get(VAL))
+        if train and other and names_photos(other, photos):
+            return [_unused(other, f"kiyome find {train} --images {root} --test {other}")]
+    return []
+
+
+def _unused(file: Path, command: str) -> str:
+    return f"{file} tells splits and is not used: all rows are for training. `{command}` keeps them apart."
+
+
+def names_photos(file: Path, photos: Sequence[str]) -> bool:
+    """Return whether a table has the names of photos in its first lines."""
+    return _has_names(_head(file), photos)
 
 
 def _head(file: Path) -> str:
@@ -46,7 +73,7 @@ def _head(file: Path) -> str:
         return ""
 
 
-def _names_photos(text: str, photos: Sequence[str]) -> bool:
+def _has_names(text: str, photos: Sequence[str]) -> bool:
     """Whether a text has the names of photos as words, with or without endings; numbers are no names."""
     words = {word for word in re.split(r"[\s\"',;:|/\\\[\]{}]+", text) if not ONLY_NUMBER.fullmatch(word)}
     step = 1 + len(photos) // MOST_PHOTOS

@@ -5,13 +5,14 @@ from typing import NamedTuple, NoReturn
 
 from kiyome.artifacts.escapes import text_of_path
 from kiyome.artifacts.storage import write_csv
-from kiyome.artifacts.table import Texts
+from kiyome.artifacts.table import TRAIN, Texts
 from kiyome.errors import TableError
 from kiyome.progress import Progress
 from kiyome.reading.columns import Records
 from kiyome.reading.layout import FOLLOW_LINKS, image_folder
 from kiyome.reading.names import AMBIGUOUS, match_names
 from kiyome.reading.photos import ABSENT, LEAVES, LINK_LEAVES, PhotoFinder, unpack_photos, walk_photos
+from kiyome.reading.splits import split_of_name
 
 PATH_COLUMNS = ("path", "file_name", "filename", "image_path", "filepath", "file")
 ID_COLUMNS = (
@@ -142,6 +143,9 @@ def _fail_for_missing(
         Path(missing_list).parent.mkdir(parents=True, exist_ok=True)
         write_csv(missing_list, [[records.unit, "photo", "reason"], *rows])
         remedy += f" All are listed in {missing_list}."
+    packed = sorted(records.source.parent.glob("*.zip"), key=lambda path: split_of_name(path.stem) != TRAIN)
+    if packed and len(missing) == len(photos):
+        remedy += f" If they are in {packed[0].name}, add --images {packed[0]}."
     if similar := finder.similar(photos[min(missing)]):
         remedy += f" There is a {similar!r}."
     records.fail(

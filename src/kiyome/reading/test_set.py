@@ -11,7 +11,11 @@ from kiyome.artifacts.escapes import text_of_path
 from kiyome.artifacts.table import COLUMN_TYPES, NO_FOLD, TEST, TRAIN, UNKNOWN, UNLABELED, Table
 from kiyome.reading.classes import class_map_from
 from kiyome.reading.files import read_records
+from kiyome.reading.guessed_columns import column_of_classes, guessed_id_column
+from kiyome.reading.label_forms import LABEL_COLUMNS
 from kiyome.reading.layout import table_in_folder
+from kiyome.reading.name_labels import compiled, label_in_name
+from kiyome.reading.photos import walk_photos
 from kiyome.reading.read_table import NO_LABEL, read_table, unlabeled_folder
 from kiyome.reading.splits import ids_in_splits, note_on_splits, note_on_unseen_classes, split_of_name
 
@@ -43,8 +47,10 @@ def with_test_set(
     texts = {name: [text] for name, text in zip(train.class_names, train.label_texts, strict=True)}
     classes = replace(class_map_from(texts), origin="the classes of train")
     options, notes = _known_columns(source, options | {"split_column": None})
+    options["label_column"] = options.get("label_column") or _label_column(source, train, notes)
     options |= {"class_map": classes, "need_labels": False, "ignore_splits": True}
-    read = None if _has_labels(source, train) else unlabeled_folder(source)
+    by_name = options.get("label_from_name")
+    read = None if _has_labels(source, train, by_name) else unlabeled_folder(source)
     read = read or read_table(source, images=images, **options)
     notes += read.notes
     name, split = source.name, split_of_name(text_of_path(source.stem))
@@ -95,10 +101,27 @@ def note_on_unread(source: Path) -> list[str]:
     ]
 
 
-def _has_labels(source: Path, train: Table) -> bool:
-    """Return whether a source is a table or has class folders of train."""
+def _label_column(source: Path, train: Table, notes: list[str]) -> str | None:
+    """Return the only column of a list that holds classes of train, where none has a usual name."""
+    if not source.is_file():
+        return None
+    records = read_records(source)
+    id_column = guessed_id_column(records, None)
+    if id_column is None or records.pick(LABEL_COLUMNS):
+        return None
+    column = column_of_classes(records, id_column, {*train.class_names, *train.label_texts})
+    if column is not None:
+        notes.append(f"Labels of {source.name} are those of column {column!r}, which holds classes of train.")
+    return column
+
+
+def _has_labels(source: Path, train: Table, label_from_name: str | None) -> bool:
+    """Return whether a source is a table, or has class folders of train or labels in the names of photos."""
     if not source.is_dir() or table_in_folder(source) is not None:
         return True
+    if label_from_name is not None:
+        expression = compiled(label_from_name)
+        return any(label_in_name(path, expression) for path in walk_photos(source)[0])
     return any((source / name).is_dir() for name in {*train.class_names, *train.label_texts})
 
 

@@ -48,6 +48,7 @@ def check(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    label_from_name: str | None = None,
     group_column: str | None = None,
     split_column: str | None = None,
     ignore_splits: bool = False,
@@ -61,6 +62,8 @@ def check(
     ----------
     data, images, class_map, id_column, label_column, group_column, split_column, follow_links
         As for `kiyome.reading.read_table.read_table`; a frame, too, and no label is needed.
+    label_from_name
+        A regular expression for the names of photos without their ending, whose only group is the class.
     test, test_images, ignore_splits
         As for `find`.
     output
@@ -102,6 +105,7 @@ def check(
         class_map=class_map,
         id_column=id_column,
         label_column=label_column,
+        label_from_name=label_from_name,
         group_column=group_column,
         split_column=split_column,
         ignore_splits=ignore_splits,

@@ -97,6 +97,7 @@ def find(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    label_from_name: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
     split_column: str | None = None,
@@ -113,6 +114,8 @@ def find(
     data, images, class_map, id_column, label_column, group_column, weight_column, split_column, follow_links
         As for `kiyome.reading.read_table.read_table`; `data` may also be a frame of pandas or polars, or a
         mapping of splits to frames, such as a `DatasetDict` of Hugging Face.
+    label_from_name
+        A regular expression for the names of photos without their ending, whose only group is the class.
     test, test_images
         A table, a sample submission or a folder whose rows join those of `data`: as `test` where they have a
         label, else as `unlabeled`. Their photos are in `test_images`, or in `images`.
@@ -195,6 +198,7 @@ def find(
         class_map=class_map,
         id_column=id_column,
         label_column=label_column,
+        label_from_name=label_from_name,
         group_column=group_column,
         weight_column=weight_column,
         split_column=split_column,

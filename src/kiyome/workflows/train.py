@@ -65,6 +65,7 @@ def train(
     class_map: Path | str | None = None,
     id_column: str | None = None,
     label_column: str | None = None,
+    label_from_name: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
     split_column: str | None = None,
@@ -96,6 +97,8 @@ def train(
         The folder of a `find` or `train` run, for clean-global only.
     output
         The run folder; the next free ``runs/NAME-train`` if not given. The same command resumes in its own.
+    label_from_name
+        A regular expression for the names of photos without their ending, whose only group is the class.
     test, test_images
         Photos to predict when all members are finished, and their folder; as `photos` and `images` of
         `kiyome.workflows.predict.predict`.
@@ -160,6 +163,7 @@ def train(
         class_map=class_map,
         id_column=id_column,
         label_column=label_column,
+        label_from_name=label_from_name,
         group_column=group_column,
         weight_column=weight_column,
         split_column=split_column,
