@@ -8,6 +8,7 @@ from .evaluation.compare_many import Lottery, ManyCompared, compare_many, lotter
 from .evaluation.metric_under_noise import MetricUnderNoise, metric_under_noise
 from .evaluation.metrics import Scores, score_predictions
 from .evaluation.noisy_labels import AccuracyUnderNoise, accuracy_under_noise
+from .evaluation.public_part import PublicPart, public_part
 from .evaluation.shift import Shift, compare_splits
 from .evaluation.submission import SubmissionChoice, choose_submission
 from .experiments import Entry, note_scores, read_diary
@@ -81,6 +82,7 @@ __all__ = [
     "NoiseClassifierResult",
     "NoiseRate",
     "PredictResult",
+    "PublicPart",
     "Scores",
     "SealedSample",
     "Shift",
@@ -125,6 +127,7 @@ __all__ = [
     "posterior_matrix",
     "predict",
     "probability_none",
+    "public_part",
     "rank_label_issues",
     "read_diary",
     "repair_decisions",

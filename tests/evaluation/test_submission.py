@@ -56,7 +56,7 @@ def test_equal_models_are_all_candidates() -> None:
     rights, public = scored(1, np.full(3, 0.9))
     choice = choose_submission(rights, dict.fromkeys(public, 0.9), num_public=1000)
     assert len(choice.candidates) == 3
-    assert "others that may be: " in choice.describe()
+    assert "others that may be: " in choice.describe()[0]
 
 
 def test_groups_make_it_less_certain() -> None:
@@ -69,6 +69,35 @@ def test_groups_make_it_less_certain() -> None:
     assert grouped.probability_best[grouped.best] < alone.probability_best[alone.best]
 
 
+def test_private_scores_lie_in_their_ranges_also_where_test_labels_are_wronger() -> None:
+    held, stays, stated, widths = [], [], [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed + 900)
+        skills = rng.normal(0.9, 0.01, size=3)
+        rights, _ = scored(seed, skills)
+        _, public = scored(seed + 2000, skills - 0.15, n=1000)
+        _, private = scored(seed + 3000, skills - 0.15, n=3000)
+        found = choose_submission(rights, public, num_public=1000, num_private=3000).private
+        leader = max(public, key=public.__getitem__)
+        assert next(iter(found.scores)) == leader
+        held += [found.scores[name].low <= private[name] <= found.scores[name].high for name in NAMES]
+        widths += [found.scores[name].high - found.scores[name].low for name in NAMES]
+        stays.append(max(private, key=private.__getitem__) == leader)
+        stated.append(found.probability_leader_stays)
+    assert np.mean(held) > 0.91
+    assert np.mean(widths) < 0.075  # of two scores alone it would be 0.063
+    assert abs(np.mean(stays) - np.mean(stated)) < 0.15
+
+
+def test_more_private_rows_leave_less_to_luck() -> None:
+    rights, public = scored(3, np.array([0.9, 0.89, 0.88]))
+    few, many = (
+        choose_submission(rights, public, num_public=1000, num_private=m).private for m in (500, 50_000)
+    )
+    assert few.scores["a"].high - few.scores["a"].low > many.scores["a"].high - many.scores["a"].low
+    assert [text.partition(" ")[0] for text in few.describe()] == ["Private", "The"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -76,6 +105,7 @@ def test_groups_make_it_less_certain() -> None:
         ({"leaking": ["d"]}, "leaks of d"),
         ({"public_scores": {"a": 90, "b": 80, "c": 85}}, "from 80 to 90"),
         ({"num_public": 0}, "num_public=0"),
+        ({"num_private": 0}, "num_private=0"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, object], message: str) -> None:

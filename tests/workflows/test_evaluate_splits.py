@@ -199,21 +199,52 @@ def test_the_submission_is_chosen_from_both_scores(tmp_path: Path, parted, run_o
     for name, run in runs.items():
         note_run(run, leaks=["flags saw the labels"] if name == "leaking" else [])
     with pytest.raises(InputError, match=r"0 experiments .* have a public score"):
-        evaluate(runs["good"], public_rows=1000)
+        evaluate(runs["good"], public_rows=100)
     for name, score in {"good": 0.91, "bad": 0.7, "leaking": 0.85}.items():
         note_scores(runs[name], {"public": score})
-    result = evaluate(runs["good"], public_rows=1000)
+    result = evaluate(runs["good"], public_rows=100)
     assert result.submission is not None
     assert (result.split, result.submission.best, result.submission.by_out_of_fold) == (
         "train",
         "good",
         "good",
     )
-    assert result.selection()[-1].startswith("Choose good: the best with a probability of ")
+    choice, private, stays = result.selection()[-3:]  # 240 test and unlabeled rows, of which 100 are public
+    assert choice.startswith("Choose good: the best with a probability of ")
+    assert private.startswith("Private scores (140 rows) will probably lie at: good ")
+    assert stays.startswith("The best public one, good, stays the best with a probability of ")
+    found = result.submission.private
+    assert found is not None
+    assert found.scores["good"].low < 0.91 < found.scores["good"].high
+    wide, narrow = (found.scores["bad"], evaluate(runs["good"], public_rows=100, private_rows=9000))
+    narrow = narrow.submission.private.scores["bad"]
+    assert wide.high - wide.low > narrow.high - narrow.low
+    assert evaluate(runs["good"], public_rows=1000).submission.private is None  # no rows are left
     told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
     assert told["submission"]["by_public"] == "good"
-    with pytest.raises(InputError, match="public_rows=1000 with the split 'test'"):
-        evaluate(runs["good"], public_rows=1000, split="test")
+    shown = CliRunner().invoke(
+        app, ["evaluate", str(runs["good"]), "--public-rows", "100", "--private-rows", "9000"]
+    )
+    assert "Private scores (9,000 rows)" in " ".join(shown.stdout.split())
+    for wrong in ({"private_rows": 9}, {"private_rows": 9, "public_rows": 9, "split": "test"}):
+        with pytest.raises(InputError, match=r"private_rows=9 with .*Add --public-rows"):
+            evaluate(runs["good"], **wrong)
+
+
+def test_labeled_test_rows_say_how_far_a_public_part_can_be_believed(tmp_path: Path, parted, run_of) -> None:
+    run = run_of(tmp_path / "run", parted)
+    with pytest.raises(InputError, match=r"only experiment on these rows.*--against RUN"):
+        evaluate(run, split="test", public_rows=50)
+    other = run_of(tmp_path / "other", parted, right=0.94, seed=5)
+    result = evaluate(run, against=[other], split="test", public_rows=50)
+    assert result.public_part is not None
+    assert (set(result.public_part.within), result.public_part.num_private) == ({"run", "other"}, 150)
+    assert result.selection()[-1].startswith("Were 50 of these 200 rows public, private scores would lie")
+    told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
+    assert told["public_part"]["num_public"] == 50
+    assert "Were 50 of these 200 rows public" in (result.folder / "report.html").read_text("utf-8")
+    with pytest.raises(InputError, match="num_public=200 of 200 rows"):
+        evaluate(run, against=[other], split="test", public_rows=200)
 
 
 def test_the_score_is_given_without_rows_that_lie_in_train(tmp_path: Path, parted, run_of) -> None:

@@ -138,7 +138,17 @@ def evaluate(
     ] = None,
     public_rows: Annotated[
         int | None,
-        typer.Option(help="Rows of a public leaderboard, to choose a submission by the scores in the diary."),
+        typer.Option(
+            help="Rows of a public leaderboard, to choose a submission by the scores in the diary; with"
+            " --split test, to say how far so many of its rows can be believed."
+        ),
+    ] = None,
+    private_rows: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows of the private part; the table's test and unlabeled rows that are not public if not"
+            " given."
+        ),
     ] = None,
     leaks: Annotated[
         Path | None,
@@ -160,6 +170,8 @@ def evaluate(
       kiyome evaluate runs/leaves-train --measured-errors 12/200     12 of 200 checked labels were wrong
       kiyome evaluate runs/leaves-train --metric macro_f1
       kiyome evaluate runs/leaves-train --public-rows 4650           which submission to choose
+      kiyome evaluate runs/leaves-train --public-rows 4650 --private-rows 10350    private scores to expect
+      kiyome evaluate runs/leaves-train --split test --public-rows 500   what 500 test rows say of the rest
       kiyome evaluate runs/leaves-train --split train                the out-of-fold score, beside a test set
     """
     with command_output(as_json) as (emit, _):
@@ -172,6 +184,7 @@ def evaluate(
             split=split,
             metric=metric,
             public_rows=public_rows,
+            private_rows=private_rows,
             leaks=leaks,
             output=output,
             seed=seed,

@@ -7,10 +7,10 @@ the diary    ─► caveats, selection bias ──────┘
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.artifacts.table import TRAIN, UNKNOWN, UNLABELED
-from kiyome.errors import InputError, KiyomeError, choose
+from kiyome.errors import InputError, choose
 from kiyome.estimates import Estimate, proportion, proportion_of_rows
 from kiyome.evaluation.compare import compare, difference_under_noise
 from kiyome.evaluation.compare_many import compare_many
@@ -27,12 +27,18 @@ from kiyome.evaluation.metric_on_given import METRICS, compare_on_metric
 from kiyome.evaluation.metric_under_noise import metric_under_noise
 from kiyome.evaluation.metrics import score_predictions
 from kiyome.evaluation.noisy_labels import accuracy_under_noise
-from kiyome.evaluation.submission import SubmissionChoice, choose_submission
-from kiyome.experiments import DIARY, Entry, origin_of, read_diary
+from kiyome.experiments import DIARY, Entry, read_diary
 from kiyome.noise import transition_matrix
 from kiyome.reading.finished_run import FinishedRun, check_same_folds, open_run
 from kiyome.workflows.audit_scores import AuditRecord, audits_of, audits_on_rows_of, caveats_of_audits
-from kiyome.workflows.caveats import FROM_FILE, caveats_of, leaks_of
+from kiyome.workflows.candidates import (
+    Candidate,
+    candidates_of,
+    choice_by_public_scores,
+    lottery_of_public_part,
+    rows_left_for_private,
+)
+from kiyome.workflows.caveats import caveats_of, leaks_of
 from kiyome.workflows.evaluate_page import write_evaluation
 from kiyome.workflows.evaluate_result import EvaluateResult, MetricScore, RunComparison
 from kiyome.workflows.leak_score import score_of_leaks
@@ -41,16 +47,6 @@ from kiyome.workflows.unlabeled_score import score_of_unlabeled
 
 ENOUGH_MEASURED = 30
 """Random rows of a review from which its noise rate is used in the other estimates."""
-PUBLIC = "public"
-"""Name of the score on the public part, as people note it in the diary."""
-
-
-class Candidate(NamedTuple):
-    """An experiment on the same rows, which could be chosen as the best."""
-
-    right: NDArray[np.bool_]
-    """(N,) rows whose likeliest class is the given label."""
-    leaks: tuple[str, ...]
 
 
 def evaluate(
@@ -61,6 +57,7 @@ def evaluate(
     split: str | None = None,
     metric: str | None = None,
     public_rows: int | None = None,
+    private_rows: int | None = None,
     leaks: Path | str | None = None,
     output: Path | str | None = None,
     seed: int = 0,
@@ -86,7 +83,10 @@ def evaluate(
     public_rows
         Rows of the public part of a contest's test set. The submission to choose is then found as by
         `kiyome.choose_submission`, among the experiments of which the diary notes a score ``public``; all
-        numbers are of train rows.
+        numbers are of train rows. With the split "test" or "val", whose labels are known, the result says how
+        far scores on so many of these rows lie from those on the rest, as `kiyome.public_part` does.
+    private_rows
+        Rows of the private part; the test and unlabeled rows of the table that are not public, if not given.
     leaks
         The folder of a `kiyome.check` with a list of rows that lie in train, too, ``leaks.csv``; the run's
         own if not given. The score is also reported without these rows.
@@ -104,8 +104,8 @@ def evaluate(
     ------
     InputError
         Runs that differ in rows, labels or folds; predictions that are not out of fold; a `measured_errors`
-        of another form; a split without rows; an unknown metric; no list of leaks; `public_rows` with another
-        split than train, or with fewer than two public scores.
+        of another form; a split without rows; an unknown metric; no list of leaks; `public_rows` with fewer
+        than two public scores, or two experiments; `private_rows` without use.
     StaleArtifact
         A run that was cut off or changed, or whose predictions belong to another table.
 
@@ -124,6 +124,12 @@ def evaluate(
     """
     if metric is not None:
         choose("metric", metric, METRICS)
+    if private_rows is not None and (public_rows is None or split not in (None, TRAIN) or private_rows < 1):
+        raise InputError(
+            f"private_rows={private_rows} with public_rows={public_rows} and the split {split!r}.",
+            expected="Expected one row or more, beside those of the public part, whose scores the diary has.",
+            remedy="Add --public-rows, and leave out --split.",
+        )
     whole = open_run(run)
     chosen = whole.scored_split(TRAIN if split is None and public_rows is not None else split)
     wholes = [open_run(other) for other in against]
@@ -161,22 +167,35 @@ def evaluate(
     without_leaks = score_of_leaks(whole, chosen, leaks, seed=seed)
     if without_leaks is not None:
         config["leaks"] = without_leaks[1]
-    experiments, submission = _experiments(main), None
-    if public_rows is not None:
-        submission = _submission(main, others, experiments, public_rows, chosen, seed)
-        config["public"] = {"rows": public_rows, "probabilities": dict(submission.probability_best)}
+    experiments = _experiments(main)
+    candidates = candidates_of(main, others, experiments, chosen)
+    submission, lottery = None, None
+    if public_rows is not None and chosen == TRAIN:
+        private_rows = private_rows or rows_left_for_private(whole.table, public_rows)
+        submission = choice_by_public_scores(
+            main, candidates, experiments, num_public=public_rows, num_private=private_rows, seed=seed
+        )
+        config["public"] = {
+            "rows": public_rows,
+            **({} if private_rows is None else {"private_rows": private_rows}),
+            "probabilities": dict(submission.probability_best),
+        }
+    elif public_rows is not None:
+        lottery = lottery_of_public_part(main, candidates, num_public=public_rows, seed=seed)
+        config["public"] = {"rows": public_rows, "experiments": list(candidates)}
     folder = RunFolder.create_or_reopen(
         target, command="evaluate", config=config, table=main.table, named_by_user=output is not None
     )
     with folder as opened:
         result = replace(
-            _result(opened.path, main, others, audits, experiments, measured, chosen, seed),
+            _result(opened.path, main, others, audits, experiments, candidates, measured, seed),
             split=chosen,
             by_split=_by_split(whole, seed),
             noise_by_audit={name: rate for name, each in of_splits.items() if (rate := each.noise_rate)},
             metric=None if metric is None else _metric(metric, main, others, measured, seed),
             leak_score=None if without_leaks is None else without_leaks[0],
             submission=submission,
+            public_part=lottery,
             review=None if reviewed is None else reviewed[0],
             unlabeled=unlabeled,
         )
@@ -228,13 +247,12 @@ def _result(
     others: Sequence[FinishedRun],
     audits: Sequence[AuditRecord],
     experiments: Sequence[Entry],
+    candidates: Mapping[str, Candidate],
     measured: Estimate | None,
-    split: str,
     seed: int,
 ) -> EvaluateResult:
     table, probs = main.table, main.predictions.pred_probs
     labels = table.given_labels.astype(np.intp)
-    candidates = _candidates(main, others, experiments, split)
     honest = {name: each.right for name, each in candidates.items() if not each.leaks}
     of_audits = [*caveats_of_audits(main, audits), *_unused([main, *others], audits, experiments)]
     return EvaluateResult(
@@ -270,44 +288,6 @@ def _audits_by_split(run: FinishedRun) -> dict[str, AuditRecord]:
     splits = [name for name in run.table.splits_in_use if name != UNLABELED]
     audits = {name: audits_of(run.in_split(name)) for name in splits}
     return {name: found[0] for name, found in audits.items() if found}
-
-
-def _submission(
-    main: FinishedRun,
-    others: Sequence[FinishedRun],
-    experiments: Sequence[Entry],
-    num_public: int,
-    split: str,
-    seed: int,
-) -> SubmissionChoice:
-    """Return the choice among the experiments on these rows that have a public score."""
-    if split != TRAIN:
-        raise InputError(
-            f"public_rows={num_public} with the split {split!r}.",
-            expected="Expected train: public scores are compared with those out of fold.",
-            remedy="Leave out the split.",
-        )
-    public = {
-        origin_of(entry, experiments).run: entry.leaderboard[PUBLIC]
-        for entry in experiments
-        if PUBLIC in entry.leaderboard
-    }
-    candidates = _candidates(main, others, experiments, TRAIN)
-    scored = {name: each for name, each in candidates.items() if name in public}
-    if len(scored) < 2:
-        raise InputError(
-            f"{len(scored)} experiments on the rows of {main.path} have a public score.",
-            expected="Expected two or more.",
-            remedy="Note them with `kiyome diary --note RUN public=0.903`.",
-        )
-    return choose_submission(
-        {name: each.right for name, each in scored.items()},
-        {name: public[name] for name in scored},
-        num_public=num_public,
-        leaking=[name for name, each in scored.items() if each.leaks],
-        groups=main.table.groups,
-        seed=seed,
-    )
 
 
 def _metric(
@@ -389,24 +369,3 @@ def _against(
         ),
         on_true=on_true,
     )
-
-
-def _candidates(
-    main: FinishedRun, others: Sequence[FinishedRun], experiments: Sequence[Entry], split: str
-) -> dict[str, Candidate]:
-    """Return each experiment on these rows that still exists, once: each was part of the choice."""
-    beside = main.path.resolve().parent
-    noted = {beside / entry.run for entry in experiments}
-    folders: dict[str, Path] = {}
-    for origin in [origin_of(entry, experiments) for entry in experiments]:
-        folders.setdefault(origin.result, beside / origin.run)
-    unnoted = [path for each in (main, *others) if (path := each.path.resolve()) not in noted]
-    candidates = {}
-    for folder in (*folders.values(), *unnoted):
-        try:
-            run = open_run(folder).in_split(split)
-        except KiyomeError:
-            continue  # gone or changed since; the caveats count it
-        leaks = [leak for leak in leaks_of(run, experiments) if leak != FROM_FILE]
-        candidates[run.name] = Candidate(right=run.right_on_given, leaks=tuple(leaks))
-    return candidates

@@ -15,6 +15,7 @@ from kiyome.evaluation.metric_on_given import METRICS, MetricDifference
 from kiyome.evaluation.metric_under_noise import MetricUnderNoise
 from kiyome.evaluation.metrics import Scores
 from kiyome.evaluation.noisy_labels import AccuracyUnderNoise
+from kiyome.evaluation.public_part import PublicPart
 from kiyome.evaluation.reviewed_score import ReviewedScore
 from kiyome.evaluation.submission import SubmissionChoice
 from kiyome.workflows.audit import describe_unsure
@@ -104,6 +105,8 @@ class EvaluateResult:
     """None where no further metric was asked for."""
     submission: SubmissionChoice | None = None
     """None where the rows of a public leaderboard are not given."""
+    public_part: PublicPart | None = None
+    """What so many of these rows say about the rest; None where nobody asks, or labels are unknown."""
     review: ReviewedScore | None = None
     """By the review in the run's folder; None where nobody decided about these rows."""
     unlabeled: UnlabeledScore | None = None
@@ -179,7 +182,8 @@ class EvaluateResult:
             f"{name}, {score.as_percent(2)}, is {status} because of a leak: {leaks[0]}"
             for name, (score, leaks) in self.leaking.items()
         )
-        return (*best, *leaking, *(() if self.submission is None else (self.submission.describe(),)))
+        parts = () if self.public_part is None else (self.public_part.describe(),)
+        return (*best, *leaking, *(() if self.submission is None else self.submission.describe()), *parts)
 
     def summary(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -210,6 +214,7 @@ class EvaluateResult:
             "unlabeled": None if self.unlabeled is None else self.unlabeled.findings(),
             "review": None if self.review is None else asdict(self.review),
             "submission": None if self.submission is None else asdict(self.submission),
+            "public_part": None if self.public_part is None else asdict(self.public_part),
             "answer": self.answer(),
             "caveats": list(self.caveats),
             "scores": asdict(self.scores),
