@@ -35,7 +35,7 @@ def test_none_and_all_leaked() -> None:
     right, none = np.arange(50) % 5 > 0, np.zeros(50, bool)
     without = scores_without_leaks(right, none)
     assert (without.on_leaks, without.without_leaks, without.difference) == (None, without.on_all, None)
-    assert without.describe().endswith("on all test rows, none of which is known to lie in train.")
+    assert without.describe().endswith("on all rows, none of which is known to lie in train.")
     every = scores_without_leaks(right, ~none)
     assert every.without_leaks is None
     assert every.describe().endswith("all of which probably lie in train.")

@@ -125,3 +125,15 @@ def test_classes_are_still_classes(lay, tmp_path, folders):
 def test_a_class_map_says_that_a_folder_is_a_class(lay, tmp_path):
     lay(tmp_path, *names("ok", "nok", "test"))
     assert read_table(tmp_path, class_map=["ok", "nok", "test"]).num_classes == 3
+
+
+def test_the_table_of_all_photos_is_named_before_those_of_some(lay, tmp_path):
+    names = [f"scan_{row:02d}.jpg" for row in range(20)]
+    lay(tmp_path / "scans", *names)
+    (tmp_path / "net.csv").write_text("".join(f"{name},0.25,0.75\n" for name in names[:10]))
+    (tmp_path / "oof.csv").write_text("".join(f"{name},0.25,0.75\n" for name in names))
+    (tmp_path / "scans.csv").write_text("".join(f"{name},mild\n" for name in names))
+    with pytest.raises(TableError, match=r"a table, scans.csv, that .* Give the table: .*scans.csv"):
+        read_table(tmp_path)
+    (note,) = read_table(tmp_path, need_labels=False).notes
+    assert note == f"scans.csv names these photos and is not read: give {tmp_path / 'scans.csv'} to use it."

@@ -246,6 +246,16 @@ def test_a_table_of_another_split_beside_the_table_is_told(tmp_path, given):
     assert note_on_unread(tmp_path / "test.csv") == []
 
 
+@pytest.mark.parametrize(
+    ("name", "verb"), [("sample_submission.csv", "predicts"), ("val.csv", "judges"), ("submission.csv", "")]
+)
+def test_a_sample_submission_beside_the_table_is_told_and_a_submission_is_not(tmp_path, name, verb):
+    (tmp_path / name).write_text("image_id,label\n3.jpg,cat\n")
+    (tmp_path / "train.csv").write_text("image_id,label\n1.jpg,cat\n2.jpg,dog\n")
+    notes = note_on_unread(tmp_path)
+    assert [f"--test {tmp_path / name}` {verb} its rows" in note for note in notes] == [True] * bool(verb)
+
+
 def test_folders_of_splits_may_hold_a_table_each(tmp_path):
     lines = {"train": "1.png,cat\n2.png,dog\n", "validation": "1.png,dog\n", "test": "1.png,\n"}
     for split, text in lines.items():

@@ -273,6 +273,19 @@ def test_the_score_is_given_without_rows_that_lie_in_train(tmp_path: Path, parte
     assert told["leaks"]["num_conflicts"] == 1
     with pytest.raises(InputError, match=r"There is no leaks.csv in .*nothere"):
         evaluate(run, leaks=tmp_path / "nothere")
+    write_leaks(run, parted, leaks)
+    note_run(run)
+    later = evaluate(run_of(tmp_path / "later", parted))  # by the list of the run beside it
+    assert later.leak_score == found.leak_score
+    relabeled = np.where(np.arange(N) == 0, 1 - parted.given_labels.clip(0, 1), parted.given_labels)
+    assert evaluate(run_of(tmp_path / "other", replace(parted, given_labels=relabeled))).leak_score is None
+
+
+def test_a_split_without_rows_is_refused_with_splits_that_have_labels(tmp_path: Path, parted, run_of) -> None:
+    splits = np.where(SPLITS == "unlabeled", SPLITS, "train")
+    run = run_of(tmp_path / "run", replace(parted, splits=splits, folds=None))
+    with pytest.raises(InputError, match=r"no rows of the split 'test'.* splits with labels: train\."):
+        evaluate(run, split="test")
 
 
 def test_unknown_folds_are_no_caveat_of_test_rows(tmp_path: Path, parted, run_of) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from kiyome.artifacts.issues import read_issues
 from kiyome.cli import app
+from kiyome.cli.render import show_combined
 from kiyome.decisions.items import read_items
 from kiyome.ensemble import at_temperature
 from kiyome.errors import InputError
@@ -208,11 +209,14 @@ def test_curate_changes_train_and_keeps_splits(folder: Path, result: FindResult,
 
 
 def test_runs_with_splits_are_combined_on_train_and_applied_to_the_others(
-    result: FindResult, tmp_path: Path
+    result: FindResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = result.table.in_split("train")
     calibrated = calibrate(result.folder, output=tmp_path / "calibrated")
     assert calibrated.score.accuracy_on_given.num_rows == NUM_TRAIN
+    assert f"on all {NUM_TRAIN} rows" in (calibrated.folder / "report.html").read_text("utf-8")
+    show_combined(calibrated)
+    assert f"Out of fold, on all {NUM_TRAIN} rows of train:" in capsys.readouterr().out
     expected = at_temperature(result.pred_probs[~train], calibrated.predictor["temperature"])
     assert np.allclose(calibrated.predictions.pred_probs[~train], expected, atol=1e-6)
     assert len(calibrated.table) == 600

@@ -195,7 +195,8 @@ def show_combined(result: "CombinedResult") -> None:
 
     for note in result.notes:
         line(f"note: {note}")
-    line(f"Out of fold, on all {len(result.table):,} rows:")
+    of_train = "" if result.table.splits is None else " of train"
+    line(f"Out of fold, on all {result.score.accuracy_on_given.num_rows:,} rows{of_train}:")
     shown = Table("", box=SIMPLE, pad_edge=False)
     for column in ("agrees with labels", "95 % interval", "log loss", "calibration error"):
         shown.add_column(column, justify="right")

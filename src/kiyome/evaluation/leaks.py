@@ -37,11 +37,11 @@ class ScoresWithoutLeaks:
     def describe(self) -> str:
         """Return the scores in a sentence.
 
-        >>> scores_without_leaks([True] * 9 + [False], [True] * 2 + [False] * 8).describe()[89:]
+        >>> scores_without_leaks([True] * 9 + [False], [True] * 2 + [False] * 8).describe()[84:]
         'the 2 that probably lie in train, 0 of these with another label: +2.50 points \
 (-10.81 to +9.42).'
         """
-        text = f"{self.on_all.as_percent()} on all test rows"
+        text = f"{self.on_all.as_percent()} on all rows"
         if self.on_leaks is None:
             return f"{text}, none of which is known to lie in train."
         if self.without_leaks is None or self.difference is None:

@@ -100,7 +100,15 @@ class FinishedRun:
                 if labeled
                 else "Give labels to some of the rows.",
             )
-        return labeled[0] if split is None else choose("split", split, (TRAIN, VAL, TEST))
+        if split is None:
+            return labeled[0]
+        if choose("split", split, (TRAIN, VAL, TEST)) not in labeled:
+            raise InputError(
+                f"{self.path} has no rows of the split {split!r}.",
+                expected=f"Expected one of its splits with labels: {', '.join(labeled)}.",
+                remedy="Name one of these.",
+            )
+        return split
 
 
 def folds_digest(table: Table) -> str | None:

@@ -52,6 +52,7 @@ from kiyome.reading.splits import (
     splits_of,
     unlabeled_apart,
 )
+from kiyome.reading.table_beside import note_on_table_beside
 from kiyome.reading.table_photos import ID_COLUMNS, find_photos, ids_and_photos, photo_texts
 
 MOST_SINGLES = 10
@@ -275,7 +276,7 @@ def unlabeled_folder(root: Path, *, follow_links: bool = False) -> Table | None:
         given_labels=np.zeros(len(photos), np.int32),
         class_names=(NO_LABEL,),
         skipped=tuple(skipped),
-        notes=tuple(filter(None, [proposed_labels(photos)])),
+        notes=tuple(filter(None, [proposed_labels(photos), *note_on_table_beside(root, photos)])),
     )
 
 

@@ -29,12 +29,7 @@ def check_folders_against_table(root: Path, folders: Sequence[str], photos: Sequ
     inner = {path.split("/")[1] for path in photos if path.count("/") > 1}
     if not folders or len(inner) > 1:
         return
-    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
-    for file in tables[:MOST_TABLES]:
-        text = _head(file)
-        names_folders = len(folders) > 1 and any(folder in text for folder in folders)
-        if names_folders or not _has_names(text, photos):
-            continue
+    if file := _table_of_photos(root, folders, photos):
         raise TableError(
             f"{root} has a table, {file.name}, that names its photos, and no class by the folders"
             f" {some(folders)}.",
@@ -65,6 +60,25 @@ def names_photos(file: Path, photos: Sequence[str]) -> bool:
     return _has_names(_head(file), photos)
 
 
+def note_on_table_beside(root: Path, photos: Sequence[str]) -> list[str]:
+    """Return a note on a table that names photos which are read without it."""
+    file = _table_of_photos(root, (), photos)
+    return [] if file is None else [f"{file.name} names these photos and is not read: give {file} to use it."]
+
+
+def _table_of_photos(root: Path, folders: Sequence[str], photos: Sequence[str]) -> Path | None:
+    """Return the table that names the most photos and none of several folders; of equals the smallest."""
+    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+    texts = {file: _head(file) for file in tables[:MOST_TABLES]}
+    named = {
+        file: _num_named(text, photos)
+        for file, text in texts.items()
+        if len(folders) < 2 or not any(folder in text for folder in folders)
+    }
+    best = max(named, key=lambda file: (named[file], -file.stat().st_size), default=None)
+    return None if best is None or named[best] < _least_named(photos) else best
+
+
 def _head(file: Path) -> str:
     try:
         with open_regular(file) as content:
@@ -74,12 +88,19 @@ def _head(file: Path) -> str:
 
 
 def _has_names(text: str, photos: Sequence[str]) -> bool:
-    """Whether a text has the names of photos as words, with or without endings; numbers are no names."""
+    """Return whether a text has the names of photos."""
+    return _num_named(text, photos) >= _least_named(photos)
+
+
+def _least_named(photos: Sequence[str]) -> int:
+    return min(LEAST_NAMED, -(-len(photos) // 2))
+
+
+def _num_named(text: str, photos: Sequence[str]) -> int:
+    """Return how many photos a text names as words, with or without endings; numbers are no names."""
     words = {word for word in re.split(r"[\s\"',;:|/\\\[\]{}]+", text) if not ONLY_NUMBER.fullmatch(word)}
     step = 1 + len(photos) // MOST_PHOTOS
-    named = (path for path in photos[::step] if not words.isdisjoint(_names(path)))
-    wanted = min(LEAST_NAMED, -(-len(photos) // 2))
-    return sum(1 for _, _ in zip(range(wanted), named, strict=False)) == wanted
+    return sum(not words.isdisjoint(_names(path)) for path in photos[::step])
 
 
 def _names(path: str) -> tuple[str, str]:

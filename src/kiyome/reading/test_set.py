@@ -92,13 +92,20 @@ def note_on_unread(source: Path) -> list[str]:
     file = table_in_folder(source) if source.is_dir() else source
     if file is None or split_of_name(file.stem) != TRAIN:
         return []
-    beside = sorted(
-        path for path in file.parent.glob("*.csv") if split_of_name(path.stem) not in (None, TRAIN, UNLABELED)
-    )
+    beside = {path: _verb_of_rows(path.stem) for path in sorted(file.parent.glob("*.csv"))}
     return [
-        f"{path.name} beside the table is not read. `kiyome find {file} --test {path}` judges its rows, too."
-        for path in beside
+        f"{path.name} beside the table is not read. `kiyome find {file} --test {path}` {verb} its rows, too."
+        for path, verb in beside.items()
+        if verb
     ]
+
+
+def _verb_of_rows(stem: str) -> str:
+    """Return what `find` does with rows of a file, by its name; empty for train and own submissions."""
+    split = split_of_name(stem)
+    if split == UNLABELED:
+        return "predicts" if "sample" in stem.lower() else ""
+    return "" if split in (None, TRAIN) else "judges"
 
 
 def _label_column(source: Path, train: Table, notes: list[str]) -> str | None:

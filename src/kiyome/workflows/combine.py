@@ -281,7 +281,7 @@ def _write(result: CombinedResult, combination: FittedCombination, runs: Sequenc
     report = CombinedReport(
         title=folder.resolve().name,
         verb=result.verb,
-        num_rows=len(table),
+        num_rows=result.score.accuracy_on_given.num_rows,
         scores={name: _cells(score) for name, score in {result.verb: result.score, **result.inputs}.items()},
         answer=result.describe(),
         reliability={name: reliability_bins(table, probs) for name, probs in curves.items()},

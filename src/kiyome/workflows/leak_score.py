@@ -10,6 +10,7 @@ from kiyome.artifacts.table import TRAIN
 from kiyome.errors import InputError
 from kiyome.evaluation.leaks import ScoresWithoutLeaks, scores_without_leaks
 from kiyome.reading.finished_run import FinishedRun
+from kiyome.workflows.run_folds import runs_on_rows
 
 
 def score_of_leaks(
@@ -17,17 +18,19 @@ def score_of_leaks(
 ) -> tuple[ScoresWithoutLeaks, str] | None:
     """Return the score of a split with and without rows that lie in train, and the digest of their list.
 
-    The list is that of the folder, or of the run if no folder is named. None for train, and without a list.
+    The list is that of the folder; if none is named, of the run, else of the oldest run beside it on the same
+    rows that has one. None for train, and without a list.
     """
-    path = (run.path if folder is None else Path(folder)) / LEAKS_FILE
-    if folder is not None and not path.is_file():
+    if folder is not None and not (Path(folder) / LEAKS_FILE).is_file():
         raise InputError(
             f"There is no {LEAKS_FILE} in {folder}.",
             remedy="Name the folder that kiyome check wrote for a table with splits.",
         )
     table, rows, splits = run.table, run.table.in_split(split), run.table.split_names
-    leaks = None if split == TRAIN else read_leaks(path.parent, table)
-    if leaks is None:
+    folders = [run.path, *runs_on_rows(run.path.parent, table)] if folder is None else [Path(folder)]
+    path = next((each / LEAKS_FILE for each in folders if (each / LEAKS_FILE).is_file()), None)
+    leaks = None if split == TRAIN or path is None else read_leaks(path.parent, table)
+    if path is None or leaks is None:
         return None
     leaked, differ = leaks.copies_in(splits, split), np.zeros(len(table), np.bool_)
     differ[leaks.first[leaks.labels_differ & (splits[leaks.second] == TRAIN)]] = True

@@ -197,6 +197,12 @@ def folds_beside(folder: str | Path, table: Table) -> Iterator[NDArray[np.int16]
                 yield folds
 
 
+def runs_on_rows(folder: str | Path, table: Table) -> Iterator[Path]:
+    """Yield the runs in the folder on the same rows and given labels, the oldest first."""
+    rows = digest_of_rows(table)
+    return (Path(folder) / old.run for old in _entries(folder) if old.rows == rows)
+
+
 def folds_of_run(run: Path, table: Table) -> NDArray[np.int16] | None:
     """Return the folds (N,) of a run folder's table, where it has the rows and given labels of `table`."""
     try:
