@@ -102,3 +102,51 @@ def test_a_file_that_is_no_array_and_two_sources_are_refused(texts: Path, tmp_pa
     ):
         with pytest.raises(InputError, match=together):
             find(texts, features=file, output=tmp_path / "run", **other)
+
+
+IDS = np.array([f"review {row}" for row in range(N)])
+SHUFFLED = rng.permutation(N)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "note"),
+    [
+        ({"arr_0": FEATURES}, None),
+        ({"embeddings": FEATURES, "labels": GIVEN, "texts": np.full(N, "review 1")}, None),
+        (
+            {"x": FEATURES[SHUFFLED], "ids": IDS[SHUFFLED]},
+            "Rows of 'x' in e.npz belong to the ids in 'ids'.",
+        ),
+        (
+            {"x": np.vstack([FEATURES[:1], FEATURES])[::-1], "names": np.append("other", IDS)[::-1]},
+            "Rows of 'x' in e.npz belong to the ids in 'names'. 1 further ones were left out.",
+        ),
+    ],
+    ids=["alone", "others beside", "ids", "more ids"],
+)
+def test_features_in_npz(texts: Path, tmp_path: Path, arrays: dict, note: str | None) -> None:
+    np.savez(tmp_path / "e.npz", **arrays)
+    result = find(texts, features=tmp_path / "e.npz", output=tmp_path / "run")
+    assert np.array_equal(result.scored.features, FEATURES)
+    assert (note in result.summary()["notes"]) == (note is not None)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": FEATURES, "b": FEATURES}, r"holds 2 arrays of features: 'a' \(300, 8\), 'b' \(300, 8\)"),
+        ({"labels": GIVEN}, r"holds 0 arrays of features: 'labels' \(300,\)"),
+        (
+            {"x": FEATURES, "ids": np.append(IDS[1:], "other")},
+            "no features of 1 of 300 rows by 'ids'.*review 0",
+        ),
+        ({"x": FEATURES[:-1]}, "has 299 rows, but the table has 300"),
+        ({"x": FEATURES, "y": np.array([{}])}, "pickled objects are not loaded"),
+    ],
+)
+def test_npz_without_the_features_of_all_rows_is_refused(
+    texts: Path, tmp_path: Path, arrays: dict, message: str
+) -> None:
+    np.savez(tmp_path / "e.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        find(texts, features=tmp_path / "e.npz", output=tmp_path / "run")

@@ -50,7 +50,9 @@ def find(
     ] = "probabilities",
     features: Annotated[
         Path | None,
-        typer.Option(help="Your own embeddings: .npy, one row for each row of the table. No photos needed."),
+        typer.Option(
+            help="Your own embeddings: .npy or .npz, one row for each row of the table. No photos needed."
+        ),
     ] = None,
     with_runs: Annotated[
         list[Path] | None,

@@ -120,8 +120,11 @@ def _splits_of_paths(paths: Sequence[str]) -> Texts | None:
     if not any("/" in path or "\\" in path for path in paths[:1]):
         return None
     paths = [path.replace("\\", "/") for path in paths]
-    common = os.path.commonprefix((min(paths), max(paths))).rpartition("/")[0]  # noqa: RUF071
+    first, last = min(paths), max(paths)
+    common = os.path.commonprefix((first, last)).rpartition("/")[0]  # noqa: RUF071
     depth = common.count("/") + bool(common)
+    if not all(split_of_name(each.split("/")[depth]) for each in (first, last)):
+        return None
     folders = [path.split("/")[depth] if path.count("/") > depth else "" for path in paths]
     meaning = {folder: split_of_name(folder) for folder in set(folders)}
     found = set(meaning.values())

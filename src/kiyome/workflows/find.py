@@ -127,8 +127,9 @@ def find(
     pred_scale
         What its numbers are: probabilities, percent or logits.
     features
-        A .npy file of your own embeddings (N, D), one row for each row of the table, of photos, texts or
-        sounds: a head is cross-fitted on them, and no photo is needed.
+        A .npy or .npz file of your own embeddings (N, D), one row for each row of the table, of photos, texts
+        or sounds: a head is cross-fitted on them, and no photo is needed. Ids beside them in .npz say which
+        row is whose.
     with_runs
         Finished runs on the same rows, such as those of `train`, whose folds are used. The out-of-fold
         predictions of each are blended in if they lower the log loss of held-out rows by two standard errors

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.leaks import Leaks
 from kiyome.artifacts.predictions import Predictions
-from kiyome.artifacts.storage import map_array
 from kiyome.artifacts.table import TRAIN, Table
-from kiyome.errors import InputError
 from kiyome.features import HeadFacts, HeadFit, Heads, cross_fit_head, extract_features
 from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
+from kiyome.reading.features_file import read_features
 from kiyome.reading.predictions import read_out_of_fold
 from kiyome.workflows.leaks import find_leaks, leak_note
 from kiyome.workflows.outputs import lost_classes, photo_summary
@@ -117,7 +116,7 @@ def cross_fit_features(
 
     Rows with equal features stay in one fold. The table with its folds is written into the run folder.
     """
-    features = read_features(path, len(table))
+    features, read_notes = read_features(path, table)
     scored = run_folds.assign_rows(table, equal_rows(features))
     run_folds.keep(scored)
     head = cross_fit_head(
@@ -129,6 +128,7 @@ def cross_fit_features(
         on_progress=on_progress,
     )
     name = Path(path).name
+    new_folds = f"--folds {run_folds.num_folds} or --seed {run_folds.seed}"
     predictions = Predictions(
         pred_probs=head.pred_probs,
         kind="out_of_fold",
@@ -144,37 +144,8 @@ def cross_fit_features(
             ("features", f"{name}, {features.shape[1]:,} a row"),
             *_head_facts(head, num_folds=int(np.asarray(scored.folds).max()) + 1, alike="equal rows"),
         ),
-        notes=tuple(run_folds.note(scored, say=f"--folds {run_folds.num_folds} or --seed {run_folds.seed}")),
+        notes=(*read_notes, *run_folds.note(scored, say=new_folds)),
     )
-
-
-def read_features(path: Path | str, num_rows: int) -> NDArray[np.floating[Any]]:
-    """Return the (N, D) features in a .npy file, mapped; InputError where they are no such array."""
-    try:
-        features = map_array(path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as features ({error}).", remedy="Save them with numpy.save as .npy."
-        ) from error
-    if features.ndim != 2 or features.dtype.kind != "f" or not features.shape[1]:
-        raise InputError(
-            f"{path} holds {features.dtype} of shape {features.shape}.",
-            expected="Expected floating-point numbers of shape (rows, features).",
-            remedy="Save one row of numbers for each row of the table.",
-        )
-    if len(features) != num_rows:
-        raise InputError(
-            f"{path} has {len(features):,} rows, but the table has {num_rows:,}.",
-            expected="Expected one row for each row of the table, in its order.",
-            remedy="Compute the features of exactly these rows.",
-        )
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"{path} has NaN or infinity in {bad.size:,} of {num_rows:,} rows, such as row {bad[0]}.",
-            remedy="Compute them again, or leave these rows out of the table and of the features.",
-        )
-    return features
 
 
 def equal_rows(features: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
