@@ -2,6 +2,7 @@
 
 finding · training · combining · scoring · reviewing · decisions    the verbs, with their options and examples
 command         options that verbs share, progress, errors, exit codes
+options         options that messages name, and the verbs that have them
 member_table    the members of a training, live
 render          results as text
 """
@@ -17,6 +18,7 @@ from kiyome.cli import decisions
 from kiyome.cli.combining import blend, calibrate, correct, stack
 from kiyome.cli.command import visible
 from kiyome.cli.finding import check, curate, demo, find
+from kiyome.cli.options import CONTEXT
 from kiyome.cli.reviewing import review
 from kiyome.cli.scoring import audit, audit_sample, diary, evaluate
 from kiyome.cli.training import clean_and_retrain, export, noise_classifier, predict, train
@@ -74,7 +76,7 @@ RENAMED = {
 
 
 class Command(TyperCommand):
-    """A command that answers the former name of one of its options with the present one."""
+    """A command that knows the former names of its options, and that messages know."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Return the arguments that remain after parsing."""
@@ -83,6 +85,14 @@ class Command(TyperCommand):
             if former not in options and RENAMED.get(former) in options:
                 ctx.fail(f"The option {former} is now {RENAMED[former]}.")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, of which messages can tell the options."""
+        before = CONTEXT.set(ctx)
+        try:
+            return super().invoke(ctx)
+        finally:
+            CONTEXT.reset(before)
 
 
 for _name, _verb in VERBS.items():

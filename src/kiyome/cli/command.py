@@ -10,13 +10,14 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from kiyome.cli.options import with_verbs
 from kiyome.errors import KiyomeError, TimeLimitReached
 from kiyome.progress import Progress, bars_on_stderr
 
@@ -143,6 +144,8 @@ def command_output(as_json: bool) -> Iterator[tuple[Emit, Progress]]:
         raise typer.Exit(128 + (stop.args or (signal.SIGINT,))[0]) from stop
     for summary, show in results:
         if as_json:
+            if "notes" in summary:
+                summary = summary | {"notes": list(map(with_verbs, summary["notes"]))}
             print(json.dumps(summary, indent=2))
         else:
             show()
@@ -150,7 +153,8 @@ def command_output(as_json: bool) -> Iterator[tuple[Emit, Progress]]:
 
 def _print_error(error: KiyomeError | OSError | MemoryError, as_json: bool) -> None:
     if isinstance(error, KiyomeError):
-        text, parts = str(error), {name: getattr(error, name) for name in ("problem", "expected", "remedy")}
+        parts = {name: getattr(error, name) for name in ("problem", "expected", "remedy")}
+        text, parts["remedy"] = with_verbs(str(error)), with_verbs(error.remedy)
     else:
         problem = "There is not enough memory."
         if isinstance(error, OSError):
@@ -200,6 +204,12 @@ def visible(text: str) -> str:
     'a\\x1b[2Jb'
     """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def print_notes(notes: Iterable[str], file: TextIO | None = None) -> None:
+    """Print notes, each with the verbs that have the options in it if this one lacks them."""
+    for note in notes:
+        print(f"note: {visible(with_verbs(note))}", file=file)
 
 
 def line(text: str = "") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kiyome.cli.command import line, visible
+from kiyome.cli.command import line, print_notes, visible
 
 if TYPE_CHECKING:
     from kiyome.workflows.check import CheckResult
@@ -37,8 +37,7 @@ def chance(value: float) -> str:
 def show_find(result: "FindResult", top: int) -> None:
     """Print the noise rate and the most suspicious rows."""
     rate, rows = result.noise_rate, len(result.table)
-    for note in result.scored.notes:
-        line(f"note: {note}")
+    print_notes(result.scored.notes)
     for name, value in result.scored.facts:
         line(f"{name:<38} {value}")
     if result.scored.photos is not None:
@@ -129,8 +128,7 @@ def show_check(result: "CheckResult") -> None:
     from kiyome.workflows.shift import describe_shift
 
     summary = result.summary()
-    for note in summary["notes"]:
-        line(f"note: {note}")
+    print_notes(summary["notes"])
     _photos(summary)
     line()
     for name, counts in summary["classes"].items():
@@ -144,7 +142,7 @@ def show_check(result: "CheckResult") -> None:
 
 def tell(note: str) -> None:
     """Print a note on stderr at once, before the work begins."""
-    print(f"note: {visible(note)}", file=sys.stderr)
+    print_notes([note], file=sys.stderr)
 
 
 def show_train(result: "TrainResult") -> None:
@@ -153,8 +151,7 @@ def show_train(result: "TrainResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    for note in result.notes:
-        line(f"note: {note}")
+    print_notes(result.notes)
     line(
         f"{len(result.members)} members; {result.num_training_rows:,} training rows of {len(result.table):,}"
     )
@@ -193,8 +190,7 @@ def show_combined(result: "CombinedResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    for note in result.notes:
-        line(f"note: {note}")
+    print_notes(result.notes)
     of_train = "" if result.table.splits is None else " of train"
     line(f"Out of fold, on all {result.score.accuracy_on_given.num_rows:,} rows{of_train}:")
     shown = Table("", box=SIMPLE, pad_edge=False)
@@ -221,8 +217,7 @@ def show_predict(result: "PredictResult") -> None:
         line(f"  {number:>6,}  {name}")
     for image_id, reason in summary["set_aside"].items():
         line(f"note: {image_id} cannot be read ({reason}) and gets the most likely answer overall")
-    for note in summary["notes"]:
-        line(f"note: {note}")
+    print_notes(summary["notes"])
     aside = f", {len(result.set_aside):,} of them not readable" if result.set_aside else ""
     line(f"Submission  {summary['output']}: {summary['photos']:,} ids{aside}; {summary['written']}")
 
@@ -230,8 +225,7 @@ def show_predict(result: "PredictResult") -> None:
 def show_curate(result: "CurateResult") -> None:
     """Print the changes of the labels, and how to train on them."""
     summary = result.summary()
-    for note in summary["notes"]:
-        line(f"note: {note}")
+    print_notes(summary["notes"])
     changed = ", ".join(f"{number:,} {action}" for action, number in summary["changed"].items()) or "none"
     line(f"{summary['rows']:,} rows; changed: {changed}")
     line(f"{summary['decided_by_people']:,} rows decided by people")
@@ -262,8 +256,7 @@ def show_export(result: "ExportResult") -> None:
 def show_noise_classifier(result: "NoiseClassifierResult") -> None:
     """Print how well flags are predicted from photos, and from the confidence of the model."""
     photo, doubt, gain = result.by_photo, result.by_doubt, result.gain
-    for note in result.trained.notes:
-        line(f"note: {note}")
+    print_notes(result.trained.notes)
     precision = "no photo is" if photo.precision is None else photo.precision.as_percent()
     line(f"share of flagged rows (chance)       {photo.chance.as_percent()}")
     line(f"average precision by photo           {photo.average_precision.as_percent()}")
@@ -314,8 +307,7 @@ def show_diary(result: "DiaryResult") -> None:
 
 def show_clean_and_retrain(result: "CleanAndRetrainResult") -> None:
     """Print the notes on all steps, each once, and every step with its score."""
-    for note in result.notes:
-        line(f"note: {note}")
+    print_notes(result.notes)
     show_diary(result.history)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kiyome.cli.command import Group, Store, command_output, line, visible
+from kiyome.cli.command import Group, Store, command_output, line, print_notes, visible
 from kiyome.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def review(
 
 def show_open(opened: "OpenReview", *, name: str | None) -> None:
     """Print the addresses of the page, and the store of decisions."""
-    for note in opened.notes:
-        print(f"note: {visible(note)}", file=sys.stderr)
+    print_notes(opened.notes, file=sys.stderr)
     line(f"{opened.rows:,} rows{', blind' if opened.blind else ''}")
     if opened.measure:
         line(f"Measured   {opened.measure:.0%} of the looks go to photos drawn at random (--measure)")

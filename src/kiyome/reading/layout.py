@@ -44,11 +44,20 @@ def _class_folders(folder: Path) -> list[str]:
     return [name for name in folders if name.lower() not in usual]
 
 
-def image_folder(file: Path, photos: Sequence[str], images: str | Path | None, *, follow_links: bool) -> Path:
+def image_folder(
+    file: Path,
+    photos: Sequence[str],
+    images: str | Path | None,
+    images_option: str = "--images",
+    *,
+    follow_links: bool,
+) -> Path:
     """Return `images`, or the first likely folder that holds one of the first photos, or the likeliest."""
     if images is not None:
         if not Path(images).is_dir():
-            raise TableError(f"There is no folder at {str(images)!r}.", remedy="Check the path of --images.")
+            raise TableError(
+                f"There is no folder at {str(images)!r}.", remedy=f"Check the path of {images_option}."
+            )
         return Path(images)
     stem = file.name.partition(".csv.gz")[0] if file.name.endswith(".csv.gz") else file.stem
     beside = [file.parent / name.format(stem=stem) for name in (*IMAGE_FOLDERS, FIFTYONE_FOLDER)]

@@ -79,6 +79,7 @@ def read_table(
     allow_missing: bool = False,
     need_labels: bool = True,
     missing_list: str | Path | None = None,
+    images_option: str = "--images",
     on_progress: Progress = no_progress,
 ) -> Table:
     r"""Return the table of photos and labels that a folder or a file describes.
@@ -119,6 +120,8 @@ def read_table(
         Whether rows without a label are set aside; else they are of the class `NO_LABEL`.
     missing_list : str or Path, optional
         A CSV file for the list of all missing photos.
+    images_option : str
+        The command-line name of `images`, for messages.
 
     Returns
     -------
@@ -193,7 +196,14 @@ def read_table(
         photos=photo_texts(records, id_column),
     )
     ids, photos, root, from_inside = ids_and_photos(
-        records, id_column, images, unpack_to, on_progress, splits=splits, follow_links=follow_links
+        records,
+        id_column,
+        images,
+        unpack_to,
+        on_progress,
+        splits=splits,
+        follow_links=follow_links,
+        images_option=images_option,
     )
     ids = ids_in_splits(ids, splits, notes)
     aside = _without_own_id(records, ids, given)
@@ -206,6 +216,7 @@ def read_table(
         allow_missing=allow_missing,
         missing_list=missing_list,
         follow_links=follow_links,
+        images_option=images_option,
     )
     names, label_texts, labels = read_labels(records, columns, class_map)
     folds = folds_of(records, notes)

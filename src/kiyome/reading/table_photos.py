@@ -38,6 +38,7 @@ def ids_and_photos(
     *,
     splits: Texts,
     follow_links: bool,
+    images_option: str,
 ) -> tuple[list[str], list[str], Path, bool]:
     """Return ids, the texts that name the photos, their folder, and whether they were inside the file.
 
@@ -48,7 +49,12 @@ def ids_and_photos(
         ids = records.texts(records.require(id_column, ID_COLUMNS, option="--id-column"))
         path_column = records.pick(PATH_COLUMNS)
         photos = records.texts(path_column) if path_column else ids
-        return ids, photos, image_folder(file, photos, images, follow_links=follow_links), False
+        return (
+            ids,
+            photos,
+            image_folder(file, photos, images, images_option, follow_links=follow_links),
+            False,
+        )
     if unpack_to is None:
         raise TableError(
             f"Column {records.photo_column!r} of {file.name} holds photos.",
@@ -64,7 +70,12 @@ def ids_and_photos(
         ids = [f"row-{row:07d}" for row in range(len(records))]
     if any(names) or not any(own_paths):
         return ids, names, Path(unpack_to), True
-    return ids, own_paths, image_folder(file, own_paths, images, follow_links=follow_links), False
+    return (
+        ids,
+        own_paths,
+        image_folder(file, own_paths, images, images_option, follow_links=follow_links),
+        False,
+    )
 
 
 class FoundPhotos(NamedTuple):
@@ -84,6 +95,7 @@ def find_photos(
     allow_missing: bool,
     missing_list: str | Path | None,
     follow_links: bool = False,
+    images_option: str = "--images",
 ) -> FoundPhotos:
     """Find the photo of each row below `root`: by its name, else one to one by the matcher of names.
 
@@ -104,11 +116,11 @@ def find_photos(
             leaving,
             describe=lambda row: repr(photos[row]),
             expected="Links are not followed out of the folder." if links else "",
-            remedy=FOLLOW_LINKS if links else "Give paths relative to --images, without '..'.",
+            remedy=FOLLOW_LINKS if links else f"Give paths relative to {images_option}, without '..'.",
         )
     missing = {row: reason for row, (path, reason) in enumerate(found) if not path}
     if len(missing) >= MOST_MISSING * len(found):
-        _fail_for_missing(records, photos, missing, root, missing_list, finder)
+        _fail_for_missing(records, photos, missing, root, missing_list, finder, images_option)
     return FoundPhotos([path for path, _ in found], missing, notes)
 
 
@@ -136,8 +148,9 @@ def _fail_for_missing(
     root: Path,
     missing_list: str | Path | None,
     finder: PhotoFinder,
+    images_option: str,
 ) -> NoReturn:
-    remedy = "Correct the names, or name the right folder with --images."
+    remedy = f"Correct the names, or name the right folder with {images_option}."
     if missing_list is not None:
         rows = [[records.row_numbers[row], photos[row], reason] for row, reason in missing.items()]
         Path(missing_list).parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +158,7 @@ def _fail_for_missing(
         remedy += f" All are listed in {missing_list}."
     packed = sorted(records.source.parent.glob("*.zip"), key=lambda path: split_of_name(path.stem) != TRAIN)
     if packed and len(missing) == len(photos):
-        remedy += f" If they are in {packed[0].name}, add --images {packed[0]}."
+        remedy += f" If they are in {packed[0].name}, add {images_option} {packed[0]}."
     if similar := finder.similar(photos[min(missing)]):
         remedy += f" There is a {similar!r}."
     records.fail(

@@ -49,6 +49,7 @@ def with_test_set(
     options, notes = _known_columns(source, options | {"split_column": None})
     options["label_column"] = options.get("label_column") or _label_column(source, train, notes)
     options |= {"class_map": classes, "need_labels": False, "ignore_splits": True}
+    options |= {"images_option": "--test-images"}
     by_name = options.get("label_from_name")
     read = None if _has_labels(source, train, by_name) else unlabeled_folder(source)
     read = read or read_table(source, images=images, **options)
