@@ -185,3 +185,67 @@ def test_photos_without_a_patient_are_groups_of_their_own(tmp_path: Path):
     groups = patient_groups([tmp_path / name for name in names])
     assert groups is not None
     assert groups.tolist() == ["patient 1", "patient 1", "", ""]
+
+
+JPEG_LOSSLESS, JPEG_LS, HTJ2K = (f"1.2.840.10008.1.2.4.{number}" for number in (70, 80, 201))
+
+
+def jpeg_lossless(values: np.ndarray, bits: int) -> bytes:
+    """Grey values (H, W) as JPEG Lossless: each by its difference to the one before, in a Huffman code."""
+    before = np.empty_like(values, int)
+    before[:, 1:], before[1:, 0], before[0, 0] = values[:, :-1], values[:-1, 0], 1 << (bits - 1)
+    text = ""
+    for difference in (values - before).ravel().tolist():
+        size = abs(difference).bit_length()
+        number = difference if difference > 0 else difference + (1 << size) - 1
+        text += f"{size:04b}" + (f"{number:0{size}b}" if size else "")
+    text += "1" * (-len(text) % 8)
+    scan = bytes(int(text[start : start + 8], 2) for start in range(0, len(text), 8))
+    frame = bytes([bits, *(byte for side in values.shape for byte in divmod(side, 256)), 1, 1, 0x11, 0])
+    table = bytes([0, 0, 0, 0, 13, *12 * [0], *range(13)])
+    parts = {0xC3: frame, 0xC4: table, 0xDA: bytes([1, 1, 0, 1, 0, 0])}
+    head = b"".join(bytes([0xFF, kind, 0, len(part) + 2]) + part for kind, part in parts.items())
+    return b"\xff\xd8" + head + scan.replace(b"\xff", b"\xff\x00") + b"\xff\xd9"
+
+
+def encapsulated(content: bytes, coding: str) -> bytes:
+    """A DICOM file of deep grey with this content."""
+    pydicom = pytest.importorskip("pydicom", reason=NEEDS_PYDICOM)
+    file = pydicom.dcmread(io.BytesIO(dicom(DEEP, WindowCenter=2048, WindowWidth=4096)))
+    file.file_meta.TransferSyntaxUID = coding
+    file.PixelData = pydicom.encaps.encapsulate([content])
+    file["PixelData"].VR, file["PixelData"].is_undefined_length = "OB", True
+    written = io.BytesIO()
+    file.save_as(written, enforce_file_format=True)
+    return written.getvalue()
+
+
+def has_decoder(coding: str) -> bool:
+    return pytest.importorskip("pydicom.pixels", reason=NEEDS_PYDICOM).get_decoder(coding).is_available
+
+
+@pytest.mark.parametrize(
+    ("coding", "packages"),
+    [
+        (JPEG_LOSSLESS, "python-gdcm"),
+        (JPEG_LS, "python-gdcm"),
+        (HTJ2K, "pylibjpeg pylibjpeg-openjpeg"),
+    ],
+)
+def test_a_coding_without_its_decoder_names_the_package(coding, packages):
+    if has_decoder(coding):
+        pytest.skip("the decoder is installed")
+    with pytest.raises(UnreadablePhoto, match=r"a DICOM photo coded as .*JPEG") as raised:
+        decode_photo(encapsulated(b"...", coding))
+    assert raised.value.reason.endswith(f"; to read it, run: pip install {packages}")
+
+
+def test_jpeg_lossless_is_read_with_its_decoder():
+    if not has_decoder(JPEG_LOSSLESS):
+        pytest.skip("needs python-gdcm or pylibjpeg")
+    data = encapsulated(jpeg_lossless(DEEP, 12), JPEG_LOSSLESS)
+    plain = decode_photo(dicom(DEEP, WindowCenter=2048, WindowWidth=4096))
+    assert np.array_equal(decode_photo(data).pixels, plain.pixels)
+    with pytest.raises(UnreadablePhoto, match="coded as JPEG Lossless") as raised:
+        decode_photo(encapsulated(b"...", JPEG_LOSSLESS))
+    assert "pip install" not in str(raised.value)

@@ -43,3 +43,11 @@ def test_rows_of_a_named_column_are_groups(tmp_path: Path) -> None:
     found = check(tmp_path / "digits", group_column="lesion_id", output=tmp_path / "run", progress=False)
     assert found.table.groups is not None
     assert found.table.notes == ()
+
+
+def test_a_set_of_which_no_photo_can_be_read_is_listed(tmp_path: Path) -> None:
+    write_digits(tmp_path / "data", num_photos=12)
+    for path in (tmp_path / "data/train_images").iterdir():
+        path.write_bytes(b"")
+    summary = check(tmp_path / "data", output=tmp_path / "run").summary()
+    assert (summary["readable"], summary["reasons"]) == (0, {"an empty file": 12})

@@ -38,6 +38,14 @@ ENDINGS = (".dcm", ".dicom")
 HEAD_BYTES = 1 << 16
 """Of a file; the patient's id is among the first tags."""
 DEFLATED, RUN_LENGTHS = b"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+DECODER, DECODERS = (
+    "python-gdcm",
+    dict.fromkeys(
+        ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"),
+        "pylibjpeg pylibjpeg-openjpeg",
+    ),
+)
+"""The packages by which pydicom decodes JPEG in its forms, and others for high-throughput JPEG 2000."""
 MOST_RUN_LENGTH_BYTES = 32 * 2**20
 """Of a file coded as run lengths, which may hold 64 times as much."""
 
@@ -50,7 +58,7 @@ def decode_dicom(data: bytes, *, findings: list[str]) -> NDArray[np.uint8]:
     """
     try:
         from pydicom import dcmread
-        from pydicom.pixels import apply_color_lut, pixel_array
+        from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
     except ImportError as error:
         raise needs_extra("DICOM") from error
     if DEFLATED in data:  # could grow without limit
@@ -66,8 +74,13 @@ def decode_dicom(data: bytes, *, findings: list[str]) -> NDArray[np.uint8]:
         findings.append("first of several frames")
     try:
         values: Values = pixel_array(file, index=0)
-    except (RuntimeError, NotImplementedError) as error:
-        reason = f"a DICOM photo coded as {coding.name}, which pydicom decodes only with pylibjpeg or gdcm"
+    except NotImplementedError as error:
+        raise unreadable_data(f"a DICOM photo coded as {coding.name}") from error
+    except RuntimeError as error:
+        reason = f"a DICOM photo coded as {coding.name}"
+        if not get_decoder(coding).is_available:
+            packages = DECODERS.get(coding, DECODER)
+            reason += f"; to read it, run: pip install {packages}"
         raise unreadable_data(reason) from error
     bits = file.BitsStored
     if file.PhotometricInterpretation == "PALETTE COLOR":

@@ -125,5 +125,9 @@ def check(
         leaks = find_leaks(table, photos, on_progress=on_progress)
         write_photo_lists(run.path, table, photos, leaks)
         readable = photos.readable
-        shift = compare_with_train(table.take(readable), alike=photos.duplicates.groups[readable])
+        shift = (
+            compare_with_train(table.take(readable), alike=photos.duplicates.groups[readable])
+            if readable.any()
+            else {}
+        )
         return CheckResult(folder=run.path, table=table, photos=photos, leaks=leaks, shift=shift)
