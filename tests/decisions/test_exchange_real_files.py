@@ -293,25 +293,54 @@ def test_a_file_of_another_kind_is_named_as_such(tmp_path: Path) -> None:
     assert said(parse_file(tmp_path / "labels.json", CLASSES)) == [("a", "rust", "")]
 
 
-def test_names_that_several_photos_have_are_called_so() -> None:
-    ids = ["cat/1.jpg", "dog/1.jpg", "dog/2.jpg"]
-    items = ReviewItems(
+def review_items(*ids: str, class_names: tuple[str, ...]) -> ReviewItems:
+    return ReviewItems(
         run="r",
         title="r",
         blind=True,
         audit=None,
         image_ids=ids,
         shown_ids=ids,
-        class_names=("cat", "dog"),
+        class_names=class_names,
         fingerprint="",
         table_content="",
         photo_root=Path(),
-        photo_paths=["", "", ""],
-        ranking=np.arange(3),
+        photo_paths=[""] * len(ids),
+        ranking=np.arange(len(ids)),
     )
+
+
+def test_names_that_several_photos_have_are_called_so() -> None:
+    items = review_items("cat/1.jpg", "dog/1.jpg", "dog/2.jpg", class_names=("cat", "dog"))
     without_folders = read_fiftyone({"classes": None, "labels": {"1": "cat"}})
     with pytest.raises(InputError, match=r"means several photos of this run, such as '1'.* with the folders"):
         plan_import(without_folders, CurrentDecisions(items), name="Ann")
     other = read_fiftyone({"classes": None, "labels": {"7": "cat"}})
     with pytest.raises(InputError, match="No photo of the file is in this run: '7'"):
         plan_import(other, CurrentDecisions(items), name="Ann")
+
+
+SPELLED = {"1": "Cat", "2": "DOG ", "3": "a", "4": "b", "5": "zebra"}
+
+
+def test_a_class_may_be_spelled_otherwise_where_one_is_meant(tmp_path: Path) -> None:
+    items = review_items(*SPELLED, class_names=("cat", "dog", "a", "A", "B", "B "))
+    plan = plan_import(
+        read_fiftyone({"classes": None, "labels": SPELLED}), CurrentDecisions(items), name="Ann"
+    )
+    decided = {each.image_id: each.label for each in plan.decisions["Ann"]}
+    assert decided == {"1": "cat", "2": "dog", "3": "a"}
+    assert plan.skipped == {
+        "answers with the unknown class 'b'": 1,
+        "answers with the unknown class 'zebra'": 1,
+    }
+    lines = [f"{image_id},relabel,{label}" for image_id, label in list(SPELLED.items())[:3]]
+    (tmp_path / "d.csv").write_text("\n".join(["image_id,decision,label", *lines]))
+    assert said(parse_file(tmp_path / "d.csv", items.class_names)) == [
+        ("1", "cat", ""),
+        ("2", "dog", ""),
+        ("3", "a", ""),
+    ]
+    (tmp_path / "d.csv").write_text("image_id,decision,label\n4,relabel,b\n")
+    with pytest.raises(InputError, match="'b' line 2"):
+        parse_file(tmp_path / "d.csv", items.class_names)

@@ -142,6 +142,14 @@ def test_lists_of_photos_in_class_folders(lay, tmp_path, ending, place):
     )
 
 
+def test_lists_that_are_no_tables_are_told_without_a_command(lay, tmp_path):
+    lay(tmp_path, *photos("."), "cat/x.jpg")
+    for split, text in (("train", "cat0\ncat1\ndog0\n"), ("test", "cat2\ndog2\n")):
+        (tmp_path / f"{split}.txt").write_text(text)
+    [note] = open_table(tmp_path, missing_list=tmp_path / "missing.csv").notes
+    assert note == f"{tmp_path / 'test.txt'} tells splits and is not used: all rows are for training."
+
+
 def test_a_list_by_number_with_its_splits(lay, tmp_path):
     names = [f"{number % 2 + 1:03}.{CLASSES[number % 2]}/{number}_x.jpg" for number in range(12)]
     lay(tmp_path / "images", *names)

@@ -106,7 +106,7 @@ def test_a_column_that_names_some_splits_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "column", ["isTrain", "is_holdout", "in_test", "train", "test_set", "is_training_image"]
+    "column", ["isTrain", "is_holdout", "in_test", "train", "test_set", "is_training_image", "istrain"]
 )
 def test_every_name_of_a_flag_is_told(tmp_path, column):
     text = rows("1110", column)

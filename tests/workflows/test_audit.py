@@ -15,6 +15,7 @@ from kiyome.evaluation.audit import audited_accuracy
 from kiyome.reading.finished_run import open_run
 from kiyome.testing import write_digits
 from kiyome.workflows.audit import audit
+from kiyome.workflows.audit_answers import read_answers
 from kiyome.workflows.audit_sample import SealedSample, audit_sample, read_sample
 from kiyome.workflows.audit_scores import audits_of
 from kiyome.workflows.find import find
@@ -45,6 +46,17 @@ def written(lines: list[list[str]], path: Path) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(lines)
     return path
+
+
+def test_answers_may_be_spelled_otherwise(
+    sample: SealedSample, lines: list[list[str]], tmp_path: Path
+) -> None:
+    right = read_answers(written(lines, tmp_path / "a.csv"), sample)
+    lines[1][2], lines[2][2], lines[3][2] = f" 0{lines[1][2]}", f"{lines[2][2]}.0", "Unsure"
+    other = read_answers(written(lines, tmp_path / "b.csv"), sample)
+    changed = np.flatnonzero(right != other)
+    assert changed.size == 1
+    assert other[changed[0]] == -1
 
 
 def test_the_list_shows_neither_label_nor_guess_nor_id(sample: SealedSample) -> None:

@@ -196,6 +196,20 @@ def plain_form(name: str) -> str:
     return str(Fraction(text)) if _NUMBER.fullmatch(text) else text
 
 
+def classes_named(texts: Iterable[str], class_names: Sequence[str]) -> dict[str, str]:
+    """Return the class of each text that names one; of another case and the like, if only one is meant.
+
+    >>> classes_named(["Cat", "dog ", "cow", "A", "B"], ["cat", "dog", "a", "A", "b", "B "])
+    {'Cat': 'cat', 'dog ': 'dog', 'A': 'A'}
+    """
+    names_of: dict[str, list[str]] = {}
+    for name in class_names:
+        names_of.setdefault(plain_form(name), []).append(name)
+    known = set(class_names)
+    meant = {text: [text] if text in known else names_of.get(plain_form(text), []) for text in texts}
+    return {text: names[0] for text, names in meant.items() if len(names) == 1}
+
+
 CLASS_MAPS_BESIDE = ("{stem}.classes.json", "label_num_to_disease_map.json")
 
 

@@ -32,7 +32,7 @@ NUMBERS = {digits: dict(zip(digits, (TRAIN, VAL, TEST), strict=True)) for digits
 SPLIT_COLUMNS = ("split", "usage", "subset", "partition", "set", "phase")
 TRUE = frozenset(["true", "t", "1", "1.0", "yes", "y"])
 FALSE = frozenset(["false", "f", "0", "0.0", "no", "n", ""])
-FLAG = re.compile(r"(?i:is|in|for)(?=[A-Z_ -])[_ -]?")
+FLAG = re.compile(r"(?i:is|in|for)(?=[A-Z_ -])[_ -]?|(?i:is)(?=(?i:train|test|val))")
 SHOWN_CELLS = 100
 """Of a column, which tell whether it may be one of splits."""
 IGNORE = "To use all rows for training, add --ignore-splits."
@@ -135,7 +135,7 @@ def _splits_of_paths(paths: Sequence[str]) -> Texts | None:
 
 def _meaning(column: str, texts: Collection[str], *, by_number: bool = False) -> dict[str, str]:
     """Return the split of each text that means one; in a column such as `is_test`, of true and false."""
-    named = split_of_name(column)
+    named = split_of_name(FLAG.sub("", column, count=1))
     meaning = {text: split for text in texts if (split := split_of_name(text))}
     if not meaning:
         meaning = {text: ABBREVIATIONS[text.lower()] for text in texts if text.lower() in ABBREVIATIONS}
@@ -190,7 +190,7 @@ def _is_word(text: str) -> bool:
 def _is_flag(records: Records, column: str) -> bool:
     """Return whether a column named for a split, such as `is_test` or `test`, has both true and false."""
     words = FLAG.sub("", column, count=1)
-    if split_of_name(column) in (None, UNLABELED) or not (FLAG.match(column) or _is_word(words)):
+    if split_of_name(words) in (None, UNLABELED) or not (FLAG.match(column) or _is_word(words)):
         return False
     found = {text.strip().lower() for text in records.columns[column]}
     return found <= TRUE | FALSE and not found.isdisjoint(TRUE) and not found.isdisjoint(FALSE)

@@ -46,18 +46,21 @@ def note_on_lists(root: Path, photos: Sequence[str]) -> list[str]:
         if (folder / SPLIT_LIST).is_file() and numbered.is_file() and names_photos(numbered, photos):
             return [_unused(folder / SPLIT_LIST, f"kiyome find {numbered} --images {root}")]
         train, other = lists.get(TRAIN), lists.get(TEST, lists.get(VAL))
-        if train and other and names_photos(other, photos):
-            return [_unused(other, f"kiyome find {train} --images {root} --test {other}")]
+        if train and other and _num_named(_head(other), photos) > 1:
+            command = f"kiyome find {train} --images {root} --test {other}"
+            has_labels = re.search(r"/|\S[\s,;]+\S", _head(train).partition("\n")[0])
+            return [_unused(other, command if has_labels else "")]
     return []
 
 
 def _unused(file: Path, command: str) -> str:
-    return f"{file} tells splits and is not used: all rows are for training. `{command}` keeps them apart."
+    note = f"{file} tells splits and is not used: all rows are for training."
+    return f"{note} `{command}` keeps them apart." if command else note
 
 
 def names_photos(file: Path, photos: Sequence[str]) -> bool:
     """Return whether a table has the names of photos in its first lines."""
-    return _has_names(_head(file), photos)
+    return _num_named(_head(file), photos) >= _least_named(photos)
 
 
 def note_on_table_beside(root: Path, photos: Sequence[str]) -> list[str]:
@@ -85,11 +88,6 @@ def _head(file: Path) -> str:
             return content.read(HEAD_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def _has_names(text: str, photos: Sequence[str]) -> bool:
-    """Return whether a text has the names of photos."""
-    return _num_named(text, photos) >= _least_named(photos)
 
 
 def _least_named(photos: Sequence[str]) -> int:

@@ -22,6 +22,7 @@ from kiyome.decisions.exchange.answers import preview
 from kiyome.decisions.items import read_items
 from kiyome.errors import InputError
 from kiyome.evaluation.audit import NONE_OF_THESE, UNSURE
+from kiyome.reading.classes import classes_named
 from kiyome.reading.columns import Records
 from kiyome.reading.files import read_records
 from kiyome.workflows.audit_sample import COLUMNS, SealedSample
@@ -125,6 +126,7 @@ def read_answers(path: Path, sample: SealedSample) -> NDArray[np.intp]:
     _check_rows(records, rows, position_of)
     words = {"": UNFILLED, UNSURE_WORD: UNSURE, NONE_WORD: NONE_OF_THESE}
     code_of = words | {name: label for label, name in enumerate(sample.class_names)}
+    code_of |= {text: code_of[name] for text, name in classes_named(answers, list(code_of)).items()}
     if strange := [line for line, answer in enumerate(answers) if answer not in code_of]:
         records.fail(
             "true labels that are not classes",

@@ -19,6 +19,7 @@ from kiyome.decisions.current import NONE, CurrentDecisions, decision_of
 from kiyome.decisions.events import Decision, refuse_unknown_labels, reviewer_name
 from kiyome.decisions.items import ReviewItems
 from kiyome.errors import InputError
+from kiyome.reading.classes import classes_named
 from kiyome.reading.names import AMBIGUOUS, match_names
 
 MAX_BYTES = 256 << 20
@@ -148,17 +149,21 @@ class ImportPlan:
 def plan_import(parsed: ParsedFile, current: CurrentDecisions, *, name: str | None = None) -> ImportPlan:
     """Return the decisions to write so that a file's answers become current.
 
-    A person's last answer about a photo counts; a class equal to the given one is keep. Answers with a class
-    that the table does not have are skipped, unless all are such. `name` is the reviewer where the file names
-    none; where it does, it is put before the names, with a slash.
+    A person's last answer about a photo counts; a class equal to the given one is keep. A class may differ
+    in case, spaces and Unicode form from the only one it means. Answers with a class that the table does not
+    have are skipped, unless all are such. `name` is the reviewer where the file names none; where it does, it
+    is put before the names, with a slash.
     """
     items = current.items
-    known = [each for each in parsed.decisions if each.label is None or each.label in items.class_names]
+    labels = {each.label for each in parsed.decisions if each.label is not None}
+    class_of: dict[str | None, str | None] = {None: None}
+    class_of.update(classes_named(labels, items.class_names))
+    known = [replace(each, label=class_of[each.label]) for each in parsed.decisions if each.label in class_of]
     if not known:
         refuse_unknown_labels(parsed.decisions, items.class_names)
     skipped = Counter(parsed.skipped)
     for answer in parsed.decisions:
-        if answer.label is not None and answer.label not in items.class_names:
+        if answer.label not in class_of:
             skipped[f"answers with the unknown class {answer.label!r}"] += 1
     parsed = replace(parsed, decisions=known)
     new: dict[str, list[Decision]] = {}

@@ -19,6 +19,7 @@ from kiyome.artifacts.escapes import safe_cell
 from kiyome.decisions.events import Decision, Verdict
 from kiyome.decisions.exchange.answers import ExportedFile, ParsedFile, ReviewedRows
 from kiyome.errors import InputError
+from kiyome.reading.classes import classes_named
 from kiyome.reading.columns import Records
 
 COLUMNS = ("image_id", "given_label", "decision", "label", "reviewer", "decided_at", "seconds", "run")
@@ -122,14 +123,15 @@ def _labels(records: Records, verdicts: list[Verdict], class_names: Sequence[str
         )
     columns = zip(verdicts, labels, given, strict=True)
     named = [kept if verdict == "keep" else label for verdict, label, kept in columns]
-    if unknown := [row for row, name in enumerate(named) if name and name not in class_names]:
+    class_of = classes_named({*named} - {""}, class_names) | {"": ""}
+    if unknown := [row for row, name in enumerate(named) if name not in class_of]:
         records.fail(
             "labels that are not classes",
             unknown,
             describe=lambda row: repr(named[row]),
             remedy=f"The classes are {', '.join(class_names)}.",
         )
-    return named
+    return [class_of[name] for name in named]
 
 
 def _texts(records: Records, name: str) -> list[str]:
