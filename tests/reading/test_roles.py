@@ -80,3 +80,12 @@ def test_a_column_for_each_class(tmp_path, options):
 def test_several_ones_in_a_row_are_told(tmp_path):
     with pytest.raises(TableError, match=r"1 in several of the columns .*: rust and blight line 3"):
         table_of(tmp_path, "id,healthy,rust,blight", [(0, 1, 0, 0), (1, 0, 1, 1)])
+
+
+def test_a_column_that_may_hold_folds_is_told(tmp_path):
+    rows = [(i, i % 2, i % 3) for i in range(6)]
+    table = table_of(tmp_path, "id,label,kfold", rows)
+    assert table.folds is None
+    said = "Column 'kfold' was not used: new folds are made. If it holds folds, name it fold."
+    assert said in table.notes
+    assert table_of(tmp_path, "id,label,fold", rows).folds.tolist() == [0, 1, 2] * 2

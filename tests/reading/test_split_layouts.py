@@ -142,6 +142,13 @@ def test_lists_of_photos_in_class_folders(lay, tmp_path, ending, place):
     )
 
 
+def test_a_list_of_another_split_beside_a_list_is_told(lay, tmp_path):
+    lay(tmp_path, *photos("."))
+    listed(tmp_path, ending=".jpg")
+    table = open_table(tmp_path / "train.txt", missing_list=tmp_path / "missing.csv", allow_missing=True)
+    assert any(note.startswith("test.txt beside the table is not read.") for note in table.notes)
+
+
 def test_lists_that_are_no_tables_are_told_without_a_command(lay, tmp_path):
     lay(tmp_path, *photos("."), "cat/x.jpg")
     for split, text in (("train", "cat0\ncat1\ndog0\n"), ("test", "cat2\ndog2\n")):

@@ -16,6 +16,8 @@ from kiyome.reading.columns import Records
 from kiyome.reading.splits import tells_split
 
 GROUP_COLUMNS = ("group", "patient_id", "patient id", "patientid")
+FOLD_LIKE = ("kfold", "folds", "fold_id", "cv_fold")
+"""Names that may mean folds, or something else."""
 NEVER_HELD_OUT = -1
 """The fold of a row that no fold holds out, as in scikit-learn's `PredefinedSplit`."""
 FEW_GROUPS, LARGE_GROUP = 10, 5
@@ -85,6 +87,8 @@ def folds_of(records: Records, notes: list[str] | None = None) -> NDArray[np.int
     folds = _numbers(
         records, "fold", np.int16, "folds that are not whole numbers from 0", lowest=NEVER_HELD_OUT
     )
+    if folds is None and notes is not None and (unused := records.pick(FOLD_LIKE)):
+        notes.append(f"Column {unused!r} was not used: new folds are made. If it holds folds, name it fold.")
     if folds is None or records.is_ours:
         return folds
     found = np.unique(folds[folds >= 0])

@@ -119,12 +119,12 @@ def _splits_of_paths(paths: Sequence[str]) -> Texts | None:
     """
     if not any("/" in path or "\\" in path for path in paths[:1]):
         return None
-    paths = [path.replace("\\", "/") for path in paths]
-    first, last = min(paths), max(paths)
+    first, last = (path.replace("\\", "/") for path in (min(paths), max(paths)))
     common = os.path.commonprefix((first, last)).rpartition("/")[0]  # noqa: RUF071
     depth = common.count("/") + bool(common)
     if not all(split_of_name(each.split("/")[depth]) for each in (first, last)):
         return None
+    paths = [path.replace("\\", "/") for path in paths]
     folders = [path.split("/")[depth] if path.count("/") > depth else "" for path in paths]
     meaning = {folder: split_of_name(folder) for folder in set(folders)}
     found = set(meaning.values())

@@ -93,7 +93,9 @@ def note_on_unread(source: Path) -> list[str]:
     file = table_in_folder(source) if source.is_dir() else source
     if file is None or split_of_name(file.stem) != TRAIN:
         return []
-    beside = {path: _verb_of_rows(path.stem) for path in sorted(file.parent.glob("*.csv"))}
+    beside = {
+        path: _verb_of_rows(path.stem) for path in sorted(file.parent.glob(f"*{file.suffix or '.csv'}"))
+    }
     return [
         f"{path.name} beside the table is not read. `kiyome find {file} --test {path}` {verb} its rows, too."
         for path, verb in beside.items()
