@@ -15,7 +15,9 @@ def fit_of(rate: float, num_rows: int, seed: int):
     return fit_adaptive(labels, simulate_pred_probs(true, 4, rng)), (labels != true).mean()
 
 
-@pytest.mark.parametrize(("train", "test", "sign"), [(0.15, 0.05, -1), (0.05, 0.15, 1), (0.1, 0.1, 0)])
+@pytest.mark.parametrize(
+    ("train", "test", "sign"), [(0.15, 0.05, -1), (0.05, 0.15, 1), (0.1, 0.1, 0), (0.45, 0.1, -1)]
+)
 def test_the_range_holds_the_difference(train, test, sign):
     held = []
     for seed in range(10):

@@ -138,7 +138,32 @@ def test_a_small_split_is_read_by_the_model_of_train(folder: Path, tmp_path: Pat
     small = found(folder, tmp_path / "small", "small.csv").by_split["val"]
     assert small.fit.model is not None
     assert small.difference is None
+    assert small.describe_difference() == "too few rows to compare with train"
     assert small.noise_rate.num_rows == 40
+
+
+def test_noisy_labels_of_train_do_not_hide_that_test_is_cleaner(
+    folder: Path, result: FindResult, tmp_path: Path
+) -> None:
+    true, rng = np.load(folder / "true.npy"), np.random.default_rng(0)
+    with (folder / "data/all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    splits, oof = [row["split"] for row in rows], result.folder / "oof.csv"
+    for noisy, clean in (("train", "test"), ("test", "train")):
+        for row in rows:
+            right = int(true[int(row["image_id"][6:10])])
+            is_wrong = row["split"] == noisy and rng.random() < 0.45
+            row["label"] = str((right + int(rng.integers(1, 10))) % 10 if is_wrong else right)
+        write(folder / f"data/noisy_{noisy}.csv", rows, splits)
+        found = find(folder / f"data/noisy_{noisy}.csv", pred_probs=oof, output=tmp_path / noisy).by_split
+        assert found[noisy].fit.model.statistics.is_weak
+        assert not found[clean].fit.model.statistics.is_weak
+        if noisy == "train":
+            assert found["test"].describe_difference().startswith("cleaner than train by at least ")
+            assert found["test"].difference.low <= -0.45 <= found["test"].difference.high
+        else:  # photos of test may be hard, so that no good predictor knows them
+            assert found["test"].difference is None
+            assert found["test"].describe_difference() == "too weak predictions to compare with train"
 
 
 def test_brought_predictions_cover_all_splits(folder: Path, result: FindResult, tmp_path: Path) -> None:

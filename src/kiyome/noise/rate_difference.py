@@ -5,6 +5,7 @@ so that its doubt, which no data can tell from noise, is the same on both sides 
 """
 
 from dataclasses import dataclass
+from math import copysign
 from statistics import NormalDist
 
 from kiyome.noise.adaptive import AdaptiveFit
@@ -23,7 +24,9 @@ class RateDifference:
     value: float
     """Second less first, -1 to 1: negative where the second labels are cleaner."""
     low: float
+    """-1 where nothing bounds it."""
     high: float
+    """1 where nothing bounds it."""
     is_certain: bool
     """Whether the range leaves out zero."""
 
@@ -36,7 +39,9 @@ def noise_rate_difference(
     Neither set may have trained the models that predict it. The range runs over how sure true classes are,
     and up to a predictor that repeats a fifth of the first set's errors: then a right label of the second set
     looks wrong to it where a wrong one of the first looks right, and the difference looks 40 % smaller than
-    it is. Sampling error is added to both ends. Photos of the second set that are harder look like noise.
+    it is. Where predictions agree weakly with the first labels, nobody knows what they repeat: that end is
+    open (-1 or 1). They must agree with the second: a predictor that agrees with neither may be wrong itself.
+    Sampling error is added to both ends. Photos of the second set that are harder look like noise.
     """
     model = first.model
 
@@ -46,7 +51,7 @@ def noise_rate_difference(
 
     readings = [rate(second, factor) - rate(first, factor) for factor in (1 / SPREAD, 1.0, SPREAD)]
     seen = disagreement(second) - disagreement(first)
-    readings += [seen, seen / (1 - 2 * REPEATED)]
+    readings += [seen, copysign(1, seen) if model.statistics.is_weak else seen / (1 - 2 * REPEATED)]
     deviations = [sampling_deviation(fit, seed=seed) for fit in (first, second)]
     half = NormalDist().inv_cdf((1 + confidence) / 2) * sum(each**2 for each in deviations) ** 0.5
     low, high = max(min(readings) - half, -1.0), min(max(readings) + half, 1.0)

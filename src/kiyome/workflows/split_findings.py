@@ -46,7 +46,10 @@ class SplitFindings:
     """(K, K) [true, given]"""
     noise_rate: NoiseRate
     difference: RateDifference | None = None
-    """Noise rate less that of train; None for train itself, and where too few rows or doubt hide it."""
+    """Noise rate less that of train; None for train itself, with few rows, and where doubt may be noise.
+
+    A predictor that agrees with these labels is good enough, however little it agrees with those of train.
+    """
 
     @property
     def expected_joint(self) -> NDArray[np.float64]:
@@ -65,11 +68,15 @@ class SplitFindings:
     def describe_difference(self) -> str:
         """Return the noise against that of train in words."""
         difference = self.difference
+        if difference is None and len(self.rows) < FEWEST_ROWS:
+            return "too few rows to compare with train"
         if difference is None:
-            return "too few rows, or too weak predictions, to compare with train"
+            return "too weak predictions to compare with train"
         low, high, value = (100 * each for each in (difference.low, difference.high, difference.value))
         if not difference.is_certain:
             return f"not significantly different from train: {value:+.1f} points ({low:+.1f} to {high:+.1f})"
+        if difference.low == -1:
+            return f"cleaner than train by at least {-high:.1f} points"
         if value < 0:
             return f"cleaner than train by {-value:.1f} points ({-high:.1f} to {-low:.1f})"
         return f"noisier than train by {value:.1f} points ({low:.1f} to {high:.1f})"
@@ -119,9 +126,8 @@ def find_in_splits(
         )
         if train is not None and len(rows) >= FEWEST_ROWS:
             alike = fit_adaptive(labels, scored.by_one_model[rows], model=model)
-            weak = train.fit.model.statistics.is_weak or alike.model.statistics.is_weak
-            difference = None if weak else noise_rate_difference(train.fit, alike, seed=seed)
-            split = replace(split, difference=difference)
+            if not alike.model.statistics.is_weak:
+                split = replace(split, difference=noise_rate_difference(train.fit, alike, seed=seed))
         found[name] = split
     return found
 
