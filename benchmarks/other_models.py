@@ -116,7 +116,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    known = ["votes", "aggre", "random_label1", "digits", "elpv", "mango by class"]
+    known = ["votes", "aggre", "random_label1", "digits", "elpv", "mango by class", "mango by photo"]
     parser.add_argument("--sets", nargs="+", default=known, choices=known, metavar="NAME")
     asked = parser.parse_args()
     show(__file__, report(asked.work, asked.seeds, asked.sets), "openvino", "scikit-learn")
