@@ -182,7 +182,7 @@ def test_a_curve_ends_for_a_fold_by_its_own_held_out_rows_alone():
     input_map = fit_input_map(features, np.arange(90))
     seen, ones = input_map(features), np.ones(50, np.float32)
     mine, other = (HeldOut(seen.rows(rows), labels[rows], ones[:20]) for rows in (slice(20), slice(20, 40)))
-    unlike = other._replace(labels=(other.labels + 1) % 3)
+    unlike = other._replace(targets=(other.targets + 1) % 3)
 
     def curves(held_out):
         training = logistic.Training(seen.components[40:], labels[40:], ones, input_map.variances)
@@ -240,3 +240,74 @@ def test_rows_outside_all_folds_are_predicted_by_all_heads_and_teach_none():
     inputs = alone.heads.input_map(features[152:153])
     assert np.allclose(fit.of_one_head[2], alone.heads.of_folds[2].pred_probs(inputs)[0], atol=1e-5)
     assert (fit.regularization, fit.penalty) == (alone.regularization, alone.penalty)
+
+
+def as_weighted_rows(features, shares, folds, weights):
+    """One row for each class that a row has a share of, weighted by it."""
+    rows, classes = np.nonzero(shares)
+    return features[rows], classes, folds[rows], (weights[:, None] * shares)[rows, classes]
+
+
+def test_a_row_with_soft_labels_is_taught_as_one_weighted_row_for_each_class(monkeypatch):
+    """Both models are those of the longer table, fitted on the same inputs."""
+    monkeypatch.setattr(logistic, "TOLERANCE", 1e-9)
+    features, labels, folds = blobs(num_rows=120, overlap=2)
+    rng = np.random.default_rng(0)
+    weights = rng.choice([0.5, 1, 2], 120).astype(np.float32)
+    shares = np.float32(0.6) * np.eye(3, dtype=np.float32)[labels] + np.float32(0.4 / 3)
+    shares[:40] = np.eye(3)[labels[:40]]  # these are sure
+    input_map = fit_input_map(features, np.arange(120))
+    between = input_map.likeness(input_map.landmarks).astype(float)
+
+    def models(features, targets, weights):
+        seen = input_map(features)
+        training = logistic.Training(seen.components, targets, weights, input_map.variances)
+        solved = ridge.solve(ridge.sums_of(seen.likeness, targets, weights, 3), 1.0, between)
+        return logistic.fit(training, 0.01, logistic.start(training, 3)), *solved
+
+    long_features, classes, _, long_weights = as_weighted_rows(features, shares, folds, weights)
+    longer = models(long_features, classes, long_weights)
+    for mine, theirs in zip(models(features, shares, weights), longer, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-3)
+    logits = 3 * input_map(features).components[:, :3]
+    long_logits = 3 * input_map(long_features).components[:, :3]
+    factor, loss = calibrated(logits, shares, weights)
+    expected = calibrated(long_logits, classes, long_weights)
+    assert (factor, loss) == pytest.approx(expected, rel=0.05)
+
+
+def test_soft_labels_that_are_sure_are_labels_to_the_last_bit():
+    features, labels, folds = blobs(num_rows=200, num_classes=5, overlap=2)
+    weights = np.random.default_rng(0).choice([0, 0.5, 1], 200)
+    hard = cross_fit_head(features, labels, folds, num_classes=5, weights=weights)
+    sure = cross_fit_head(
+        features, labels, folds, num_classes=5, weights=weights, soft_labels=np.eye(5)[labels]
+    )
+    assert np.array_equal(hard.pred_probs, sure.pred_probs)
+    assert hard.log_loss == sure.log_loss
+
+
+def test_soft_labels_teach_what_wrong_labels_hide():
+    features, labels, folds = blobs(num_rows=400, overlap=1)
+    wrong = np.random.default_rng(1).random(400) < 0.4
+    given = np.where(wrong, (labels + 1) % 3, labels)
+    shares = np.where(wrong[:, None], np.eye(3)[labels] * 0.8 + np.eye(3)[given] * 0.2, np.eye(3)[given])
+    hard = cross_fit_head(features, given, folds, num_classes=3)
+    soft = cross_fit_head(features, given, folds, num_classes=3, soft_labels=shares)
+    assert log_loss(soft.pred_probs, labels).mean() < log_loss(hard.pred_probs, labels).mean() - 0.1
+    assert soft.accuracy_on_given == (soft.pred_probs.argmax(axis=1) == given).mean()
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        (np.ones((150, 2)) / 2, r"Soft labels have shape \(150, 2\). Expected \(150, 3\)."),
+        (np.ones((150, 3)), r"soft labels of row 0 are \[1.0, 1.0, 1.0\]. Expected shares from 0"),
+        (np.tile([1.5, -0.5, 0], (150, 1)), "Expected shares from 0 that sum to 1"),
+        (np.full((150, 3), np.nan), "The soft labels of row 0 are"),
+    ],
+)
+def test_soft_labels_that_are_no_shares_are_refused(shares, words):
+    features, labels, folds = blobs()
+    with pytest.raises(InputError, match=words):
+        cross_fit_head(features, labels, folds, num_classes=3, soft_labels=shares)

@@ -16,6 +16,7 @@ from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
 from kiyome.workflows.curate import curate
 from kiyome.workflows.find import find
+from kiyome.workflows.predict import predict
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,44 @@ def test_softened_labels_are_predictions_that_training_takes(found) -> None:
     issue = found.is_label_issue
     assert (targets[issue].max(axis=1) < 1).all()
     assert (targets[~issue].max(axis=1) == 1).all()
+
+
+def test_softened_labels_teach_the_heads_of_find(found, tmp_path: Path) -> None:
+    digits = found.folder.parent / "digits"
+    soft = curate(found.folder, action="soften", output=tmp_path / "soft")
+    how = {"backbone": "tiny", "cache_folder": found.folder.parent / "cache"}
+    taught = find(digits, soft_labels=soft.folder, output=tmp_path / "taught", **how)
+    again = find(soft.folder / "table.parquet", soft_labels=soft.folder, output=tmp_path / "again", **how)
+    np.testing.assert_array_equal(taught.table.folds, found.table.folds)
+    np.testing.assert_array_equal(taught.pred_probs, again.pred_probs)
+    given, issue = found.table.given_labels, found.is_label_issue
+    of_given = np.arange(len(given)), given
+    assert taught.pred_probs[of_given][issue].mean() < found.pred_probs[of_given][issue].mean()
+    np.testing.assert_array_equal(taught.given_labels, given)
+    assert any("taught the soft labels of soft. Heads were" in note for note in taught.scored.notes)
+    assert "soft labels" in read_diary(tmp_path)[-1].leaks[0]
+    said = predict(taught.folder, digits, output=tmp_path / "said.csv", cache_folder=how["cache_folder"])
+    assert said.pred_probs.shape == taught.pred_probs.shape
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_folds": 3}, "--soft-labels is given together with --folds or --seed"),
+        ({"pred_probs": "oof.csv"}, "--soft-labels is given together with --pred-probs"),
+        ({"with_runs": ["runs/a"]}, "--soft-labels is given together with --with"),
+    ],
+)
+def test_soft_labels_are_no_other_predictions(found, change, words) -> None:
+    with pytest.raises(InputError, match=words):
+        find(found.folder.parent / "digits", backbone="tiny", soft_labels=found.folder, **change)
+
+
+def test_soft_labels_of_other_photos_are_refused_before_a_run_begins(found, tmp_path: Path) -> None:
+    write_digits(tmp_path / "others", num_photos=200)
+    with pytest.raises(InputError, match=r"run on another table.*or leave out --soft-labels"):
+        find(tmp_path / "others", backbone="tiny", soft_labels=found.folder, output=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_flags_beyond_the_share_of_a_class_are_left_alone_and_told(found, tmp_path) -> None:

@@ -62,6 +62,12 @@ def find(
             " they help on held-out rows. May be given several times.",
         ),
     ] = None,
+    soft_labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of `curate --action soften`: its soft labels are what the heads are taught."
+        ),
+    ] = None,
     output: Output = None,
     backbone: Annotated[
         str | None,
@@ -111,6 +117,7 @@ def find(
       kiyome find photos/                           train/ and test/ with class folders: labels of both
       kiyome find train.csv --test test.csv         a test set, with labels or without
       kiyome find photos/ --with runs/train         a trained run beside it, where that helps
+      kiyome find photos/ --soft-labels runs/soft   a classifier taught what `curate --action soften` wrote
       kiyome find photos/ --precision 0.9           fewer rows, nine in ten of them wrong
       kiyome find photos/ --executor processes      photos embedded by several processes, or by ray, slurm
       kiyome find photos/ --backbone vit_small_patch14_dinov2.lvd142m
@@ -127,6 +134,7 @@ def find(
             pred_scale=pred_scale,
             features=features,
             with_runs=with_runs or (),
+            soft_labels=soft_labels,
             output=output,
             backbone=backbone,
             weights=weights,

@@ -59,6 +59,7 @@ def cross_fit_head(
     *,
     num_classes: int,
     weights: ArrayLike | None = None,
+    soft_labels: ArrayLike | None = None,
     on_progress: Progress = no_progress,
 ) -> HeadFit:
     """Return out-of-fold probabilities of logistic and kernel ridge regression, blended.
@@ -83,14 +84,17 @@ def cross_fit_head(
         K. A class that a training part lacks has probability zero there.
     weights : array of float, shape (N,), optional
         How much each row counts in training; one of weight 0 is only predicted.
+    soft_labels : array of float, shape (N, K), optional
+        Shares of the classes, which are taught in place of the labels; of any value outside all folds. A row
+        with shares counts as one row for each class, weighted by them.
     on_progress : callable
         Called as ``on_progress("fit heads", done, total)``.
 
     Raises
     ------
     InputError
-        If shapes differ, labels are out of range, features are not finite, folds are fewer than three, or
-        some folds together hold every row with weight.
+        If shapes differ, labels are out of range, shares do not sum to one, features are not finite, folds
+        are fewer than three, or some folds together hold every row with weight.
 
     Examples
     --------
@@ -106,13 +110,14 @@ def cross_fit_head(
     _check(features, labels, folds, num_classes)
     in_fold = folds >= 0
     weights, labels = np.where(in_fold, weights, np.float32(0)), np.where(in_fold, labels, 0)
+    targets = labels if soft_labels is None else _checked_shares(soft_labels, in_fold, num_classes)
     names = np.unique(folds[in_fold]).tolist()
     pairs = list(zip(names, names[1:] + names[:1], strict=True))
     num_steps = len(pairs) + len(names)
     _check_weights(weights > 0, folds, pairs)
 
     input_map = fit_input_map(features, np.flatnonzero(weights > 0))
-    rows = _Rows(input_map, input_map(features), labels, weights, folds, num_classes)
+    rows = _Rows(input_map, input_map(features), targets, weights, folds, num_classes)
     tried: list[dict[int, _Curves]] = []
     for curves in _in_parallel(rows.try_strengths, pairs):
         tried.append(curves)
@@ -131,7 +136,7 @@ def cross_fit_head(
     heads = Heads(
         input_map=input_map,
         of_folds=tuple(found.head for found in in_order),
-        power=calibrated(floored_log(pred_probs[counts]), labels[counts], weights[counts])[0],
+        power=calibrated(floored_log(pred_probs[counts]), targets[counts], weights[counts])[0],
     )
     outside = rows.inputs.rows(~in_fold)
     of_one_head = np.empty((len(outside.components), num_classes), np.float32)
@@ -173,25 +178,25 @@ class _Rows:
         self,
         input_map: InputMap,
         inputs: Inputs,
-        labels: NDArray[Any],
+        targets: NDArray[Any],
         weights: Floats,
         folds: NDArray[Any],
         num_classes: int,
     ) -> None:
-        self.inputs, self.labels, self.weights, self.folds = inputs, labels, weights, folds
+        self.inputs, self.targets, self.weights, self.folds = inputs, targets, weights, folds
         self.variances, self.num_classes = input_map.variances, num_classes
         self.between_landmarks = input_map.likeness(input_map.landmarks).astype(np.float64)
         self.sums = {fold: self._sums(folds == fold) for fold in np.unique(folds[folds >= 0]).tolist()}
 
     def _sums(self, of: NDArray[np.bool_]) -> ridge.Sums:
-        return ridge.sums_of(self.inputs.likeness[of], self.labels[of], self.weights[of], self.num_classes)
+        return ridge.sums_of(self.inputs.likeness[of], self.targets[of], self.weights[of], self.num_classes)
 
     def training_part(self, *left_out: int) -> tuple[logistic.Training, ridge.Sums]:
         """Return what either model is fitted on: the rows with weight in the other folds."""
         rows = (self.weights > 0) & ~np.isin(self.folds, left_out)
         sums = [sums for fold, sums in self.sums.items() if fold not in left_out]
         training = logistic.Training(
-            self.inputs.components[rows], self.labels[rows], self.weights[rows], self.variances
+            self.inputs.components[rows], self.targets[rows], self.weights[rows], self.variances
         )
         return training, ridge.total(sums)
 
@@ -199,7 +204,7 @@ class _Rows:
         """Return up to 20,000 rows with weight in a fold, on which models of other folds are compared."""
         rows = np.flatnonzero((self.weights > 0) & (self.folds == fold))
         rows = rows[:: -(-len(rows) // MOST_ROWS)]
-        return HeldOut(self.inputs.rows(rows), self.labels[rows], self.weights[rows])
+        return HeldOut(self.inputs.rows(rows), self.targets[rows], self.weights[rows])
 
     def try_strengths(self, pair: tuple[int, int]) -> dict[int, _Curves]:
         """Return for each fold of a pair the trials on the other, of models that were fitted on neither."""
@@ -269,6 +274,25 @@ def _check(features: NDArray[Any], labels: NDArray[Any], folds: NDArray[Any], nu
         raise InputError(
             "The features hold NaN or infinity.", remedy="Leave out the rows of unreadable photos."
         )
+
+
+def _checked_shares(soft_labels: ArrayLike, in_fold: NDArray[np.bool_], num_classes: int) -> Floats:
+    """The shares (N, K), zero outside all folds; InputError where they are none."""
+    shares = np.asarray(soft_labels, np.float32)
+    if shares.shape != (len(in_fold), num_classes):
+        raise InputError(
+            f"Soft labels have shape {shares.shape}.",
+            expected=f"Expected {(len(in_fold), num_classes)}.",
+            remedy="Give each row one share for each class.",
+        )
+    bad = np.flatnonzero(in_fold & ~((shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < 1e-3)))
+    if bad.size:
+        raise InputError(
+            f"The soft labels of row {bad[0]} are {shares[bad[0]].tolist()}.",
+            expected="Expected shares from 0 that sum to 1.",
+            remedy="Divide them by their sum.",
+        )
+    return np.where(in_fold[:, None], shares, np.float32(0))
 
 
 def _check_weights(weighted: NDArray[np.bool_], folds: NDArray[Any], pairs: list[tuple[int, int]]) -> None:

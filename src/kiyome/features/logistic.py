@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.features.targets import counts_of, shares_of
+
 Floats = NDArray[np.float32]
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -29,7 +31,8 @@ class Training(NamedTuple):
 
     components: Floats
     """(n, R + 1); the last column is 1."""
-    labels: NDArray[Any]
+    targets: NDArray[Any]
+    """(n,) labels, or (n, K) shares."""
     weights: Floats
     variances: Floats
     """(R + 1,) about the mean square of each component."""
@@ -45,7 +48,7 @@ def path(training: Training, num_classes: int) -> Iterator[Floats]:
 
 def start(training: Training, num_classes: int) -> Floats:
     """Return coefficients (R + 1, K) that give every photo the shares of the classes."""
-    counts = np.bincount(training.labels, training.weights, num_classes)
+    counts = counts_of(training.targets, training.weights, num_classes)
     coefficients = np.zeros((training.components.shape[1], num_classes), np.float32)
     coefficients[-1] = np.where(counts > 0, np.log(np.maximum(counts, 1e-12) / counts.sum()), ABSENT)
     return coefficients
@@ -79,20 +82,20 @@ def fit(training: Training, strength: float, coefficients: Floats) -> Floats:
 
 def mean_loss(training: Training, coefficients: Floats) -> tuple[float, Floats]:
     """Return the weighted mean log loss and its gradient (R + 1, K), by blocks that stay in the cache."""
-    components, labels, weights, _ = training
+    components, targets, weights, _ = training
     total, gradient = 0.0, np.zeros_like(coefficients)
-    for first in range(0, len(labels), BLOCK):
+    for first in range(0, len(targets), BLOCK):
         block = slice(first, first + BLOCK)
         x, weight = components[block], weights[block]
-        given = np.arange(len(x)), labels[block]
+        shares = shares_of(targets[block], coefficients.shape[1])
         exps = x @ coefficients
         exps -= exps.max(axis=1, keepdims=True)
-        of_given = exps[given]
+        of_given = np.einsum("nk,nk->n", shares, exps)
         np.exp(exps, out=exps)
         sums = exps.sum(axis=1)
         total += float(weight @ (np.log(sums) - of_given))
         exps *= (weight / sums)[:, None]
-        exps[given] -= weight
+        exps -= weight[:, None] * shares
         gradient += x.T @ exps
     scale = 1 / float(weights.sum())
     return total * scale, gradient * np.float32(scale)

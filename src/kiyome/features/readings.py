@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.predictions import floored_log
 from kiyome.features.inputs import InputMap, Inputs
 from kiyome.features.ridge import Ridge
+from kiyome.features.targets import shares_of
 
 Floats = NDArray[np.float32]
 
@@ -73,7 +74,8 @@ class HeldOut(NamedTuple):
     """Rows on which models are compared that were not fitted on them."""
 
     inputs: Inputs
-    labels: NDArray[Any]
+    targets: NDArray[Any]
+    """(n,) labels, or (n, K) shares."""
     weights: Floats
 
 
@@ -98,7 +100,7 @@ def ridge_readings(ridge: Ridge, likeness: Floats) -> tuple[Floats, Floats]:
 
 def try_readings(readings: tuple[Floats, ...], held_out: HeldOut) -> Trial:
     """Return the trial of a model's readings of these rows; the loss is that of the last one."""
-    found = [calibrated(each, held_out.labels, held_out.weights) for each in readings]
+    found = [calibrated(each, held_out.targets, held_out.weights) for each in readings]
     return Trial(found[-1][1] * float(held_out.weights.sum()), tuple(factor for factor, _ in found))
 
 
@@ -110,20 +112,20 @@ def best_trial(curves: list[list[Trial]]) -> tuple[int, tuple[float, ...]]:
     return best, tuple(np.exp(factors).tolist())
 
 
-def calibrated(logits: Floats, labels: NDArray[Any], weights: Floats) -> tuple[float, float]:
-    """Return the factor of least log loss on the labels, and that mean loss.
+def calibrated(logits: Floats, targets: NDArray[Any], weights: Floats) -> tuple[float, float]:
+    """Return the factor of least log loss on labels (n,) or shares (n, K), and that mean loss.
 
     As in Platt scaling, targets stop short of one by the weight of about one row, so no factor is infinite.
     """
     from scipy.optimize import minimize_scalar
 
-    step = -(-len(labels) // MOST_ROWS)
-    logits, labels, weights = logits[::step], labels[::step], weights[::step]
-    rows, doubt = np.arange(len(labels)), 1 / (len(labels) + 2)
+    step = -(-len(targets) // MOST_ROWS)
+    logits, weights = logits[::step], weights[::step]
+    shares, doubt = shares_of(targets[::step], logits.shape[1]), 1 / (len(logits) + 2)
 
     def losses(log_factor: float) -> tuple[float, float]:
         logs = floored_log(softmax(np.float32(np.exp(log_factor)) * logits))
-        each = np.stack([logs[rows, labels], logs.mean(axis=1)]).astype(np.float64)
+        each = np.stack([np.einsum("nk,nk->n", shares, logs), logs.mean(axis=1)]).astype(np.float64)
         of_given, of_all = -np.average(each, axis=1, weights=weights)
         return float(of_given), float(of_all)
 

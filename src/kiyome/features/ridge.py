@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kiyome.features.targets import counts_of, shares_of
+
 Floats = NDArray[np.float32]
 
 GRID = (0.3, 1.0, 3.0)
@@ -44,22 +46,21 @@ def total(parts: Sequence[Sums]) -> Sums:
     return Sums(*(sum(each[1:], start=each[0]) for each in zip(*parts, strict=True)))
 
 
-def sums_of(likeness: Floats, labels: NDArray[Any], weights: Floats, num_classes: int) -> Sums:
-    """Return the sums of these rows, in double precision from blocks in single."""
+def sums_of(likeness: Floats, targets: NDArray[Any], weights: Floats, num_classes: int) -> Sums:
+    """Return the sums of these rows, of labels (n,) or shares (n, K), in double precision."""
     from scipy.sparse import csr_array
 
     num_landmarks = likeness.shape[1]
     products = np.zeros((num_landmarks, num_landmarks))
     by_class = np.zeros((num_landmarks, num_classes))
-    for start in range(0, len(labels), BLOCK):
+    for start in range(0, len(targets), BLOCK):
         block = slice(start, start + BLOCK)
         rows, weight = likeness[block], weights[block]
         weighted = rows if (weight == 1).all() else rows * np.sqrt(weight)[:, None]
         products += weighted.T @ weighted
-        each = np.arange(len(rows))
-        one_hot = csr_array((weight, (labels[block], each)), shape=(num_classes, len(rows)))
-        by_class += (one_hot @ rows).T
-    return Sums(products, by_class, np.bincount(labels, weights, num_classes).astype(float))
+        shares = csr_array((weight[:, None] * shares_of(targets[block], num_classes)).T)
+        by_class += (shares @ rows).T
+    return Sums(products, by_class, counts_of(targets, weights, num_classes))
 
 
 class Ridge(NamedTuple):

@@ -134,6 +134,18 @@ def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedR
     )
 
 
+def check_rows_of(run: FinishedRun, table: Table, *, option: str) -> None:
+    """Raise InputError where the run cannot be one on this table, before any photo is read."""
+    same_classes = run.table.class_names == table.class_names
+    if same_classes and np.isin(run.table.image_ids, table.image_ids).all():
+        return
+    raise InputError(
+        f"{run.path} is a run on another table: it has other photos or class names.",
+        expected="Expected a run on the rows of these data.",
+        remedy=f"Name {run.path / 'table.parquet'} as the data, or leave out {option}.",
+    )
+
+
 def check_same_folds(runs: Sequence[FinishedRun]) -> None:
     """Raise InputError for runs with other rows, given labels or folds: their rows cannot be compared."""
     for other in runs[1:]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.escapes import formula_warnings
+from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.run import RunFolder
 from kiyome.artifacts.storage import cache_notes, sha256_of_file
 from kiyome.artifacts.table import TRAIN, Table
@@ -21,11 +22,13 @@ from kiyome.images.decode import decode_photo, read_photo_file
 from kiyome.models import load_backbone
 from kiyome.noise.label_issues import check_filter
 from kiyome.progress import Progress, no_progress, shows_progress
+from kiyome.reading.finished_run import check_rows_of, open_run
 from kiyome.report.find_report import Repeats, SplitLine
 from kiyome.workflows.find_result import FindResult, write_find
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
 from kiyome.workflows.run_folds import RunFolds
 from kiyome.workflows.scored_table import (
+    SOFT_LABELS_LEAK,
     ScoredTable,
     cross_fit_features,
     embed_and_cross_fit,
@@ -86,6 +89,7 @@ def find(
     pred_scale: str = "probabilities",
     features: Path | str | None = None,
     with_runs: Sequence[Path | str] = (),
+    soft_labels: Path | str | None = None,
     output: Path | str | None = None,
     backbone: str | None = None,
     weights: Path | str | None = None,
@@ -134,6 +138,10 @@ def find(
         Finished runs on the same rows, such as those of `train`, whose folds are used. The out-of-fold
         predictions of each are blended in if they lower the log loss of held-out rows by two standard errors
         and 3 %: on given labels, or on 50 or more labels that people decided in the reviews of these runs.
+    soft_labels
+        The folder of ``curate --action soften``, or another finished run on the same rows, whose folds are
+        used: its predictions are what the heads are taught in place of the labels. They saw the labels of
+        all folds, so the score out of fold is too high; rows are still ranked by their given labels.
     output
         The run folder; by default the next free ``runs/NAME``. The same command finds its folder again.
     backbone, weights
@@ -183,13 +191,22 @@ def find(
     check_filter(method, precision)
     where = choose_executor(executor)
     has_new_split = num_folds is not None or seed is not None
-    if with_runs and has_new_split:
+    for option, runs in (("--with", with_runs), ("--soft-labels", soft_labels)):
+        if runs and has_new_split:
+            raise InputError(
+                f"{option} is given together with --folds or --seed.",
+                expected="Expected the folds of the other runs.",
+                remedy="Leave out --folds and --seed.",
+            )
+    if soft_labels is not None and (with_runs or pred_probs is not None):
+        other = "--with" if with_runs else "--pred-probs"
         raise InputError(
-            "--with is given together with --folds or --seed.",
-            expected="Expected the folds of the other runs.",
-            remedy="Leave out --folds and --seed.",
+            f"--soft-labels is given together with {other}.",
+            expected="Expected heads that the soft labels teach, and no other predictions.",
+            remedy=f"Leave out --soft-labels, or leave out {other}.",
         )
     others = open_other_runs(with_runs) if with_runs else None
+    softened = None if soft_labels is None else open_run(soft_labels)
     path = run_folder_path(data, output)
     table = open_table(
         data,
@@ -226,22 +243,30 @@ def find(
         if pred_scale != "probabilities":
             config["pred_scale"] = pred_scale
     if others is not None:
-        others.check_table(table)
+        check_rows_of(others.runs[0], table, option="--with")
         config["with"] = others.config()
+    if softened is not None:
+        refuse_splits(table, "find --soft-labels")
+        check_rows_of(softened, table, option="--soft-labels")
+        config["soft_labels_sha256"] = sha256_of_file(softened.path / "predictions" / ARRAY_FILE)
     run_folder = RunFolder.create_or_reopen(
         path, command="find", config=config, table=table, named_by_user=output is not None
     )
     with run_folder as run:
         is_own = has_new_split or table.folds is not None
         # of three folds the head keeps one to choose its regularization
-        like = None if others is None else others.runs[0].path
+        like = softened.path if softened else None if others is None else others.runs[0].path
         run_folds = RunFolds(run=run.path, num_folds=num_folds, seed=seed, is_own=is_own, fewest=3, like=like)
         if features is not None:
-            scored = cross_fit_features(features, table, run_folds=run_folds, on_progress=on_progress)
+            scored = cross_fit_features(
+                features, table, run_folds=run_folds, softened=softened, on_progress=on_progress
+            )
         elif pred_probs is None:
             cache: dict[str, Any] = {"cache_folder": cache_folder, "on_progress": on_progress}
             embed_elsewhere(table.photo_paths(), network, executor=where, weights=weights, **cache)
-            scored = embed_and_cross_fit(table, network, run_folds=run_folds, weights=weights, **cache)
+            scored = embed_and_cross_fit(
+                table, network, run_folds=run_folds, softened=softened, weights=weights, **cache
+            )
             scored = replace(scored, notes=(*scored.notes, *(() if cache_folder else cache_notes())))
         else:
             scored = read_scored_table(pred_probs, table, scale=pred_scale)
@@ -250,7 +275,7 @@ def find(
         title = Path(data).resolve().name
         result = examine(run.path, scored, title=title, method=method, precision=precision, seed=seed)
         write_find(result, on_progress=on_progress)
-    note_run(result.folder)
+    note_run(result.folder, leaks=() if softened is None else (SOFT_LABELS_LEAK,))
     return result
 
 

@@ -15,12 +15,17 @@ from kiyome.images.check import PhotoCheck, check_records
 from kiyome.models import Backbone
 from kiyome.progress import Progress, no_progress
 from kiyome.reading.features_file import read_features
+from kiyome.reading.finished_run import FinishedRun, check_folds_of
 from kiyome.reading.predictions import read_out_of_fold
 from kiyome.workflows.leaks import find_leaks, leak_note
 from kiyome.workflows.outputs import lost_classes, photo_summary
 from kiyome.workflows.run_folds import RunFolds, usable_photos
 
 BLOCK = 4096
+SOFT_LABELS_LEAK = (
+    "Heads were taught soft labels, which came from models that saw the labels of all folds. The score is too"
+    " high, the more so the closer heads fit."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,12 @@ def read_scored_table(pred_probs: Path | str, table: Table, *, scale: str = "pro
 
 
 def cross_fit_features(
-    path: Path | str, table: Table, *, run_folds: RunFolds, on_progress: Progress = no_progress
+    path: Path | str,
+    table: Table,
+    *,
+    run_folds: RunFolds,
+    softened: FinishedRun | None = None,
+    on_progress: Progress = no_progress,
 ) -> ScoredTable:
     """Return out-of-fold predictions of a head that is cross-fitted on the user's features.
 
@@ -125,6 +135,7 @@ def cross_fit_features(
         np.asarray(scored.folds),
         num_classes=scored.num_classes,
         weights=scored.weights,
+        soft_labels=_soft_labels(scored, softened, run_folds.run),
         on_progress=on_progress,
     )
     name = Path(path).name
@@ -144,8 +155,20 @@ def cross_fit_features(
             ("features", f"{name}, {features.shape[1]:,} a row"),
             *_head_facts(head, num_folds=int(np.asarray(scored.folds).max()) + 1, alike="equal rows"),
         ),
-        notes=(*read_notes, *run_folds.note(scored, say=new_folds)),
+        notes=(*read_notes, *run_folds.note(scored, say=new_folds), *_soft_labels_note(softened)),
     )
+
+
+def _soft_labels(scored: Table, softened: FinishedRun | None, run: Path) -> NDArray[np.float32] | None:
+    """Return the targets (N, K) in a run on the same rows, labels and folds; None where there is none."""
+    if softened is None:
+        return None
+    check_folds_of(run, scored, softened)
+    return softened.predictions.pred_probs
+
+
+def _soft_labels_note(softened: FinishedRun | None) -> list[str]:
+    return [] if softened is None else [f"taught the soft labels of {softened.name}. {SOFT_LABELS_LEAK}"]
 
 
 def equal_rows(features: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
@@ -172,6 +195,7 @@ def embed_and_cross_fit(
     backbone: Backbone,
     *,
     run_folds: RunFolds,
+    softened: FinishedRun | None = None,
     weights: Path | str | None = None,
     cache_folder: Path | str | None = None,
     on_progress: Progress = no_progress,
@@ -196,6 +220,7 @@ def embed_and_cross_fit(
         np.asarray(scored.folds),
         num_classes=scored.num_classes,
         weights=scored.weights,
+        soft_labels=_soft_labels(scored, softened, run_folds.run),
         on_progress=on_progress,
     )
     predictions = Predictions(
@@ -228,7 +253,14 @@ def embed_and_cross_fit(
         notes=tuple(
             filter(
                 None,
-                (*lost_classes(photos), *leak_note(table, leaks), *earlier, backbone.note, *features.notes),
+                (
+                    *lost_classes(photos),
+                    *leak_note(table, leaks),
+                    *earlier,
+                    *_soft_labels_note(softened),
+                    backbone.note,
+                    *features.notes,
+                ),
             )
         ),
     )

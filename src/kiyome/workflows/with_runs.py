@@ -45,18 +45,6 @@ class OtherRuns:
             for run, review in zip(self.runs, self.reviews, strict=True)
         ]
 
-    def check_table(self, table: Table) -> None:
-        """Raise InputError where the first run cannot be one on this table, before any photo is read."""
-        first = self.runs[0]
-        same_classes = first.table.class_names == table.class_names
-        if same_classes and np.isin(first.table.image_ids, table.image_ids).all():
-            return
-        raise InputError(
-            f"{first.path} is a run on another table: it has other photos or class names.",
-            expected="Expected a run on the rows of these data.",
-            remedy=f"Name {first.path / 'table.parquet'} as the data, or leave out --with.",
-        )
-
     def decided_labels(self, table: Table) -> NDArray[np.int64]:
         """Return the labels (N,) that people decided on, -1 elsewhere; the first run named counts."""
         labels = np.full(len(table), -1)
