@@ -125,7 +125,10 @@ def curate_table(
         actions=actions,
         by_people=by_people,
         targets=None if pred_probs is None else _targets(curated, actions, issues.probability, pred_probs),
-        notes=notes_on_cap(table, flagged, taken, among=among, done=done),
+        notes=(
+            *notes_on_cap(table, flagged, taken, among=among, done=done),
+            *_notes_on_other_splits(judged, ~is_train & issues.is_label_issue & ~by_people),
+        ),
         leaked=leaked,
     )
 
@@ -169,6 +172,19 @@ def notes_on_cap(
         f" {num_left_out[label]:,} {done}, the surest kept"
         for label in np.flatnonzero(num_left_out < num_flagged)
     )
+
+
+def _notes_on_other_splits(judged: Mask, flagged: Mask) -> list[str]:
+    """Return notes on rows (N,) outside train: those that people judged, and flagged ones undecided."""
+    notes = []
+    if num := np.count_nonzero(judged):
+        notes.append(
+            f"{num:,} rows outside train have the label of people as true label: evaluate uses it, training"
+            " does not"
+        )
+    if num := np.count_nonzero(flagged):
+        notes.append(f"{num:,} flagged rows outside train stay as they are until people decide about them")
+    return notes
 
 
 def has_weight(table: Table) -> Mask:

@@ -14,7 +14,7 @@ from kiyome.decisions.exchange.fiftyone import read_fiftyone
 from kiyome.decisions.exchange.formats import parse_file
 from kiyome.decisions.exchange.label_studio import labeling_interface, read_label_studio
 from kiyome.decisions.items import ReviewItems
-from kiyome.errors import InputError
+from kiyome.errors import InputError, TableError
 
 CLASSES = ("healthy", "rust")
 
@@ -344,3 +344,19 @@ def test_a_class_may_be_spelled_otherwise_where_one_is_meant(tmp_path: Path) -> 
     (tmp_path / "d.csv").write_text("image_id,decision,label\n4,relabel,b\n")
     with pytest.raises(InputError, match="'b' line 2"):
         parse_file(tmp_path / "d.csv", items.class_names)
+
+
+def test_a_table_of_labels_holds_what_people_say_of_photos(tmp_path: Path) -> None:
+    path = tmp_path / "raters.csv"
+    path.write_text("image_id,reviewer,label\na.jpg,ann,rust\na.jpg,ben,healthy\nb.jpg,ben,\n")
+    read = parse_file(path, ["healthy", "rust"])
+    assert said(read) == [("a.jpg", "rust", "ann"), ("a.jpg", "healthy", "ben")]
+    assert read.skipped == {"labels that are empty": 1}
+    path.write_text("image_id,reviewer,label\na.jpg,ann,rost\n")
+    with pytest.raises(TableError, match=r"labels that are not classes: 'rost' line 2"):
+        parse_file(path, ["healthy", "rust"])
+    path.write_text("image_id,reviewer\na.jpg,ann\n")
+    with pytest.raises(
+        InputError, match=r"raters.csv has no column decision or label.* or image_id and label"
+    ):
+        parse_file(path, ["healthy", "rust"])

@@ -58,9 +58,11 @@ def test_unsure_rows_count_both_ways() -> None:
     design, wrong, on_given, right = world(2)
     answers = np.where(wrong, WRONG, RIGHT)
     answers[design.ranking[:40]] = UNSURE
-    found = reviewed_score(design, answers, on_given, right & wrong).accuracy_on_true
+    score = reviewed_score(design, answers, on_given, right & wrong)
+    found = score.accuracy_on_true
     assert found.low <= right.mean() <= found.high
     assert found.high - found.low == pytest.approx(40 / N)
+    assert "labels found wrong, 40 unsure or disputed; rest by" in score.describe()
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:

@@ -55,7 +55,9 @@ def test_the_page_shows_every_part_and_escapes_names(tmp_path: Path, leaves, run
 
 def test_another_run_is_compared_on_given_and_on_true_labels(tmp_path: Path, leaves, run_of) -> None:
     good, bad = run_of(tmp_path / "good", leaves(), right=0.97), run_of(tmp_path / "bad", leaves(), right=0.6)
-    against = evaluate(good, against=[bad]).against["bad"]
+    result = evaluate(good, against=[bad])
+    against, known = result.against["bad"], np.count_nonzero(leaves().true_labels >= 0)
+    assert result.describe()[0].startswith(f"Accuracy on true labels, known for {known} of {N} rows: 9")
     assert against.on_given.verdict == "better"
     assert against.on_true is not None
     assert against.on_true.verdict == "better"

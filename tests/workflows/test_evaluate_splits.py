@@ -53,6 +53,7 @@ def test_test_rows_are_evaluated_where_there_are_any(tmp_path: Path, parted, run
     assert "All below is of val rows." in shown
     told = json.loads((result.folder / "evaluate.json").read_text("utf-8"))
     assert told["split"] == "test"
+    assert "; accuracy on given labels of test rows " in told["answer"]
     assert "All below is of test rows." in (result.folder / "report.html").read_text("utf-8")
 
 

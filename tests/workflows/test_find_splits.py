@@ -214,7 +214,17 @@ def test_curate_changes_train_and_keeps_splits(folder: Path, result: FindResult,
     run = curate(
         result.folder, action="relabel", decisions=tmp_path / "answers.csv", output=tmp_path / "curated"
     )
+    assert (
+        "2 rows outside train have the label of people as true label: evaluate uses it, training does not"
+        in run.summary()["notes"]
+    )
     table, is_train = run.table, result.table.in_split("train")
+    flagged = result.is_label_issue & ~is_train
+    flagged[test] = False
+    assert flagged.any()
+    assert any(
+        note.startswith(f"{flagged.sum()} flagged rows outside train stay") for note in run.curated.notes
+    )
     assert np.array_equal(table.split_names, result.table.split_names)
     changed = table.labels != table.given_labels
     assert changed[is_train].any()

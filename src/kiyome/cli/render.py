@@ -285,7 +285,7 @@ def show_diary(result: "DiaryResult") -> None:
         shown.add_column(visible(name), justify="right", overflow="fold")
     for each in result.lines:
         score = [each.score, f"n = {each.num_rows:,}"] if each.score else []
-        score += [f"{name} {cell[0]}, {cell[1]}" for name, cell in each.by_split.items()]
+        score += [text for name, cell in each.by_split.items() for text in (f"{name} {cell[0]}", cell[1])]
         cells = (
             "\n".join([each.run, each.finished, f"by {each.command}"]),
             "\n".join([*score, *(f"leak {mark}" for mark in each.leaks), *each.beside]),

@@ -42,6 +42,8 @@ class ReviewedScore:
     """Rows that somebody looked at."""
     num_wrong: int
     """Wrong labels among them."""
+    num_unsure: int
+    """Rows among them on which people are unsure or disagree: the interval holds all their answers."""
 
     @property
     def num_measured(self) -> int:
@@ -52,9 +54,11 @@ class ReviewedScore:
         """Return the result in a sentence."""
         true = self.accuracy_on_true
         value, low, high = (100 * each for each in (true.value, true.low, true.high))
+        unsure = f", {self.num_unsure:,} unsure or disputed" if self.num_unsure else ""
         return (
             f"True accuracy by the review: {value:.1f} % ({low:.1f} to {high:.1f} %); {self.num_seen:,} rows"
-            f" reviewed, {self.num_wrong:,} labels found wrong; rest by {self.num_measured:,} random rows."
+            f" reviewed, {self.num_wrong:,} labels found wrong{unsure}; rest by {self.num_measured:,} random"
+            " rows."
         )
 
 
@@ -126,6 +130,7 @@ def reviewed_score(
         noise_rate=review.noise_rate,
         num_seen=review.num_seen,
         num_wrong=review.num_wrong,
+        num_unsure=int(np.count_nonzero(unsure)),
     )
 
 

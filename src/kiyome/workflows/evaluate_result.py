@@ -115,14 +115,18 @@ class EvaluateResult:
     def answer(self) -> str:
         """Return the result in one sentence."""
         found = self.under_noise
-        given = f"accuracy on given labels {found.accuracy_on_given.as_percent()}."
+        of_split = f" of {self.split} rows" if self.splits() else ""
+        given = f"accuracy on given labels{of_split} {found.accuracy_on_given.as_percent()}."
         if self.audit is not None:
             return f"True accuracy {self.audit.score.accuracy_on_true.as_percent()} by audit; {given}"
         return f"True accuracy plausibly {found.plausible.as_percent()}; {given}"
 
     def describe(self) -> tuple[str, ...]:
         """Return the result in sentences: that of an audit first, then what labels and predictions imply."""
-        review = () if self.review is None else (self.review.describe(),)
+        review: tuple[str, ...] = () if self.review is None else (self.review.describe(),)
+        if (true := self.scores.accuracy_on_true) is not None:
+            known = f"known for {true.num_rows:,} of {self.scores.accuracy_on_given.num_rows:,} rows"
+            review = (*review, f"Accuracy on true labels, {known}: {true.as_percent()}.")
         if self.audit is None:
             return (*review, *self.under_noise.describe())
         score = self.audit.score

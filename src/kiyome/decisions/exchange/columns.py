@@ -11,6 +11,7 @@ the CSV as a formula, unless exact cells are wanted; reading removes the apostro
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import cast, get_args
@@ -69,17 +70,19 @@ def write_corrected_labels(rows: ReviewedRows, *, raw: bool = False) -> Exported
 
 
 def read_decisions(records: Records, class_names: Sequence[str]) -> ParsedFile:
-    """Return the decisions in a file with these columns; only image_id and decision are required.
+    """Return the decisions in a file with these columns; only image_id and decision or label are required.
 
     Where the file names the given label, keep means that class: a table may have other given labels since.
+    Without the column decision, each label is what a person says of the photo; an empty one is no answer.
     """
     if not records.columns:  # JSON Lines without a line
         return ParsedFile(decisions=())
-    for name in ("image_id", "decision"):
-        if name not in records.columns:
+    for names in (("image_id",), ("decision", "label")):
+        if not any(name in records.columns for name in names):
             raise InputError(
-                f"{records.source.name} has no column {name}.",
-                expected="Expected the columns image_id, decision and, where rows are relabeled, label.",
+                f"{records.source.name} has no column {' or '.join(names)}.",
+                expected="Expected the columns image_id, decision and, where rows are relabeled, label; or"
+                " image_id and label.",
                 remedy="Add it.",
             )
     photos, reviewers = _texts(records, "image_id"), _texts(records, "reviewer")
@@ -92,11 +95,16 @@ def read_decisions(records: Records, class_names: Sequence[str]) -> ParsedFile:
                 image_id=photo, verdict="relabel" if label else verdict, label=label or None, reviewer=who
             )
             for photo, label, verdict, who in lines
-        ]
+            if verdict is not None
+        ],
+        skipped=Counter("labels that are empty" for verdict in verdicts if verdict is None),
     )
 
 
-def _verdicts(records: Records) -> list[Verdict]:
+def _verdicts(records: Records) -> Sequence[Verdict | None]:
+    """Return the decision of each line; where the file has labels only, None beside an empty one."""
+    if "decision" not in records.columns:
+        return ["relabel" if label else None for label in records.texts("label")]
     verdicts = _texts(records, "decision")
     if unknown := [row for row, verdict in enumerate(verdicts) if verdict not in get_args(Verdict)]:
         records.fail(
@@ -109,7 +117,7 @@ def _verdicts(records: Records) -> list[Verdict]:
     return cast("list[Verdict]", verdicts)
 
 
-def _labels(records: Records, verdicts: list[Verdict], class_names: Sequence[str]) -> list[str]:
+def _labels(records: Records, verdicts: Sequence[Verdict | None], class_names: Sequence[str]) -> list[str]:
     """Return the class that each line names; empty where it names none."""
     labels, given = _texts(records, "label"), _texts(records, "given_label")
     pairs = zip(verdicts, labels, strict=True)
