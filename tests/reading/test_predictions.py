@@ -46,6 +46,22 @@ def written(
     return path
 
 
+def test_an_array_of_one_split_is_matched_with_its_rows(tmp_path):
+    splits = np.where(np.arange(N) % 4 == 0, "test", "train").astype(object)
+    of, is_test = table(splits=splits), splits == "test"
+    np.save(tmp_path / "net.npy", PROBS[is_test])
+    found = read(tmp_path / "net.npy", of)
+    assert found.table.image_ids.tolist() == of.image_ids[is_test].tolist()
+    assert np.allclose(found.predictions.pred_probs, PROBS[is_test])
+    assert found.notes[0] == "The 15 rows of net.npy are read as those of test, in order."
+    np.save(tmp_path / "net.npy", np.stack([PROBS[is_test], PROBS[is_test]]))
+    assert np.allclose(read(tmp_path / "net.npy", of).predictions.pred_probs, PROBS[is_test])
+    halves = np.where(np.arange(N) % 2 == 0, "test", "train").astype(object)
+    np.save(tmp_path / "net.npy", PROBS[::2])
+    with pytest.raises(InputError, match=r"shape \(30, 3\).* Expected floats, 60 rows"):
+        read(tmp_path / "net.npy", table(splits=halves))
+
+
 def read(path: Path, of: Table | None = None, **options: str) -> ReadPredictions:
     return read_out_of_fold(path, of or table(), **options)
 

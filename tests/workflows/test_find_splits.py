@@ -304,3 +304,23 @@ def test_a_score_of_train_has_a_caveat_where_test_does_not_look_like_it(
     assert sentence.startswith("test does not look like train (AUC")
     assert sentence in evaluate(result.folder, split="train", output=tmp_path / "train").caveats
     assert sentence not in evaluate(result.folder, split="test", output=tmp_path / "test").caveats
+
+
+def test_predictions_of_test_rows_alone_are_found_in_and_not_blended(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{row}.jpg,{'cat' if row % 2 else 'dog'},{'test' if row < 60 else 'train'}" for row in range(200)
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["image_id,label,split", *lines]) + "\n")
+    second = np.clip((np.arange(60) % 2 == 0) + rng.normal(0, 0.2, 60), 0.01, 0.99)
+    np.save(tmp_path / "net.npy", np.stack([1 - second, second], axis=1))
+    runner, output = CliRunner(), str(tmp_path / "net")
+    given = ["--pred-probs", str(tmp_path / "net.npy"), "--output", output]
+    shown = runner.invoke(app, ["find", str(tmp_path / "table.csv"), *given]).stdout
+    assert "The 60 rows of net.npy are read as those of test, in order." in shown
+    assert "60 rows, about" in shown
+    assert "train" not in shown.partition("60 rows, about")[2].partition("flagged\n")[0]
+    assert "compare with train" not in (tmp_path / "net" / "report.html").read_text("utf-8")
+    other = find(tmp_path / "table.csv", pred_probs=tmp_path / "net.npy", output=tmp_path / "other")
+    with pytest.raises(InputError, match=r"no rows of the split 'train', but of test. Give a run with pred"):
+        blend([output, other.folder])

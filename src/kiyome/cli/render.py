@@ -75,7 +75,7 @@ def _splits(result: "FindResult") -> None:
         return
     for name, split in result.by_split.items():
         about, flagged = split.describe_rate(), int(split.is_label_issue.sum())
-        compared = "" if name == TRAIN else f"; {split.describe_difference()}"
+        compared = "" if name == TRAIN or TRAIN not in result.by_split else f"; {split.describe_difference()}"
         line(f"  {name:<9} {len(split.rows):>7,} rows, {about}, {flagged:,} flagged{compared}")
     if unlabeled := int((~result.table.is_labeled).sum()):
         line(f"  unlabeled {unlabeled:>7,} rows, predicted only")

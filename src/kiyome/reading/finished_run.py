@@ -67,10 +67,10 @@ class FinishedRun:
         if rows.all():
             return self
         if not rows.any():
+            others = ", ".join(self.table.splits_in_use)
             raise InputError(
-                f"{self.path} has no rows of the split {split!r}.",
-                expected=f"Expected one of its splits: {', '.join(self.table.splits_in_use)}.",
-                remedy="Name one of these.",
+                f"{self.path} has no rows of the split {split!r}, but of {others}.",
+                remedy="Give a run with predictions of such rows.",
             )
         return self._take(rows)
 

@@ -85,9 +85,15 @@ def read_out_of_fold(path: str | Path, table: Table, *, scale: str = "probabilit
     if not path.is_file():
         raise InputError(f"There is no file of predictions at {path}.", remedy="Check the path.")
     if path.suffix.lower() in (".npy", ".npz"):
-        numbers, averaged = _array_file(path, table)
+        numbers, rows, notes = _array_file(path, table)
         probs, scaled = _as_distributions(numbers, scale, path.name)
-        read = _read(table, probs, path.name, [*averaged, *scaled])
+        notes += scaled
+        is_whole = len(rows) == len(table)
+        read = (
+            _read(table, probs, path.name, notes)
+            if is_whole
+            else _placed(table, probs, rows, None, path.name, notes)
+        )
     else:
         read = _table_file(path, table, scale)
     _look_twice(read, path.name)
@@ -114,8 +120,11 @@ def _look_twice(read: ReadPredictions, source: str) -> None:
     check_class_order(counts, read.table.class_names, source=source)
 
 
-def _array_file(path: Path, table: Table) -> tuple[Numbers, list[str]]:
-    """Return the numbers (N, K) of a file of an array, the mean of (R, N, K), in the order of the table."""
+def _array_file(path: Path, table: Table) -> tuple[Numbers, NDArray[np.intp], list[str]]:
+    """Return the numbers (M, K) of a file of an array, the mean of (R, M, K), their rows (M,), and notes.
+
+    The rows are those of the table, or of the only split of that size, in the order of the table.
+    """
     try:
         numbers: NDArray[np.floating] = _only_array(path) if path.suffix == ".npz" else map_array(path)
     except (OSError, ValueError) as error:
@@ -123,20 +132,25 @@ def _array_file(path: Path, table: Table) -> tuple[Numbers, list[str]]:
             raise
         fault = f"is {error}" if isinstance(error, ValueError) else f"cannot be read: {error}"
         raise InputError(f"{path.name} {fault}.", remedy="Save it with np.save.") from error
-    notes = []
-    if numbers.ndim == 3 and numbers.shape[1:] == (len(table), table.num_classes):
+    notes, rows = [], np.arange(len(table))
+    num_rows = numbers.shape[-2] if numbers.ndim > 1 else numbers.size
+    of_size = [name for name in table.splits_in_use if table.in_split(name).sum() == num_rows != len(table)]
+    if len(of_size) == 1:
+        rows = np.flatnonzero(table.in_split(of_size[0]))
+        notes.append(f"The {num_rows:,} rows of {path.name} are read as those of {of_size[0]}, in order.")
+    if numbers.ndim == 3 and numbers.shape[1:] == (len(rows), table.num_classes):
         notes.append(f"{path.name} holds {len(numbers)} predictions of each photo; their mean was taken.")
         numbers = numbers.mean(axis=0)
-    if table.num_classes == 2 and numbers.shape in ((len(table),), (len(table), 1)):
+    if table.num_classes == 2 and numbers.shape in ((len(rows),), (len(rows), 1)):
         numbers = _both_classes(numbers.reshape(-1))
         notes.append(f"{path.name} was read as the probability of {table.class_names[1]!r}.")
-    if numbers.shape != (len(table), table.num_classes) or numbers.dtype.kind != "f":
+    if numbers.shape != (len(rows), table.num_classes) or numbers.dtype.kind != "f":
         raise InputError(
             f"{path.name} has shape {numbers.shape} and type {numbers.dtype}.",
             expected=f"Expected floats, {len(table)} rows and {table.num_classes} columns like the table.",
             remedy="Rows of .npy are matched by position; with ids use CSV or Parquet.",
         )
-    return numbers, notes
+    return numbers, rows, notes
 
 
 def _only_array(path: Path) -> NDArray[np.floating]:

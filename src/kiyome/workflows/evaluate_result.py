@@ -124,9 +124,9 @@ class EvaluateResult:
     def describe(self) -> tuple[str, ...]:
         """Return the result in sentences: that of an audit first, then what labels and predictions imply."""
         review: tuple[str, ...] = () if self.review is None else (self.review.describe(),)
-        if (true := self.scores.accuracy_on_true) is not None:
-            known = f"known for {true.num_rows:,} of {self.scores.accuracy_on_given.num_rows:,} rows"
-            review = (*review, f"Accuracy on true labels, {known}: {true.as_percent()}.")
+        if (on_true := self.scores.accuracy_on_true) is not None:
+            known = f"known for {on_true.num_rows:,} of {self.scores.accuracy_on_given.num_rows:,} rows"
+            review = (*review, f"Accuracy on true labels, {known}: {on_true.as_percent()}.")
         if self.audit is None:
             return (*review, *self.under_noise.describe())
         score = self.audit.score

@@ -342,7 +342,9 @@ def _split_lines(
             num_rows=int(table.in_split(name).sum()),
             flagged=int(found[name].is_label_issue.sum()) if name in found else None,
             noise=found[name].describe_rate() if name in found else "predicted only",
-            difference=found[name].describe_difference() if name in found and name != TRAIN else "",
+            difference=found[name].describe_difference()
+            if name != TRAIN and {name, TRAIN} <= found.keys()
+            else "",
             sentences=shift[name].describe() if name in shift else (),
         )
         for name in table.splits_in_use
