@@ -121,6 +121,23 @@ def test_a_table_of_other_labels_is_not_used(lay, tmp_path):
     assert splits_of(tmp_path) == {"train": 6, "unlabeled": 4}
 
 
+@pytest.mark.parametrize(
+    ("name", "labels", "num_labeled"),
+    [
+        ("sample.csv", ["cat"] * 6, 0),
+        ("my_predictions.csv", ["cat", "dog"] * 3, 0),
+        ("labels.csv", ["cat", "dog", "", "", "dog", "cat"], 4),
+    ],
+)
+def test_a_submission_in_the_folder_of_a_split_is_no_label(lay, tmp_path, name, labels, num_labeled):
+    lay(tmp_path, *photos("train"), *(f"test/t_{row}.jpg" for row in range(6)))
+    lines = [f"t_{row}.jpg,{label}" for row, label in enumerate(labels)]
+    (tmp_path / "test" / name).write_text("\n".join(["id,label", *lines]) + "\n")
+    table = open_table(tmp_path, missing_list=tmp_path / "missing.csv")
+    counts = Counter(table.split_names.tolist())
+    assert (counts["train"], counts["test"], counts["unlabeled"]) == (6, num_labeled, 6 - num_labeled)
+
+
 def listed(folder: Path, *, ending: str) -> None:
     for split, numbers in (("train", range(4)), ("test", range(4, 7))):
         lines = [f"{name}/{name}_{number}{ending}" for name in CLASSES for number in numbers]

@@ -77,7 +77,11 @@ def split_of_upper_folders(photos: Sequence[str]) -> dict[str, str]:
 
 def places_below_classes(photos: Sequence[str]) -> dict[str, Place]:
     """Return the place of each photo where all folders in the class folders are splits, train among them."""
-    parts = {path: path.split("/") for path in photos if "/" in path}
+    nested = [path for path in photos if "/" in path]
+    first = nested[0].split("/") if nested else []
+    if len(first) < 3 or split_of_name(text_of_path(first[1])) is None:
+        return {}
+    parts = {path: path.split("/") for path in nested}
     if not all(len(each) > 2 for each in parts.values()):
         return {}
     named = {inner: split_of_name(text_of_path(inner)) for inner in {each[1] for each in parts.values()}}

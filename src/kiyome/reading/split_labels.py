@@ -20,7 +20,8 @@ from kiyome.reading.table_beside import ENDINGS, MOST_TABLES, names_photos
 def with_labels_beside(root: Path, places: dict[str, Place], notes: list[str]) -> dict[str, Place]:
     """Return the places of photos with labels from tables, where a split has neither these nor class folders.
 
-    A table counts if it names the photos and one of its columns holds classes of the other folders only.
+    A table counts if it names the photos and one of its columns holds classes of the other folders only, more
+    than one: else it may be a sample submission.
     """
     classes = {place.class_folder for place in places.values()} - {""}
     without: dict[str, list[str]] = {}
@@ -50,7 +51,7 @@ def _tables(root: Path, upper: str, split: str) -> Iterator[Path]:
 
 def _labels_in(file: Path, photos: Sequence[str], classes: Collection[str]) -> dict[str, str]:
     """Return the class of each photo that a table names; empty where no column certainly holds classes."""
-    if not names_photos(file, photos):
+    if split_of_name(text_of_path(file.stem)) == UNLABELED or not names_photos(file, photos):
         return {}
     try:
         records = read_records(file)
@@ -62,4 +63,6 @@ def _labels_in(file: Path, photos: Sequence[str], classes: Collection[str]) -> d
         labels = records.texts(label_column)
     except TableError:
         return {}
-    return {path: labels[row] for path, row in zip(photos, rows.tolist(), strict=True) if row >= 0}
+    label_of = {path: labels[row] for path, row in zip(photos, rows.tolist(), strict=True) if row >= 0}
+    label_of = {path: label for path, label in label_of.items() if label}
+    return label_of if len(set(label_of.values())) > 1 else {}

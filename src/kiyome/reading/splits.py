@@ -21,7 +21,11 @@ WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval"), VAL),
     **dict.fromkeys(("test", "testing", "tst", "holdout", "heldout", "evaluation"), TEST),
     **dict.fromkeys(
-        ("unlabeled", "unlabelled", "pred", "predict", "prediction", "submission", "inference"), UNLABELED
+        (
+            *("unlabeled", "unlabelled", "pred", "predict", "prediction", "predictions", "submission"),
+            *("submissions", "inference"),
+        ),
+        UNLABELED,
     ),
 }
 """The split of each word that names one."""
