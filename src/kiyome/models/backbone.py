@@ -21,7 +21,7 @@ class Backbone:
     """A frozen network that turns crops of photos into feature vectors."""
 
     name: str
-    """As the user gives it: `lite0`, `lite0@f32`, `tiny`, or a timm name, with `@224` for another size."""
+    """As the user gives it: `lite0`, `lite0@int8`, `tiny`, or a timm name, with `@224` for another size."""
     source: str
     """Where the weights come from, for people."""
     weights_sha256: str

@@ -40,29 +40,26 @@ def import_openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
-def default_precision(*, int8: bool) -> Precision:
-    """Return bf16 where the CPU computes in it; else, on x86 and if the network has it, int8; else f32."""
-    core = import_openvino().Core()
-    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return "bf16"
-    is_x86 = core.get_property("CPU", "DEVICE_ARCHITECTURE") == "intel64"
-    return "int8" if int8 and is_x86 else "f32"
-
-
-def compile_network(network: Any, *, precision: Precision) -> tuple[Callable[[Pixels], Values], str]:
+def compile_network(
+    network: Any, *, precision: Precision | None = None
+) -> tuple[Callable[[Pixels], Values], str]:
     """Return the forward pass of an openvino.Model over any number of crops, and the engine in words.
 
     Parameters
     ----------
     network : openvino.Model
         Takes (BATCH, size, size, 3) uint8 and gives (BATCH, num_features).
-    precision : "bf16", "f32" or "int8"
-        For int8 the network's own FakeQuantize layers say where and how; the rest is computed in f32.
+    precision : "bf16", "f32", "int8" or None
+        None takes bf16 where the CPU computes in it, f32 elsewhere. For int8 the network's own FakeQuantize
+        layers say where; the rest is computed in f32.
     """
     openvino = import_openvino()
+    core = openvino.Core()
+    if precision is None:
+        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
     hint = "f32" if precision == "int8" else precision
     hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
-    compiled = openvino.Core().compile_model(network, "CPU", hints)
+    compiled = core.compile_model(network, "CPU", hints)
     queue = openvino.AsyncInferQueue(compiled, 0)  # 0: as many at once as the hint finds best
     num_features = compiled.output(0).shape[1]
 
