@@ -12,6 +12,7 @@ from kiyome.artifacts.table_files import load_table, write_table
 from kiyome.folds import assign_folds
 from kiyome.reading.read_table import read_table
 from kiyome.testing import write_digits
+from kiyome.workflows.evaluate import evaluate
 from kiyome.workflows.train import train
 
 SMALL = ("architecture=tiny", "pretrained=false", "image_size=32", "epochs=1", "batch_size=20", "views=1")
@@ -85,6 +86,25 @@ def test_labels_and_truth_outside_train_reach_no_member(folder: Path, result: An
     write_table(other, tmp_path / "other.parquet")
     again = trained(folder, tmp_path / "run", tmp_path / "other.parquet")
     assert np.array_equal(again.predictions.pred_probs, result.predictions.pred_probs)
+
+
+def test_a_test_set_with_labels_joins_the_run_and_a_sample_is_predicted(folder: Path, tmp_path: Path) -> None:
+    head, *lines = (folder / "data/train.csv").read_text().splitlines()
+    write = {"train": lines[:60], "test": lines[60:85], "sample_submission": lines[85:]}
+    for name, part in write.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join([head, *part]))
+    images = {"test_images": folder / "data/train_images", "changes": ["num_folds=2"]}
+    labeled, predicted = (
+        trained(folder, tmp_path / name, tmp_path / "train.csv", test=tmp_path / f"{name}.csv", **images)
+        for name in ("test", "sample_submission")
+    )
+    assert labeled.summary()["splits"] == {"train": 60, "test": 25}
+    assert not (labeled.folder / "submission.csv").exists()
+    assert evaluate(labeled.folder, split="test").under_noise.accuracy_on_given.num_rows == 25
+    assert predicted.table.splits is None
+    assert len((predicted.folder / "submission.csv").read_text().splitlines()) == 16
+    train = labeled.table.in_split("train")
+    assert np.allclose(labeled.predictions.pred_probs[train], predicted.predictions.pred_probs, atol=1e-5)
 
 
 def test_rows_outside_train_are_predicted_by_the_mean_of_all_members(result: Any) -> None:

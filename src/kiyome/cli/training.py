@@ -57,11 +57,14 @@ def train(
     output: Output = None,
     test: Annotated[
         Path | None,
-        typer.Option(help="Photos to predict: a folder, or a sample submission, whose form is used."),
+        typer.Option(
+            help="A test set with labels, whose rows join the run as for find; or photos to predict: a"
+            " folder, or a sample submission, whose form is used."
+        ),
     ] = None,
     test_images: Annotated[
         Path | None,
-        typer.Option(help="The folder of the sample's photos; test_images or test nearby if not given."),
+        typer.Option(help="The folder of the photos of --test; looked for nearby if not given."),
     ] = None,
     members: Annotated[
         list[str] | None, typer.Option(help="Train these only: fold=0, fold=0,2, recipe=NAME, seed=1.")
@@ -96,6 +99,7 @@ def train(
     Examples:
       kiyome train photos/ --recipe quick                minutes on two cores
       kiyome train train.csv --recipe talk-best-public --test sample_submission.csv
+      kiyome train train.csv --test test.csv             a test set with labels: then kiyome evaluate RUN
       kiyome train photos/ epochs=5 loss=bi_tempered     changes to the recipe; losses in short: sce, gce, elr
       kiyome train photos/ --recipe talk-best-public resnext50.weights=resnext50.safetensors
       kiyome train photos/ num_folds=3                   new folds; else the folds of an earlier run here

@@ -78,6 +78,30 @@ def with_test_set(
     return _joined(train, test, name)
 
 
+def is_labeled_test_set(source: str | Path, train: Table) -> bool:
+    r"""Return whether a file has labels of several classes of train, or a folder has their folders.
+
+    A sample submission, by its name or with one label throughout, has none.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "train.csv").write_text("image_id,label\n1.jpg,cat\n2.jpg,dog\n")
+    >>> _ = (folder / "sample_submission.csv").write_text("image_id,label\n3.jpg,dog\n4.jpg,cat\n")
+    >>> train = read_table(folder / "train.csv", allow_missing=True)
+    >>> [is_labeled_test_set(folder / name, train) for name in ("train.csv", "sample_submission.csv")]
+    [True, False]
+    """
+    source = Path(source)
+    file = table_in_folder(source) if source.is_dir() else source
+    if file is None:
+        return _has_labels(source, train, None)
+    if not file.is_file() or split_of_name(file.stem) == UNLABELED:
+        return False
+    records, classes = read_records(file), {*train.class_names, *train.label_texts}
+    column = column_of_classes(records, guessed_id_column(records, None), classes)
+    return column is not None and len(set(records.columns[column]) - {""}) > 1
+
+
 def tables_in_splits(folder: Path) -> list[Path]:
     """Return the tables in folders of splits, that of train first; empty where there is none of train."""
     if not folder.is_dir() or table_in_folder(folder) is not None:

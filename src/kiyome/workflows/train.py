@@ -21,6 +21,7 @@ from kiyome.images.check import PhotoCheck, check_records
 from kiyome.progress import Notes, OnEvent, Progress, ignore_event, ignore_note, no_progress, shows_progress
 from kiyome.reading.photo_list import PhotoList, read_photo_list
 from kiyome.reading.submission import SubmissionForm, known_label_texts, submission_form
+from kiyome.reading.test_set import is_labeled_test_set
 from kiyome.training.processes import (
     TimeLimit,
     check_executor,
@@ -100,7 +101,9 @@ def train(
     label_from_name
         A regular expression for the names of photos without their ending, whose only group is the class.
     test, test_images
-        Photos to predict when all members are finished, and their folder; as `photos` and `images` of
+        A test set with labels, as for `kiyome.find`: its rows join the table, no member learns from them, and
+        all predict them. Without labels, or a sample submission: photos to predict into ``submission.csv``
+        when all members are finished, and their folder; as `photos` and `images` of
         `kiyome.workflows.predict.predict`.
     members
         Train only these, such as ``fold=0``, for several processes or machines on one run folder. The same
@@ -135,7 +138,7 @@ def train(
     TrainResult
         Its folder holds ``members/`` (models that timm loads), ``oof`` and ``table`` as CSV and Parquet,
         ``predictions/``, ``metrics.jsonl``, ``training_dynamics`` as CSV and Parquet, ``recipe.toml``,
-        ``report.html``, and ``submission.csv`` where test photos were given.
+        ``report.html``, and ``submission.csv`` where test photos without labels were given.
 
     Raises
     ------
@@ -157,24 +160,27 @@ def train(
     for note in notes:
         on_note(note)
     folder = run_folder_path(data, output, _ending(recipes))
-    table = open_table(
-        data,
-        images=images,
-        class_map=class_map,
-        id_column=id_column,
-        label_column=label_column,
-        label_from_name=label_from_name,
-        group_column=group_column,
-        weight_column=weight_column,
-        split_column=split_column,
-        ignore_splits=ignore_splits,
-        follow_links=follow_links,
-        missing_list=missing_list_path(folder),
-        on_progress=on_progress,
-    )
+    options: dict[str, Any] = {
+        "images": images,
+        "class_map": class_map,
+        "id_column": id_column,
+        "label_column": label_column,
+        "label_from_name": label_from_name,
+        "group_column": group_column,
+        "weight_column": weight_column,
+        "split_column": split_column,
+        "ignore_splits": ignore_splits,
+        "follow_links": follow_links,
+        "missing_list": missing_list_path(folder),
+        "on_progress": on_progress,
+    }
+    table, submission = open_table(data, **options), None
+    if test is not None and is_labeled_test_set(test, table):
+        table = open_table(data, test=test, test_images=test_images, **options)
+    elif test is not None:
+        submission = _Submission.of(test, test_images, data, table, class_map)
     for note in table.notes:
         on_note(note)
-    submission = _Submission.of(test, test_images, data, table, class_map) if test else None
     has_new_folds = seed is not None or any("num_folds" in each.partition("=")[0] for each in changes)
     identity: RunIdentity = {
         "command": "train",
