@@ -12,6 +12,8 @@ from kiyome.noise import (
     noise_rate,
     simulate_pred_probs,
 )
+from kiyome.noise.adaptive import fit_adaptive
+from kiyome.noise.noise_rate import adaptive_noise_rate
 
 
 def noisy_set(N=3000, K=4, rate=0.2, seed=0, accuracy=0.95, temperature=1.0):
@@ -100,3 +102,21 @@ def test_mistakes_that_the_predictor_shares_stay_hidden():
     assert (shared != true_labels).mean() > 0.15
     assert rate.high < 0.01
     assert not find_label_issues(shared, probs).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_model_of_other_rows_states_less_where_its_predictor_does_not_fit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = np.arange(3120) % 4
+    probs = simulate_pred_probs(truth, 4, rng, accuracy=0.95).astype(np.float32)
+    blurred = probs[rng.permutation(3000)[:120]]  # half of the few rows are predicted by chance
+    probs[3000:][np.arange(120) % 2 == 0] = blurred[np.arange(120) % 2 == 0]
+    labels = inject_label_noise(truth, np.full((4, 4), 0.1 / 3) + (0.9 - 0.1 / 3) * np.eye(4), rng)
+    model = fit_adaptive(labels[:3000], probs[:3000]).model
+    alike = fit_adaptive(labels[2880:3000], probs[2880:3000], model=model)
+    assert alike.model is model
+    few = fit_adaptive(labels[3000:], probs[3000:], model=model)
+    assert few.model.statistics.is_weak
+    assert not model.statistics.is_weak
+    rate = adaptive_noise_rate(few, seed=0)
+    assert rate.low <= (labels != truth)[3000:].mean() <= rate.high

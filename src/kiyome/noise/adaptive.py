@@ -88,6 +88,7 @@ def fit_top_classes(rows: SampledTopClasses, *, model: NoiseModel | None = None)
     if model is None:
         model, right = fit_noise(sample)
     else:
+        model = model.for_rows(sample)
         _, right = latent_transition(sample, model.true_power, start=model.transition, num_rounds=0)
     sample_z = suspicion(rows.sample.classes[:, top], rows.sample.probs[:, top], model)
     curve = stated_curve(sample_z, right, model)

@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from kiyome.checks import Labels, Matrix, Numbers
-from kiyome.noise.sharpness import NoiseStatistics, noise_statistics
+from kiyome.noise.sharpness import NoiseStatistics, agreement, noise_statistics
 from kiyome.noise.top_classes import Sample
 
 LEAK = 0.04  # times 1 / mean(t): the weaker the predictor, the less its confusions show noise
@@ -35,6 +35,7 @@ CONVERGED = 1e-7  # of the power: Newton doubles the digits, so the next step wo
 NEAR = 1e-2  # of the power by some of the rows, where Newton starts with all of them
 ONE_IN = 10  # rows for that
 
+STANDARD_ERRORS = 2  # below a model's agreement, that of other rows is surely less
 IDENTITY = 0.03  # part of it in A, so that its inverse stays small
 
 
@@ -84,6 +85,18 @@ class NoiseModel:
     def true_power(self) -> float:
         """Power of pred_probs that true classes are drawn from."""
         return self.statistics.sharpness * self.power
+
+    def for_rows(self, sample: LogProbs) -> "NoiseModel":
+        """Return the model for rows too few for their own: it states less if they surely agree less."""
+        q, _ = tempered(sample, self.power)
+        likeliest = _first_largest(q)
+        predicted = sample.classes[likeliest, np.arange(q.shape[1])]
+        agrees = float((likeliest == 0).mean())
+        most = agrees + STANDARD_ERRORS * np.sqrt(agrees * (1 - agrees) / len(predicted))
+        kappa = agreement(sample.given, predicted, float(most), sample.num_classes)
+        if kappa >= self.statistics.kappa:
+            return self
+        return replace(self, statistics=replace(self.statistics, kappa=kappa))
 
 
 def fit_noise(sample: LogProbs) -> tuple[NoiseModel, Matrix]:

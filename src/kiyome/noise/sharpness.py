@@ -103,17 +103,23 @@ def noise_statistics(
     """Return the statistics of sampled rows (S,): labels, likeliest classes and how likely, and agreement."""
     K, num_rows = len(A), len(given)
     shares = np.bincount(given, minlength=K) / num_rows
-    by_chance = float(shares @ np.bincount(predicted, minlength=K)) / num_rows
     flows = shares[:, np.newaxis] * A * (1 - np.eye(K))
     into, out_of = flows.sum(axis=0), flows.sum(axis=1)
     not_back = np.abs(into - out_of).sum() / 2 - BY_CHANCE * np.sqrt((into + out_of) / num_rows).sum()
     return NoiseStatistics(
-        kappa=1.0 if by_chance == 1 else (float(agrees.mean()) - by_chance) / (1 - by_chance),
+        kappa=agreement(given, predicted, float(agrees.mean()), K),
         steady=float(flows.sum()),
         one_sided=max(float(not_back), 0.0),
         unforeseen=_unforeseen(predicted, sureness, ~agrees),
         uneven=_uneven(predicted, sureness),
     )
+
+
+def agreement(given: Labels, predicted: Labels, share: float, num_classes: int) -> float:
+    """Return kappa, where labels and likeliest classes agree in this share of rows."""
+    shares = np.bincount(given, minlength=num_classes) / len(given)
+    by_chance = float(shares @ np.bincount(predicted, minlength=num_classes)) / len(given)
+    return 1.0 if by_chance == 1 else (share - by_chance) / (1 - by_chance)
 
 
 def _unforeseen(predicted: Labels, sureness: Matrix, disagrees: Mask) -> float:
