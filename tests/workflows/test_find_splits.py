@@ -313,12 +313,14 @@ def test_predictions_of_test_rows_alone_are_found_in_and_not_blended(tmp_path: P
     ]
     (tmp_path / "table.csv").write_text("\n".join(["image_id,label,split", *lines]) + "\n")
     second = np.clip((np.arange(60) % 2 == 0) + rng.normal(0, 0.2, 60), 0.01, 0.99)
+    second[:2] = 0.01, 0.99  # two labels are wrong
     np.save(tmp_path / "net.npy", np.stack([1 - second, second], axis=1))
     runner, output = CliRunner(), str(tmp_path / "net")
     given = ["--pred-probs", str(tmp_path / "net.npy"), "--output", output]
     shown = runner.invoke(app, ["find", str(tmp_path / "table.csv"), *given]).stdout
     assert "The 60 rows of net.npy are read as those of test, in order." in shown
     assert "60 rows, about" in shown
+    assert "page-0.jpg" in shown  # the whole name, in two lines
     assert "train" not in shown.partition("60 rows, about")[2].partition("flagged\n")[0]
     assert "compare with train" not in (tmp_path / "net" / "report.html").read_text("utf-8")
     other = find(tmp_path / "table.csv", pred_probs=tmp_path / "net.npy", output=tmp_path / "other")

@@ -95,7 +95,7 @@ def _rows(result: "FindResult", top: int) -> None:
     last = "suspicion" if result.doubt_hides_errors else "wrong"
     has_splits = result.table.splits is not None
     for column in ("rank", "photo", *["split"] * has_splits, "given", "likely", last):
-        shown.add_column(column, justify="right" if column in ("rank", last) else "left")
+        shown.add_column(column, justify="right" if column in ("rank", last) else "left", overflow="fold")
     for rank, row in enumerate(rows, start=1):
         given, likely = names[result.table.given_labels[row]], names[result.suggested_labels[row]]
         likely = "none of the classes" if result.shows_none[row] else likely
