@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -326,3 +327,73 @@ def test_predictions_of_test_rows_alone_are_found_in_and_not_blended(tmp_path: P
     other = find(tmp_path / "table.csv", pred_probs=tmp_path / "net.npy", output=tmp_path / "other")
     with pytest.raises(InputError, match=r"no rows of the split 'train', but of test. Give a run with pred"):
         blend([output, other.folder])
+
+
+def test_a_split_is_also_judged_by_heads_of_its_own(folder: Path, result: FindResult, tmp_path: Path) -> None:
+    crossed = found(folder, tmp_path / "crossed", cross_fit="test")
+    is_test = crossed.table.in_split("test")
+    assert np.array_equal(crossed.pred_probs, result.pred_probs)
+    assert np.array_equal(crossed.probability[~is_test], result.probability[~is_test], equal_nan=True)
+    assert np.array_equal(crossed.predicted_labels[~is_test], result.predicted_labels[~is_test])
+    assert not np.allclose(crossed.probability[is_test], result.probability[is_test], atol=0.01)
+    for name in ("head/arrays.npz", "predictions/pred_probs.npy"):
+        assert (crossed.folder / name).read_bytes() == (result.folder / name).read_bytes()
+    said = "heads of train, and heads cross-fitted on 260 rows of test, in equal parts"
+    made_by = json.loads((crossed.folder / "noise.json").read_text())["made_by"]
+    assert made_by["labels of test are judged by"] == said
+    assert said in (crossed.folder / "report.html").read_text()
+    again = found(folder, tmp_path / "crossed", cross_fit="test")
+    assert np.array_equal(again.probability, crossed.probability, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"cross_fit": "tests"},
+            "The split to cross-fit 'tests' is unknown. Expected one of test, val. Did you",
+        ),
+        ({"cross_fit": "val"}, "The table has 0 labeled rows of val, on which --cross-fit fits heads."),
+        ({"cross_fit": "test", "ignore_splits": True}, "The table has 0 labeled rows of test"),
+    ],
+)
+def test_cross_fit_needs_rows_of_its_split(folder: Path, tmp_path: Path, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        found(folder, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cross_fit_refuses_predictions_of_the_user(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--cross-fit is given together with --pred-probs"):
+        find(
+            folder / "data/all.csv",
+            pred_probs=tmp_path / "oof.npy",
+            cross_fit="test",
+            output=tmp_path / "run",
+        )
+
+
+def test_heads_of_its_own_find_errors_where_a_split_looks_otherwise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    true, is_test = np.arange(800) % 4, np.arange(800) >= 300
+    wrong = rng.random(800) < 0.1
+    features = rng.normal(size=(800, 8)) + 3 * np.eye(4, 8)[true]
+    features[is_test] = np.roll(features[is_test], 4, axis=1) + 0.2 * features[is_test]
+    np.save(tmp_path / "features.npy", features.astype(np.float32))
+    given = np.where(wrong, (true + 1) % 4, true)
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_id", "label", "split"])
+        writer.writerows(
+            (f"{n}.jpg", "abcd"[given[n]], ("train", "test")[int(is_test[n])]) for n in range(800)
+        )
+    suspicion = {}
+    for cross_fit in (None, "test"):
+        options = {"features": tmp_path / "features.npy", "output": tmp_path / f"run-{cross_fit}"}
+        judged = find(tmp_path / "table.csv", cross_fit=cross_fit, **options)  # type: ignore[arg-type]
+        suspicion[cross_fit] = judged.probability[is_test]
+    found_of = {
+        name: wrong[is_test][np.argsort(-each)[: wrong[is_test].sum()]].mean()
+        for name, each in suspicion.items()
+    }
+    assert found_of["test"] > found_of[None] + 0.1

@@ -68,6 +68,13 @@ def find(
             help="The folder of `curate --action soften`: its soft labels are what the heads are taught."
         ),
     ] = None,
+    cross_fit: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge the labels of 'test' or 'val' also by heads cross-fitted on its own rows: where its"
+            " photos differ from those of train."
+        ),
+    ] = None,
     output: Output = None,
     backbone: Annotated[
         str | None,
@@ -116,6 +123,7 @@ def find(
       kiyome find train.csv --features emb.npy      your own embeddings of photos, texts or sounds
       kiyome find photos/                           train/ and test/ with class folders: labels of both
       kiyome find train.csv --test test.csv         a test set, with labels or without
+      kiyome find photos/ --cross-fit test          labels of test also judged from within
       kiyome find photos/ --with runs/train         a trained run beside it, where that helps
       kiyome find photos/ --soft-labels runs/soft   a classifier taught what `curate --action soften` wrote
       kiyome find photos/ --precision 0.9           fewer rows, nine in ten of them wrong
@@ -135,6 +143,7 @@ def find(
             features=features,
             with_runs=with_runs or (),
             soft_labels=soft_labels,
+            cross_fit=cross_fit,
             output=output,
             backbone=backbone,
             weights=weights,

@@ -24,6 +24,7 @@ from kiyome.noise.label_issues import check_filter
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.finished_run import check_rows_of, open_run
 from kiyome.report.find_report import Repeats, SplitLine
+from kiyome.workflows.cross_fit import check_cross_fit, cross_fit_inside
 from kiyome.workflows.find_result import FindResult, write_find
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path
 from kiyome.workflows.run_folds import RunFolds
@@ -90,6 +91,7 @@ def find(
     features: Path | str | None = None,
     with_runs: Sequence[Path | str] = (),
     soft_labels: Path | str | None = None,
+    cross_fit: str | None = None,
     output: Path | str | None = None,
     backbone: str | None = None,
     weights: Path | str | None = None,
@@ -142,6 +144,9 @@ def find(
         The folder of ``curate --action soften``, or another finished run on the same rows, whose folds are
         used: its predictions are what the heads are taught in place of the labels. They saw the labels of
         all folds, so the score out of fold is too high; rows are still ranked by their given labels.
+    cross_fit
+        ``test`` or ``val``: labels of this split are judged by heads that are cross-fitted on its own rows as
+        well, in equal parts with those of train. Predictions, scores and saved heads are of train alone.
     output
         The run folder; by default the next free ``runs/NAME``. The same command finds its folder again.
     backbone, weights
@@ -207,6 +212,12 @@ def find(
         )
     others = open_other_runs(with_runs) if with_runs else None
     softened = None if soft_labels is None else open_run(soft_labels)
+    if cross_fit is not None and pred_probs is not None:
+        raise InputError(
+            "--cross-fit is given together with --pred-probs.",
+            expected="Expected photos or features, on which heads can be fitted.",
+            remedy="Leave out --cross-fit, or leave out --pred-probs.",
+        )
     path = run_folder_path(data, output)
     table = open_table(
         data,
@@ -228,6 +239,8 @@ def find(
     )
     if others is not None:
         refuse_splits(table, "find --with")
+    if cross_fit is not None:
+        check_cross_fit(cross_fit, table)
     num_folds, seed = 5 if num_folds is None else num_folds, seed or 0
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
     if has_new_split:
@@ -249,6 +262,8 @@ def find(
         refuse_splits(table, "find --soft-labels")
         check_rows_of(softened, table, option="--soft-labels")
         config["soft_labels_sha256"] = sha256_of_file(softened.path / "predictions" / ARRAY_FILE)
+    if cross_fit is not None:
+        config["cross_fit"] = cross_fit
     run_folder = RunFolder.create_or_reopen(
         path, command="find", config=config, table=table, named_by_user=output is not None
     )
@@ -272,6 +287,8 @@ def find(
             scored = read_scored_table(pred_probs, table, scale=pred_scale)
         if others is not None:
             scored = blend_with_runs(scored, others, run=run.path)
+        if cross_fit is not None:
+            scored = cross_fit_inside(scored, cross_fit, seed=seed, on_progress=on_progress)
         title = Path(data).resolve().name
         result = examine(run.path, scored, title=title, method=method, precision=precision, seed=seed)
         write_find(result, on_progress=on_progress)
@@ -310,7 +327,7 @@ def examine(
         class_names=table.class_names,
         image_ids=table.image_ids.tolist(),
         given_labels=table.given_labels,
-        predicted_labels=scored.predictions.pred_probs.argmax(axis=1),
+        predicted_labels=scored.judging.argmax(axis=1),
         is_label_issue=flagged,
         label_quality=scores,
         probability=probability,

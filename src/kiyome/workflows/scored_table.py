@@ -78,10 +78,17 @@ class ScoredTable:
     """Other runs that were tried beside the predictions."""
     of_one_head: NDArray[np.float32] | None = None
     """(M, K) of the rows outside all folds, each by the head of one; None for predictions of the user."""
+    judging_probs: NDArray[np.float32] | None = None
+    """(N, K) what judges the labels, where heads of a split's own have a say; it predicts nothing else."""
     facts: tuple[tuple[str, str], ...] = ()
     """Origin of the predictions, for people."""
     notes: tuple[str, ...] = ()
     """Warnings for people."""
+
+    @property
+    def judging(self) -> NDArray[np.float32]:
+        """(N, K) probabilities that judge the labels: the predictions, unless a split is cross-fitted."""
+        return self.predictions.pred_probs if self.judging_probs is None else self.judging_probs
 
     @property
     def by_one_model(self) -> NDArray[np.float32]:

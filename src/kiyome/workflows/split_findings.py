@@ -108,7 +108,7 @@ def find_in_splits(
         if name == UNLABELED:
             continue
         rows, train = np.flatnonzero(table.in_split(name)), found.get(TRAIN)
-        labels, probs = check_arrays(table.given_labels[rows], scored.predictions.pred_probs[rows])
+        labels, probs = check_arrays(table.given_labels[rows], scored.judging[rows])
         is_small = train is not None and len(rows) < ENOUGH_ROWS
         model = train.fit.model if train is not None and is_small else None
         fit = fit_adaptive(labels, probs, model=model)
