@@ -58,6 +58,8 @@ KINDS: dict[str, tuple[Callable[[Image.Image], Image.Image], str]] = {
     "turned left": (lambda photo: photo.transpose(Image.Transpose.ROTATE_90), "turned"),
     "upside down": (lambda photo: photo.transpose(Image.Transpose.ROTATE_180), "turned"),
     "transposed": (lambda photo: photo.transpose(Image.Transpose.TRANSPOSE), "mirrored, turned"),
+    "turned by 3 degrees": (lambda photo: photo.rotate(3, Image.Resampling.BICUBIC), "nearly the same"),
+    "turned by 5 degrees": (lambda photo: photo.rotate(-5, Image.Resampling.BICUBIC), "cropped"),
     "several": (
         lambda photo: compressed(inner(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 0.92), 60),
         "mirrored, cropped",
@@ -92,6 +94,29 @@ def test_every_kind_of_copy_is_found_and_named(name: str) -> None:
 
 def test_photos_that_are_no_copies_are_not_listed() -> None:
     assert len(copies_of(scenes(120), [0] * 60 + [1] * 60).first) == 0
+
+
+def test_small_turns_of_wide_photos_are_found_and_shears_are_not() -> None:
+    photos = [photo.resize((128, 96)) for photo in scenes()]
+    turned_by_5 = [photo.rotate(5, Image.Resampling.BICUBIC).crop((10, 8, 118, 88)) for photo in photos[:8]]
+    shear = (1, 0.1, -6, 0.1, 1, -5)
+    sheared = [photo.transform(photo.size, Image.Transform.AFFINE, shear) for photo in photos[8:16]]
+    copies = copies_of(photos + turned_by_5 + sheared, [0] * NUM_PHOTOS + [1] * 16)
+    assert sorted(copies.second.tolist()) == list(range(8))
+
+
+def test_scans_of_few_pixels_are_copies_only_if_nearly_all_agrees() -> None:
+    from sklearn.datasets import load_digits
+
+    scans = [
+        Image.fromarray((255 - scan * 15).astype(np.uint8)).convert("RGB").resize((64, 64))
+        for scan in load_digits().images[:500]
+    ]
+    copied = [scans[0], scans[1].resize((48, 48)), scans[2].transpose(Image.Transpose.ROTATE_90)]
+    copies = copies_of(scans + copied, [0] * 400 + [1] * 100 + [2] * 3)
+    assert {(500, 0), (501, 1), (502, 2)} == set(
+        zip(copies.first.tolist(), copies.second.tolist(), strict=True)
+    )
 
 
 def test_flat_photos_are_copies_only_if_their_pixels_are_the_same() -> None:

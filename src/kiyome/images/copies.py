@@ -5,7 +5,8 @@ No fixed distance tells a copy from a photo that is merely alike. So a pair has 
 2. screen: the signatures correlate (MIN_SCREEN) once one is shifted, scaled and tilted to fit the other;
 3. details: thumbnails fitted in the same way agree in their details nearly everywhere (MIN_AGREEMENT), the
    more so the farther one is shifted (SHIFT_COST), without a strong tilt, and far better (CLOSER) than the
-   CROWD-th look-alike of the same photo does, unless they agree very well (SURE).
+   CROWD-th look-alike of the same photo does, unless they agree very well (SURE). Coarse photos have to agree
+   very well (COARSE_AGREEMENT).
 Only the third test needs pixels, those of few photos.
 
 N photos, n pairs, S = SIGNATURE_BYTES, T = THUMBNAIL_SIDE, D features. Time grows with the product of the
@@ -30,6 +31,7 @@ from kiyome.images.registration import (
     Warps,
     compare_details,
     compare_pictures,
+    details_of,
     fit_warps,
     identity_warps,
     inverse_warps,
@@ -56,7 +58,12 @@ MIN_AGREEMENT, SHIFT_COST = 0.79, 0.3
 """The farther the corners had to move, the more easily photos that are merely alike agree."""
 CLOSER, CROWD, SURE = 0.3, 10, 0.92
 """Details that agree as well as SURE do so in any crowd."""
-MAX_STRETCH, MAX_TILT = 1.3, 0.12
+MAX_STRETCH, MAX_TILT, MAX_TURN = 1.3, 0.06, 0.12
+"""A turn tilts both axes, in opposite directions; what tilts otherwise is hardly a copy."""
+LONGEST_SIDES = 2.0
+"""Of the longer to the shorter side of a photo: squeezed to a square, a turn tilts its axes unequally."""
+COARSE_SIDE, COARSE_SHARE, COARSE_AGREEMENT = 8, 0.8, 0.95
+"""Photos whose details are those of 8 x 8 pixels are too coarse to be told apart, unless nearly all agrees."""
 
 MIN_SHIFT = 0.06
 """In halves of the picture; corners that move farther tell a crop."""
@@ -324,7 +331,10 @@ def _verify(pairs: _Pairs, thumbnails: Callable[[Rows], Pixels], on_progress: Pr
         warps[part] = fit_warps(moving, fixed, pairs.warps[part], blurs=BLURS)
         similarity[part] = compare_details(moving, fixed, warps[part])
         on_progress("compare details", min(start + BLOCK_PAIRS, num_pairs), num_pairs)
+    coarse = _is_coarse(_grey(colored))
+    enough = (similarity >= COARSE_AGREEMENT) | ~(coarse[first] | coarse[second])
     kept = _is_copy(pairs.first, similarity, warps)
+    kept = kept[enough[kept]]
     kept = kept[_best_of_each(pairs.first[kept], pairs.second[kept], similarity[kept])]
     kinds = [
         _kind(colored[first[pair]], colored[second[pair]], int(pairs.turn[pair]), warps[pair])
@@ -346,9 +356,35 @@ def _is_copy(first: Rows, similarity: Numbers, warps: Warps) -> Rows:
     closer[by_row] = np.minimum(SURE, 1 - CLOSER * (1 - np.repeat(crowd, counts)))
     limit = np.maximum(MIN_AGREEMENT + SHIFT_COST * _shift(warps), closer)
     stretch = np.linalg.svd(warps[:, :, :2], compute_uv=False)
-    tilt = np.abs(warps[:, [0, 1], [1, 0]]).max(axis=1, initial=0)
-    straight = (stretch[:, 0] <= MAX_STRETCH * stretch[:, 1]) & (tilt <= MAX_TILT)
+    straight = (stretch[:, 0] <= MAX_STRETCH * stretch[:, 1]) & _is_upright(warps)
     return np.flatnonzero((similarity >= limit) & straight)
+
+
+def _is_coarse(pictures: Numbers) -> NDArray[np.bool_]:
+    """Return (n,) whether nearly all details of (n, T, T) pictures are left at COARSE_SIDE pixels."""
+    from PIL import Image
+
+    side = pictures.shape[1]
+    small = Image.fromarray(np.eye(side, dtype=np.float32)).resize(
+        (side, COARSE_SIDE), Image.Resampling.HAMMING
+    )
+    there_and_back = np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
+    details, left = (
+        details_of(each).reshape(len(pictures), side**2)
+        for each in (pictures, there_and_back @ pictures @ there_and_back.T)
+    )
+    squares = (details**2).sum(axis=1) * (left**2).sum(axis=1)
+    coarse: NDArray[np.bool_] = (details * left).sum(axis=1) ** 2 > COARSE_SHARE * squares
+    return coarse
+
+
+def _is_upright(warps: Warps) -> NDArray[np.bool_]:
+    """Return (n,) whether the warps turn little, even a picture that was squeezed to a square, or tilt less."""
+    tilts = warps[:, [0, 1], [1, 0]] / np.abs(warps[:, [0, 1], [0, 1]]).clip(1e-6)
+    turn = np.sqrt(np.maximum(-tilts.prod(axis=1), 0))
+    most = np.maximum(MAX_TILT, LONGEST_SIDES * turn)
+    upright: NDArray[np.bool_] = (turn <= MAX_TURN) & (np.abs(tilts).max(axis=1, initial=0) <= most)
+    return upright
 
 
 def _shift(warps: Warps) -> Numbers:

@@ -17,6 +17,8 @@ STEPS = 5
 LONGEST_STEP = 0.15
 DAMPING = 0.01
 LEAST_OVERLAP = 0.3
+RIM = 1 / 16
+"""Part of a side that is not compared: blur brings in what lies beyond the edge, such as a frame."""
 FINE, COARSE = 0.5, 1.5
 """Standard deviations in pixels of the two blurs whose difference holds the details."""
 BLOCKS = 4
@@ -83,8 +85,8 @@ def _fit_at_one_blur(moving: Numbers, fixed: Numbers, warps: Warps) -> Warps:
 def compare_details(moving: Numbers, fixed: Numbers, warps: Warps) -> Numbers:
     """Return (n,) the mean correlation of the details within each block, strong details counting more."""
     side = fixed.shape[1]
-    seen, inside = warped(_details(moving), warps)
-    details = _details(fixed).reshape(len(fixed), -1)
+    seen, inside = warped(details_of(moving), warps)
+    details = details_of(fixed).reshape(len(fixed), -1)
     line = np.arange(side) * BLOCKS // side
     members = (np.add.outer(line * BLOCKS, line).reshape(-1, 1) == np.arange(BLOCKS**2)).astype(np.float32)
     counts = inside @ members
@@ -108,7 +110,7 @@ def _where_they_overlap(values: Numbers, inside: Numbers) -> Numbers:
     return kept
 
 
-def _details(pictures: Numbers) -> Numbers:
+def details_of(pictures: Numbers) -> Numbers:
     """Return the pictures without what is smooth."""
     from scipy.ndimage import gaussian_filter
 
@@ -125,10 +127,13 @@ def _grid(side: int) -> NDArray[np.float32]:
 
 
 def warped(pictures: Numbers, warps: Warps) -> tuple[Numbers, Numbers]:
-    """Return (n, P) pictures read where the warps lead, between pixels, and a mask of what lies inside."""
+    """Return (n, P) pictures read where the warps lead, between pixels, and a mask of what can be compared.
+
+    That lies inside of the moving picture, and not in the rim of the fixed one.
+    """
     num_pairs, side, _ = pictures.shape
     x, y = ((warps @ _grid(side)) + 1).transpose(1, 0, 2) * ((side - 1) / 2)
-    inside = (x >= 0) & (x <= side - 1) & (y >= 0) & (y <= side - 1)
+    inside = (x >= 0) & (x <= side - 1) & (y >= 0) & (y <= side - 1) & _within_rim(side)
     x, y = np.clip(x, 0, side - 1.001), np.clip(y, 0, side - 1.001)
     column, row = x.astype(np.int32), y.astype(np.int32)
     right, down = x - column, y - row
@@ -137,6 +142,13 @@ def warped(pictures: Numbers, warps: Warps) -> tuple[Numbers, Numbers]:
     top = flat[corner] * (1 - right) + flat[corner + 1] * right
     bottom = flat[corner + side] * (1 - right) + flat[corner + side + 1] * right
     return top * (1 - down) + bottom * down, inside.astype(np.float32)
+
+
+def _within_rim(side: int) -> NDArray[np.bool_]:
+    """Return (P,) the pixels that are not in the rim."""
+    line = np.arange(side)
+    inner = np.minimum(line, side - 1 - line) >= round(RIM * side)
+    return np.logical_and.outer(inner, inner).ravel()
 
 
 def _matched(seen: Numbers, target: Numbers, inside: Numbers) -> Numbers:
