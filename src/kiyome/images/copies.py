@@ -63,7 +63,7 @@ MAX_STRETCH, MAX_TILT, MAX_TURN = 1.3, 0.06, 0.12
 LONGEST_SIDES = 2.0
 """Of the longer to the shorter side of a photo: squeezed to a square, a turn tilts its axes unequally."""
 COARSE_SIDE, COARSE_SHARE, COARSE_AGREEMENT = 8, 0.8, 0.95
-"""Photos whose details are those of 8 x 8 pixels are too coarse to be told apart, unless nearly all agrees."""
+"""Photos whose details are those of 8 x 8 pixels are too coarse to tell apart, unless nearly all agrees."""
 
 MIN_SHIFT = 0.06
 """In halves of the picture; corners that move farther tell a crop."""
@@ -379,7 +379,7 @@ def _is_coarse(pictures: Numbers) -> NDArray[np.bool_]:
 
 
 def _is_upright(warps: Warps) -> NDArray[np.bool_]:
-    """Return (n,) whether the warps turn little, even a picture that was squeezed to a square, or tilt less."""
+    """Return (n,) whether the warps turn little, even a picture squeezed to a square, or tilt less."""
     tilts = warps[:, [0, 1], [1, 0]] / np.abs(warps[:, [0, 1], [0, 1]]).clip(1e-6)
     turn = np.sqrt(np.maximum(-tilts.prod(axis=1), 0))
     most = np.maximum(MAX_TILT, LONGEST_SIDES * turn)
