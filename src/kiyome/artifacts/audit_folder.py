@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kiyome.artifacts.manifest import Manifest
 from kiyome.artifacts.run import verify_run
 from kiyome.artifacts.storage import reading
+from kiyome.artifacts.table import SPLITS
 from kiyome.errors import InputError
 
 AUDIT_FILE, DESIGN_FILE, FACTS_FILE, PHOTOS = "audit.csv", "design.parquet", "design.json", "photos"
@@ -86,4 +87,6 @@ def read_audit_folder(folder: str | Path) -> AuditFolder:
     with reading(folder / FACTS_FILE):
         facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
         str(facts["source"])
+        if facts.get("split") not in (None, *SPLITS):
+            raise ValueError(f"an unknown split: {facts['split']!r}")
     return AuditFolder(folder=folder, manifest=manifest, facts=facts, rows=rows)
