@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from kiyome.errors import InputError
 from kiyome.features import cross_fit_head, head, logistic, ridge
@@ -156,7 +157,7 @@ def test_a_constant_feature_and_half_precision_do_no_harm():
 def test_progress_ends_at_its_total():
     steps = []
     cross_fit_head(*blobs(), num_classes=3, on_progress=lambda *step: steps.append(step))
-    assert steps == [("fit heads", done, 10) for done in range(1, 11)]
+    assert steps == [("fit heads", done, 20) for done in range(1, 21)]
 
 
 @pytest.mark.parametrize(
@@ -257,12 +258,13 @@ def test_a_row_with_soft_labels_is_taught_as_one_weighted_row_for_each_class(mon
     shares = np.float32(0.6) * np.eye(3, dtype=np.float32)[labels] + np.float32(0.4 / 3)
     shares[:40] = np.eye(3)[labels[:40]]  # these are sure
     input_map = fit_input_map(features, np.arange(120))
-    between = input_map.likeness(input_map.landmarks).astype(float)
+    between = input_map.likeness(features)[input_map.landmark_rows].astype(float)
 
     def models(features, targets, weights):
         seen = input_map(features)
         training = logistic.Training(seen.components, targets, weights, input_map.variances)
-        solved = ridge.solve(ridge.sums_of(seen.likeness, targets, weights, 3), 1.0, between)
+        sums = ridge.sums_of(seen.likeness, np.arange(len(targets)), targets, weights, 3)
+        solved = ridge.solve(sums, 1.0, between)
         return logistic.fit(training, 0.01, logistic.start(training, 3)), *solved
 
     long_features, classes, _, long_weights = as_weighted_rows(features, shares, folds, weights)
@@ -311,3 +313,11 @@ def test_soft_labels_that_are_no_shares_are_refused(shares, words):
     features, labels, folds = blobs()
     with pytest.raises(InputError, match=words):
         cross_fit_head(features, labels, folds, num_classes=3, soft_labels=shares)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    features, labels, folds = blobs(num_rows=800, num_features=600, overlap=3)
+    with threadpool_limits(1):
+        alone = cross_fit_head(features, labels, folds, num_classes=3)
+    together = cross_fit_head(features, labels, folds, num_classes=3)
+    assert together.pred_probs.tobytes() == alone.pred_probs.tobytes()

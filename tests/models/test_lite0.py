@@ -11,6 +11,7 @@ import pytest
 from kiyome.errors import MissingExtra, StaleArtifact
 from kiyome.models import load_backbone
 from kiyome.models.efficientnet_lite import LITE0, LITE2, load_lite, read_legacy_checkpoint, weights_file
+from kiyome.models.openvino_engine import BATCH, compile_network, import_openvino
 
 WEIGHTS = weights_file()
 
@@ -193,3 +194,20 @@ def test_another_users_telemetry_module_is_left_as_it_was(tmp_path):
     done = run(QUIET.format(extra="import openvino_telemetry"), HOME=str(tmp_path))
     assert done.stdout.startswith("(1, 2688)\n['openvino_telemetry"), done.stderr
     assert list(Path(tmp_path).rglob("*")) == []
+
+
+def test_a_network_is_made_for_the_first_crops_only():
+    """Where all features are cached there are none, and making it takes half a second."""
+    ops, made = import_openvino().opset13, []
+
+    def means():
+        pixels = ops.parameter([BATCH, 4, 4, 3], np.uint8)
+        made.append(ops.reduce_mean(ops.convert(pixels, "f32"), np.array([1, 2]), keep_dims=False))
+        return import_openvino().Model([made[-1]], [pixels], "means")
+
+    forward, engine = compile_network(means, precision="f32")
+    assert engine.endswith("f32")
+    assert not made
+    for value in (3, 5):
+        assert (forward(np.full((2, 4, 4, 3), value, np.uint8)) == value).all()
+    assert len(made) == 1

@@ -5,15 +5,18 @@ N rows, D features, K classes, F folds; M rows outside all folds.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.artifacts.predictions import floored_log
+from kiyome.cores import in_threads, one_blas_thread
 from kiyome.errors import InputError
 from kiyome.features import logistic, ridge
-from kiyome.features.inputs import InputMap, Inputs, fit_input_map
+from kiyome.features.inputs import InputMap, Inputs, fit_inputs
 from kiyome.features.readings import (
     MOST_ROWS,
     Head,
@@ -28,8 +31,10 @@ from kiyome.features.readings import (
 from kiyome.progress import Progress, no_progress
 
 Floats = NDArray[np.float32]
-Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+Curves = dict[int, list[Trial]]
+"""For each fold of a pair, the trials of a model along its strengths on the other fold."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +57,7 @@ class HeadFit:
     """For new photos; one for each fold, in the order of the folds."""
 
 
+@one_blas_thread()
 def cross_fit_head(
     features: NDArray[Any],
     labels: ArrayLike,
@@ -113,32 +119,25 @@ def cross_fit_head(
     targets = labels if soft_labels is None else _checked_shares(soft_labels, in_fold, num_classes)
     names = np.unique(folds[in_fold]).tolist()
     pairs = list(zip(names, names[1:] + names[:1], strict=True))
-    num_steps = len(pairs) + len(names)
     _check_weights(weights > 0, folds, pairs)
 
-    input_map = fit_input_map(features, np.flatnonzero(weights > 0))
-    rows = _Rows(input_map, input_map(features), targets, weights, folds, num_classes)
-    tried: list[dict[int, _Curves]] = []
-    for curves in _in_parallel(rows.try_strengths, pairs):
-        tried.append(curves)
-        on_progress("fit heads", len(tried), num_steps)
-
-    def fit(fold: int) -> tuple[int, _FoldFit]:
-        return fold, rows.fit(fold, [curves[fold] for curves in tried if fold in curves])
-
-    fitted: dict[int, _FoldFit] = {}
+    input_map, inputs = fit_inputs(features, np.flatnonzero(weights > 0))
+    rows = _Rows(input_map, inputs, targets, weights, folds, num_classes)
+    ridges, logistics = rows.cross_fit(names, pairs, on_progress)
+    of_folds = [
+        Head(logistic.model, ridge.model, (*logistic.factors, *ridge.factors))
+        for logistic, ridge in zip(logistics, ridges, strict=True)
+    ]
     pred_probs = np.empty((len(labels), num_classes), np.float32)
-    for fold, found in _in_parallel(fit, names):
-        fitted[fold] = found
-        pred_probs[folds == fold] = found.head.pred_probs(rows.inputs.rows(folds == fold))
-        on_progress("fit heads", len(pairs) + len(fitted), num_steps)
-    in_order, counts = [fitted[fold] for fold in names], weights > 0
+    for fold, head in zip(names, of_folds, strict=True):
+        pred_probs[folds == fold] = head.pred_probs(inputs.rows(folds == fold))
+    counts = weights > 0
     heads = Heads(
         input_map=input_map,
-        of_folds=tuple(found.head for found in in_order),
+        of_folds=tuple(of_folds),
         power=calibrated(floored_log(pred_probs[counts]), targets[counts], weights[counts])[0],
     )
-    outside = rows.inputs.rows(~in_fold)
+    outside = inputs.rows(~in_fold)
     of_one_head = np.empty((len(outside.components), num_classes), np.float32)
     if len(of_one_head):
         pred_probs[~in_fold] = heads.of_inputs(outside)
@@ -148,27 +147,23 @@ def cross_fit_head(
     return HeadFit(
         pred_probs=pred_probs,
         of_one_head=of_one_head,
-        regularization=tuple(found.strength for found in in_order),
-        penalty=tuple(found.penalty for found in in_order),
+        regularization=tuple(found.strength for found in logistics),
+        penalty=tuple(found.strength for found in ridges),
         log_loss=_log_loss(pred_probs[in_fold], labels[in_fold]),
         accuracy_on_given=float((pred_probs[in_fold].argmax(axis=1) == labels[in_fold]).mean()),
         heads=heads,
     )
 
 
-class _Curves(NamedTuple):
-    """The trials of each model along its strengths, on one held-out part."""
+class _Fitted(NamedTuple):
+    """One of the two models of a fold."""
 
-    logistic: list[Trial]
-    ridge: list[Trial]
-
-
-class _FoldFit(NamedTuple):
-    """The head of a fold, and the strengths of its models."""
-
-    head: Head
+    model: Any
+    """Coefficients of logistic regression, or a `Ridge`."""
     strength: float
-    penalty: float
+    """Of its regularization."""
+    factors: tuple[float, ...]
+    """The sharpness of its readings."""
 
 
 class _Rows:
@@ -185,20 +180,20 @@ class _Rows:
     ) -> None:
         self.inputs, self.targets, self.weights, self.folds = inputs, targets, weights, folds
         self.variances, self.num_classes = input_map.variances, num_classes
-        self.between_landmarks = input_map.likeness(input_map.landmarks).astype(np.float64)
-        self.sums = {fold: self._sums(folds == fold) for fold in np.unique(folds[folds >= 0]).tolist()}
+        self.between_landmarks = inputs.likeness[input_map.landmark_rows].astype(np.float64)
+        names = np.unique(folds[folds >= 0]).tolist()
+        self.sums = dict(zip(names, in_threads(self._sums, names), strict=True))
 
-    def _sums(self, of: NDArray[np.bool_]) -> ridge.Sums:
-        return ridge.sums_of(self.inputs.likeness[of], self.targets[of], self.weights[of], self.num_classes)
+    def _sums(self, fold: int) -> ridge.Sums:
+        rows = np.flatnonzero(self.folds == fold)
+        return ridge.sums_of(self.inputs.likeness, rows, self.targets, self.weights, self.num_classes)
 
-    def training_part(self, *left_out: int) -> tuple[logistic.Training, ridge.Sums]:
-        """Return what either model is fitted on: the rows with weight in the other folds."""
+    def training(self, *left_out: int) -> logistic.Training:
+        """Return the rows with weight in the other folds, as logistic regression takes them."""
         rows = (self.weights > 0) & ~np.isin(self.folds, left_out)
-        sums = [sums for fold, sums in self.sums.items() if fold not in left_out]
-        training = logistic.Training(
+        return logistic.Training(
             self.inputs.components[rows], self.targets[rows], self.weights[rows], self.variances
         )
-        return training, ridge.total(sums)
 
     def held_out(self, fold: int) -> HeldOut:
         """Return up to 20,000 rows with weight in a fold, on which models of other folds are compared."""
@@ -206,25 +201,59 @@ class _Rows:
         rows = rows[:: -(-len(rows) // MOST_ROWS)]
         return HeldOut(self.inputs.rows(rows), self.targets[rows], self.weights[rows])
 
-    def try_strengths(self, pair: tuple[int, int]) -> dict[int, _Curves]:
-        """Return for each fold of a pair the trials on the other, of models that were fitted on neither."""
-        training, sums = self.training_part(*pair)
-        held_out = {fold: self.held_out(other) for fold, other in (pair, pair[::-1])}
-        curves = logistic_curves(logistic.path(training, self.num_classes), held_out)
-        few = sums.first(ridge.NUM_TRIAL_LANDMARKS)
-        ridges = [ridge.solve(few, penalty, self.between_landmarks) for penalty in ridge.GRID]
-        return {fold: _Curves(curves[fold], ridge_curve(ridges, own)) for fold, own in held_out.items()}
+    def cross_fit(
+        self, folds: list[int], pairs: list[tuple[int, int]], on_progress: Progress
+    ) -> tuple[list[_Fitted], list[_Fitted]]:
+        """Return ridge and logistic regression of each fold, of the strengths that did best for it."""
+        steps = count(1)
 
-    def fit(self, fold: int, curves: Sequence[_Curves]) -> _FoldFit:
-        """Return the head for a fold, fitted on all others with the strengths that did best among them."""
-        training, sums = self.training_part(fold)
-        at, factors = best_trial([each.logistic for each in curves])
-        strength = logistic.GRID[at]
-        coefficients = logistic.fit(training, strength, logistic.start(training, self.num_classes))
-        at, more_factors = best_trial([each.ridge for each in curves])
-        penalty = ridge.GRID[at]
-        solved = ridge.solve(sums, penalty, self.between_landmarks)
-        return _FoldFit(Head(coefficients, solved, (*factors, *more_factors)), strength, penalty)
+        def of_both(
+            ridges: list[Callable[[], Result]], logistics: list[Callable[[], Result]]
+        ) -> tuple[list[Result], list[Result]]:
+            found = []
+            for result in in_threads(lambda job: job(), ridges + logistics):  # what takes longest goes first
+                found.append(result)
+                on_progress("fit heads", next(steps), 4 * len(folds))
+            return found[: len(ridges)], found[len(ridges) :]
+
+        ridges, logistics = of_both(
+            [partial(self.try_ridge, pair) for pair in pairs],
+            [partial(self.try_logistic, pair) for pair in pairs],
+        )
+        return of_both(
+            [partial(self.fit_ridge, fold, _trials_for(fold, ridges)) for fold in folds],
+            [partial(self.fit_logistic, fold, _trials_for(fold, logistics)) for fold in folds],
+        )
+
+    def try_ridge(self, pair: tuple[int, int]) -> Curves:
+        """Return the trials of ridge regressions that were fitted on neither fold of a pair."""
+        few = [sums.first(ridge.NUM_TRIAL_LANDMARKS) for fold, sums in self.sums.items() if fold not in pair]
+        sums = ridge.total(few)
+        ridges = [ridge.solve(sums, penalty, self.between_landmarks) for penalty in ridge.GRID]
+        return {fold: ridge_curve(ridges, self.held_out(other)) for fold, other in (pair, pair[::-1])}
+
+    def try_logistic(self, pair: tuple[int, int]) -> Curves:
+        """Return the trials of logistic regressions that were fitted on neither fold of a pair."""
+        held_out = {fold: self.held_out(other) for fold, other in (pair, pair[::-1])}
+        return logistic_curves(logistic.path(self.training(*pair), self.num_classes), held_out)
+
+    def fit_ridge(self, fold: int, curves: Sequence[list[Trial]]) -> _Fitted:
+        """Return ridge regression fitted on all other folds, of the penalty that did best among them."""
+        at, factors = best_trial(curves)
+        sums = ridge.total([sums for other, sums in self.sums.items() if other != fold])
+        return _Fitted(ridge.solve(sums, ridge.GRID[at], self.between_landmarks), ridge.GRID[at], factors)
+
+    def fit_logistic(self, fold: int, curves: Sequence[list[Trial]]) -> _Fitted:
+        """Return logistic regression fitted on all other folds, of the strength that did best among them."""
+        at, factors = best_trial(curves)
+        training = self.training(fold)
+        coefficients = logistic.fit(training, logistic.GRID[at], logistic.start(training, self.num_classes))
+        return _Fitted(coefficients, logistic.GRID[at], factors)
+
+
+def _trials_for(fold: int, curves: list[Curves]) -> list[list[Trial]]:
+    """Return the trials that have a say in a fold's strength."""
+    return [each[fold] for each in curves if fold in each]
 
 
 def ridge_curve(ridges: Sequence[ridge.Ridge], held_out: HeldOut) -> list[Trial]:
@@ -308,14 +337,3 @@ def _check_weights(weighted: NDArray[np.bool_], folds: NDArray[Any], pairs: list
 def _log_loss(probabilities: Floats, labels: NDArray[Any]) -> float:
     of_given = probabilities[np.arange(len(labels)), labels]
     return float(-floored_log(of_given).astype(np.float64).mean())
-
-
-def _in_parallel(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-    """Yield results as they come, one job a core; BLAS is kept from using every core for each job."""
-    from joblib import Parallel, cpu_count, delayed
-    from threadpoolctl import threadpool_limits
-
-    workers = min(cpu_count(), len(jobs))
-    with threadpool_limits(max(1, cpu_count() // workers)):
-        parallel = Parallel(workers, backend="threading", return_as="generator_unordered")
-        yield from parallel(delayed(function)(job) for job in jobs)

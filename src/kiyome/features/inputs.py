@@ -6,11 +6,15 @@
 The map is learned from photos without labels, so all folds share it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kiyome.cores import in_threads, one_blas_thread
 
 Floats = NDArray[np.float32]
 
@@ -31,7 +35,7 @@ LIKENESS_SCALE = 2.0
 
 MOST_SAMPLED = 20_000
 LEAST_DISTANCE = 1e-3
-BLOCK = 4096
+BLOCK = 1024
 
 
 class Inputs(NamedTuple):
@@ -63,10 +67,19 @@ class Scale(NamedTuple):
 
 def scale_of(sample: NDArray[Any]) -> Scale:
     """Return the scale of features (n, D)."""
-    mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = sample.std(axis=0, dtype=np.float64).astype(np.float32)
+    num_rows, blocks = len(sample), _blocks(sample)
+    mean = _total(lambda block: sample[block], blocks) / num_rows
+    variance = _total(lambda block: (sample[block] - mean) ** 2, blocks) / num_rows
+    deviation = np.sqrt(variance).astype(np.float32)
     deviation[deviation < 1e-6] = 1  # a feature that never changes says nothing
-    return Scale(mean, deviation)
+    return Scale(mean.astype(np.float32), deviation)
+
+
+def _total(values: Callable[[slice], NDArray[Any]], blocks: list[slice]) -> NDArray[np.float64]:
+    """Return the sum (D,) over rows, in double precision, of values that are computed by blocks."""
+    sums = in_threads(lambda block: values(block).sum(axis=0, dtype=np.float64), blocks)
+    total: NDArray[np.float64] = np.sum(list(sums), axis=0)
+    return total
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,48 +101,89 @@ class InputMap:
 
     def __call__(self, features: NDArray[Any]) -> Inputs:
         """Return the inputs of these photos, computed in blocks of rows."""
-        num_rows, num_components = len(features), self.directions.shape[1]
-        components = np.ones((num_rows, num_components + 1), np.float32)
-        likeness = np.empty((num_rows, len(self.landmarks)), np.float32)
-        for start in range(0, num_rows, BLOCK):
-            block = slice(start, start + BLOCK)
-            clipped = self.clipped(features[block])
-            np.matmul(clipped, self.directions, out=components[block, :-1])
-            likeness[block] = self.likeness(to_unit_length(clipped))
-        return Inputs(components, likeness)
+        return Inputs(self.components(features), self.likeness(features))
 
     def clipped(self, features: NDArray[Any]) -> Floats:
         """Return standardized features within -4..4."""
         return Scale(self.mean, self.deviation).clipped(features)
 
-    def likeness(self, units: Floats) -> Floats:
-        """Return the (n, M) likeness of rows of unit length to the landmarks."""
-        alike: Floats = units @ self.landmarks.T
+    def components(self, features: NDArray[Any]) -> Floats:
+        """Return the (n, R + 1) components; the last column is 1."""
+        components = np.ones((len(features), self.directions.shape[1] + 1), np.float32)
+
+        def fill(block: slice) -> None:
+            np.matmul(self.clipped(features[block]), self.directions, out=components[block, :-1])
+
+        list(in_threads(fill, _blocks(features)))
+        return components
+
+    def likeness(self, features: NDArray[Any]) -> Floats:
+        """Return the (n, M) likeness to the landmarks."""
+        likeness = np.empty((len(features), len(self.landmarks)), np.float32)
+        list(in_threads(partial(self.fill, likeness, features), _blocks(features)))
+        return likeness
+
+    def fill(self, likeness: Floats, features: NDArray[Any], block: slice) -> None:
+        """Compute a block of the likeness in its place."""
+        units = to_unit_length(self.clipped(features[block]))
+        alike = np.matmul(units, self.landmarks.T, out=likeness[block])
         alike -= 1
         alike *= self.scale
         np.exp(alike, out=alike)
-        return alike
 
 
+@one_blas_thread()
 def fit_input_map(features: NDArray[Any], rows: NDArray[np.intp]) -> InputMap:
     """Return the map learned from these rows of the features, or from 20,000 of them if they are more."""
+    return _with_directions(*_without_directions(features, rows))
+
+
+def fit_inputs(features: NDArray[Any], rows: NDArray[np.intp]) -> tuple[InputMap, Inputs]:
+    """Return the map learned from these rows, and the inputs of all rows.
+
+    One core looks for the principal directions while the others compute likeness, which needs none.
+    """
+    without, sample = _without_directions(features, rows)
+    likeness = np.empty((len(features), len(without.landmarks)), np.float32)
+    jobs: list[Callable[[], Any]] = [partial(_with_directions, without, sample)]
+    jobs += [partial(without.fill, likeness, features, block) for block in _blocks(features)]
+    input_map, *_ = in_threads(lambda job: job(), jobs)
+    return input_map, Inputs(input_map.components(features), likeness)
+
+
+def _without_directions(features: NDArray[Any], rows: NDArray[np.intp]) -> tuple[InputMap, NDArray[Any]]:
+    """Return a map whose only component is the intercept, and the sample that it was learned from."""
     drawn = np.random.default_rng(0).permutation(rows)[:MOST_SAMPLED]
     landmark_rows = drawn[: min(NUM_LANDMARKS, MOST_LIKENESS // len(features))]
     sample = features[np.sort(drawn)]
     scale = scale_of(sample)
-    clipped = scale.clipped(sample)
-    second_moments = clipped.T @ clipped / np.float32(len(clipped))
-    directions, variances = leading_directions(second_moments, min(NUM_COMPONENTS, *clipped.shape))
     landmarks = to_unit_length(scale.clipped(features[landmark_rows]))
-    return InputMap(
+    input_map = InputMap(
         mean=scale.mean,
         deviation=scale.deviation,
-        directions=directions.astype(np.float32),
-        variances=np.append(variances, 1).astype(np.float32),
+        directions=np.empty((sample.shape[1], 0), np.float32),
+        variances=np.ones(1, np.float32),
         landmark_rows=landmark_rows,
         landmarks=landmarks,
         scale=LIKENESS_SCALE / max(_median_distance(landmarks), LEAST_DISTANCE),
     )
+    return input_map, sample
+
+
+def _with_directions(input_map: InputMap, sample: NDArray[Any]) -> InputMap:
+    """Return the map with the principal directions of the sample."""
+    clipped = input_map.clipped(sample)
+    second_moments = clipped.T @ clipped / np.float32(len(clipped))
+    directions, variances = leading_directions(second_moments, min(NUM_COMPONENTS, *clipped.shape))
+    return replace(
+        input_map,
+        directions=directions.astype(np.float32),
+        variances=np.append(variances, 1).astype(np.float32),
+    )
+
+
+def _blocks(rows: NDArray[Any]) -> list[slice]:
+    return [slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK)]
 
 
 def leading_directions(second_moments: Floats, num: int) -> tuple[Floats, Floats]:

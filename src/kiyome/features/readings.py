@@ -9,6 +9,7 @@ them best; where many are, the score itself as a logit does, and keeps the noise
 n rows, K classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import floored_log
+from kiyome.cores import one_blas_thread
 from kiyome.features.inputs import InputMap, Inputs
 from kiyome.features.ridge import Ridge
 from kiyome.features.targets import shares_of
@@ -64,6 +66,7 @@ class Heads:
         """Return (n, K), rows sum to one: the calibrated mean over folds."""
         return self.of_inputs(self.input_map(features))
 
+    @one_blas_thread()
     def of_inputs(self, inputs: Inputs) -> Floats:
         """Return the same for photos whose inputs are at hand."""
         mean = np.mean([head.pred_probs(inputs) for head in self.of_folds], axis=0)
@@ -104,7 +107,7 @@ def try_readings(readings: tuple[Floats, ...], held_out: HeldOut) -> Trial:
     return Trial(found[-1][1] * float(held_out.weights.sum()), tuple(factor for factor, _ in found))
 
 
-def best_trial(curves: list[list[Trial]]) -> tuple[int, tuple[float, ...]]:
+def best_trial(curves: Sequence[list[Trial]]) -> tuple[int, tuple[float, ...]]:
     """Return the strength of least total loss among those that all curves reach, and its mean factors."""
     together = list(zip(*curves, strict=False))
     best = int(np.argmin([sum(trial.loss for trial in trials) for trials in together]))

@@ -43,24 +43,35 @@ class Sums(NamedTuple):
 
 def total(parts: Sequence[Sums]) -> Sums:
     """Return the sums over the rows of all parts."""
-    return Sums(*(sum(each[1:], start=each[0]) for each in zip(*parts, strict=True)))
+    return Sums(*(_sum(each) for each in zip(*parts, strict=True)))
 
 
-def sums_of(likeness: Floats, targets: NDArray[Any], weights: Floats, num_classes: int) -> Sums:
-    """Return the sums of these rows, of labels (n,) or shares (n, K), in double precision."""
+def _sum(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the sum of the arrays, made in one place."""
+    summed = arrays[0].copy()
+    for each in arrays[1:]:
+        summed += each
+    return summed
+
+
+def sums_of(
+    likeness: Floats, rows: NDArray[np.intp], targets: NDArray[Any], weights: Floats, num_classes: int
+) -> Sums:
+    """Return the sums of these rows, of labels (N,) or shares (N, K), in double precision."""
     from scipy.sparse import csr_array
 
     num_landmarks = likeness.shape[1]
     products = np.zeros((num_landmarks, num_landmarks))
     by_class = np.zeros((num_landmarks, num_classes))
-    for start in range(0, len(targets), BLOCK):
-        block = slice(start, start + BLOCK)
-        rows, weight = likeness[block], weights[block]
-        weighted = rows if (weight == 1).all() else rows * np.sqrt(weight)[:, None]
-        products += weighted.T @ weighted
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        alike, weight = likeness[block], weights[block]
         shares = csr_array((weight[:, None] * shares_of(targets[block], num_classes)).T)
-        by_class += (shares @ rows).T
-    return Sums(products, by_class, counts_of(targets, weights, num_classes))
+        by_class += (shares @ alike).T
+        if (weight != 1).any():
+            alike *= np.sqrt(weight)[:, None]
+        products += alike.T @ alike
+    return Sums(products, by_class, counts_of(targets[rows], weights[rows], num_classes))
 
 
 class Ridge(NamedTuple):
@@ -79,8 +90,9 @@ def solve(sums: Sums, penalty: float, between_landmarks: NDArray[np.float64]) ->
     few = slice(len(sums.products))
     shares = sums.counts / sums.counts.sum()
     targets = sums.by_class - sums.by_class.sum(axis=1, keepdims=True) * shares
-    system = sums.products + penalty * between_landmarks[few, few]
+    system = penalty * between_landmarks[few, few]
+    system += sums.products
     system[np.diag_indices_from(system)] += JITTER * np.trace(system)
-    factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+    factor = cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)
     coefficients = cho_solve(factor, targets, check_finite=False)
     return Ridge(coefficients.astype(np.float32), shares.astype(np.float32))

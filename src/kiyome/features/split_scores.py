@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiyome.features.inputs import BLOCK, InputMap, fit_input_map
+from kiyome.features.inputs import InputMap, fit_input_map
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -22,8 +22,7 @@ def split_components(features: NDArray[Any], input_map: InputMap | None) -> Floa
     """Return up to 256 principal components (n, R) of features (n, D), with a mean square of about 1."""
     if input_map is None:
         input_map = fit_input_map(features, np.arange(len(features)))
-    blocks = (features[start : start + BLOCK] for start in range(0, len(features), BLOCK))
-    components = np.concatenate([input_map.clipped(block) @ input_map.directions for block in blocks])
+    components = input_map.components(features)[:, :-1]
     components /= np.sqrt(max(input_map.variances[:-1].mean(), LEAST_VARIANCE))
     return components
 

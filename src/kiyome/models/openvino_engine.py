@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
@@ -41,14 +42,16 @@ def import_openvino() -> ModuleType:
 
 
 def compile_network(
-    network: Any, *, precision: Precision | None = None
+    network: Callable[[], Any], *, precision: Precision | None = None
 ) -> tuple[Callable[[Pixels], Values], str]:
     """Return the forward pass of an openvino.Model over any number of crops, and the engine in words.
 
+    The network is made and compiled for the first crops: where all features are cached, there are none.
+
     Parameters
     ----------
-    network : openvino.Model
-        Takes (BATCH, size, size, 3) uint8 and gives (BATCH, num_features).
+    network : callable
+        Returns the openvino.Model: it takes (BATCH, size, size, 3) uint8 and gives (BATCH, num_features).
     precision : "bf16", "f32", "int8" or None
         None takes bf16 where the CPU computes in it, f32 elsewhere. For int8 the network's own FakeQuantize
         layers say where; the rest is computed in f32.
@@ -59,11 +62,15 @@ def compile_network(
         precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
     hint = "f32" if precision == "int8" else precision
     hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
-    compiled = core.compile_model(network, "CPU", hints)
-    queue = openvino.AsyncInferQueue(compiled, 0)  # 0: as many at once as the hint finds best
-    num_features = compiled.output(0).shape[1]
+
+    @cache
+    def compiled() -> tuple[Any, int]:
+        model = core.compile_model(network(), "CPU", hints)
+        queue = openvino.AsyncInferQueue(model, 0)  # 0: as many at once as the hint finds best
+        return queue, model.output(0).shape[1]
 
     def forward(pixels: Pixels) -> Values:
+        queue, num_features = compiled()
         values = np.empty((len(pixels), num_features), np.float32)
 
         def keep(request: Any, start: int) -> None:

@@ -274,7 +274,7 @@ def _compile(network: Any, size: int, engine: Engine) -> tuple[Callable[[Pixels]
 
     has_openvino = importlib.util.find_spec("openvino") is not None
     if engine == "openvino" or (engine == "auto" and has_openvino and not torch.cuda.is_available()):
-        return openvino_engine.compile_network(_converted(network, size))
+        return openvino_engine.compile_network(lambda: _converted(network, size))
     return _torch_forward(network)
 
 

@@ -15,13 +15,15 @@ of a row are of other folds; its own label is heard only in its neighbors' doubt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiyome.checks import Labels, Matrix, Numbers, check_arrays
+from kiyome.cores import in_threads, one_blas_thread
 from kiyome.errors import InputError
 from kiyome.noise.top_classes import sample_size, sampled_rows
 
@@ -100,9 +102,6 @@ def probability_none(
     >>> int(probability.argmax()), bool(probability[0] > 0.5), bool(probability[1:].max() < 0.5)
     (0, True, True)
     """
-    from scipy.linalg import eigh  # noqa: F401  (loaded before its threads are limited)
-    from threadpoolctl import threadpool_limits
-
     given, probs = check_arrays(labels, pred_probs)
     parts = np.zeros(len(given)) if folds is None else np.asarray(folds)
     _check(given, parts, features)
@@ -117,7 +116,7 @@ def probability_none(
         views = _views_of_features(features, given, parts, references)
     evidence = {name: np.zeros(len(given)) for name in ("distance", "isolation", "doubt")}
     neighbors: Labels = np.empty((len(given), NUM_NEIGHBORS), np.int32)
-    with threadpool_limits(1, user_api="blas"):  # sums of several threads have other last bits
+    with one_blas_thread():
         for view in views:
             neighbors[view.rows] = view.neighbors
             evidence["distance"][view.rows] = view.distance
@@ -218,34 +217,59 @@ def _views_of_features(
     features: NDArray[np.floating], labels: Labels, folds: NDArray[np.generic], references: Labels
 ) -> Iterator[_View]:
     """Views in a metric in which classes are round, learned anew from each fold's others."""
-    sampled = features[references]
-    components = _Components.fit(sampled)
-    inputs, directions = components(sampled), _directions(sampled)
-    known: Labels | None = None
-    for others, block in _blocks(folds, references):
-        if others is not known:
-            known = others
-            mine = np.searchsorted(references, others)
-            means = _class_means(directions[mine], labels[others])
-            metric, centers = _metric(inputs[mine], labels[others])
-            seen = inputs[mine] @ metric
-        points = components(features[block]) @ metric
-        nearest, distances = _nearest(points, seen)
-        to_class = _distances(points, centers).min(axis=1)
-        yield _View(
+    sampled = features[references].astype(np.float32)
+    others_of = {fold: np.flatnonzero(folds[references] != fold) for fold in np.unique(folds)}
+
+    def class_means() -> list[Floats]:
+        directions = _by_blocks(_directions, sampled)
+        return [_class_means(directions[mine], labels[references[mine]]) for mine in others_of.values()]
+
+    jobs: list[Callable[[], Any]] = [partial(_Components.fit, sampled), class_means]
+    components, means_of = in_threads(lambda job: job(), jobs)
+    inputs = _by_blocks(components, sampled)
+    for (fold, mine), means in zip(others_of.items(), means_of, strict=True):
+        others, rows = references[mine], np.flatnonzero(folds == fold)
+        metric, centers = _metric(inputs[mine], labels[others])
+        seen = _Seen(others, inputs[mine] @ metric, components, metric, centers, means)
+        yield from in_threads(partial(seen.view, features), _blocks(rows))
+
+
+class _Seen(NamedTuple):
+    """The reference rows of the other folds, and the metric in which a fold sees them."""
+
+    rows: Labels
+    """(n,)"""
+    points: Matrix
+    """(n, d)"""
+    components: _Components
+    metric: Matrix
+    """(d, d)"""
+    centers: Matrix
+    """(K', d)"""
+    means: Floats
+    """(K', D) directions of the classes"""
+
+    def view(self, features: NDArray[np.floating], block: Labels) -> _View:
+        """A block of the fold's rows."""
+        values = features[block].astype(np.float32)
+        points = self.components(values) @ self.metric
+        nearest, distances = _nearest(points, self.points)
+        to_class = _distances(points, self.centers).min(axis=1)
+        return _View(
             rows=block,
-            neighbors=others[nearest],
-            distance=-(_directions(features[block]) @ means.T).max(axis=1),
+            neighbors=self.rows[nearest],
+            distance=-(_directions(values) @ self.means.T).max(axis=1),
             isolation=np.log(to_class.clip(1e-9)) - np.log(distances.mean(axis=1).clip(1e-9)),
         )
 
 
-def _blocks(folds: NDArray[np.generic], references: Labels) -> Iterator[tuple[Labels, Labels]]:
-    """Reference rows of the other folds, the same array for all blocks of a fold, and a block of rows."""
-    for fold in np.unique(folds):
-        others, rows = references[folds[references] != fold], np.flatnonzero(folds == fold)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            yield others, rows[start : start + BLOCK_ROWS]
+def _by_blocks(function: Callable[[Floats], NDArray[Any]], values: NDArray[np.floating]) -> NDArray[Any]:
+    """What a function of rows makes of these values (n, D), computed by blocks."""
+    return np.concatenate(list(in_threads(function, _blocks(values))))
+
+
+def _blocks(rows: NDArray[Any]) -> list[NDArray[Any]]:
+    return [rows[start : start + BLOCK_ROWS] for start in range(0, len(rows), BLOCK_ROWS)]
 
 
 def _unit_rows(values: Numbers) -> Numbers:
@@ -256,8 +280,8 @@ def _unit_rows(values: Numbers) -> Numbers:
 
 def _directions(features: NDArray[np.floating]) -> Floats:
     """Signed square roots (n, D), each row of length one."""
-    values = features.astype(np.float32)
-    return _unit_rows(np.sign(values) * np.sqrt(np.abs(values)))
+    values = features.astype(np.float32, copy=False)
+    return _unit_rows(np.copysign(np.sqrt(np.abs(values)), values))
 
 
 def _class_means(directions: Floats, labels: Labels) -> Floats:
@@ -265,10 +289,9 @@ def _class_means(directions: Floats, labels: Labels) -> Floats:
 
     The first are central among all rows, or many foreign ones could take a class over.
     """
-    means = []
+    means, mean_of_all = [], directions.mean(axis=0)
     for label in np.unique(labels):
-        rows = directions[labels == label]
-        mean = directions.mean(axis=0)
+        rows, mean = directions[labels == label], mean_of_all
         for _ in range(3):
             cosines = rows @ mean
             mean = rows[cosines >= np.quantile(cosines, 1 - CENTRAL_SHARE)].mean(axis=0)
@@ -286,23 +309,30 @@ class _Components(NamedTuple):
     """(D, d)"""
 
     @classmethod
-    def fit(cls, features: NDArray[np.floating]) -> _Components:
+    def fit(cls, features: Floats) -> _Components:
         from scipy.linalg import eigh
 
-        values = features.astype(np.float32)
-        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        mean, deviation = features.mean(axis=0), features.std(axis=0)
         deviation[deviation < 1e-6] = 1  # a feature that never changes tells nothing
-        unit = _unit_rows(((values - mean) / deviation).clip(-CLIP, CLIP))
-        center = unit.mean(axis=0)
-        unit -= center
-        last = values.shape[1] - 1
+        units = _by_blocks(lambda block: _clipped_units(block, mean, deviation), features)
+        center = units.mean(axis=0)
+        units -= center
+        last = features.shape[1] - 1
         first = max(last - NUM_DIMENSIONS + 1, 0)
-        _, vectors = eigh(unit.T @ unit, subset_by_index=(first, last))
+        _, vectors = eigh(units.T @ units, subset_by_index=(first, last))
         return cls(mean, deviation, center, vectors)
 
     def __call__(self, features: NDArray[np.floating]) -> Matrix:
-        values = (features.astype(np.float32) - self.mean) / self.deviation
-        return ((_unit_rows(values.clip(-CLIP, CLIP)) - self.center) @ self.vectors).astype(np.float64)
+        units = _clipped_units(features, self.mean, self.deviation)
+        return ((units - self.center) @ self.vectors).astype(np.float64)
+
+
+def _clipped_units(features: NDArray[np.floating], mean: Floats, deviation: Floats) -> Floats:
+    """Standardized, clipped features, each row of length one."""
+    values = features.astype(np.float32)
+    values -= mean
+    values /= deviation
+    return _unit_rows(np.clip(values, -CLIP, CLIP, out=values))
 
 
 def _metric(points: Matrix, labels: Labels) -> tuple[Matrix, Matrix]:
@@ -330,17 +360,23 @@ def _center(points: Matrix, kept: NDArray[np.bool_], mine: NDArray[np.bool_]) ->
 
 
 def _distances(points: Matrix, others: Matrix) -> Matrix:
-    squares = (points**2).sum(axis=1)[:, np.newaxis] + (others**2).sum(axis=1) - 2 * points @ others.T
-    distances: Matrix = np.sqrt(squares.clip(min=0))
-    return distances
+    distances = _squares(points, others)
+    return np.sqrt(distances, out=distances)
+
+
+def _squares(points: Matrix, others: Matrix) -> Matrix:
+    """Squared distances (n, m)."""
+    squares: Matrix = (points**2).sum(axis=1)[:, np.newaxis] + (others**2).sum(axis=1)
+    squares -= 2 * points @ others.T
+    return np.maximum(squares, 0, out=squares)
 
 
 def _nearest(points: Matrix, others: Matrix) -> tuple[Labels, Matrix]:
     """Positions (n, M) of the nearest others and distances, rising; the last repeats if others are few."""
-    distances = _distances(points, others)
+    squares = _squares(points, others)
     count = min(NUM_NEIGHBORS, len(others))
-    nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
-    found = np.take_along_axis(distances, nearest, axis=1)
+    nearest = np.argpartition(squares, count - 1, axis=1)[:, :count]
+    found = np.sqrt(np.take_along_axis(squares, nearest, axis=1))
     order = np.argsort(found, axis=1, kind="stable")
     order = np.pad(order, ((0, 0), (0, NUM_NEIGHBORS - count)), mode="edge")
     return np.take_along_axis(nearest, order, axis=1), np.take_along_axis(found, order, axis=1)
