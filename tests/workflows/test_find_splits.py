@@ -309,9 +309,9 @@ def test_a_score_of_train_has_a_caveat_where_test_does_not_look_like_it(
 
 def test_predictions_of_test_rows_alone_are_found_in_and_not_blended(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    lines = [
-        f"{row}.jpg,{'cat' if row % 2 else 'dog'},{'test' if row < 60 else 'train'}" for row in range(200)
-    ]
+    name = "a-name-that-is-long" * 3
+    kinds = [("cat" if row % 2 else "dog", "test" if row < 60 else "train") for row in range(200)]
+    lines = [f"{name}-{row}.jpg,{label},{split}" for row, (label, split) in enumerate(kinds)]
     (tmp_path / "table.csv").write_text("\n".join(["image_id,label,split", *lines]) + "\n")
     second = np.clip((np.arange(60) % 2 == 0) + rng.normal(0, 0.2, 60), 0.01, 0.99)
     second[:2] = 0.01, 0.99  # two labels are wrong
@@ -321,7 +321,7 @@ def test_predictions_of_test_rows_alone_are_found_in_and_not_blended(tmp_path: P
     shown = runner.invoke(app, ["find", str(tmp_path / "table.csv"), *given]).stdout
     assert "The 60 rows of net.npy are read as those of test, in order." in shown
     assert "60 rows, about" in shown
-    assert "page-0.jpg" in shown  # the whole name, in two lines
+    assert "-0.jpg  " in shown  # the whole name, in two lines
     assert "train" not in shown.partition("60 rows, about")[2].partition("flagged\n")[0]
     assert "compare with train" not in (tmp_path / "net" / "report.html").read_text("utf-8")
     other = find(tmp_path / "table.csv", pred_probs=tmp_path / "net.npy", output=tmp_path / "other")
