@@ -87,7 +87,7 @@ def report(work: Path, sets: list[str], seeds: list[int], variants: list[str]) -
 def described(found: dict[str, list[Trained]]) -> Iterator[str]:
     """The lines on one set."""
     for variant, runs in found.items():
-        scores = [[getattr(run, kind).mean() for run in runs] for kind in ("given", "true", "balanced")]
+        scores = [[np.mean(getattr(run, kind)) for run in runs] for kind in ("given", "true", "balanced")]
         words = [f"{np.mean(each):.4f} ({min(each):.4f} to {max(each):.4f})" for each in scores]
         never = " ".join(str(run.num_never) for run in runs)
         seconds = np.mean([run.seconds for run in runs])
