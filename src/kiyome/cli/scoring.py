@@ -31,7 +31,8 @@ def audit_sample(
     ] = None,
     images: Images = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run folder; RUN-audit if not given.")
+        Path | None,
+        typer.Option("--output", "-o", help="The run folder; RUN-audit, or RUN-audit-SPLIT, if not given."),
     ] = None,
     group: Group = None,
     as_json: Json = False,

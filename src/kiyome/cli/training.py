@@ -167,7 +167,7 @@ def _emit_recipe(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
+    run: Annotated[Path, typer.Argument(help="A finished run of find or train, or made of such.")],
     photos: Annotated[Path, typer.Argument(help="A folder of photos, or a table with their ids.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The submission.")] = Path("submission.csv"),
     sample: Annotated[
@@ -216,7 +216,7 @@ def predict(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished `kiyome train`.")],
+    run: Annotated[Path, typer.Argument(help="A finished run of find or train, or made of such.")],
     photos: Annotated[Path, typer.Argument(help="Real photos to check with: a folder, or a table.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the files go; RUN/onnx if not given.")

@@ -96,8 +96,8 @@ def curate(
         show none of the classes.
     decisions
         A CSV or Parquet file with columns image_id, decision (keep, relabel, both, none_of_these, drop,
-        unsure), label and, where several people decided, reviewer. By default the decisions of the review of
-        the run.
+        unsure), label and, where several people decided, reviewer; without the column decision, each label is
+        what a person says of the photo. By default the decisions of the review of the run.
     store
         Where that review keeps its decisions, as for `kiyome review`.
     rule
