@@ -75,7 +75,8 @@ def select_members(
     Parameters
     ----------
     labels, members, folds
-        As for `cross_fitted_blend`; the first member is always in.
+        As for `cross_fitted_blend`; the first member is always in. Rows of fold -1 are only blended, as the
+        labels of all folds say; their own labels are not read.
     row_weights
         (N,) a row of weight 0 is only blended.
     decided_labels
@@ -104,11 +105,12 @@ def select_members(
     [1.0, 0.0]
     """
     stacked = check_members(members)
-    given = check_given(labels, *stacked.shape[1:])
-    fold_of_row = check_folds(folds, len(given))
-    counts = np.ones(len(given), np.bool_) if row_weights is None else np.asarray(row_weights) > 0
+    fold_of_row = check_folds(folds, stacked.shape[1])
+    in_fold = fold_of_row >= 0
+    given = check_given(np.where(in_fold, labels, 0), *stacked.shape[1:])
+    counts = in_fold if row_weights is None else in_fold & (np.asarray(row_weights) > 0)
     decided = np.full(len(given), -1) if decided_labels is None else np.asarray(decided_labels)
-    judges = counts if decided_labels is None else decided >= 0
+    judges = counts if decided_labels is None else in_fold & (decided >= 0)
     others = range(1, len(stacked))
 
     blended, weights = np.empty(stacked.shape[1:]), np.zeros(len(stacked))

@@ -137,10 +137,13 @@ def open_run(path: str | Path, *, images: str | Path | None = None) -> FinishedR
 def check_rows_of(run: FinishedRun, table: Table, *, option: str) -> None:
     """Raise InputError where the run cannot be one on this table, before any photo is read."""
     same_classes = run.table.class_names == table.class_names
-    if same_classes and np.isin(run.table.image_ids, table.image_ids).all():
+    same_rows = same_classes and np.isin(run.table.image_ids, table.image_ids).all()
+    lacking = [name for name in table.splits_in_use if name not in run.table.splits_in_use]
+    if same_rows and not lacking:
         return
+    differs = f"no rows of {' or '.join(lacking)}" if same_rows else "other photos or class names"
     raise InputError(
-        f"{run.path} is a run on another table: it has other photos or class names.",
+        f"{run.path} is a run on another table: it has {differs}.",
         expected="Expected a run on the rows of these data.",
         remedy=f"Name {run.path / 'table.parquet'} as the data, or leave out {option}.",
     )

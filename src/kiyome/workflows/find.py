@@ -140,6 +140,7 @@ def find(
         Finished runs on the same rows, such as those of `train`, whose folds are used. The out-of-fold
         predictions of each are blended in if they lower the log loss of held-out rows by two standard errors
         and 3 %: on given labels, or on 50 or more labels that people decided in the reviews of these runs.
+        Rows outside train are blended by what labels of train say.
     soft_labels
         The folder of ``curate --action soften``, or another finished run on the same rows, whose folds are
         used: its predictions are what the heads are taught in place of the labels. They saw the labels of
@@ -237,8 +238,6 @@ def find(
         missing_list=missing_list_path(path),
         on_progress=on_progress,
     )
-    if others is not None:
-        refuse_splits(table, "find --with")
     if cross_fit is not None:
         check_cross_fit(cross_fit, table)
     num_folds, seed = 5 if num_folds is None else num_folds, seed or 0

@@ -76,6 +76,8 @@ class ScoredTable:
     head_facts: HeadFacts | None = None
     others: tuple[OtherRun, ...] = ()
     """Other runs that were tried beside the predictions."""
+    before_blend: NDArray[np.float32] | None = None
+    """(N, K) the run's own predictions, where those of other runs joined them."""
     of_one_head: NDArray[np.float32] | None = None
     """(M, K) of the rows outside all folds, each by the head of one; None for predictions of the user."""
     judging_probs: NDArray[np.float32] | None = None
@@ -92,8 +94,8 @@ class ScoredTable:
 
     @property
     def by_one_model(self) -> NDArray[np.float32]:
-        """(N, K) predictions by one model a row, also outside the folds, where the rows have heads."""
-        probs = self.predictions.pred_probs
+        """(N, K) the run's own predictions, by one model a row also outside the folds, if it has heads."""
+        probs = self.predictions.pred_probs if self.before_blend is None else self.before_blend
         if self.of_one_head is None or self.table.folds is None:
             return probs
         probs = probs.copy()

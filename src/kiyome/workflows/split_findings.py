@@ -125,9 +125,15 @@ def find_in_splits(
             noise_rate=adaptive_noise_rate(fit, seed=seed),
         )
         if train is not None and len(rows) >= FEWEST_ROWS:
+            own = train.fit
+            if scored.before_blend is not None:
+                own = fit_adaptive(
+                    *check_arrays(table.given_labels[train.rows], scored.before_blend[train.rows])
+                )
+                model = own.model if is_small else None
             alike = fit_adaptive(labels, scored.by_one_model[rows], model=model)
             if not alike.model.statistics.is_weak:
-                split = replace(split, difference=noise_rate_difference(train.fit, alike, seed=seed))
+                split = replace(split, difference=noise_rate_difference(own, alike, seed=seed))
         found[name] = split
     return found
 

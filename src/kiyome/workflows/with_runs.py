@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kiyome.artifacts.predictions import ARRAY_FILE
 from kiyome.artifacts.storage import sha256_of_file
-from kiyome.artifacts.table import Table
+from kiyome.artifacts.table import TRAIN, Table
 from kiyome.decisions.consensus import Consensus, review_consensus
 from kiyome.ensemble import select_members
 from kiyome.errors import InputError
@@ -76,7 +76,7 @@ def blend_with_runs(scored: ScoredTable, others: OtherRuns, *, run: Path) -> Sco
     """Return the table with the predictions of those runs blended in that help; `run` is that of `find`."""
     table = scored.table
     check_folds_of(run, table, others.runs[0])
-    decided = others.decided_labels(table)
+    decided = np.where(table.in_split(TRAIN), others.decided_labels(table), -1)
     num_decided = int((decided >= 0).sum())
     by_people = num_decided >= FEWEST_DECIDED
     selection = select_members(
@@ -110,6 +110,7 @@ def blend_with_runs(scored: ScoredTable, others: OtherRuns, *, run: Path) -> Sco
             pred_probs=selection.pred_probs.astype(np.float32),
             source=f"{scored.predictions.source}; with {used}",
         ),
+        before_blend=scored.predictions.pred_probs,
         heads=None,
         head_facts=None,
         notes=(*scored.notes, *([NO_HEADS] if scored.heads is not None else [])),
