@@ -302,3 +302,27 @@ def test_splits_have_numbers_of_their_own_and_rows_of_test_a_mark(make_report: M
     plain = render_report(make_report(300, 4))
     assert 'id="splits"' not in plain
     assert 'class="split"' not in plain
+
+
+def test_each_split_with_labels_has_its_matrix_and_its_list(make_report: Make) -> None:
+    plain = make_report(300, 4)
+    is_test = np.arange(300) % 3 == 0
+    joints = {"train": np.diag([50, 50, 50, 48]), "test": np.diag([25, 25, 25, 25])}
+    joints["train"][0, 1], joints["test"][2, 3] = 2, 7
+    splits = [
+        SplitLine(name=name, num_rows=0, flagged=0, noise="", difference="", expected_joint=joints.get(name))
+        for name in ("train", "test", "unlabeled")
+    ]
+    names = np.where(is_test, "test", "train").tolist()
+    page = render_report(make_report(300, 4, split_names=names, splits=splits))
+    matrix = page[page.index('id="matrix"') : page.index('id="classes"')]
+    assert re.findall("<h3>(.*?)</h3>", matrix[: matrix.index('id="cells"')]) == ["Train", "Test"]
+    of_train, of_test = matrix.split("<h3>Test</h3>")
+    seven = re.compile('<td class="tint7">(<a [^>]*>)?7</')
+    assert seven.search(of_test)
+    assert not seven.search(of_train)
+    photos = page[page.index('id="photos"') : page.index('id="splits"')]
+    in_train, in_test = photos.split("<h3>Test</h3>")
+    flagged = is_test[plain.flagged_ranking]
+    assert in_test.count('<span class="split">test</span>') == flagged.sum()
+    assert '<span class="split">test</span>' not in in_train

@@ -34,7 +34,7 @@ def test_a_row_whose_label_the_model_shares_is_in_no_cell(make_report: Make) -> 
     same = {"is_label_issue": np.array([True, False, False]), "ranking": np.array([0])}
     shared = LabelFindings(**{name: getattr(report, name) for name in report.__dataclass_fields__} | same)
     assert issues_by_cell(shared) == []
-    card = build_page(shared, [], {})["top"][0]
+    card = build_page(shared, [], {})["top"][0].cards[0]
     assert card.same
     assert card.given == card.suggested
 
@@ -57,7 +57,7 @@ def test_the_photos_shown_are_the_top_the_pairs_and_some_of_every_cell(
 def test_the_matrix_reads_true_down_and_given_across(make_report: Make) -> None:
     report = make_report(2000, 3, class_names=["a", "b", "c"])
     cells = issues_by_cell(report)
-    matrix = matrix_cells(report, ["a", "b", "c"], cells)
+    matrix = matrix_cells(report.expected_joint, ["a", "b", "c"], cells)
     at = matrix[2][0]
     assert at.text == f"{report.expected_joint[2, 0]:,.0f}"
     assert at.anchor == "cell-2-0"
@@ -83,9 +83,9 @@ def test_a_cell_says_how_many_rows_it_leaves_out(make_report: Make) -> None:
 
 def test_many_classes_have_a_map_and_no_table(make_report: Make) -> None:
     few, many = make_report(3000, 30), make_report(3000, 31)
-    assert build_page(few, [], {})["compact"] is None
-    assert len(build_page(few, [], {})["matrix"]) == 30
-    assert build_page(many, [], {})["matrix"] == []
-    compact = build_page(many, [], {})["compact"]
+    assert build_page(few, [], {})["matrices"][0].compact is None
+    assert len(build_page(few, [], {})["matrices"][0].rows) == 30
+    assert build_page(many, [], {})["matrices"][0].rows == []
+    compact = build_page(many, [], {})["matrices"][0].compact
     assert compact is not None
     assert compact.size == 31

@@ -14,7 +14,7 @@ from kiyome.artifacts.table import TRAIN
 from kiyome.errors import InputError
 from kiyome.noise import NoiseRate
 from kiyome.progress import Progress, no_progress
-from kiyome.report.find_charts import class_bars, compact_map, flagged_curve
+from kiyome.report.find_charts import CompactMap, class_bars, compact_map, flagged_curve
 from kiyome.report.render import Photo, Thumbnail, count, make_thumbnails, render_page, shown
 
 
@@ -44,6 +44,8 @@ class SplitLine:
     """Noise against that of train."""
     sentences: Sequence[str] = ()
     """Whether it looks like train; the first is the advice."""
+    expected_joint: NDArray[np.number] | None = None
+    """(K, K) [true, given] expected number of its rows; None for rows without labels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -241,6 +243,25 @@ class MatrixCell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MatrixView:
+    """Given against likely true labels of one split: numbers, or a picture where there are many classes."""
+
+    split: str
+    """Empty where all rows are train."""
+    rows: list[list[MatrixCell]]
+    compact: CompactMap | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopRows:
+    """The most suspicious rows of one split."""
+
+    split: str
+    """Empty where all rows are train."""
+    cards: list[Card]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RepeatsView:
     """Counts of rows that should agree, and a few pairs."""
 
@@ -277,12 +298,22 @@ def rows_of_none(found: LabelFindings) -> list[int]:
     return rows
 
 
+def top_rows(found: LabelFindings) -> list[tuple[str, list[int]]]:
+    """Return the most suspicious flagged rows of each split that has any, an even part of 120 each."""
+    ranking = found.flagged_ranking
+    if not found.split_names:
+        return [("", ranking[:MAX_TOP].tolist())] if len(ranking) else []
+    of_row = np.asarray(found.split_names)[ranking]
+    names = [each.name for each in found.splits if (of_row == each.name).any()]
+    return [(name, ranking[of_row == name][: MAX_TOP // len(names)].tolist()) for name in names]
+
+
 def rows_to_show(found: LabelFindings, cells: Sequence[CellRows]) -> list[int]:
     """Return the rows whose photo is on the page: top of the ranking, none, pairs, then every cell in turns.
 
     Turns give the emptiest cell a photo before the fullest gets its second.
     """
-    rows = found.flagged_ranking[:MAX_TOP].tolist() + rows_of_none(found)[:MAX_NONE]
+    rows = [row for _, top in top_rows(found) for row in top] + rows_of_none(found)[:MAX_NONE]
     for repeats in (found.duplicates, found.groups):
         rows += [row for pair in (repeats.pairs if repeats else ())[:MAX_PAIRS] for row in pair]
     for turn in range(MAX_IN_CELL):
@@ -297,7 +328,7 @@ def build_page(
     cards = _Cards(found, thumbnails)
     names = [shown(name, 60) for name in found.class_names]
     listed = cells[:MAX_CELLS]
-    small = len(names) <= MAX_TABLE_CLASSES
+    top = [TopRows(split=split, cards=[cards.of(row) for row in rows]) for split, rows in top_rows(found)]
     known = found.is_labeled
     bars, bar_scale = class_bars(
         found.expected_joint, found.given_labels[known], found.is_label_issue[known], names
@@ -313,12 +344,12 @@ def build_page(
         "num_rows": int(known.sum()),
         "num_flagged": len(found.flagged_ranking),
         "has_photos": found.photo is not None,
-        "top": [cards.of(row) for row in found.flagged_ranking[:MAX_TOP].tolist()],
+        "top": top,
+        "num_more": len(found.flagged_ranking) - sum(len(each.cards) for each in top),
         "none": [cards.of(row) for row in rows_of_none(found)[:MAX_NONE]],
         "num_none": int(found.shows_none.sum()),
         "class_names": names,
-        "matrix": matrix_cells(found, names, listed) if small else [],
-        "compact": None if small else compact_map(found.expected_joint),
+        "matrices": matrices_of(found, names, listed),
         "cells": [cell_view(found, one, names, cards) for one in listed],
         "num_cells": len(cells),
         "bars": bars[:MAX_LISTED],
@@ -365,14 +396,36 @@ def _key(row: int) -> str:
     return f"p{row}"
 
 
+def matrices_of(found: LabelFindings, names: Sequence[str], cells: Sequence[CellRows]) -> list[MatrixView]:
+    """Return one matrix for each split that has labels; its cells lead to the flagged rows of all splits."""
+    joints = {each.name: each.expected_joint for each in found.splits if each.expected_joint is not None}
+    small = len(names) <= MAX_TABLE_CLASSES
+    return [
+        MatrixView(
+            split=split,
+            rows=matrix_cells(joint, names, _of_split(found, split, cells)) if small else [],
+            compact=None if small else compact_map(joint),
+        )
+        for split, joint in (joints or {"": found.expected_joint}).items()
+    ]
+
+
+def _of_split(found: LabelFindings, split: str, cells: Sequence[CellRows]) -> list[CellRows]:
+    """Return the cells that have flagged rows in a split, with these rows alone."""
+    if not split:
+        return list(cells)
+    own = [replace(one, rows=[row for row in one.rows if found.split_names[row] == split]) for one in cells]
+    return [one for one in own if one.rows]
+
+
 def matrix_cells(
-    found: LabelFindings, names: Sequence[str], cells: Sequence[CellRows]
+    joint: NDArray[np.number], names: Sequence[str], cells: Sequence[CellRows]
 ) -> list[list[MatrixCell]]:
     """Return the heat map row by row [true][given]; tints grow with the square root of the count.
 
     The diagonal has no tint: it is far fuller than the rest, and correct.
     """
-    joint, K = found.expected_joint, len(names)
+    K = len(names)
     flagged = {(one.true, one.given): one for one in cells}
     fullest = max(float((joint - np.diag(np.diag(joint))).max()), 1.0)
 

@@ -362,6 +362,7 @@ def _split_lines(
             if name != TRAIN and {name, TRAIN} <= found.keys()
             else "",
             sentences=shift[name].describe() if name in shift else (),
+            expected_joint=found[name].expected_joint if name in found else None,
         )
         for name in table.splits_in_use
     ]
