@@ -261,6 +261,7 @@ def test_the_score_is_given_without_rows_that_lie_in_train(tmp_path: Path, parte
         similarity=np.where(np.array([pair[2] for pair in pairs]) == SAME_GROUP, np.nan, 0.9),
         labels_differ=np.isin(np.arange(len(pairs)), [0, 31]),
         pixels=np.ones((len(pairs), 2), np.int64),
+        has_exif=np.zeros((len(pairs), 2), bool),
     )
     write_leaks(tmp_path, parted, leaks)
     found = evaluate(run, leaks=tmp_path)

@@ -97,7 +97,7 @@ def test_the_list_is_read_back_as_it_was(digits: Path, tmp_path: Path) -> None:
     read = read_leaks(result.folder, result.table)
     assert read is not None
     assert result.leaks is not None
-    for name in ("first", "second", "kinds", "labels_differ", "pixels", "shows_same"):
+    for name in ("first", "second", "kinds", "labels_differ", "pixels", "has_exif", "shows_same"):
         assert np.array_equal(getattr(read, name), getattr(result.leaks, name))
     assert np.allclose(read.similarity, result.leaks.similarity, atol=1e-3, equal_nan=True)
 
@@ -109,6 +109,7 @@ LEAKS = Leaks(
     similarity=np.array([0.9, 1, 0.8, np.nan], np.float32),
     labels_differ=np.array([True, False, False, False]),
     pixels=np.full((4, 2), 100),
+    has_exif=np.zeros((4, 2), bool),
 )
 
 
@@ -175,6 +176,38 @@ def test_the_worse_copy_is_the_smaller_or_that_with_the_less_likely_label(tmp_pa
     assert result.curated.leaked is not None
     dropped = result.curated.table.image_ids[result.curated.leaked].tolist()
     assert dropped == ["t1", "v2", "a3"]  # the prediction of a4 denies the label of t1
+
+
+def test_of_equal_size_the_copy_without_exif_is_worse(tmp_path: Path) -> None:
+    sizes = np.array([[100, 100], [100, 50], [100, 100], [1, 9]])
+    exif = np.array([[True, False], [False, True], [False, True], [True, True]])
+    result = curate(run_with(replace(LEAKS, pixels=sizes, has_exif=exif), tmp_path), unleak="worse")
+    assert result.curated.leaked is not None
+    dropped = result.curated.table.image_ids[result.curated.leaked].tolist()
+    assert dropped == ["v2", "a3", "a4"]  # the prediction of a4 denies the label of t1, whose file has EXIF
+
+
+def test_exif_of_copies_is_in_the_list(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        split = "test" if number % 4 == 3 else "train"
+        photo = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((64, 64))
+        folder = tmp_path / "photos" / split / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[271] = "a camera"
+        photo.save(folder / f"{number}.jpg", quality=95, exif=exif)
+        if number < 2:
+            copies = tmp_path / "photos" / "test" / f"class{number}"
+            copies.mkdir(parents=True, exist_ok=True)
+            photo.save(copies / f"copy{number}.png")
+    result = check(tmp_path / "photos", output=tmp_path / "run")
+    with (result.folder / "leaks.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(row["image_id"], row["exif"], row["other_exif"]) for row in lines] == [
+        ("test/class0/copy0.png", "False", "True"),
+        ("test/class1/copy1.png", "False", "True"),
+    ]
 
 
 def test_a_run_without_leaks_or_an_unknown_split_is_refused(tmp_path: Path) -> None:

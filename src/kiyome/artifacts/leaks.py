@@ -27,6 +27,8 @@ COLUMNS = (
     "labels_differ",
     "pixels",
     "other_pixels",
+    "exif",
+    "other_exif",
 )
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -49,6 +51,8 @@ class Leaks:
     """(n,) whether they are copies with two given labels."""
     pixels: NDArray[np.int64]
     """(n, 2) number of pixels of both photos."""
+    has_exif: NDArray[np.bool_]
+    """(n, 2) whether the files hold EXIF, as those of cameras do and copies often do not."""
 
     @property
     def shows_same(self) -> NDArray[np.bool_]:
@@ -71,14 +75,17 @@ class Leaks:
     ) -> Mask:
         """Return (N,) the worse row of each copy that lies in train: the smaller photo of the two.
 
-        Of equal size it is the one whose label the prediction of the row of train denies, `out_of_fold` (N,),
-        else the row of train. `labels` and `splits` (N,) are of all rows.
+        Of equal size it is the one without EXIF if the other has it, else the one whose label the prediction
+        of the row of train denies, `out_of_fold` (N,), else the row of train. `labels` and `splits` (N,) are
+        of all rows.
         """
         pairs = self.shows_same & (self.similarity >= least) & (splits[self.second] == TRAIN)
-        first, second, (size, other_size) = self.first[pairs], self.second[pairs], self.pixels[pairs].T
+        first, second = self.first[pairs], self.second[pairs]
+        (size, other_size), (exif, other_exif) = self.pixels[pairs].T, self.has_exif[pairs].T
         expected = out_of_fold[second]
         denied = (labels[first] != expected) & (labels[second] == expected) & self.labels_differ[pairs]
-        first_is_worse = (size < other_size) | ((size == other_size) & denied)
+        by_file = np.where(size != other_size, size < other_size, exif < other_exif)
+        first_is_worse = np.where((size == other_size) & (exif == other_exif), denied, by_file)
         mask: Mask = np.bincount(np.where(first_is_worse, first, second), minlength=len(splits)) > 0
         return mask
 
@@ -104,6 +111,7 @@ def write_leaks(folder: Path, table: Table, leaks: Leaks) -> None:
             "" if np.isnan(similarity) else f"{similarity:.3f}",
             bool(leaks.labels_differ[number]),
             *leaks.pixels[number].tolist(),
+            *leaks.has_exif[number].tolist(),
         ]
 
     write_csv(folder / LEAKS_FILE, [COLUMNS, *map(row, range(len(leaks.kinds)))])
@@ -128,4 +136,7 @@ def read_leaks(folder: Path, table: Table) -> Leaks | None:
         similarity=np.array([line["similarity"] or "nan" for line in lines], np.float32),
         labels_differ=np.array([line["labels_differ"] == "True" for line in lines], bool),
         pixels=np.array([(line["pixels"], line["other_pixels"]) for line in lines], np.int64).reshape(-1, 2),
+        has_exif=np.array(
+            [[line.get(name) == "True" for name in ("exif", "other_exif")] for line in lines], bool
+        ).reshape(-1, 2),
     )

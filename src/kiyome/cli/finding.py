@@ -239,8 +239,8 @@ def curate(
         str | None,
         typer.Option(
             help="Drop copies that lie in two splits (leaks.csv) from this one: train, or test or val, which"
-            " then leave the table, or worse: the smaller photo, or that with the less likely label. Flagged"
-            " rows are kept unless --action says otherwise."
+            " then leave the table, or worse: the smaller photo, else that without EXIF, else that with the"
+            " less likely label. Flagged rows are kept unless --action says otherwise."
         ),
     ] = None,
     min_similarity: Annotated[

@@ -24,6 +24,7 @@ from kiyome.images.pillow import (
     UPRIGHT,
     decode_jpeg,
     decode_with_pillow,
+    exif_of,
     unreadable_data,
     unreadable_file,
 )
@@ -166,6 +167,19 @@ def photo_format(data: bytes) -> str:
         if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
             raise unreadable_data(looks_like)
     raise unreadable_data(f"data of an unknown kind (first bytes {start[:8].hex(' ')})")
+
+
+def holds_exif(path: str | PathLike[str]) -> bool:
+    """Return whether a photo holds EXIF, as those of cameras do; False where it cannot be opened.
+
+    >>> holds_exif("no/such/photo.jpg")
+    False
+    """
+    try:
+        data = read_photo_file(path)
+        return bool(exif_of(data, photo_format(data)))
+    except Exception:  # on broken data the decoders raise nearly everything
+        return False
 
 
 def _brands(start: bytes) -> set[bytes]:

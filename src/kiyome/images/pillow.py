@@ -321,6 +321,12 @@ def _opened(data: bytes, format_: str) -> "tuple[Image, dict[int, Any]]":
     return image, dict(getattr(image, "tag_v2", {}))
 
 
+def exif_of(data: bytes, format_: str) -> bytes:
+    """Return the EXIF block of a photo, whose pixels are not decoded; empty where there is none."""
+    image, _ = _opened(data, format_)
+    return bytes(image.info.get("exif") or b"")
+
+
 def _channel_bits(data: bytes, format_: str, tags: dict[int, Any], info: dict[Any, Any]) -> int:
     """Return the bits of the deepest channel; Pillow drops the lower ones of RGB silently."""
     if format_ == "PNG":

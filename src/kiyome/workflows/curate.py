@@ -108,7 +108,8 @@ def curate(
     unleak
         ``train`` drops rows of train that lie in another split, too; ``test`` or ``val`` takes rows of that
         split out of the table if they lie in train. ``worse`` drops the smaller photo of each pair; of equal
-        size that whose label the out-of-fold prediction of the row of train denies, else the row of train.
+        size that without EXIF if the other has it, else that whose label the out-of-fold prediction of the
+        row of train denies, else the row of train.
         Copies are those of ``leaks.csv``; rows of one group stay.
     min_similarity
         Drop only copies that are at least so similar.

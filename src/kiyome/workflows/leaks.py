@@ -11,6 +11,7 @@ from kiyome.artifacts.table import SPLITS, TRAIN, Table
 from kiyome.folds import join_groups
 from kiyome.images.check import CHECK_SIDE, PhotoCheck
 from kiyome.images.copies import find_copies, read_thumbnails
+from kiyome.images.decode import holds_exif
 from kiyome.progress import Progress, no_progress
 
 Rows = NDArray[np.int64]
@@ -61,7 +62,16 @@ def find_leaks(
         similarity=similarity[order],
         labels_differ=differ[order],
         pixels=np.stack([photos.num_pixels[first], photos.num_pixels[second]], axis=1)[order],
+        has_exif=_with_exif(table, np.stack([first, second], axis=1)[order]),
     )
+
+
+def _with_exif(table: Table, pairs: Rows) -> NDArray[np.bool_]:
+    """Return (n, 2) whether the files of the photos hold EXIF; each is opened once."""
+    rows, numbers = np.unique(pairs, return_inverse=True)
+    paths = table.photo_paths()
+    found: NDArray[np.bool_] = np.array([holds_exif(paths[row]) for row in rows.tolist()], bool)[numbers]
+    return found.reshape(-1, 2)
 
 
 def _pairs_of_groups(table: Table, splits: Rows, known: set[tuple[int, int]]) -> Rows:
