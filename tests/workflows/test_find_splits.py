@@ -387,11 +387,13 @@ def test_heads_of_its_own_find_errors_where_a_split_looks_otherwise(tmp_path: Pa
         writer.writerows(
             (f"{n}.jpg", "abcd"[given[n]], ("train", "test")[int(is_test[n])]) for n in range(800)
         )
-    suspicion = {}
+    suspicion, notes = {}, {}
     for cross_fit in (None, "test"):
         options = {"features": tmp_path / "features.npy", "output": tmp_path / f"run-{cross_fit}"}
         judged = find(tmp_path / "table.csv", cross_fit=cross_fit, **options)  # type: ignore[arg-type]
         suspicion[cross_fit] = judged.probability[is_test]
+        notes[cross_fit] = [note for note in judged.scored.notes if note.endswith("--cross-fit test")]
+    assert [len(each) for each in notes.values()] == [1, 0]
     found_of = {
         name: wrong[is_test][np.argsort(-each)[: wrong[is_test].sum()]].mean()
         for name, each in suspicion.items()

@@ -15,19 +15,17 @@ from kiyome.features import cross_fit_head
 from kiyome.folds import assign_folds, join_groups
 from kiyome.progress import Progress, no_progress
 from kiyome.workflows.scored_table import ScoredTable
-
-FEWEST_ROWS = 200
-"""Of fewer, heads of the split's own learn little."""
+from kiyome.workflows.split_findings import ENOUGH_ROWS
 
 
 def check_cross_fit(split: str, table: Table) -> None:
     """Raise InputError where the rows of a split are too few for heads of their own."""
     choose("split to cross-fit", split, (TEST, VAL))
     num_rows = int(table.in_split(split).sum())
-    if num_rows < FEWEST_ROWS:
+    if num_rows < ENOUGH_ROWS:
         raise InputError(
             f"The table has {num_rows} labeled rows of {split}, on which --cross-fit fits heads.",
-            expected=f"Expected {FEWEST_ROWS} or more.",
+            expected=f"Expected {ENOUGH_ROWS} or more.",
             remedy="Leave out --cross-fit.",
         )
 

@@ -316,7 +316,9 @@ def examine(
         flagged[split.rows] = split.is_label_issue
         scores[split.rows], probability[split.rows] = split.label_quality, split.fit.probability
     exact = formula_warnings(table, ["oof.csv", "table.csv"])
-    notes = (*table.notes, *scored.notes, *notes_of_splits(found, precision), *exact)
+    can_cross_fit = scored.features is not None and scored.judging_probs is None
+    weak = notes_of_splits(found, precision, can_cross_fit=can_cross_fit)
+    notes = (*table.notes, *scored.notes, *weak, *exact)
     facts = (("flagged by", method), ("seed", str(seed)), ("table", table.fingerprint[:16]))
     return FindResult(
         folder=folder,

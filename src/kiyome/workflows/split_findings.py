@@ -26,7 +26,7 @@ from kiyome.noise.rate_difference import RateDifference, noise_rate_difference
 from kiyome.workflows.scored_table import ScoredTable
 
 ENOUGH_ROWS = 200
-"""Rows for a noise model of their own; fewer are read by that of train."""
+"""Rows for a noise model or heads of their own; fewer are read by those of train."""
 FEWEST_ROWS = 50
 """Of fewer, the difference of noise rates says nothing."""
 
@@ -173,11 +173,20 @@ def probability_none_of_rows(scored: ScoredTable) -> NDArray[np.float64]:
     return none
 
 
-def notes_of_splits(found: Mapping[str, SplitFindings], precision: float | None) -> list[str]:
+def notes_of_splits(
+    found: Mapping[str, SplitFindings], precision: float | None, *, can_cross_fit: bool
+) -> list[str]:
     """Return warnings about predictors that are too weak, with the split where there are several."""
     notes = []
+    fits_train = TRAIN in found and not found[TRAIN].fit.model.statistics.is_weak
     for name, split in found.items():
         warnings = (weakness_note(split.fit), None if precision is None else precision_note(split.fit))
         prefix = f"{name}: " if len(found) > 1 else ""
         notes += [f"{prefix}{warning}" for warning in warnings if warning]
+        fits_train_alone = fits_train and split.fit.model.statistics.is_weak
+        if fits_train_alone and can_cross_fit and len(split.rows) >= ENOUGH_ROWS:
+            notes.append(
+                f"{name}: if its photos differ from those of train, heads of its own judge its labels better:"
+                f" --cross-fit {name}"
+            )
     return notes
