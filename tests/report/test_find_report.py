@@ -13,7 +13,8 @@ import pytest
 from kiyome.errors import InputError
 from kiyome.noise import NoiseRate
 from kiyome.report import LabelFindings, Repeats, write_report
-from kiyome.report.find_report import MAX_REPORT_BYTES, SplitLine, render_report
+from kiyome.report.find_report import MAX_REPORT_BYTES, render_report
+from kiyome.report.label_findings import SplitLine
 from kiyome.report.render import content_security_policy
 
 Make = Callable[..., LabelFindings]

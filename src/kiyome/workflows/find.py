@@ -23,7 +23,7 @@ from kiyome.models import load_backbone
 from kiyome.noise.label_issues import check_filter
 from kiyome.progress import Progress, no_progress, shows_progress
 from kiyome.reading.finished_run import check_rows_of, open_run
-from kiyome.report.find_report import Repeats, SplitLine
+from kiyome.report.label_findings import Repeats, SplitLine
 from kiyome.workflows.cross_fit import check_cross_fit, cross_fit_inside
 from kiyome.workflows.find_result import FindResult, write_find
 from kiyome.workflows.inputs import as_path, missing_list_path, open_table, refuse_splits, run_folder_path

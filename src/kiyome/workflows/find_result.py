@@ -15,7 +15,8 @@ from kiyome.artifacts.table import Table
 from kiyome.features import save_heads
 from kiyome.noise import posterior_of, transition_of
 from kiyome.progress import Progress, no_progress
-from kiyome.report.find_report import LabelFindings, write_report
+from kiyome.report.find_report import write_report
+from kiyome.report.label_findings import LabelFindings
 from kiyome.workflows.outputs import write_photo_lists, write_scored_table, write_skipped
 from kiyome.workflows.scored_table import ScoredTable
 from kiyome.workflows.shift import SplitComparison, write_shift
