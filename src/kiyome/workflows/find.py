@@ -197,28 +197,19 @@ def find(
     check_filter(method, precision)
     where = choose_executor(executor)
     has_new_split = num_folds is not None or seed is not None
-    for option, runs in (("--with", with_runs), ("--soft-labels", soft_labels)):
-        if runs and has_new_split:
-            raise InputError(
-                f"{option} is given together with --folds or --seed.",
-                expected="Expected the folds of the other runs.",
-                remedy="Leave out --folds and --seed.",
-            )
-    if soft_labels is not None and (with_runs or pred_probs is not None):
-        other = "--with" if with_runs else "--pred-probs"
-        raise InputError(
-            f"--soft-labels is given together with {other}.",
-            expected="Expected heads that the soft labels teach, and no other predictions.",
-            remedy=f"Leave out --soft-labels, or leave out {other}.",
-        )
+    _refuse_conflicts(
+        {
+            "--pred-probs": pred_probs,
+            "--features": features,
+            "--backbone or --weights": backbone or weights,
+            "--with": with_runs or None,
+            "--soft-labels": soft_labels,
+            "--cross-fit": cross_fit,
+            "--folds or --seed": has_new_split or None,
+        }
+    )
     others = open_other_runs(with_runs) if with_runs else None
     softened = None if soft_labels is None else open_run(soft_labels)
-    if cross_fit is not None and pred_probs is not None:
-        raise InputError(
-            "--cross-fit is given together with --pred-probs.",
-            expected="Expected photos or features, on which heads can be fitted.",
-            remedy="Leave out --cross-fit, or leave out --pred-probs.",
-        )
     path = run_folder_path(data, output)
     table = open_table(
         data,
@@ -244,7 +235,6 @@ def find(
     config: dict[str, Any] = {"method": method, "precision": precision, "num_folds": num_folds, "seed": seed}
     if has_new_split:
         config["new_split"] = True
-    _refuse_several(pred_probs, features, backbone or weights)
     if features is not None:
         config |= {"features_sha256": sha256_of_file(features)}
     elif pred_probs is None:
@@ -382,13 +372,25 @@ def _about_photos(scored: ScoredTable) -> dict[str, Any]:
     return found
 
 
-def _refuse_several(*sources: object) -> None:
-    """Raise InputError where predictions could come from more than one of the three."""
-    options = ("--pred-probs", "--features", "--backbone or --weights")
-    given = [option for option, source in zip(options, sources, strict=True) if source is not None]
-    if len(given) > 1:
-        raise InputError(
-            f"{given[0]} is given together with {given[1]}.",
-            expected="Expected predictions from one of them.",
-            remedy=f"Leave out {given[0]}, or leave out {given[1]}.",
-        )
+CONFLICTS = (
+    ("--with", "--folds or --seed", "the folds of the other runs"),
+    ("--soft-labels", "--folds or --seed", "the folds of the soft labels"),
+    ("--soft-labels", "--with", "heads that the soft labels teach, and no other predictions"),
+    ("--soft-labels", "--pred-probs", "heads that the soft labels teach, and no other predictions"),
+    ("--cross-fit", "--pred-probs", "photos or features, on which heads can be fitted"),
+    ("--pred-probs", "--features", "predictions from one of them"),
+    ("--pred-probs", "--backbone or --weights", "predictions from one of them"),
+    ("--features", "--backbone or --weights", "predictions from one of them"),
+)
+"""Options that contradict each other, and what is expected instead."""
+
+
+def _refuse_conflicts(given: Mapping[str, object]) -> None:
+    """Raise InputError where two options are given that contradict each other."""
+    for one, other, expected in CONFLICTS:
+        if given[one] is not None and given[other] is not None:
+            raise InputError(
+                f"{one} is given together with {other}.",
+                expected=f"Expected {expected}.",
+                remedy=f"Leave out {one}, or leave out {other}.",
+            )
