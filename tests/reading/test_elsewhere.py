@@ -191,3 +191,8 @@ def test_an_archive_behind_http_is_fetched_and_unpacked(tmp_path: Path, photo: b
         table = read_table(bring_here(url, tmp_path / "cache"))
         server.shutdown()
     assert table.image_ids.tolist() == NAMES
+
+
+def test_an_archive_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"There is no folder or table at '.*none\.zip'\. Check the path"):
+        bring_here(tmp_path / "none.zip", tmp_path / "cache")

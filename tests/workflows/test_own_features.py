@@ -150,3 +150,13 @@ def test_npz_without_the_features_of_all_rows_is_refused(
     np.savez(tmp_path / "e.npz", **arrays)
     with pytest.raises(InputError, match=message):
         find(texts, features=tmp_path / "e.npz", output=tmp_path / "run")
+
+
+@pytest.mark.parametrize("option", ["--features", "--pred-probs"])
+def test_a_file_that_is_not_there_is_named_with_its_option(tmp_path: Path, option: str) -> None:
+    (tmp_path / "train.csv").write_text("image_id,label\n" + "".join(f"{n}.jpg,{n % 2}\n" for n in range(20)))
+    keyword = option.removeprefix("--").replace("-", "_")
+    with pytest.raises(InputError) as caught:
+        find(tmp_path / "train.csv", output=tmp_path / "run", **{keyword: tmp_path / "none.npy"})
+    assert str(caught.value) == f"There is no file '{tmp_path / 'none.npy'}'. Correct the path in {option}."
+    assert not (tmp_path / "run").exists()

@@ -72,6 +72,8 @@ def bring_here(source: str | Path, cache: Path, *, on_progress: Progress = no_pr
     MissingExtra
         With the pip line, where a URL's protocol needs a package that is absent.
     """
+    if not url_of(source) and not Path(source).exists():
+        raise TableError(f"There is no folder or table at {str(source)!r}.", remedy="Check the path.")
     with cache_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
         if url := url_of(source):

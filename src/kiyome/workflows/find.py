@@ -236,12 +236,12 @@ def find(
     if has_new_split:
         config["new_split"] = True
     if features is not None:
-        config |= {"features_sha256": sha256_of_file(features)}
+        config |= {"features_sha256": _digest_of_input(features, "--features")}
     elif pred_probs is None:
         network = replace(load_backbone(backbone, weights=weights), deep_bits=table.deep_bits)
         config |= {"backbone": network.name, "backbone_fingerprint": network.fingerprint}
     else:
-        config |= {"pred_probs_sha256": sha256_of_file(pred_probs)}
+        config |= {"pred_probs_sha256": _digest_of_input(pred_probs, "--pred-probs")}
         if pred_scale != "probabilities":
             config["pred_scale"] = pred_scale
     if others is not None:
@@ -383,6 +383,13 @@ CONFLICTS = (
     ("--features", "--backbone or --weights", "predictions from one of them"),
 )
 """Options that contradict each other, and what is expected instead."""
+
+
+def _digest_of_input(path: Path | str, option: str) -> str:
+    """Return the SHA-256 of a file of the user; InputError where there is none."""
+    if not Path(path).is_file():
+        raise InputError(f"There is no file {str(path)!r}.", remedy=f"Correct the path in {option}.")
+    return sha256_of_file(path)
 
 
 def _refuse_conflicts(given: Mapping[str, object]) -> None:
