@@ -16,6 +16,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kiyome.testing import write_digits
@@ -46,6 +47,9 @@ NOT_RUN = {
 """Line -> why it is not run; a line that no page has any more is an error."""
 
 TAKEN_FOR_GRANTED = {
+    ".venv/bin/kiyome find photos/ --with runs/photos-train": [
+        "kiyome train photos/ --recipe quick -o runs/photos-train"
+    ],
     "kiyome blend runs/effnet runs/resnext runs/vit --how weights": [
         f"kiyome train train.csv loss={loss} -o runs/{name}"
         for loss, name in (("ce", "effnet"), ("sce", "resnext"), ("gce", "vit"), ("ce", "leaves-train"))
@@ -127,6 +131,7 @@ def lay_contest(folder: Path) -> None:
         shutil.copy(folder / "train_images" / image_id, folder / "test_images")
     with (folder / "sample_submission.csv").open("w", newline="") as file:
         csv.writer(file).writerows([head, *((image_id, 0) for image_id in tested)])
+    np.save(folder / "emb.npy", np.random.default_rng(0).normal(size=(len(rows), 16)).astype(np.float32))
     with (folder / "oof.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [["image_id", *range(10)], *((image_id, *_sure_of(int(label))) for image_id, label in rows)]
@@ -200,7 +205,7 @@ def decide(address: str) -> None:
             "Content-Type": "application/json",
         },
     )
-    assert len(json.load(browser.open(request))["decided"]) == len(entries)
+    assert len(json.load(browser.open(request))["decisions"]) == len(entries)
 
 
 def fill_sheet(sheet: Path) -> None:
