@@ -59,6 +59,9 @@ TAKEN_FOR_GRANTED = {
         for loss, name in (("sce", "vit"), ("gce", "effnet"))
     ],
     "kiyome evaluate runs/leaves-train": ["kiyome train train.csv -o runs/leaves-train"],
+    "kiyome evaluate runs/leaves-train --public-rows 4650": [
+        f"kiyome diary --note runs/{name} public=0.9" for name in ("leaves-train", "vit")
+    ],
     "kiyome audit runs/leaves-train-audit": ["fill runs/leaves-train-audit/audit.csv"],
     "kiyome evaluate runs/next --against runs/leaves-train": ["kiyome train train.csv loss=elr -o runs/next"],
     "kiyome decisions import runs/photos annotations.xml --as cvat": [
@@ -129,8 +132,14 @@ def lay_contest(folder: Path) -> None:
     (folder / "test_images").mkdir()
     for image_id in tested:
         shutil.copy(folder / "train_images" / image_id, folder / "test_images")
-    with (folder / "sample_submission.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([head, *((image_id, 0) for image_id in tested)])
+    for name, labels in (("sample_submission", dict.fromkeys(tested, 0)), ("test", dict(rows[::12]))):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([head, *labels.items()])
+    for split, some in (("train", rows[60:]), ("test", rows[:60])):
+        for image_id, label in some:
+            of_class = folder / "data" / split / f"digit {label}"
+            of_class.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "train_images" / image_id, of_class)
     np.save(folder / "emb.npy", np.random.default_rng(0).normal(size=(len(rows), 16)).astype(np.float32))
     with (folder / "oof.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
