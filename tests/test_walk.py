@@ -5,6 +5,7 @@ Each page has a fresh folder with a small contest: scanned digits, a tenth of th
 
 import csv
 import http.cookiejar
+import io
 import json
 import os
 import re
@@ -13,7 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import urllib.request
+import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +117,8 @@ def test_what_is_not_run_is_on_some_page() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_line_of_a_page_runs(page: str, tmp_path: Path) -> None:
     lay_contest(tmp_path)
+    if page == "data.md":
+        lay_formats(tmp_path)
     for step in PAGES[page]:
         for command in TAKEN_FOR_GRANTED.get(step, ()):
             take(command, tmp_path)
@@ -145,6 +151,94 @@ def lay_contest(folder: Path) -> None:
         csv.writer(file).writerows(
             [["image_id", *range(10)], *((image_id, *_sure_of(int(label))) for image_id, label in rows)]
         )
+
+
+def lay_formats(folder: Path) -> None:
+    """The same digits in each form that docs/data.md names, under the names in its lines."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    head, *rows = csv.reader((folder / "train.csv").read_text().splitlines())
+    shutil.copytree(folder / "train_images", folder / "images")
+    photos = {image_id: (folder / "images" / image_id).read_bytes() for image_id, _ in rows}
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    numbers = [int(label) for _, label in rows]
+    wrong = np.array([_sure_of(number) for number in numbers])
+
+    def write(name: str, columns: list[str], lines: Iterable[Sequence[object]]) -> None:
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows([columns, *lines])
+
+    with zipfile.ZipFile(folder / "leaves.zip", "w") as archive:
+        for image_id, label in rows:
+            archive.writestr(f"leaves/digit {label}/{image_id}", photos[image_id])
+    write("metadata.csv", ["image_id", "dx", "lesion_id"], [(*row, n // 2) for n, row in enumerate(rows)])
+    write("table.csv", head, rows)
+    (folder / "list.txt").write_text("".join(f"images/{image_id} {label}\n" for image_id, label in rows))
+    (folder / "annotations.json").write_text(json.dumps({name: words[int(label)] for name, label in rows}))
+    write(
+        "one_hot.csv",
+        ["image_id", "blight", "healthy", "rust"],
+        [(name, *(int(int(label) % 3 == k) for k in range(3))) for name, label in rows],
+    )
+    for name, label in rows:
+        for path in ("pets/{word}_{name}", "pool/{name}", "scans/{word}/{name}.dcm"):
+            file = folder / path.format(word=words[int(label)], name=name.removeprefix("digit_"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(_as_dicom(photos[name]) if file.suffix == ".dcm" else photos[name])
+        link = folder / "snapshot" / words[int(label)] / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder / "pool" / name.removeprefix("digit_"))
+    for name in ("hub", "saved", "shards"):
+        (folder / name).mkdir()
+    content = pa.table(
+        {"image": [{"bytes": each, "path": name} for name, each in photos.items()], "label": numbers}
+    )
+    pq.write_table(content, folder / "hub/train-00000-of-00001.parquet")
+    with (
+        pa.OSFile(str(folder / "saved/data-00000-of-00001.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, content.schema) as writer,
+    ):
+        writer.write_table(content)
+    (folder / "saved/state.json").write_text("{}")
+    (folder / "saved/dataset_info.json").write_text("{}")
+    with tarfile.open(folder / "shards/train-000000.tar", "w") as archive:
+        for name, label in rows:
+            for member, data in ((name, photos[name]), (Path(name).stem + ".cls", label.encode())):
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in photos.values()])
+    np.savez(folder / "arrays.npz", images=pixels, labels=numbers)
+    ids = np.array([name for name, _ in rows])
+    np.savez(folder / "embeddings.npz", features=np.load(folder / "emb.npy"), ids=ids)
+    columns = ["image_id", *range(10)]
+    turned = [(name, probs, end) for name, probs in zip(ids, wrong, strict=True) for end in ("orig", "flip")]
+    write("tta.csv", columns, [(f"{Path(name).stem}_{end}.png", *probs) for name, probs, end in turned])
+    write("logits.csv", columns, [(name, *np.log(probs)) for name, probs in zip(ids, wrong, strict=True)])
+    np.savez(folder / "percent.npz", probs=100 * wrong)
+    np.save(folder / "net.npy", wrong)
+
+
+def _as_dicom(photo: bytes) -> bytes:
+    """The photo as a grey DICOM file."""
+    import pydicom
+    from PIL import Image
+
+    values = np.asarray(Image.open(io.BytesIO(photo)).convert("L"))
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = "1.2.3"
+    file = pydicom.dataset.Dataset()
+    file.file_meta = meta
+    file.Rows, file.Columns = values.shape
+    file.SamplesPerPixel, file.PhotometricInterpretation, file.PixelRepresentation = 1, "MONOCHROME2", 0
+    file.BitsAllocated, file.BitsStored, file.HighBit = 8, 8, 7
+    file.PixelData = values.tobytes()
+    written = io.BytesIO()
+    file.save_as(written, enforce_file_format=True)
+    return written.getvalue()
 
 
 def _sure_of(label: int) -> list[float]:
